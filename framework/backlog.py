@@ -1,0 +1,98 @@
+"""What of the set is still to be sent: its combinations in order, and the tasks to be sent again."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from framework.journal import Journal
+from framework.project import Project
+from framework.task import task_id
+
+SCAN_LIMIT = 2000  # combinations looked up in one go, so that the master stays responsive
+
+
+@dataclass(frozen=True, order=True)
+class Waiting:
+    """A task to be sent."""
+
+    number: int  # of its combination
+    task: str
+    avoid: str  # the host of its last attempt; empty if it had none
+
+
+class Backlog:
+    """Reads the set by index and keeps only what is next or under way, however many combinations it has."""
+
+    def __init__(self, project: Project, journal: Journal) -> None:
+        self._project = project
+        self._journal = journal
+        self._ahead: Waiting | None = None
+        self._again: list[Waiting] = []  # a heap
+        self._position = 0  # combinations below it have been looked up in the journal
+        self._open: set[str] = set()  # their tasks that have not ended; none of an older set is among them
+        self.total = project.space.count
+        self.done = 0
+        self.failed = 0
+
+    @property
+    def scanned(self) -> bool:
+        return self._position >= self.total
+
+    @property
+    def finished(self) -> bool:
+        """Has every combination a terminal record?"""
+        return self.done + self.failed == self.total
+
+    @property
+    def ready(self) -> bool:
+        """Is it known what is next, or that nothing is? If not, call look_ahead again."""
+        return self._ahead is not None or self.scanned
+
+    def look_ahead(self, is_sent: Callable[[str], bool]) -> None:
+        """Find the next combination with no terminal record and not under way, as `is_sent(task)` tells."""
+        for _ in range(SCAN_LIMIT):
+            if self.ready:
+                return
+            number, self._position = self._position, self._position + 1
+            task = task_id(self._project.command, self._project.space.combination(number))
+            record = self._journal.get(task)
+            self._open.add(task)
+            if record is not None and record.state in ("done", "failed"):
+                self.count(task, record.state)
+            elif is_sent(task):
+                self._journal.renumber(task, number)
+            else:
+                self._ahead = Waiting(number, task, record.host if record else "")
+
+    def take(self) -> Waiting | None:
+        """The next task to be sent, those to be sent again first; None if none is known (yet)."""
+        if self._again:
+            return heapq.heappop(self._again)
+        following, self._ahead = self._ahead, None
+        return following
+
+    def send_again(self, task: str) -> bool:
+        """Queue a task whose attempt ended without ending it; False if it is not waiting, or queued."""
+        record = self._journal.get(task)
+        if record is None or record.state != "waiting" or task not in self._open:
+            return False
+        waiting = Waiting(record.number, task, record.host)
+        if waiting == self._ahead or waiting in self._again:
+            return False
+        heapq.heappush(self._again, waiting)
+        return True
+
+    def is_open(self, task: str) -> bool:
+        """Does the task belong to the set, as far as it has been looked through, and has not ended?"""
+        return task in self._open
+
+    def count(self, task: str, state: str) -> None:
+        """Count a terminal record; of a task that the scan has not met yet, it will be counted then."""
+        if task in self._open:
+            self._open.remove(task)
+            if state == "done":
+                self.done += 1
+            else:
+                self.failed += 1

@@ -1,0 +1,184 @@
+"""The one module that knows the names of files and directories; how a file is written whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from framework.errors import FrameworkError
+
+
+@dataclass(frozen=True)
+class ProjectFiles:
+    """What the framework reads in a project directory."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        return self.path / "project.yml"
+
+    @property
+    def parameters(self) -> Path:
+        return self.path / "parameters.yml"
+
+
+@dataclass(frozen=True)
+class Code:
+    """One version of framework and project, a directory that never changes, named by its content."""
+
+    path: Path
+
+    @classmethod
+    def current(cls, root: Path) -> "Code":
+        """The version that `current` under `root` points at now; it stays that one when `current` moves on.
+
+        Raises FrameworkError when nothing was pushed to `root` yet.
+        """
+        link = root / "current"
+        try:
+            return cls(link.resolve(strict=True))
+        except OSError as error:
+            raise FrameworkError(
+                f"{link}: no code here ({error.strerror}); push it with update_files.sh"
+            ) from error
+
+    @property
+    def version(self) -> str:
+        return self.path.name
+
+    @property
+    def framework_version(self) -> str:
+        return self._digest("framework")
+
+    @property
+    def project_version(self) -> str:
+        return self._digest("project")
+
+    @property
+    def project_path(self) -> Path:
+        return self.path / "project"
+
+    def _digest(self, part: str) -> str:
+        file = self.path / "VERSION"
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise FrameworkError(
+                f"{file}: {error.strerror}; push the code again with update_files.sh"
+            ) from error
+        for line in lines:
+            name, separator, value = line.partition("=")
+            if separator and name == part and value:
+                return value
+        raise FrameworkError(f"{file}: has no line '{part}='; push the code again with update_files.sh")
+
+
+@dataclass(frozen=True)
+class MasterFiles:
+    """What the master keeps."""
+
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.sqlite"
+
+    @property
+    def status(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results.csv"
+
+
+@dataclass(frozen=True)
+class AttemptFiles:
+    """What one attempt of a task leaves on its worker's disk."""
+
+    directory: Path
+    task: str
+    attempt: int
+
+    @property
+    def stdout(self) -> Path:
+        return self.directory / "stdout"
+
+    @property
+    def stderr(self) -> Path:
+        return self.directory / "stderr"
+
+    @property
+    def result(self) -> Path:
+        """Written last, so that it exists only when the attempt has ended."""
+        return self.directory / "result.json"
+
+    @property
+    def work(self) -> Path:
+        """The working directory of the task, its $TASK_DIR."""
+        return self.directory / "files"
+
+    @property
+    def metrics(self) -> Path:
+        """Metrics that the task leaves as a JSON object instead of printing them."""
+        return self.work / "metrics.json"
+
+
+@dataclass(frozen=True)
+class WorkerFiles:
+    """What a worker keeps."""
+
+    path: Path
+
+    @property
+    def spool(self) -> Path:
+        """Results that the broker has not confirmed yet."""
+        return self.path / "spool"
+
+    @property
+    def tasks(self) -> Path:
+        return self.path / "tasks"
+
+    def attempt(self, task: str, number: int) -> AttemptFiles:
+        return AttemptFiles(self.tasks / task / str(number), task, number)
+
+
+@contextmanager
+def atomic_file(path: Path, *, fsync: bool = True) -> Iterator[IO[bytes]]:
+    """A binary file that replaces `path` when the block ends well, and disappears when it does not.
+
+    With `fsync` the file survives a power failure from the end of the block on. Raises OSError.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(descriptor, "wb") as file:
+            # mkstemp makes it 0600, but the user shall read it from outside the container
+            os.fchmod(descriptor, 0o644)
+            yield file
+            file.flush()
+            if fsync:
+                os.fsync(descriptor)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+    if fsync:
+        _sync_directory(path.parent)
+
+
+def write_atomically(path: Path, content: str | bytes, *, fsync: bool = True) -> None:
+    """Writes `content` (text as UTF-8) so that readers see the old file or the new one. Raises OSError."""
+    with atomic_file(path, fsync=fsync) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,13 @@
+"""Settings of Flower, read by Flower itself (--conf) so that the password is on no command line."""
+
+from pathlib import Path
+
+port = 5555
+address = "0.0.0.0"  # inside the container; infrainit.sh decides on which address of the host it is published
+basic_auth = ["flower:" + Path("/secrets/flower_password").read_text().strip()]
+certfile = "/secrets/cert.pem"
+keyfile = "/secrets/key.pem"
+read_only = True
+persistent = False
+max_tasks = 20_000
+purge_offline_workers = 3600  # seconds

@@ -1,0 +1,392 @@
+"""The master's journal: what became of every task and attempt. It is the truth, and outlives any crash.
+
+One master process writes it; the command line reads it at the same time. It is SQLite in WAL mode with
+synchronous=FULL: what a batch wrote is on the disk when the batch has ended.
+"""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeAlias
+from urllib.parse import quote
+
+from framework.errors import FrameworkError, JournalError, UnknownTaskError
+from framework.metrics import Metric
+from framework.space import Value
+from framework.task import AttemptResult
+
+# waiting: an attempt ended and the task is to be run again
+TaskState: TypeAlias = Literal["waiting", "sent", "running", "done", "failed"]
+# lost: no worker holds it any more; if its result comes after all, it counts
+AttemptEnd: TypeAlias = Literal["done", "failed", "timeout", "stopped", "lost"]
+
+_VERSION = 1
+_BUSY_SECONDS = 10.0
+_SCHEMA = (
+    """CREATE TABLE tasks (
+        task TEXT PRIMARY KEY,
+        number INTEGER NOT NULL,
+        parameters TEXT NOT NULL,
+        state TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        host TEXT NOT NULL,
+        sent REAL NOT NULL,
+        started REAL,
+        seconds REAL,
+        exit_code INTEGER,
+        reason TEXT NOT NULL DEFAULT '',
+        code TEXT NOT NULL DEFAULT '',
+        image TEXT NOT NULL DEFAULT '',
+        metrics TEXT NOT NULL DEFAULT '{}'
+    )""",
+    "CREATE INDEX tasks_by_state ON tasks (state, number)",
+    """CREATE TABLE attempts (
+        task TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        host TEXT NOT NULL,
+        state TEXT NOT NULL,
+        sent REAL,
+        started REAL,
+        seconds REAL,
+        exit_code INTEGER,
+        reason TEXT NOT NULL DEFAULT '',
+        PRIMARY KEY (task, attempt)
+    ) WITHOUT ROWID""",
+    f"PRAGMA user_version = {_VERSION}",
+)
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """What the journal knows of a task. Times are seconds since the epoch."""
+
+    task: str
+    number: int  # of its combination, in the set for which it was last sent
+    parameters: Mapping[str, Value]
+    state: TaskState
+    attempts: int  # so far; also the number of the latest one
+    host: str  # of the latest attempt, or of the one that ended the task
+    sent: float
+    started: float | None
+    seconds: float | None  # that the attempt took which ended the task
+    exit_code: int | None
+    reason: str
+    code: str
+    image: str
+    metrics: Mapping[str, Metric]  # the last value of each
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """What the journal knows of one attempt. Times are seconds since the epoch."""
+
+    task: str
+    attempt: int
+    host: str
+    state: Literal["sent", "running"] | AttemptEnd
+    sent: float | None
+    started: float | None
+    seconds: float | None
+    exit_code: int | None
+    reason: str
+
+
+class Journal:
+    """An open journal; may be used from several threads, one batch at a time.
+
+    Every method raises JournalError if the journal cannot be read or written now, and FrameworkError if it is
+    damaged.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open the journal at `path`, made anew if it is missing and not read-only.
+
+        Raises FrameworkError if it is missing and read-only, or was written by a newer framework.
+        """
+        self.path = path
+        self._read_only = read_only
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._broken = False
+        if read_only and not path.exists():
+            raise FrameworkError(f"{path}: no journal; the master has not started here yet")
+        with self._translated():
+            self._connection = sqlite3.connect(
+                f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rwc'}",
+                uri=True,
+                timeout=_BUSY_SECONDS,
+                isolation_level=None,  # transactions are begun by batch() alone
+                check_same_thread=False,
+            )
+        self._connection.row_factory = sqlite3.Row
+        try:
+            self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """One transaction: what the block writes is on the disk after it, nothing of it if the block raises.
+
+        A batch within a batch is part of the outer one. If the journal failed inside, the end of the outer
+        batch raises JournalError even if the first error was caught. Read-only: one unchanging view.
+        """
+        with self._lock:
+            if self._depth:
+                yield
+                return
+            self._broken = False
+            self._execute("BEGIN" if self._read_only else "BEGIN IMMEDIATE")
+            self._depth = 1
+            try:
+                yield
+                self._execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+            finally:
+                self._depth = 0
+
+    # What happens to tasks.
+
+    def assign(self, task: str, number: int, parameters: Mapping[str, Value], host: str, when: float) -> int:
+        """Write that `task` is about to be sent to `host`; returns the number of the attempt, from 1.
+
+        Raises FrameworkError if the task has ended or is under way.
+        """
+        with self.batch():
+            row = self._row("SELECT state, attempts FROM tasks WHERE task = ?", task)
+            if row is not None and row["state"] != "waiting":
+                raise FrameworkError(f"task {task} cannot be sent: it is {row['state']}")
+            attempt = 1 if row is None else int(row["attempts"]) + 1
+            self._execute(
+                """INSERT INTO tasks (task, number, parameters, state, attempts, host, sent)
+                VALUES (?, ?, ?, 'sent', ?, ?, ?)
+                ON CONFLICT (task) DO UPDATE SET number = excluded.number, state = excluded.state,
+                attempts = excluded.attempts, host = excluded.host, sent = excluded.sent, started = NULL,
+                seconds = NULL, exit_code = NULL, reason = '', code = '', image = '', metrics = '{}'""",
+                task, number, json.dumps(dict(parameters)), attempt, host, when,
+            )  # fmt: skip
+            self._execute(
+                "INSERT INTO attempts (task, attempt, host, state, sent) VALUES (?, ?, ?, 'sent', ?)",
+                task, attempt, host, when,
+            )  # fmt: skip
+            return attempt
+
+    def renumber(self, task: str, number: int) -> None:
+        """Write that `task` is combination `number` now, because the set has changed."""
+        self._execute("UPDATE tasks SET number = ? WHERE task = ? AND number != ?", number, task, number)
+
+    def start(self, task: str, attempt: int, host: str, when: float) -> bool:
+        """Write that an attempt runs; False if it runs already, has ended, or was never sent."""
+        with self.batch():
+            news = self._change(
+                """UPDATE attempts SET state = 'running', host = ?, started = ?
+                WHERE task = ? AND attempt = ? AND state = 'sent'""",
+                host, when, task, attempt,
+            )  # fmt: skip
+            if news:
+                self._change(
+                    """UPDATE tasks SET state = 'running', host = ?, started = ?
+                    WHERE task = ? AND attempts = ? AND state = 'sent'""",
+                    host, when, task, attempt,
+                )  # fmt: skip
+            return news
+
+    def metrics(self, task: str, attempt: int, metrics: Mapping[str, Metric]) -> None:
+        """Write the metrics so far of the latest attempt of a task; ignored after its end, and for others."""
+        self._change(
+            "UPDATE tasks SET metrics = ? WHERE task = ? AND attempts = ? AND state IN ('sent', 'running')",
+            json.dumps(dict(metrics)), task, attempt,
+        )  # fmt: skip
+
+    def finish(self, result: AttemptResult, final: bool) -> bool:
+        """Write how an attempt ended; True if this is the task's terminal record: the first one stays.
+
+        With `final`, or if it is done, the task ends with it. Otherwise the task waits to be run again,
+        unless a younger attempt is under way. A result that was written before changes nothing.
+        Raises UnknownTaskError if the task was never assigned.
+        """
+        with self.batch():
+            state, attempts = self._state(result.task)
+            attempt = self._row(
+                "SELECT state FROM attempts WHERE task = ? AND attempt = ?", result.task, result.attempt
+            )
+            if attempt is not None and attempt["state"] in ("done", "failed", "timeout", "stopped"):
+                return False
+            self._execute(
+                """INSERT INTO attempts (task, attempt, host, state, started, seconds, exit_code, reason)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                ON CONFLICT (task, attempt) DO UPDATE SET host = excluded.host, state = excluded.state,
+                started = excluded.started, seconds = excluded.seconds, exit_code = excluded.exit_code,
+                reason = excluded.reason""",
+                result.task, result.attempt, result.host, result.state,
+                result.started, result.seconds, result.exit_code, result.reason,
+            )  # fmt: skip
+            if state in ("done", "failed"):
+                return False
+            ends = final or result.state == "done"
+            if ends or result.attempt >= attempts:
+                self._execute(
+                    """UPDATE tasks SET state = ?, attempts = max(attempts, ?), host = ?, started = ?,
+                    seconds = ?, exit_code = ?, reason = ?, code = ?, image = ?, metrics = ? WHERE task = ?""",
+                    ("done" if result.state == "done" else "failed") if ends else "waiting",
+                    result.attempt, result.host, result.started, result.seconds, result.exit_code,
+                    result.reason, result.code, result.image, json.dumps(dict(result.metrics)), result.task,
+                )  # fmt: skip
+            return ends
+
+    def lost(self, task: str, attempt: int, reason: str, final: bool) -> bool:
+        """Write that no worker holds an attempt now. True if the task has failed with it for good (`final`).
+
+        The task waits to be run again if not `final`. An attempt that has ended is left as it is.
+        Raises UnknownTaskError if the task was never assigned.
+        """
+        with self.batch():
+            state, attempts = self._state(task)
+            open_still = self._change(
+                """UPDATE attempts SET state = 'lost', reason = ?
+                WHERE task = ? AND attempt = ? AND state IN ('sent', 'running')""",
+                reason, task, attempt,
+            )  # fmt: skip
+            if not open_still or state in ("done", "failed") or attempt != attempts:
+                return False
+            state = "failed" if final else "waiting"
+            self._execute("UPDATE tasks SET state = ?, reason = ? WHERE task = ?", state, reason, task)
+            return final
+
+    # What is known of them.
+
+    def get(self, task: str) -> TaskRecord | None:
+        row = self._row("SELECT * FROM tasks WHERE task = ?", task)
+        return None if row is None else _task_record(row)
+
+    def records(self, tasks: Sequence[str]) -> dict[str, TaskRecord]:
+        """The records of those of `tasks` that have one, looked up at once."""
+        rows = self._rows(
+            "SELECT * FROM tasks WHERE task IN (SELECT value FROM json_each(?))", json.dumps(list(tasks))
+        )
+        return {record.task: record for record in map(_task_record, rows)}
+
+    def active(self) -> list[TaskRecord]:
+        """All tasks that have begun and not ended: waiting, sent or running; in the order of the set."""
+        rows = self._rows("SELECT * FROM tasks WHERE state IN ('waiting', 'sent', 'running') ORDER BY number")
+        return [_task_record(row) for row in rows]
+
+    def attempts(self, task: str) -> list[AttemptRecord]:
+        """All attempts of a task, the first one first."""
+        rows = self._rows("SELECT * FROM attempts WHERE task = ? ORDER BY attempt", task)
+        return [AttemptRecord(*row) for row in rows]
+
+    def attempts_ended(self, task: str, states: Iterable[AttemptEnd]) -> int:
+        """How many attempts of a task ended in one of `states`."""
+        chosen = set(states)
+        return sum(attempt.state in chosen for attempt in self.attempts(task))
+
+    def counts(self) -> dict[TaskState, int]:
+        """How many tasks are in each state, those of values since removed from the set included."""
+        counts: dict[TaskState, int] = {"waiting": 0, "sent": 0, "running": 0, "done": 0, "failed": 0}
+        counts.update(
+            (row[0], row[1]) for row in self._rows("SELECT state, count(*) FROM tasks GROUP BY state")
+        )
+        return counts
+
+    def metric_names(self) -> set[str]:
+        """The names of all metrics that any ended task has."""
+        rows = self._rows(
+            "SELECT DISTINCT key FROM tasks, json_each(tasks.metrics) WHERE state IN ('done', 'failed')"
+        )
+        return {name for (name,) in rows}
+
+    # SQLite.
+
+    def _prepare(self) -> None:
+        self._execute("PRAGMA synchronous = FULL")
+        if not self._read_only and self._value("PRAGMA journal_mode = WAL") != "wal":
+            raise FrameworkError(f"{self.path}: this file system cannot hold the journal; use a local disk")
+        with self.batch():
+            version = self._value("PRAGMA user_version")
+            if version > _VERSION:
+                raise FrameworkError(
+                    f"{self.path}: written by a newer framework (schema {version}, not {_VERSION}); "
+                    "push the newer code with update_files.sh"
+                )
+            if version == 0 and self._read_only:
+                raise FrameworkError(
+                    f"{self.path}: the journal is empty; the master has not started here yet"
+                )
+            if version == 0:
+                for statement in _SCHEMA:
+                    self._execute(statement)
+
+    def _state(self, task: str) -> tuple[str, int]:
+        row = self._row("SELECT state, attempts FROM tasks WHERE task = ?", task)
+        if row is None:
+            raise UnknownTaskError(f"task {task} is not in the journal")
+        return row["state"], row["attempts"]
+
+    def _execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+        with self._lock, self._translated():
+            return self._connection.execute(statement, values)
+
+    def _change(self, statement: str, *values: object) -> bool:
+        return self._execute(statement, *values).rowcount > 0
+
+    def _rows(self, statement: str, *values: object) -> list[sqlite3.Row]:
+        with self._lock, self._translated():
+            return self._connection.execute(statement, values).fetchall()
+
+    def _value(self, statement: str) -> Any:
+        return self._rows(statement)[0][0]
+
+    def _row(self, statement: str, *values: object) -> sqlite3.Row | None:
+        rows = self._rows(statement, *values)
+        return rows[0] if rows else None
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        if self._depth and self._broken:
+            # SQLite may have ended the transaction by itself: what is written now would stay
+            raise JournalError(f"{self.path}: an earlier write of this batch failed; nothing of it is kept")
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            self._broken = True
+            raise JournalError(
+                f"{self.path}: {error}; is the disk full, or the directory not writable?"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            self._broken = True
+            raise FrameworkError(
+                f"{self.path}: the journal is damaged ({error}); move it away to begin a new one"
+            ) from error
+
+    def _roll_back(self) -> None:
+        # after a full disk SQLite may have done it already; a failure here must not hide what went wrong
+        if self._connection.in_transaction:
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+
+
+def _task_record(row: sqlite3.Row) -> TaskRecord:
+    columns = dict(row)
+    decoded = {name: json.loads(columns[name]) for name in ("parameters", "metrics")}
+    return TaskRecord(**(columns | decoded))

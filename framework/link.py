@@ -1,0 +1,110 @@
+"""The master's connection to the broker: results and reports come in, tasks go out, everything confirmed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import amqp
+import kombu
+from celery import Celery
+
+from framework.broker import (
+    CONFIRM_TIMEOUT_SECONDS,
+    REPORTS_QUEUE,
+    RESULTS_QUEUE,
+    TASK_NAME,
+    TASKS,
+    Identity,
+    task_queue,
+)
+from framework.task import Assignment
+
+PREFETCH = 1000
+DRAIN_LIMIT = 5000
+
+
+class Link:
+    """One connection; after any of BROKER_ERRORS it is closed, and a new Link is made."""
+
+    def __init__(self, identity: Identity, app: Celery) -> None:
+        self._app = app
+        self._connection = identity.connect()
+        self._inbox: list[kombu.Message] = []
+
+    def open(self) -> None:
+        self._connection.connect()
+        channel = self._connection.channel()
+        channel.basic_qos(0, PREFETCH, False)
+        consumer = kombu.Consumer(
+            channel,
+            [RESULTS_QUEUE, REPORTS_QUEUE],
+            on_message=self._inbox.append,
+            auto_declare=False,
+            accept=["json"],
+        )
+        consumer.consume()
+        self._producer = kombu.Producer(self._connection.channel(), exchange=TASKS, auto_declare=False)
+
+    def close(self) -> None:
+        self._connection.collect(socket_timeout=1)
+
+    def receive(self, timeout: float) -> list[kombu.Message]:
+        """What has come in; waits at most `timeout` seconds for the first message."""
+        self._connection.heartbeat_check()
+        try:
+            if not self._inbox:
+                self._connection.drain_events(timeout=timeout)
+            while len(self._inbox) < DRAIN_LIMIT:
+                self._connection.drain_events(timeout=0.001)
+        except TimeoutError:
+            pass
+        messages, self._inbox[:] = self._inbox[:], []
+        return messages
+
+    def send(self, host: str, assignment: Assignment) -> None:
+        """Put one task into the queue of `host`; returns when the broker has it on disk."""
+        name = f"{assignment.task}.{assignment.attempt}"
+        message = self._app.amqp.as_task_v2(
+            name,
+            TASK_NAME,
+            args=[assignment.to_message()],
+            kwargs={},
+            argsrepr=json.dumps(dict(assignment.parameters)),
+            kwargsrepr="{}",
+        )
+        self._app.amqp.send_task_message(
+            self._producer,
+            TASK_NAME,
+            message,
+            exchange=TASKS.name,
+            routing_key=host,
+            declare=[],
+            retry=False,
+            serializer="json",
+            mandatory=True,
+            timeout=CONFIRM_TIMEOUT_SECONDS,
+            confirm_timeout=CONFIRM_TIMEOUT_SECONDS,
+        )
+
+    def waiting_for(self, host: str) -> int:
+        """How many messages lie in the queue of `host`, taken by no worker yet."""
+        with self._queue(host) as queue:
+            return int(queue.queue_declare(passive=True).message_count)
+        return 0
+
+    def purge(self, host: str) -> int:
+        """Empty the queue of `host`; how many messages it had."""
+        with self._queue(host) as queue:
+            return int(queue.purge() or 0)
+        return 0
+
+    @contextmanager
+    def _queue(self, host: str) -> Iterator[kombu.Queue]:
+        channel = self._connection.channel()
+        try:
+            yield task_queue(host)(channel)
+            channel.close()
+        except amqp.NotFound:  # that host's worker never came up; the broker has closed the channel
+            pass

@@ -1,0 +1,103 @@
+"""What a worker tells the master: results, which must not be lost, and news, which may be.
+
+A result is on this host's disk before it is offered to the broker, and leaves the disk when the broker has
+confirmed it; a worker that cannot reach the broker keeps its results, and sends them when it can.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import kombu
+
+from framework.broker import BROKER_ERRORS, REPORTS, Identity, publish, task_queue
+from framework.files import write_atomically
+
+log = logging.getLogger(__name__)
+
+Message = Mapping[str, Any]
+
+BEAT_SECONDS = 3.0
+MAX_NEWS = 10_000  # the oldest is dropped: beats and metrics are repeated or superseded
+LONGEST_PAUSE_SECONDS = 30.0
+
+
+class Outbox(threading.Thread):
+    """The one thread, and the one connection, through which a worker sends."""
+
+    def __init__(self, identity: Identity, spool: Path, beat: Callable[[], Message]) -> None:
+        super().__init__(name="outbox", daemon=True)
+        self._identity = identity
+        self._spool = spool
+        self._beat = beat
+        self._news: deque[Message] = deque(maxlen=MAX_NEWS)
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self.connected = threading.Event()
+        spool.mkdir(parents=True, exist_ok=True)
+
+    def tell(self, news: Message) -> None:
+        """Send when possible; lost if this process dies first."""
+        self._news.append(news)
+        self._wake.set()
+
+    def deliver(self, name: str, result: Message) -> None:
+        """Keep `result` on disk until the broker has confirmed it.
+
+        Raises OSError when the disk cannot take it.
+        """
+        write_atomically(self._spool / f"{name}.json", json.dumps(result), fsync=True)
+        self._wake.set()
+
+    def close(self, timeout: float) -> None:
+        """Send what is left, for at most `timeout` seconds; what stays on disk is sent after a restart."""
+        self._closing.set()
+        self._wake.set()
+        self.join(timeout)
+
+    def run(self) -> None:
+        pause = 1.0
+        while True:
+            try:
+                with self._identity.connect() as connection:
+                    connection.connect()
+                    log.info("connected to the broker at %s", self._identity.broker)
+                    pause = 1.0
+                    self._send_until_closed(connection)
+                return
+            except BROKER_ERRORS as error:
+                log.warning("the broker at %s: %r; next try in %.0f s", self._identity.broker, error, pause)
+            if self._closing.wait(pause):
+                return
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _send_until_closed(self, connection: kombu.Connection) -> None:
+        # Before the first beat, which makes the master use it; and after each loss of the connection, for the
+        # broker may be a new one.
+        task_queue(self._identity.host)(connection.default_channel).declare()
+        self.connected.set()
+        producer = kombu.Producer(connection, exchange=REPORTS, serializer="json", auto_declare=False)
+        next_beat = 0.0
+        while True:
+            self._wake.clear()
+            closing = self._closing.is_set()
+            for file in sorted(self._spool.glob("*.json")):
+                publish(producer, "results", json.loads(file.read_text()), lasting=True)
+                file.unlink()
+            while self._news:
+                publish(producer, "reports", self._news[0], lasting=False)
+                self._news.popleft()
+            if closing or time.monotonic() >= next_beat:
+                publish(producer, "reports", self._beat(), lasting=False)
+                next_beat = time.monotonic() + BEAT_SECONDS
+            if closing:
+                return
+            connection.heartbeat_check()
+            self._wake.wait(max(0.0, next_beat - time.monotonic()))

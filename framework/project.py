@@ -1,0 +1,283 @@
+"""Reads and checks a project: what runs (project.yml) and with which metaparameters (parameters.yml)."""
+
+import difflib
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, TypeVar
+
+from framework import yaml_source
+from framework.errors import ProjectError
+from framework.files import ProjectFiles
+from framework.metrics import metric_problem
+from framework.space import Space, Value, canonical, interval, name_problem, value_problem
+from framework.yaml_source import Entry, Node, Position, Problems, Scalar, Unusable
+
+Goal: TypeAlias = Literal["maximize", "minimize"]
+T = TypeVar("T")
+
+_KEYS = ("command", "metric", "goal", "timeout", "retries", "image")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([smhd]?)")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?")
+_IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
+_INTERVAL_ADVICE = "write three numbers: [start, end, step]"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checked project."""
+
+    name: str
+    path: Path
+    command: tuple[str, ...]
+    metric: str | None  # the one that best() ranks by
+    goal: Goal
+    timeout: float | None  # seconds an attempt may take; None: any
+    retries: int  # further attempts after one that failed
+    image: str | None  # base of the worker image, if not the usual one
+    space: Space
+
+    def argv(self, parameters: Mapping[str, Value]) -> list[str]:
+        """The command with `parameters` as options: --name=value, --name for true, nothing for false."""
+        return [
+            *self.command,
+            *(f"--{name}{_option_value(value)}" for name, value in parameters.items() if value is not False),
+        ]
+
+
+def load_project(path: Path, name: str | None = None) -> Project:
+    """The project in the directory `path`, called `name` (default: as the directory).
+
+    Raises ProjectError with everything that is wrong in its files, each with file, line and column.
+    """
+    if not path.is_dir():
+        raise ProjectError(
+            [f"{path}: no such directory; a project is a directory with project.yml and parameters.yml"]
+        )
+    problems = Problems()
+    settings = _Settings(ProjectFiles(path).settings, problems)
+    project = Project(
+        name=name or path.resolve().name,
+        path=path,
+        command=settings.read("command", _command, ()),
+        metric=settings.read("metric", _metric, None),
+        goal=settings.read("goal", _goal, "maximize"),
+        timeout=settings.read("timeout", _duration, None),
+        retries=settings.read("retries", _retries, 0),
+        image=settings.read("image", _image, None),
+        space=_read_space(ProjectFiles(path).parameters, problems),
+    )
+    if problems.lines:
+        raise ProjectError(problems.lines)
+    return project
+
+
+class _Settings:
+    """The entries of project.yml; what cannot be read becomes a problem and its default."""
+
+    def __init__(self, file: Path, problems: Problems) -> None:
+        self._problems = problems
+        node = yaml_source.read_yaml(file, problems)
+        self._entries = {entry.name: entry for entry in _entries(node, "command: …", problems)}
+        for entry in self._entries.values():
+            if entry.name not in _KEYS:
+                problems.add(entry.position, f"unknown key {entry.name!r}; {_nearest(entry.name, _KEYS)}")
+        if node is not None and "command" not in self._entries:
+            problems.add(
+                Position(file, 1, 1), "no command; write what runs, as in 'command: python train.py'"
+            )
+        if "goal" in self._entries and "metric" not in self._entries:
+            problems.add(
+                self._entries["goal"].position,
+                "a goal without a metric; name the metric it is about, or remove it",
+            )
+
+    def read(self, key: str, convert: Callable[[Node], T], default: T) -> T:
+        entry = self._entries.get(key)
+        if entry is None or isinstance(entry.node, Unusable):
+            return default
+        try:
+            return convert(entry.node)
+        except ValueError as error:
+            self._problems.add(entry.node.position, f"{key}: {error}")
+            return default
+
+
+def _text(node: Node) -> str:
+    if not isinstance(node, Scalar) or not node.text or (node.plain and node.value is None):
+        raise ValueError("has to be text; write it in one line, in quotes if it has special characters")
+    problem = value_problem(node.text)
+    if problem:
+        raise ValueError(f"{problem}; remove it")
+    return node.text
+
+
+def _command(node: Node) -> tuple[str, ...]:
+    if isinstance(node, yaml_source.Sequence):
+        words = [_word(item) for item in node.items]
+    else:
+        try:
+            words = shlex.split(_text(node))
+        except ValueError as error:
+            raise ValueError(f"{error}; write a line as for a shell, or a list of words") from error
+    if not words or not words[0]:
+        raise ValueError("is empty; write what runs, as in 'command: python train.py'")
+    return tuple(words)
+
+
+def _word(node: Node) -> str:
+    return "" if isinstance(node, Scalar) and node.value == "" else _text(node)
+
+
+def _metric(node: Node) -> str:
+    name = _text(node)
+    problem = metric_problem(name, 0)
+    if problem:
+        raise ValueError(problem)
+    return name
+
+
+def _goal(node: Node) -> Goal:
+    match _text(node):
+        case "maximize":
+            return "maximize"
+        case "minimize":
+            return "minimize"
+        case other:
+            raise ValueError(f"{other!r} is no goal; write maximize or minimize")
+
+
+def _duration(node: Node) -> float:
+    match = _DURATION.fullmatch(_text(node))
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{_text(node)!r} is no time; write 90s, 30m, 2h, 1d or a number of seconds")
+    return seconds
+
+
+def _retries(node: Node) -> int:
+    value = node.value if isinstance(node, Scalar) else None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError("has to be a whole number, 0 or more")
+    return value
+
+
+def _image(node: Node) -> str:
+    image = _text(node)
+    if not _IMAGE.fullmatch(image):
+        raise ValueError(f"{image!r} is no image; write it as for docker pull, as in python:3.13-slim")
+    return image
+
+
+def _read_space(file: Path, problems: Problems) -> Space:
+    node = yaml_source.read_yaml(file, problems)
+    entries = _entries(node, "C: [0.1, 1, 10]", problems)
+    if isinstance(node, yaml_source.Mapping) and not node.entries:
+        problems.add(node.position, "no metaparameters; write lines as 'C: [0.1, 1, 10]'")
+    values = {}
+    for entry in entries:
+        problem = name_problem(entry.name)
+        if problem:
+            problems.add(entry.position, problem)
+        values[entry.name] = _values(entry.node, problems)
+    return Space(values)
+
+
+def _values(node: Node, problems: Problems) -> Sequence[Value]:
+    """The values of one metaparameter; empty if they are among the problems."""
+    match node:
+        case Scalar():
+            return _usable([node], problems)
+        case yaml_source.Sequence(items=()):
+            problems.add(
+                node.position, "an empty list gives no combinations; write a value, or remove the line"
+            )
+        case yaml_source.Sequence(is_tuple=True):
+            return _interval(node, problems)
+        case yaml_source.Sequence(items=items):
+            return _usable(items, problems)
+        case yaml_source.Mapping(entries=(Entry(name="range", node=limits),)):
+            return _interval(limits, problems)
+        case yaml_source.Mapping(entries=entries):
+            for entry in entries or [Entry(node.position, "", node)]:
+                if entry.name != "range":
+                    problems.add(
+                        entry.position, f"unknown key {entry.name!r}; {_nearest(entry.name, ['range'])}"
+                    )
+    return []
+
+
+def _usable(nodes: Iterable[Node], problems: Problems) -> list[Value]:
+    values: dict[str, Value] = {}
+    for node in nodes:
+        value = _value(node, problems)
+        if value is None:
+            continue
+        if canonical(value) in values:
+            problems.add(node.position, f"{value!r} is in the list twice; remove one")
+        values[canonical(value)] = value
+    return list(values.values())
+
+
+def _value(node: Node, problems: Problems) -> Value | None:
+    match node:
+        case Unusable():
+            return None
+        case Scalar(value=None):
+            problem: str | None = (
+                "null is no value; write one, '' for empty text, or false to leave the option out"
+            )
+        case Scalar(plain=True, value=str(text)) if _DATE.fullmatch(text):
+            problem = f"{text} could be a date or text; put it in quotes to pass it as text"
+        case Scalar(value=value):
+            problem = value_problem(value)
+            if problem is None:
+                return value
+        case _:
+            problem = "a list or mapping cannot be a value; write text, a number, true or false"
+    problems.add(node.position, problem or "")
+    return None
+
+
+def _interval(node: Node, problems: Problems) -> Sequence[Value]:
+    if isinstance(node, Unusable):
+        return []
+    numbers = [_number(item) for item in node.items] if isinstance(node, yaml_source.Sequence) else []
+    match numbers:
+        case [int() | float() as start, int() | float() as end, int() | float() as step]:
+            try:
+                return interval(start, end, step)
+            except ValueError as error:
+                problems.add(
+                    node.position, f"{error}; {_INTERVAL_ADVICE}, from start up to, not including, end"
+                )
+        case _:
+            problems.add(node.position, f"this is no interval; {_INTERVAL_ADVICE}")
+    return []
+
+
+def _number(node: Node) -> int | float | None:
+    value = node.value if isinstance(node, Scalar) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _entries(node: Node | None, example: str, problems: Problems) -> tuple[Entry, ...]:
+    if isinstance(node, yaml_source.Mapping):
+        return node.entries
+    if node is not None and not isinstance(node, Unusable):
+        problems.add(node.position, f"the file has to be lines 'name: value', as in '{example}'")
+    return ()
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}"
+
+
+def _option_value(value: Value) -> str:
+    if value is True:
+        return ""
+    return f"={value!r}" if isinstance(value, float) else f"={value}"

@@ -1,0 +1,129 @@
+"""What comes out of a set: results.csv, and the best combinations."""
+
+import csv
+import heapq
+import io
+import math
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+from framework.errors import UsageError
+from framework.files import atomic_file
+from framework.journal import Journal, TaskRecord
+from framework.project import Project
+from framework.space import Value
+from framework.task import task_id
+
+_FIXED = ("task", "state", "attempts", "host", "started", "seconds", "exit_code", "code")
+_PAGE = 1000  # combinations looked up at once
+
+
+def write_results(project: Project, journal: Journal, path: Path) -> None:
+    """Write results.csv: a row for each combination of the project that has ended, in the order of the set.
+
+    Columns: the fixed ones, the metaparameters, then every metric that a task reported, the project's first.
+    A name that is taken already becomes parameter.NAME or metric.NAME. Raises OSError.
+    """
+    with journal.batch(), atomic_file(path) as file:
+        metrics = sorted(journal.metric_names(), key=lambda name: (name != project.metric, name))
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(_UnixLines(text))
+        writer.writerow(column_names(project.space.names, metrics))
+        for record in ended(project, journal):
+            writer.writerow(_row(record, project.space.names, metrics))
+        text.detach()  # flushes it; the file itself is closed by its owner
+
+
+def ended(project: Project, journal: Journal) -> Iterator[TaskRecord]:
+    """The records of the project's combinations that are done or failed, in the order of the set."""
+    ids = (task_id(project.command, parameters) for parameters in project.space)
+    while page := list(islice(ids, _PAGE)):
+        records = journal.records(page)
+        yield from (
+            records[task] for task in page if task in records and records[task].state in ("done", "failed")
+        )
+
+
+def best(project: Project, journal: Journal, number: int) -> list[TaskRecord]:
+    """The `number` best done tasks by the project's metric and goal; those without that metric are left out.
+
+    Raises UsageError if the project names no metric.
+    """
+    if project.metric is None:
+        raise UsageError("project.yml names no metric to rank by; add a line such as 'metric: accuracy'")
+    metric, sign = project.metric, -1 if project.goal == "maximize" else 1
+    ranked = (
+        record
+        for record in ended(project, journal)
+        if record.state == "done" and _is_number(record.metrics.get(metric))
+    )
+    return heapq.nsmallest(number, ranked, key=lambda record: sign * float(record.metrics[metric]))
+
+
+def render_best(project: Project, records: Iterable[TaskRecord]) -> str:
+    """The records as a table for people: the metric, then the metaparameters."""
+    header = [project.metric or "", *project.space.names, "task"]
+    rows = [header]
+    for record in records:
+        values = [_shown(record.parameters[name]) for name in project.space.names]
+        rows.append([_shown(record.metrics[project.metric or ""]), *values, record.task])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def column_names(parameters: Iterable[str], metrics: Iterable[str]) -> list[str]:
+    """The header of results.csv, no name twice."""
+    names = list(_FIXED)
+    for kind, own in (("parameter", parameters), ("metric", metrics)):
+        for name in own:
+            while name in names:
+                name = f"{kind}.{name}"
+            names.append(name)
+    return names
+
+
+class _UnixLines:
+    """Ends rows with a newline alone; told to, csv.writer of Python < 3.13 quotes no carriage returns."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        return self._file.write(row.removesuffix("\r\n") + "\n")
+
+
+def _row(record: TaskRecord, parameters: Iterable[str], metrics: Iterable[str]) -> list[str]:
+    fixed = [
+        record.task,
+        record.state,
+        str(record.attempts),
+        record.host,
+        "" if record.started is None else _timestamp(record.started),
+        "" if record.seconds is None else f"{record.seconds:.3f}",
+        "" if record.exit_code is None else str(record.exit_code),
+        record.code,
+    ]
+    values: list[Value | None] = [record.parameters[name] for name in parameters]
+    values += [record.metrics.get(name) for name in metrics]
+    return [*fixed, *("" if value is None else _shown(value) for value in values)]
+
+
+def _shown(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else repr(value)
+
+
+def _timestamp(seconds: float) -> str:
+    """ISO 8601 in UTC, to the millisecond."""
+    moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,125 @@
+"""The space of metaparameters: every combination of values, computed by index and never held in memory."""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import TypeAlias, overload
+
+Value: TypeAlias = str | int | float | bool
+
+_NAME = re.compile(r"\w[\w.:/+-]*")
+
+
+class Space:
+    """The product of the values of each metaparameter.
+
+    The order is that of itertools.product over the names in the order given: the last name varies fastest.
+    """
+
+    def __init__(self, values: Mapping[str, Sequence[Value]]) -> None:
+        self.values = dict(values)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.values)
+
+    @property
+    def count(self) -> int:
+        """The number of combinations; may be larger than len() of anything could be."""
+        return math.prod(len(values) for values in self.values.values())
+
+    def combination(self, index: int) -> dict[str, Value]:
+        """Combination number `index`, counted from 0, as a dict of its own. Raises IndexError."""
+        if not 0 <= index < self.count:
+            raise IndexError(f"combination {index} of {self.count}")
+        chosen = {}
+        for name, values in reversed(self.values.items()):
+            index, position = divmod(index, len(values))
+            chosen[name] = values[position]
+        return {name: chosen[name] for name in self.values}
+
+    def combinations(self, start: int = 0, stop: int | None = None) -> Iterator[dict[str, Value]]:
+        """Combinations `start` up to, not including, `stop` (default: the end), one at a time."""
+        end = self.count if stop is None else min(stop, self.count)
+        while start < end:
+            yield self.combination(start)
+            start += 1
+
+    def __iter__(self) -> Iterator[dict[str, Value]]:
+        return self.combinations()
+
+
+class Interval(Sequence[float]):
+    """The floats start, start + step, … of an interval; each is the float nearest to the exact decimal."""
+
+    def __init__(self, start: Fraction, step: Fraction, length: int) -> None:
+        self._start = start
+        self._step = step
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> float: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[float]: ...
+    def __getitem__(self, index: int | slice) -> float | Sequence[float]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(self._length)[index]]
+        return float(self._start + range(self._length)[index] * self._step)
+
+
+def interval(start: int | float, end: int | float, step: int | float) -> Sequence[int] | Sequence[float]:
+    """The half-open interval [start, end) in steps of `step`, which may be negative.
+
+    Exact in decimal: [0.1, 0.4) by 0.1 is 0.1, 0.2, 0.3. Three integers give integers.
+    Raises ValueError if it never ends, is empty, or has values that floats cannot tell apart.
+    """
+    for number in (start, end, step):
+        if not math.isfinite(number):
+            raise ValueError(f"{number} is no number that an interval can have")
+    # repr is the shortest decimal that reads back as the same float: what the user wrote
+    exact_start, exact_end, exact_step = (Fraction(repr(number)) for number in (start, end, step))
+    if exact_step == 0:
+        raise ValueError("a step of 0 never ends")
+    length = math.ceil((exact_end - exact_start) / exact_step)
+    if length < 1:
+        reach = "never reaches" if exact_end != exact_start else "starts at"
+        raise ValueError(f"the interval is empty: {start} by steps of {step} {reach} {end}")
+    if length > 2**53:
+        raise ValueError(f"the interval has {length} values")
+    if isinstance(start, int) and isinstance(end, int) and isinstance(step, int):
+        return range(start, end, step)
+    if length > 1 and abs(exact_step) < 2 * Fraction(math.ulp(max(abs(start), abs(end)))):
+        raise ValueError(f"steps of {step} are too small for floats of this size to tell the values apart")
+    return Interval(exact_start, exact_step, length)
+
+
+def name_problem(name: str) -> str | None:
+    """Why `name` cannot be the name of a metaparameter, or None if it can."""
+    if _NAME.fullmatch(name):
+        return None
+    return f"{name!r} cannot be an option; use letters, digits and _.:/+-, a letter, digit or _ first"
+
+
+def value_problem(value: object) -> str | None:
+    """Why `value` cannot be the value of a metaparameter, or None if it can."""
+    if isinstance(value, str):
+        if "\0" in value:
+            return "text with a NUL character cannot be passed to a program; remove it"
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            return "text with half of a surrogate pair is no valid Unicode; remove it"
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value} is not a number a program can be given; put it in quotes to pass it as text"
+    if isinstance(value, bool | int | float):
+        return None
+    return f"a value is text, a number, true or false, not {type(value).__name__}"
+
+
+def canonical(value: object) -> str:
+    """JSON that is the same for the same content in whatever order of keys; 1, 1.0, true and "1" differ."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

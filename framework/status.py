@@ -1,0 +1,103 @@
+"""How far the set has come, as the master publishes it each second, and how a person reads it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from framework.errors import FrameworkError
+from framework.files import write_atomically
+
+STALE_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """One worker host."""
+
+    slots: int
+    running: int
+    reserved: int
+    seconds_since_beat: float
+    alive: bool
+
+
+@dataclass(frozen=True)
+class Status:
+    """The set and the hosts at one moment."""
+
+    updated: float  # Unix time
+    project: str
+    version: str  # of the code that the master has taken up
+    total: int  # combinations of the set
+    done: int
+    failed: int
+    running: int
+    finished: bool  # every combination has a terminal record and results.csv is written
+    seconds_left: float | None  # expected; None when nothing is known yet
+    refused_version: str = ""  # of code that was pushed and is not valid
+    notices: list[str] = field(default_factory=list)  # what a person should know or do
+    hosts: dict[str, HostStatus] = field(default_factory=dict)
+
+    @property
+    def waiting(self) -> int:
+        return self.total - self.done - self.failed - self.running
+
+    def write(self, path: Path) -> None:
+        write_atomically(path, json.dumps(asdict(self)), fsync=False)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self) | {"waiting": self.waiting}, indent=2)
+
+
+def read_status(path: Path) -> Status:
+    """The newest status; raises FrameworkError when the master has written none, or none lately."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise FrameworkError("the master has not started yet: it has written no status") from None
+    hosts = {name: HostStatus(**host) for name, host in content.pop("hosts").items()}
+    status = Status(**content, hosts=hosts)
+    age = time.time() - status.updated
+    if age > STALE_SECONDS:
+        raise FrameworkError(f"the master has written no status for {age:.0f} s: see its log (docker logs)")
+    return status
+
+
+def summary(status: Status) -> str:
+    """The status for a terminal: a few lines."""
+    lines = [
+        f"{status.project}: {status.total} combinations: {status.done} done, {status.running} running, "
+        f"{status.waiting} waiting, {status.failed} failed{remaining(status)}"
+    ]
+    if status.hosts:
+        width = max(len("host"), *(len(name) for name in status.hosts))
+        lines.append(f"{'host':<{width}}  slots  running  last heard of")
+        for name, host in sorted(status.hosts.items()):
+            heard = f"{host.seconds_since_beat:.0f} s ago" + ("" if host.alive else "  (out of reach)")
+            lines.append(f"{name:<{width}}  {host.slots:>5}  {host.running:>7}  {heard}")
+    lines.extend(status.notices)
+    return "\n".join(lines)
+
+
+def progress(status: Status, columns: int) -> str:
+    """The status as a progress bar in one line of at most `columns` characters."""
+    text = f" {status.done + status.failed}/{status.total} tasks, {status.running} running"
+    text += f", {status.failed} failed" if status.failed else ""
+    text += remaining(status)
+    width = max(10, min(40, columns - len(text) - 3))
+    filled = width if not status.total else width * (status.done + status.failed) // status.total
+    return ("[" + "#" * filled + "-" * (width - filled) + "]" + text)[: max(columns, 1)]
+
+
+def remaining(status: Status) -> str:
+    if status.finished or status.seconds_left is None:
+        return ""
+    seconds = round(status.seconds_left)
+    if seconds < 100:
+        return f", about {seconds} s left"
+    if seconds < 6000:
+        return f", about {seconds // 60} min left"
+    return f", about {seconds / 3600:.1f} h left"

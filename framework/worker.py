@@ -1,0 +1,244 @@
+"""A worker: takes the tasks that the master sends to this host, runs each of them, and reports."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, signals
+
+from framework.broker import TASK_NAME, Identity, make_app
+from framework.errors import FrameworkError, ProjectError
+from framework.execution import Execution, run_attempt
+from framework.files import AttemptFiles, Code, WorkerFiles, write_atomically
+from framework.outbox import Outbox
+from framework.project import Project, load_project
+from framework.task import Assignment, AttemptResult
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 10.0  # for the last results, when the worker is stopped
+FULL_DISK_PAUSE_SECONDS = 5.0
+
+
+class AttemptFailed(Exception):
+    """Shows a failed attempt as failed in Celery and Flower; the master has the result already."""
+
+
+class Worker:
+    """The tasks this host holds, and what becomes of them."""
+
+    def __init__(self, identity: Identity, files: WorkerFiles, code: Path, slots: int) -> None:
+        self.identity = identity
+        self.slots = slots
+        self._files = files
+        self._code = code
+        self._incarnation = uuid.uuid4().hex
+        self._framework_version = Code.current(code).framework_version
+        self._lock = threading.Lock()
+        self._reserved: set[str] = set()
+        self._running: set[str] = set()
+        self._stop = threading.Event()
+        self.outbox = Outbox(identity, files.spool, self.beat)
+
+    # What the master is told.
+
+    def beat(self) -> dict[str, Any]:
+        """What this worker holds; no slots when it is to be sent nothing more.
+
+        Restarts the worker for new framework files once it holds nothing.
+        """
+        draining = Code.current(self._code).framework_version != self._framework_version
+        with self._lock:
+            running, reserved = sorted(self._running), sorted(self._reserved - self._running)
+        if draining and not running and not reserved:
+            log.info("new framework files: restarting to use them")
+            os.kill(os.getpid(), signal.SIGTERM)  # Docker's restart policy starts it again
+        return self._news(
+            "beat",
+            incarnation=self._incarnation,
+            slots=0 if draining or self._stop.is_set() else self.slots,
+            running=running,
+            reserved=reserved,
+        )
+
+    def _news(self, kind: str, **content: Any) -> dict[str, Any]:
+        return {
+            "kind": kind,
+            "infrastructure": self.identity.infrastructure,
+            "project": self.identity.project,
+            "host": self.identity.host,
+            **content,
+        }
+
+    # What the master sends.
+
+    def reserve(self, name: str) -> None:
+        with self._lock:
+            self._reserved.add(name)
+
+    def run(self, message: Mapping[str, Any]) -> None:
+        """Run one attempt; raises AttemptFailed when it failed, FrameworkError for a message not for us."""
+        assignment = Assignment.from_message(message)
+        name = f"{assignment.task}.{assignment.attempt}"
+        ours = (self.identity.infrastructure, self.identity.project)
+        if (assignment.infrastructure, assignment.project) != ours:
+            raise FrameworkError(
+                f"task {name} is of {assignment.infrastructure}/{assignment.project}: not run"
+            )
+        with self._lock:
+            if name in self._running:
+                log.warning("task %s came a second time while it runs: not run again", name)
+                return
+            self._running.add(name)
+        try:
+            self._run_once(assignment, name)
+        finally:
+            with self._lock:
+                self._running.discard(name)
+                self._reserved.discard(name)
+
+    def _run_once(self, assignment: Assignment, name: str) -> None:
+        files = self._files.attempt(assignment.task, assignment.attempt)
+        if files.result.exists():
+            log.warning("task %s came again after its end: its result is sent again", name)
+            self.outbox.deliver(name, json.loads(files.result.read_text()))
+            return
+        if files.directory.exists():
+            # An earlier incarnation of this worker died in it; the master sends it again as the next attempt.
+            log.warning("task %s was begun before this worker started: left to the master", name)
+            return
+        started = time.time()
+        self.outbox.tell(
+            self._news("started", task=assignment.task, attempt=assignment.attempt, started=started)
+        )
+        code = Code.current(self._code)
+        execution = self._execute(assignment, files, code)
+        result = AttemptResult(
+            task=assignment.task,
+            attempt=assignment.attempt,
+            host=self.identity.host,
+            state=execution.state,
+            started=started,
+            seconds=execution.seconds,
+            exit_code=execution.exit_code,
+            reason=execution.reason,
+            metrics=execution.metrics,
+            code=code.version,
+            image=self.identity.image,
+            infrastructure=self.identity.infrastructure,
+            project=self.identity.project,
+        )
+        self._keep(name, files, result)
+        if execution.state != "done":
+            raise AttemptFailed(execution.reason)
+
+    def _execute(self, assignment: Assignment, files: AttemptFiles, code: Code) -> Execution:
+        try:
+            project = cached_project(code.project_path, self.identity.project)
+            argv = project.argv(assignment.parameters)
+        except ProjectError as error:
+            return Execution(None, 0.0, "failed", str(error), {})
+
+        def tell_metrics(metrics: Mapping[str, Any]) -> None:
+            self.outbox.tell(
+                self._news("metrics", task=assignment.task, attempt=assignment.attempt, metrics=dict(metrics))
+            )
+
+        environment = os.environ | {
+            "PYTHONPATH": str(code.path),
+            "TASK_ID": assignment.task,
+            "TASK_ATTEMPT": str(assignment.attempt),
+        }
+        while True:
+            try:
+                return run_attempt(
+                    argv, files, code.project_path, environment, project.timeout, tell_metrics, self._stop
+                )
+            except FrameworkError as error:
+                log.error("%s; waiting for room", error)
+                if self._stop.wait(FULL_DISK_PAUSE_SECONDS):
+                    return Execution(None, 0.0, "stopped", str(error), {})
+
+    def _keep(self, name: str, files: AttemptFiles, result: AttemptResult) -> None:
+        """Spool first: from then on the result reaches the master, whatever happens to this process."""
+        message = result.to_message()
+        while True:
+            try:
+                self.outbox.deliver(name, message)
+                files.directory.mkdir(parents=True, exist_ok=True)  # missing if it could not be started
+                write_atomically(files.result, json.dumps(message), fsync=True)
+                return
+            except OSError as error:
+                log.error("cannot keep the result of task %s: %s; waiting for room", name, error)
+                if self._stop.wait(FULL_DISK_PAUSE_SECONDS):
+                    raise
+
+    def finish_earlier_results(self) -> None:
+        """Complete what a crash left between the spool and the attempt's own directory."""
+        for spooled in self._files.spool.glob("*.json"):
+            task, _, attempt = spooled.stem.rpartition(".")
+            files = self._files.attempt(task, int(attempt))
+            if not files.result.exists():
+                write_atomically(files.result, spooled.read_text(), fsync=True)
+
+    def stop(self) -> None:
+        """End every running task: its process group gets TERM, then KILL."""
+        self._stop.set()
+
+
+@lru_cache(maxsize=4)
+def cached_project(path: Path, name: str) -> Project:
+    """The project of one code version; its path carries the version, so it never changes."""
+    return load_project(path, name)
+
+
+def make_worker_app(worker: Worker) -> Celery:
+    """Celery's side of the worker: its task, and its signals."""
+    app = make_app(worker.identity)
+
+    @app.task(name=TASK_NAME, throws=(AttemptFailed, FrameworkError))
+    def run(message: dict[str, Any]) -> None:
+        worker.run(message)
+
+    def on_received(request: Any, **_: Any) -> None:
+        worker.reserve(request.id)
+
+    def on_stopping(**_: Any) -> None:
+        worker.stop()
+
+    def on_stopped(**_: Any) -> None:
+        worker.outbox.close(FLUSH_SECONDS)
+
+    signals.task_received.connect(on_received, weak=False)
+    signals.worker_shutting_down.connect(on_stopping, weak=False)
+    signals.worker_shutdown.connect(on_stopped, weak=False)
+    return app
+
+
+def serve(identity: Identity, data: Path, code: Path, slots: int) -> None:
+    """Run the worker until it is stopped; does not return."""
+    worker = Worker(identity, WorkerFiles(data), code, slots)
+    worker.finish_earlier_results()
+    worker.outbox.start()
+    worker.outbox.connected.wait()  # it has made the queue that Celery is to consume
+    make_worker_app(worker).worker_main(
+        [
+            "worker",
+            f"--hostname=worker@{identity.host}",
+            "--pool=threads",  # the work is in processes of its own; threads only watch over them
+            f"--concurrency={slots}",
+            "--without-mingle",
+            "--without-gossip",
+            "--loglevel=INFO",
+        ]
+    )

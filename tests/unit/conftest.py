@@ -1,0 +1,7 @@
+"""What all unit tests share."""
+
+from hypothesis import settings
+
+# how long an example takes says more about the machine than about the code
+settings.register_profile("shared machine", deadline=None, max_examples=60)
+settings.load_profile("shared machine")

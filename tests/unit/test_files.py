@@ -1,0 +1,73 @@
+"""Names of files, and files written whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from framework.errors import FrameworkError
+from framework.files import Code, WorkerFiles, atomic_file, write_atomically
+
+
+def test_code_stays_the_version_it_was(tmp_path: Path) -> None:
+    for version in ("111111111111", "222222222222"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "VERSION").write_text(f"framework=f{version}\nproject=p{version}\n")
+    current = tmp_path / "current"
+    current.symlink_to("111111111111")
+    code = Code.current(tmp_path)
+    current.unlink()
+    current.symlink_to("222222222222")
+    assert (code.version, code.framework_version) == ("111111111111", "f111111111111")
+    assert (Code.current(tmp_path).version, Code.current(tmp_path).project_version) == (
+        "222222222222",
+        "p222222222222",
+    )
+    assert code.project_path == tmp_path / "111111111111" / "project"
+
+
+def test_no_code(tmp_path: Path) -> None:
+    with pytest.raises(FrameworkError, match="update_files"):
+        Code.current(tmp_path)
+    with pytest.raises(FrameworkError, match="VERSION"):
+        _ = Code(tmp_path).framework_version
+    (tmp_path / "VERSION").write_text("framework=\n")
+    with pytest.raises(FrameworkError, match="framework="):
+        _ = Code(tmp_path).framework_version
+
+
+def test_attempts_have_directories_of_their_own(tmp_path: Path) -> None:
+    files = WorkerFiles(tmp_path).attempt("0123456789abcdef", 2)
+    assert files.directory == tmp_path / "tasks" / "0123456789abcdef" / "2"
+    assert (files.task, files.attempt) == ("0123456789abcdef", 2)
+    assert (
+        files.work.parent
+        == files.stdout.parent
+        == files.stderr.parent
+        == files.result.parent
+        == files.directory
+    )
+
+
+@pytest.mark.parametrize("content", ["grüße\n", b"\0\xff", ""])
+def test_write_atomically(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / "a name with spaces"
+    path.write_text("before")
+    write_atomically(path, content)
+    assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_what_fails_half_way_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("before")
+
+    def fail() -> None:
+        with atomic_file(path) as file:
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        fail()
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]

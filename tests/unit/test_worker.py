@@ -1,0 +1,208 @@
+"""A worker without Celery and broker: what it runs, what it refuses to run twice, and what it tells."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from framework import worker as worker_module
+from framework.broker import Identity
+from framework.errors import FrameworkError
+from framework.files import WorkerFiles
+from framework.task import Assignment, AttemptResult
+from framework.worker import AttemptFailed, Worker
+
+PROGRAM = """\
+import sys, time
+value = sys.argv[1].partition("=")[2]
+print("loss=0.25", flush=True)
+with open("../../../ran", "a") as ran:
+    ran.write(value + "\\n")
+if value == "sleep":
+    time.sleep(60)
+sys.exit(3 if value == "fail" else 0)
+"""
+
+
+class Outbox:
+    """Keeps what the worker would send."""
+
+    def __init__(self) -> None:
+        self.news: list[Mapping[str, Any]] = []
+        self.results: list[AttemptResult] = []
+
+    def tell(self, news: Mapping[str, Any]) -> None:
+        self.news.append(news)
+
+    def deliver(self, name: str, result: Mapping[str, Any]) -> None:
+        self.results.append(AttemptResult.from_message(dict(result)))
+
+
+class Bench:
+    def __init__(self, path: Path) -> None:
+        self.code = path / "code"
+        self.push("v1", "f1")
+        self.files = WorkerFiles(path / "data")
+        self.files.tasks.mkdir(parents=True)
+        self.worker, self.outbox = self.start()
+
+    def push(self, version: str, framework: str) -> None:
+        project = self.code / version / "project"
+        project.mkdir(parents=True)
+        (project / "project.yml").write_text("command: python3 program.py\n")
+        (project / "parameters.yml").write_text("x: [1]\n")
+        (project / "program.py").write_text(PROGRAM)
+        (self.code / version / "VERSION").write_text(f"framework={framework}\nproject=p\n")
+        (self.code / "current").unlink(missing_ok=True)
+        (self.code / "current").symlink_to(version)
+
+    def start(self) -> tuple[Worker, Outbox]:
+        identity = Identity("worker", "infra-1", "p", "host1", "broker:5671", "sha256:1", Path("/none"))
+        worker, outbox = Worker(identity, self.files, self.code, slots=2), Outbox()
+        worker.outbox = outbox  # type: ignore[assignment]
+        return worker, outbox
+
+    def run(self, value: str, attempt: int = 1) -> None:
+        self.worker.run(assignment(value, attempt))
+
+    def executions(self) -> list[str]:
+        ran = self.files.tasks / "ran"
+        return ran.read_text().split() if ran.exists() else []
+
+
+TASK = "0123456789abcdef"
+
+
+def assignment(value: str, attempt: int = 1) -> dict[str, Any]:
+    return Assignment("infra-1", "p", TASK, attempt, {"x": value}).to_message()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    worker_module.cached_project.cache_clear()
+    return Bench(tmp_path)
+
+
+def test_a_task_is_run_and_its_result_kept_and_delivered(bench: Bench) -> None:
+    bench.run("fine")
+    (result,) = bench.outbox.results
+    assert (result.state, result.exit_code, result.metrics) == ("done", 0, {"loss": 0.25})
+    assert (result.host, result.code, result.image) == ("host1", "v1", "sha256:1")
+    kept = json.loads(bench.files.attempt(TASK, 1).result.read_text())
+    assert AttemptResult.from_message(kept) == result
+    assert bench.outbox.news[0]["kind"] == "started"
+    assert bench.executions() == ["fine"]
+
+
+def test_a_failed_task_is_failed_for_celery_too(bench: Bench) -> None:
+    with pytest.raises(AttemptFailed):
+        bench.run("fail")
+    (result,) = bench.outbox.results
+    assert (result.state, result.exit_code) == ("failed", 3)
+
+
+def test_a_message_that_comes_again_runs_nothing_and_sends_the_result_again(bench: Bench) -> None:
+    bench.run("fine")
+    bench.run("fine")
+    bench.worker, bench.outbox = bench.start()
+    bench.run("fine")
+    assert bench.executions() == ["fine"]
+    assert len(bench.outbox.results) == 1
+
+
+def test_an_attempt_that_an_earlier_worker_began_is_left_to_the_master(bench: Bench) -> None:
+    bench.files.attempt(TASK, 1).work.mkdir(parents=True)
+    bench.run("fine")
+    assert (bench.executions(), bench.outbox.results) == ([], [])
+    bench.run("fine", attempt=2)
+    assert bench.executions() == ["fine"]
+
+
+@pytest.mark.parametrize("other", [{"infrastructure": "infra-2"}, {"project": "q"}])
+def test_a_message_for_others_is_refused(bench: Bench, other: dict[str, str]) -> None:
+    with pytest.raises(FrameworkError, match="not run"):
+        bench.worker.run(assignment("fine") | other)
+    assert bench.executions() == []
+
+
+def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench: Bench) -> None:
+    name = f"{TASK}.1"
+    bench.worker.reserve(name)
+    assert (bench.worker.beat()["reserved"], bench.worker.beat()["slots"]) == ([name], 2)
+    failed: list[str] = []
+
+    def run() -> None:
+        try:
+            bench.run("sleep")
+        except AttemptFailed as error:
+            failed.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not bench.executions() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    beat = bench.worker.beat()
+    assert (beat["running"], beat["reserved"]) == ([name], [])
+    bench.run("sleep")  # the same message again, while it runs
+    bench.worker.stop()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert len(failed) == 1
+    assert [result.state for result in bench.outbox.results] == ["stopped"]
+    assert bench.executions() == ["sleep"]
+    beat = bench.worker.beat()
+    assert (beat["running"], beat["reserved"], beat["slots"]) == ([], [], 0)
+
+
+def test_new_framework_files_restart_a_worker_that_holds_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signals: list[int] = []
+    monkeypatch.setattr("os.kill", lambda pid, number: signals.append(number))
+    bench.push("v2", "f1")
+    assert bench.worker.beat()["slots"] == 2, "other project files need no restart"
+    bench.worker.reserve("t.1")
+    bench.push("v3", "f2")
+    assert (bench.worker.beat()["slots"], signals) == (0, [])
+    bench.worker._reserved.clear()
+    bench.worker.beat()
+    assert len(signals) == 1
+
+
+def test_a_push_changes_what_the_next_task_runs(bench: Bench) -> None:
+    bench.run("fine")
+    bench.push("v2", "f1")
+    (bench.code / "v2/project/program.py").write_text("print('loss=0.5')")
+    bench.run("fine", attempt=2)
+    assert [(result.code, result.metrics["loss"]) for result in bench.outbox.results] == [
+        ("v1", 0.25),
+        ("v2", 0.5),
+    ]
+
+
+def test_a_broken_project_is_a_failed_attempt_with_the_reason(bench: Bench) -> None:
+    bench.push("v2", "f1")
+    (bench.code / "v2/project/project.yml").write_text("comand: x\n")
+    with pytest.raises(AttemptFailed):
+        bench.run("fine")
+    (result,) = bench.outbox.results
+    assert result.state == "failed"
+    assert "comand" in result.reason
+
+
+def test_a_result_that_a_crash_left_in_the_spool_gets_to_its_place(bench: Bench) -> None:
+    bench.run("fine")
+    files = bench.files.attempt(TASK, 1)
+    content = files.result.read_text()
+    files.result.unlink()
+    bench.files.spool.mkdir(exist_ok=True)
+    (bench.files.spool / f"{TASK}.1.json").write_text(content)
+    bench.worker.finish_earlier_results()
+    assert files.result.read_text() == content
