@@ -1,0 +1,110 @@
+#!/bin/sh
+# What a host is and has, as key=value lines. hosts.sh runs it on each host as: sh -s -- REMOTE_PATH INFRASTRUCTURE BROKER_NAME PORT…
+# Plain POSIX sh, and it changes nothing.
+set -u
+
+main() {
+  remote_path=$1 infrastructure=$2 broker_name=$3
+  shift 3
+  print_machine
+  print_root "$HOME/$remote_path"
+  print_docker
+  print_gpus
+  printf 'broker=%s\n' "$(resolve "$broker_name")"
+  for port in "$@"; do
+    print_port "$port"
+  done
+}
+
+print_machine() {
+  printf 'time=%s\n' "$(date +%s)"
+  printf 'home=%s\n' "$HOME"
+  printf 'user=%s\n' "$(id -un)"
+  printf 'uid=%s\n' "$(id -u)"
+  printf 'gid=%s\n' "$(id -g)"
+  printf 'arch=%s\n' "$(uname -m | sed -e s/x86_64/amd64/ -e s/aarch64/arm64/)" # as Docker calls them
+  printf 'cores=%s\n' "$(nproc)"
+  printf 'memory=%s\n' "$(awk '$1 == "MemTotal:" { printf "%.0f", $2 * 1024 }' /proc/meminfo)"
+  printf 'boot_id=%s\n' "$(cat /proc/sys/kernel/random/boot_id)"
+  connection=${SSH_CONNECTION:-}
+  printf 'client_address=%s\n' "${connection%% *}"
+  printf 'addresses=%s\n' "$(hostname -I 2>/dev/null)" # not every system's hostname knows -I: then they stay unknown
+}
+
+# resolve NAME: its address, IPv4 if there is one, since containers seldom have IPv6. Sorted, so that it stays the same.
+resolve() {
+  [ -n "$1" ] || return 0
+  { getent ahostsv4 "$1" || getent ahosts "$1"; } | sort | awk '{ print $1; exit }'
+}
+
+# print_root ROOT: whether it can be made and written, and the space there.
+print_root() {
+  nearest=$1
+  while [ ! -e "$nearest" ]; do
+    nearest=$(dirname -- "$nearest")
+  done
+  if [ -d "$nearest" ] && [ -w "$nearest" ]; then
+    echo 'root_writable=yes'
+  else
+    printf 'root_writable=no: %s\n' "$nearest"
+  fi
+  printf 'disk=%s\n' "$(free_bytes "$nearest")"
+}
+
+free_bytes() {
+  df -Pk -- "$1" | awk 'END { printf "%.0f", $4 * 1024 }'
+}
+
+print_docker() {
+  docker=ok engine='' answer=''
+  if ! command -v docker >/dev/null; then
+    docker=missing
+  elif answer=$(timeout 30 docker version --format '{{.Server.Version}}' 2>&1); then
+    engine=$(echo "$answer" | tail -n 1)
+    printf 'engine_id=%s\n' "$(docker info --format '{{.ID}}')"
+    printf 'gpu_runtime=%s\n' "$(docker info --format '{{range $name, $_ := .Runtimes}}{{$name}} {{end}}' | grep -c nvidia)"
+    printf 'docker_disk=%s\n' "$(free_bytes "$(docker info --format '{{.DockerRootDir}}')")"
+  else
+    case $answer in
+      *'permission denied'*) docker=denied ;;
+      *) docker=down ;;
+    esac
+    printf 'docker_message=%s\n' "$(echo "$answer" | tail -n 1)"
+  fi
+  printf 'docker=%s\n' "$docker"
+  printf 'engine=%s\n' "$engine"
+  printf 'docker_group=%s\n' "$(getent group docker | cut -d : -f 4)"
+}
+
+print_gpus() {
+  if command -v nvidia-smi >/dev/null; then
+    printf 'gpus=%s\n' "$(nvidia-smi -L | grep -c '^GPU')"
+  else
+    echo 'gpus=0'
+  fi
+}
+
+# print_port PORT: free, ours, or who has it. Docker is asked first: without its proxy nothing listens on a published port.
+print_port() {
+  answer=free
+  if [ "$docker" = ok ]; then
+    container=$(docker ps --filter "publish=$1" --format '{{.Names}} {{.Label "infrainit.infrastructure"}}')
+    case $container in
+      '') ;;
+      *" $infrastructure") answer=ours ;;
+      *) answer="taken by the container ${container%% *}" ;;
+    esac
+  fi
+  if [ "$answer" = free ] && is_listening "$1"; then
+    answer='taken by another program'
+  fi
+  printf 'port_%s=%s\n' "$1" "$answer"
+}
+
+# is_listening PORT: the kernel's own tables, since not every host has ss. State 0A is LISTEN.
+is_listening() {
+  cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | # without IPv6 there is no tcp6
+    awk -v port="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == port { found = 1 } END { exit !found }'
+}
+
+main "$@"

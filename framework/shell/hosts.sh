@@ -1,0 +1,397 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2153 # what is known of the hosts is used, and the settings are made, by other files
+# The hosts: their numbers and names, what each is and has (asked once, all in parallel), and what is wrong with them.
+
+HOSTS=(local)         # as typed; 0 is this machine, the rest as in -a
+HOST_NAMES=(local)    # unique, of letters, digits, '.' and '-'; in labels, queue names, results and messages
+SSH_DESTINATIONS=('') # what ssh is given
+SSH_PORTS=('')        # its port, where one was given
+MASTER_HOST=''        # number of the host of the broker, the master and Flower; empty: not in this run
+WORKER_HOSTS=()       # numbers of the hosts with workers
+BROKER_NAME=''        # name or address of the broker for other hosts; empty: each host's own view of this machine
+INSTALL_HOSTS=()      # numbers of the hosts on which Docker is to be installed or started first
+declare -gA FACTS=()  # "number.key" → what facts.sh said
+
+readonly LEAST_FREE_DISK=$((3 * 1024 * 1024 * 1024)) # the images, and room to unpack them
+readonly GREATEST_SKEW=300                           # seconds; certificates and leases need clocks that agree roughly
+
+# parse_hosts LIST: numbers the hosts of -a.
+parse_hosts() {
+  local specification specifications
+  HOSTS=(local) HOST_NAMES=(local) SSH_DESTINATIONS=('') SSH_PORTS=('')
+  [[ $1 ]] || return 0
+  mapfile -d , -t specifications < <(printf '%s,' "$1")
+  for specification in "${specifications[@]}"; do
+    add_host "$specification"
+  done
+}
+
+# add_host [user@]host[:port]: also ssh://…, IPv6 with or without brackets, aliases of the ssh config.
+add_host() {
+  local typed=$1 user address port name other
+  if ! split_host "$typed" user address port; then
+    problem "-a: $(quote "$typed") is no host; write [user@]host[:port], an IPv6 address in brackets"
+    return 0
+  fi
+  if [[ $address == local ]]; then
+    problem "-a: local is this machine and always there, for -m local and -w local; leave it out of -a"
+    return 0
+  fi
+  if other=$(number_of "$typed"); then
+    problem "-a: $typed is named twice (also as host $other, ${HOSTS[other]})"
+    return 0
+  fi
+  name=${address//[^A-Za-z0-9.-]/-}${port:+-$port}
+  [[ $name =~ ^-*(.*)$ ]] # a name that begins with '-' would be an option somewhere
+  name=${BASH_REMATCH[1]}
+  while is_one_of "$name" "${HOST_NAMES[@]}"; do
+    name+=-${#HOSTS[@]}
+  done
+  HOSTS+=("$typed")
+  HOST_NAMES+=("$name")
+  SSH_DESTINATIONS+=("${user:+$user@}$address")
+  SSH_PORTS+=("$port")
+}
+
+# number_of HOST: of a host as typed, whoever the user is; fails if it is none of ours.
+number_of() {
+  local user address port number
+  split_host "$1" user address port
+  for number in "${!HOSTS[@]}"; do
+    if [[ ${SSH_DESTINATIONS[number]##*@} == "$address" && ${SSH_PORTS[number]} == "$port" ]]; then
+      printf '%s\n' "$number"
+      return 0
+    fi
+  done
+  return 1
+}
+
+# split_host TEXT USER_VARIABLE ADDRESS_VARIABLE PORT_VARIABLE: fails if TEXT names no host.
+split_host() {
+  local rest=${1#ssh://}
+  local -n user_part=$2
+  rest=${rest%/}
+  user_part=''
+  if [[ $rest == *@* ]]; then
+    user_part=${rest%@*}
+    [[ $user_part && $user_part != -* && $user_part != *[[:space:][:cntrl:]]* ]] || return 1
+  fi
+  split_address "${rest##*@}" "$3" "$4"
+}
+
+# split_address TEXT ADDRESS_VARIABLE PORT_VARIABLE: fails if TEXT is neither an address nor address:port.
+split_address() {
+  local -n address_part=$2 port_part=$3
+  local name='[A-Za-z0-9_]([A-Za-z0-9._-]*)' ipv6='[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?' number='[0-9]{1,5}'
+  if [[ $1 =~ ^($name)(:($number))?$ || $1 =~ ^\[($ipv6)\](:($number))?$ ]]; then
+    address_part=${BASH_REMATCH[1]}
+    port_part=${BASH_REMATCH[4]}
+  elif [[ $1 =~ ^$ipv6$ && $1 == *:*:* ]]; then
+    address_part=$1
+    port_part=''
+  else
+    return 1
+  fi
+  [[ -z $port_part ]] || ((10#$port_part >= 1 && 10#$port_part <= 65535))
+}
+
+# parse_host_numbers OPTION LIST ARRAY: local, numbers and ranges into ARRAY.
+parse_host_numbers() {
+  local option=$1 item items first last
+  local -n numbers=$3
+  mapfile -d , -t items < <(printf '%s,' "$2")
+  for item in "${items[@]}"; do
+    if [[ $item == local ]]; then
+      first=0 last=0
+    elif [[ $item =~ ^([0-9]{1,6})(-([0-9]{1,6}))?$ ]]; then
+      first=$((10#${BASH_REMATCH[1]}))
+      last=$((10#${BASH_REMATCH[3]:-$first}))
+    else
+      problem "$option: $(quote "$item") is neither local nor a host number nor a range like 3-5"
+      continue
+    fi
+    if [[ $item != local && $first == 0 ]]; then
+      problem "$option: hosts are numbered from 1; this machine is called local"
+    elif ((first > last)); then
+      problem "$option: the range $item runs backwards"
+    elif ((last >= ${#HOSTS[@]})); then
+      problem "$option: there is no host $last; -a names $((${#HOSTS[@]} - 1))"
+    else
+      for (( ; first <= last; first++)); do
+        if is_one_of "$first" "${numbers[@]}"; then
+          problem "$option: ${HOSTS[first]} is named twice"
+        else
+          numbers+=("$first")
+        fi
+      done
+    fi
+  done
+}
+
+# fact HOST KEY: what facts.sh said; empty if it did not.
+fact() {
+  printf '%s\n' "${FACTS[$1.$2]:-}"
+}
+
+# root_of HOST: the directory that holds everything of ours there, absolute.
+root_of() {
+  printf '%s\n' "${FACTS[$1.home]:?of host $1 is not known}/$REMOTE_PATH"
+}
+
+is_reachable() {
+  [[ -z ${FACTS[$1.unreachable]:-} ]]
+}
+
+# probe_hosts HOST…: opens the connections and asks for the facts; a host that does not answer gets the fact `unreachable`.
+probe_hosts() {
+  local host hosts key value
+  find_broker_name
+  PROBES=$(mktemp -d)
+  prepare_ssh
+  mapfile -t hosts < <(printf '%s\n' "$@" | sort -nu)
+  for_each_host probe_host "${hosts[@]}"
+  for host in "${hosts[@]}"; do
+    while IFS='=' read -r key value; do
+      FACTS[$host.$key]=$value
+    done <"$PROBES/$host.facts"
+  done
+  rm -r -- "$PROBES"
+}
+
+# probe_host HOST: writes what probe_hosts reads.
+probe_host() {
+  local host=$1 messages="$PROBES/$1.messages" facts="$PROBES/$1.facts"
+  if open_connection "$host" 2>"$messages" && ask_facts "$host" >"$facts" 2>>"$messages"; then
+    grep 'Permanently added' "$messages" >&2 || true # a new host's key: the user should see it
+    printf 'unreachable=\nskew=%s\n' "$(($(sed -n 's/^time=//p' "$facts") - $(date +%s)))" >>"$facts"
+  else
+    printf 'unreachable=%s\n' "$(explain_ssh_failure "$host" "$(cat -- "$messages")")" >"$facts"
+  fi
+}
+
+ask_facts() {
+  on_host_stdin "$1" sh -s -- "$REMOTE_PATH" "$INFRASTRUCTURE" "$BROKER_NAME" "$BROKER_PORT" "$FLOWER_PORT" \
+    <"$CHECKOUT/framework/shell/facts.sh"
+}
+
+# explain_ssh_failure HOST TEXT: what ssh's TEXT means and what to do, in one line.
+explain_ssh_failure() {
+  local text=$2 remove
+  case $text in
+    *'Could not resolve hostname'*) echo "its name is not known here; check the spelling in -a, or give its address" ;;
+    *'Connection refused'*) echo "it refuses the connection; is sshd running there, and on this port?" ;;
+    *'timed out'* | *'No route to host'* | *'unreachable'*) echo "it does not answer; is it switched on, and can it be reached from here?" ;;
+    *'HOST IDENTIFICATION HAS CHANGED'*)
+      remove=$(sed -n 's/.*\(ssh-keygen .*-R .*[^ ]\).*/\1/p' <<<"$text" | tr -d '\r')
+      echo "its host key has changed; if it was installed anew, forget the old key (${remove:-ssh-keygen -R HOST}), else someone may be in between"
+      ;;
+    *'UNPROTECTED PRIVATE KEY'*) echo "ssh ignores the key $KEY, because others may read it: chmod 600 $(quote "$KEY")" ;;
+    *'Permission denied'*)
+      echo "it denies the login with ${KEY:-the keys that ssh finds}; check the user name, or: ssh-copy-id ${KEY:+-i $(quote "$KEY") }${SSH_PORTS[$1]:+-p ${SSH_PORTS[$1]} }${SSH_DESTINATIONS[$1]}"
+      ;;
+    *) printf 'ssh says: %s\n' "$(tail -n 1 <<<"$text")" ;;
+  esac
+}
+
+# print_table HOST…: one line for each host.
+print_table() {
+  local host width=4 format
+  for host in "$@"; do
+    ((${#HOST_NAMES[host]} <= width)) || width=${#HOST_NAMES[host]}
+  done
+  format="%2s  %-${width}s  %-13s  %-16s  %-6s  %5s  %7s  %7s  %4s  %s\n"
+  # shellcheck disable=SC2059 # the format is made here, for the width of the names
+  {
+    printf "$format" '' host role docker arch cores memory disk gpus 'ports of the master'
+    for host in "$@"; do
+      if is_reachable "$host"; then
+        printf "$format" "$host" "${HOST_NAMES[host]}" "$(role_of "$host")" "$(docker_state "$host")" "$(fact "$host" arch)" \
+          "$(fact "$host" cores)" "$(gibibytes "$host" memory)" "$(gibibytes "$host" disk)" "$(fact "$host" gpus)" "$(ports_state "$host")"
+      else
+        printf "$format" "$host" "${HOST_NAMES[host]}" "$(role_of "$host")" unreachable '' '' '' '' '' ''
+      fi
+    done
+  } | sed 's/ *$//' >&2
+}
+
+role_of() {
+  local roles=''
+  [[ $1 != "$MASTER_HOST" ]] || roles='master'
+  ! is_one_of "$1" "${WORKER_HOSTS[@]}" || roles+="${roles:+, }worker"
+  printf '%s\n' "${roles:--}"
+}
+
+docker_state() {
+  case $(fact "$1" docker) in
+    ok) fact "$1" engine ;;
+    denied) echo 'not allowed' ;;
+    down) echo 'not running' ;;
+    *) fact "$1" docker ;;
+  esac
+}
+
+gibibytes() {
+  printf '%d GiB\n' "$(($(fact "$1" "$2") / 1024 / 1024 / 1024))"
+}
+
+ports_state() {
+  local port
+  if [[ $1 == "$MASTER_HOST" ]]; then
+    for port in "$BROKER_PORT" "$FLOWER_PORT"; do
+      printf '%s %s  ' "$port" "$(fact "$1" "port_$port")"
+    done
+  fi
+}
+
+# check_hosts HOST…: collects what is wrong, each with the host and what to do.
+check_hosts() {
+  local host
+  for host in "$@"; do
+    if is_reachable "$host"; then
+      check_docker "$host"
+      check_host "$host"
+    else
+      problem "${HOST_NAMES[host]}: $(fact "$host" unreachable)"
+    fi
+  done
+  check_same_machine
+  check_ports
+  check_broker_addresses
+}
+
+check_docker() {
+  local name=${HOST_NAMES[$1]} user
+  if is_one_of "$1" "${INSTALL_HOSTS[@]}"; then
+    return 0
+  fi
+  user=$(fact "$1" user)
+  case $(fact "$1" docker) in
+    ok) ;;
+    missing) problem "$name: Docker is missing; say -y to have it installed, or run: $(install_command "$1")" ;;
+    down) problem "$name: Docker does not answer ($(fact "$1" docker_message)); say -y to have it started, or run: $(install_command "$1")" ;;
+    denied) problem "$name: the user $user may not use Docker; let an administrator run: sudo usermod -aG docker $(quote "$user"), then try again" ;;
+  esac
+}
+
+# install_command HOST: what the user can paste here to install or start Docker there.
+install_command() {
+  local script="$CHECKOUT/install_docker_ubuntu.sh"
+  if (($1 == 0)); then
+    quote "$script"
+  else
+    printf 'ssh %s%s%s bash -s <%s\n' "${KEY:+-i $(quote "$KEY") }" "${SSH_PORTS[$1]:+-p ${SSH_PORTS[$1]} }" \
+      "${SSH_DESTINATIONS[$1]}" "$(quote "$script")"
+  fi
+}
+
+check_host() {
+  local name=${HOST_NAMES[$1]} kind free skew
+  if [[ $(fact "$1" root_writable) != yes ]]; then
+    problem "$name: $(root_of "$1") cannot be written ($(fact "$1" root_writable)); choose another -r or change its owner"
+  fi
+  for kind in disk docker_disk; do
+    free=$(fact "$1" "$kind")
+    if [[ $free ]] && ((free < LEAST_FREE_DISK)); then
+      problem "$name: only $((free / 1024 / 1024)) MiB are free for $([[ $kind == disk ]] && root_of "$1" || echo "Docker's images"); make room for $((LEAST_FREE_DISK / 1024 / 1024)) MiB"
+    fi
+  done
+  skew=$(fact "$1" skew)
+  if ((${skew#-} > GREATEST_SKEW)); then
+    problem "$name: its clock differs from this machine's by ${skew#-} s; set the clocks (NTP)"
+  fi
+  if is_reachable 0 && [[ $(fact "$1" arch) != "$(fact 0 arch)" ]]; then
+    problem "$name: it is $(fact "$1" arch), but the images are built here for $(fact 0 arch); leave it out"
+  fi
+}
+
+# check_same_machine: two names for one engine would be two sets of containers of the same names.
+check_same_machine() {
+  local host engine
+  local -A seen=()
+  for host in $(printf '%s\n' "$MASTER_HOST" "${WORKER_HOSTS[@]}" | sort -nu); do
+    engine=$(fact "$host" engine_id)
+    [[ $engine ]] || continue
+    engine+=" $(fact "$host" boot_id)" # cloned disks share the engine's id, not the boot's
+    if [[ -v seen[$engine] ]]; then
+      problem "${HOST_NAMES[host]}: it is the same machine as ${HOST_NAMES[${seen[$engine]}]}; use only one of these names"
+    fi
+    seen[$engine]=$host
+  done
+}
+
+check_ports() {
+  local port state
+  if [[ -z $MASTER_HOST ]] || ! is_reachable "$MASTER_HOST"; then
+    return 0
+  fi
+  for port in "$BROKER_PORT" "$FLOWER_PORT"; do
+    state=$(fact "$MASTER_HOST" "port_$port")
+    if [[ $state != free && $state != ours ]]; then
+      problem "${HOST_NAMES[MASTER_HOST]}: port $port is $state; free it, or choose another $([[ $port == "$BROKER_PORT" ]] && echo BROKER_PORT || echo FLOWER_PORT) in config.sh"
+    fi
+  done
+}
+
+# find_broker_name: what the other hosts call the broker, as far as it can be said before they are asked.
+find_broker_name() {
+  local port
+  BROKER_NAME=''
+  if [[ $BROKER ]]; then
+    split_address "$BROKER" BROKER_NAME port
+  elif [[ $MASTER_HOST && $MASTER_HOST != 0 ]]; then
+    BROKER_NAME=$(master_address)
+  fi
+}
+
+# master_address: the master host as this machine calls it.
+master_address() {
+  if ((MASTER_HOST == 0)); then
+    echo localhost
+  else
+    ssh -T -G -- "${SSH_DESTINATIONS[MASTER_HOST]}" | sed -n 's/^hostname //p'
+  fi
+}
+
+# broker_address HOST: where a worker on HOST finds the broker. Every host resolves the name itself, since its containers do
+# not see its /etc/hosts. Only on the master host it is a name: the one in the infrastructure's own Docker network.
+broker_address() {
+  if [[ $1 == "$MASTER_HOST" ]]; then
+    echo broker
+  elif [[ $BROKER_NAME ]]; then
+    fact "$1" broker
+  else
+    fact "$1" client_address
+  fi
+}
+
+# broker_addresses: every name and address of the master host that is used, one a line.
+broker_addresses() {
+  local host
+  {
+    master_address
+    printf '%s\n' "$BROKER_NAME"
+    fact 0 broker
+    for host in "${WORKER_HOSTS[@]}"; do
+      broker_address "$host"
+    done
+  } | sed '/^$/d' | sort -u
+}
+
+# check_broker_addresses: can every worker find the broker?
+check_broker_addresses() {
+  local host name address
+  for host in "${WORKER_HOSTS[@]}"; do
+    if ! is_reachable "$host"; then
+      continue
+    fi
+    name=${HOST_NAMES[host]}
+    address=$(broker_address "$host")
+    if [[ -z $address ]]; then
+      problem "$name: it does not know the broker's name $BROKER_NAME; give an address with -b that all workers can reach"
+    elif [[ -z $BROKER && ($address == 127.* || $address == ::1) ]]; then
+      problem "$name: it would look for the broker at $address, which is itself; give the address of the master host with -b"
+    elif [[ $address != broker && -z $BROKER_NAME && $(fact 0 addresses) && " $(fact 0 addresses) " != *" $address "* ]]; then
+      problem "$name: it sees this machine as $address, which is not its address (NAT, a jump host?); give this machine's address with -b"
+    fi
+  done
+}

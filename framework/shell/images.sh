@@ -1,0 +1,342 @@
+# shellcheck shell=bash
+# Images: built on this machine, once for the same inputs, and sent to the hosts that lack them.
+#
+#   infrainit-base:SUITE                 minimal Debian; trixie has Python 3.13, forky has RabbitMQ 4.3
+#   infrainit-broker:INPUTS
+#   infrainit-worker[-PROJECT]:INPUTS    with PROJECT: its requirements.txt is in it, too
+#
+# INPUTS is a digest of everything that an image is made of: the same name is the same image, on every host.
+
+# The images to run, by name. Not by Docker's ids: an engine that keeps its images in containerd gives them others.
+BROKER_IMAGE_ID=''
+WORKER_IMAGE_ID=''
+
+readonly LOG_LINES_SHOWN=30 # of a step that failed
+readonly ALIVE_SECONDS=15   # between two signs of life of a long step
+
+# build_images: sets BROKER_IMAGE_ID (if there is a master host) and WORKER_IMAGE_ID.
+build_images() {
+  if [[ $MASTER_HOST ]]; then
+    BROKER_IMAGE_ID=$(make_broker_image)
+  fi
+  WORKER_IMAGE_ID=$(make_worker_image)
+}
+
+# send_images HOST: those that its containers need.
+send_images() {
+  if [[ $1 == "$MASTER_HOST" ]]; then
+    send_image "$1" "$BROKER_IMAGE_ID"
+  fi
+  send_image "$1" "$WORKER_IMAGE_ID"
+}
+
+# The functions called make_… print the name of the image.
+
+make_broker_image() {
+  if [[ $BROKER_IMAGE ]]; then
+    make_name_for "$BROKER_IMAGE" infrainit-broker
+  else
+    build_base forky
+    build_image infrainit-broker infrainit-base:forky stage_broker
+  fi
+}
+
+make_worker_image() {
+  local base name=infrainit-worker
+  if [[ $WORKER_IMAGE ]]; then
+    make_name_for "$WORKER_IMAGE" "$name"
+    return
+  fi
+  base=$(project_base)
+  if [[ $base || -e $PROJECT_PATH/requirements.txt ]]; then
+    name+=-$(image_name_of_project)
+  fi
+  if [[ $base ]]; then
+    get_image "$base"
+  else
+    base=infrainit-base:trixie
+    build_base trixie
+  fi
+  build_image "$name" "$base" stage_worker
+}
+
+# make_name_for IMAGE NAME: for an image of the user's: one that changes when IMAGE does.
+make_name_for() {
+  local image=$1 name digest
+  get_image "$image"
+  digest=$(image_content 0 "$image" | sha256sum)
+  name=$2:${digest:0:12}
+  change_docker 0 tag "$image" "$name"
+  printf '%s\n' "$name"
+}
+
+# project_base: the image that project.yml names; nothing if it names none. Everything but one plain name is refused, so that
+# this and the framework, which reads the file as YAML, always agree.
+project_base() {
+  local file=$PROJECT_PATH/project.yml lines base
+  lines=$(grep -cE "^['\"]?image['\"]?[[:space:]]*:" "$file") || return 0
+  base=$(sed -nE "s/^image:[[:space:]]+(['\"]?)([A-Za-z0-9][A-Za-z0-9._\/:@-]*)\1([[:space:]]+#.*|[[:space:]]*)$/\2/p" "$file")
+  [[ $lines == 1 && $base && $base != *$'\n'* ]] || die "$file: image: write it once, with the plain name of a Docker image"
+  printf '%s\n' "$base"
+}
+
+# image_name_of_project: Docker allows less in a name than a file system.
+image_name_of_project() {
+  local name=${PROJECT_NAME,,}
+  name=${name//[!a-z0-9]/-}
+  shopt -s extglob
+  name=${name//+(-)/-}
+  name=${name#-}
+  name=${name%-}
+  printf '%s\n' "${name:-project}"
+}
+
+# has_image HOST IMAGE
+has_image() {
+  [[ $(docker_on "$1" image ls --quiet "$2") ]]
+}
+
+# get_image IMAGE: an image of the user's, from this engine or a registry.
+get_image() {
+  has_image 0 "$1" ||
+    run_long "pulling $1" change_docker 0 pull "$1" ||
+    die "the image $1 is not on this machine and cannot be pulled; see above"
+}
+
+# image_content HOST IMAGE: the digests of its layers, which all engines agree on.
+image_content() {
+  docker_on "$1" image inspect --format '{{.Architecture}} {{json .RootFS.Layers}}' "$2"
+}
+
+# The base
+
+# build_base SUITE: infrainit-base:SUITE, from a registry, or else from the Debian mirror; made once.
+build_base() {
+  local suite=$1
+  if has_image 0 "infrainit-base:$suite"; then
+    return
+  fi
+  # A mirror in config.sh means that the usual places are out of reach.
+  if [[ ! $DEBIAN_MIRROR ]] && pull_base "$suite"; then
+    return
+  fi
+  need_debootstrap
+  run_long "bootstrapping Debian $suite from $(debian_mirror)" bootstrap_base "$suite" ||
+    die "Debian $suite cannot be had from $(debian_mirror); see above, and DEBIAN_MIRROR in config.sh.example"
+}
+
+# pull_base SUITE: where no registry answers, the engine gives up after 30 s.
+pull_base() {
+  run_long "asking the registry for debian:$1-slim" change_docker 0 pull --quiet "debian:$1-slim" &&
+    change_docker 0 tag "debian:$1-slim" "infrainit-base:$1"
+}
+
+bootstrap_base() {
+  run_as_root sh "$CHECKOUT/docker/base.sh" "$1" "$(debian_mirror)" |
+    change_host_stdin 0 docker import \
+      --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
+      --change 'CMD ["/bin/sh"]' \
+      - "infrainit-base:$1"
+}
+
+# debian_mirror: the one of config.sh, else the one that this machine uses, if it runs Debian.
+debian_mirror() {
+  local mirror=$DEBIAN_MIRROR
+  if [[ ! $mirror ]] && command -v apt-get >/dev/null; then
+    # shellcheck disable=SC2016 # apt-get's own expression
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' |
+      grep -E '^https?://.*/debian/?$' | sed -n 1p) || true # nothing found
+  fi
+  mirror=${mirror:-http://deb.debian.org/debian}
+  printf '%s\n' "${mirror%/}"
+}
+
+need_debootstrap() {
+  if [[ -e /usr/share/debootstrap/functions ]]; then
+    return
+  fi
+  command -v apt-get >/dev/null ||
+    die "no registry answers, and this machine has no debootstrap to build the base image from: install it"
+  [[ $ASSUME_YES || $DRY_RUN ]] || confirm "install debootstrap on this machine, to build the base image?" ||
+    die "no registry answers, and this machine has no debootstrap to build the base image from: apt-get install debootstrap, or -y"
+  run_long "installing debootstrap" install_debootstrap || die "debootstrap cannot be installed; see above"
+}
+
+install_debootstrap() {
+  run_as_root apt-get -q update || true # another source of packages may be out of order
+  run_as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install --yes --no-install-recommends debootstrap gpgv wget
+}
+
+run_as_root() {
+  local as_root=()
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null || die "this needs root, and there is no sudo: $(quote "$@")"
+    as_root=(sudo "--preserve-env=http_proxy,https_proxy,no_proxy")
+  fi
+  run "${as_root[@]}" "$@"
+}
+
+# Building
+
+# build_image NAME BASE STAGE: builds from what the function STAGE puts into a directory, unless there is one of these
+# inputs; prints NAME:INPUTS.
+build_image() (
+  base=$2
+  context=$(mktemp -d)
+  trap 'rm -rf -- "$context"' EXIT
+  "$3" "$context" || exit
+  inputs=$(digest_inputs "$context" "$base") || exit
+  image=$1:${inputs:0:12}
+  if ! has_image 0 "$image"; then
+    run_long "building $image" docker_build "$image" "$base" "$inputs" "$context" ||
+      die "the image $image cannot be built; see above"
+  fi
+  printf '%s\n' "$image"
+)
+
+docker_build() {
+  local image=$1 base=$2 inputs=$3 context=$4 options=() name
+  options=(
+    --tag "$image"
+    --label "infrainit.inputs=$inputs"
+    --build-arg "BASE=$base"
+  )
+  # Without a value docker takes it from the environment: an address may hold a password. None of these stays in the image.
+  for name in http_proxy https_proxy no_proxy PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST; do
+    if [[ ${!name:-} ]]; then
+      options+=(--build-arg "$name")
+    fi
+  done
+  # Of the builders that somebody may have set up, only the engine's own knows local base images.
+  BUILDX_BUILDER=$(docker_on 0 context inspect --format '{{.Name}}') || return
+  export BUILDX_BUILDER BUILDX_NO_DEFAULT_ATTESTATIONS=1 # attestations make an archive that older engines do not load
+  change_docker 0 build "${options[@]}" "$context"
+}
+
+# digest_inputs DIRECTORY BASE: of the files and of the base image.
+digest_inputs() {
+  (
+    cd "$1" || exit
+    find . -type f -print0 | LC_ALL=C sort --zero-terminated | xargs --null sha256sum
+    if has_image 0 "$2"; then # in a dry run it may be missing
+      image_content 0 "$2"
+    fi
+  ) | sha256sum | cut -c 1-64
+}
+
+stage_broker() {
+  cp -- "$CHECKOUT"/docker/broker/{Dockerfile,install_broker} "$1"
+}
+
+stage_worker() {
+  cp -- "$CHECKOUT"/docker/worker/* "$1" || return
+  if [[ -e $PROJECT_PATH/requirements.txt ]]; then
+    cp -- "$PROJECT_PATH/requirements.txt" "$1/project-requirements.txt" || return
+  else
+    : >"$1/project-requirements.txt"
+  fi
+  mkdir -- "$1/certificates"
+  stage_certificates "$1/certificates"
+}
+
+# stage_certificates DIRECTORY: the authorities that somebody added to this machine, such as a company's, so that the build
+# reaches package indexes as this machine does.
+stage_certificates() {
+  local file bundle=${SSL_CERT_FILE:-}
+  for file in /usr/local/share/ca-certificates/*.crt /usr/local/share/ca-certificates/*/*.crt; do
+    if [[ -e $file ]]; then
+      cp -- "$file" "$1" || return
+    fi
+  done
+  if [[ -s $bundle && ! $bundle -ef /etc/ssl/certs/ca-certificates.crt ]]; then
+    cp -- "$bundle" "$1/SSL_CERT_FILE.crt"
+  fi
+}
+
+# run_long MESSAGE COMMAND…: tells that it still runs, and shows what COMMAND said only if it fails.
+run_long() {
+  local message=$1 log code=0 alive
+  shift
+  if [[ $VERBOSE || $DRY_RUN ]]; then
+    say "local: $message"
+    "$@" >&2
+    return
+  fi
+  say "local: $message"
+  log=$(mktemp)
+  exec {alive}> >(show_life "$message")
+  "$@" >"$log" 2>&1 || code=$?
+  exec {alive}>&-
+  if ((code != 0)); then
+    tail -n "$LOG_LINES_SHOWN" -- "$log" >&2
+  fi
+  rm -- "$log"
+  return "$code"
+}
+
+# show_life MESSAGE: until whoever holds the other end of its stdin closes it, or is gone.
+show_life() {
+  local start=$SECONDS code
+  while true; do
+    code=0
+    read -r -t "$ALIVE_SECONDS" || code=$?
+    if ((code <= 128)); then # not a time-out
+      return 0
+    fi
+    say "local: still $1 ($((SECONDS - start)) s)"
+  done
+}
+
+# Sending
+
+# send_image HOST IMAGE: streams it to a host that lacks it.
+send_image() {
+  local host=$1 image=$2 name=${HOST_NAMES[$1]}
+  if ((host == 0)); then
+    return
+  fi
+  if [[ $DRY_RUN ]]; then
+    show_on "$name" docker load "(with $image, if it is not there)"
+    return
+  fi
+  if is_same_image "$host" "$image"; then
+    return
+  fi
+  check_host_for_image "$host" "$image"
+  step "$name" "sending the image $image"
+  docker_on 0 save "$image" | compress | change_host_stdin "$host" docker load >/dev/null ||
+    die "$name: sending the image $image failed; see above, and run this again"
+  is_same_image "$host" "$image" || {
+    change_docker "$host" image rm "$image" >/dev/null
+    die "$name: the image $image did not arrive whole; run this again"
+  }
+}
+
+# is_same_image HOST IMAGE: has the host this image, with the same layers?
+is_same_image() {
+  has_image "$1" "$2" && [[ $(image_content "$1" "$2") == "$(image_content 0 "$2")" ]]
+}
+
+# check_host_for_image HOST IMAGE: same architecture, and room for it.
+check_host_for_image() {
+  local host=$1 image=$2 name=${HOST_NAMES[$1]} here there directory size free
+  here=$(docker_on 0 image inspect --format '{{.Architecture}}' "$image")
+  there=$(docker_on "$host" version --format '{{.Server.Arch}}')
+  [[ $here == "$there" ]] ||
+    die "$name: is $there, but the image $image is for $here; run this from a $there machine, or leave the host out of -a"
+  directory=$(docker_on "$host" info --format '{{.DockerRootDir}}')
+  size=$(docker_on 0 image inspect --format '{{.Size}}' "$image")
+  free=$(on_host "$host" df --portability --block-size=1 "$directory" | awk 'NR == 2 { print $4 }')
+  # The engine unpacks the archive first, and then keeps the layers: twice its size, and something to go on with.
+  ((free > 3 * size)) ||
+    die "$name: $directory has $((free >> 20)) MiB free, and the image $image takes $((3 * size >> 20)) MiB to load; make room there"
+}
+
+# compress: fast, for lines slower than gzip; docker load knows the format by itself.
+compress() {
+  if command -v gzip >/dev/null; then
+    gzip --fast
+  else
+    cat
+  fi
+}

@@ -1,0 +1,161 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2153 # the settings are made, and what is found here is used, by other files
+# What was started from this checkout: its id, and a record of the hosts that may hold something of it. The record has the
+# form of config.sh. It is written, and infra_clean.sh with it, before anything is started.
+
+INFRASTRUCTURE=''       # its id, made once for each checkout
+declare -gA RECORD=()   # the record as it was found: setting → value
+ASKED_HOSTS=()          # numbers of this machine and the hosts of -a
+PRESENT_HOSTS=()        # numbers of the recorded hosts
+PRESENT_MASTER_HOST=''  # number of the recorded master host
+PRESENT_WORKER_HOSTS=() # numbers of the recorded worker hosts
+readonly STATE=$CHECKOUT/.infra
+readonly RECORDED=(HOSTS KEY REMOTE_PATH PROJECT BROKER MASTER WORKERS FLOWER_PORT BROKER_PORT ADDRESSES)
+
+# load_infrastructure: its id, a new one if there is none yet, and the record. Writes nothing.
+load_infrastructure() {
+  local name
+  if [[ -e $STATE/id ]]; then
+    INFRASTRUCTURE=$(<"$STATE/id")
+  else
+    INFRASTRUCTURE=infra-$(od -An -N4 -tx1 /dev/urandom | tr -d ' \n')
+  fi
+  RECORD=()
+  if [[ -e $STATE/record ]]; then
+    read_assignments "$STATE/record" "${RECORDED[@]}"
+    for name in "${!ASSIGNED[@]}"; do
+      RECORD[$name]=${ASSIGNED[$name]}
+    done
+  fi
+}
+
+# use_record: the settings, hosts and roles of what was started, for the scripts that come after infrainit.sh.
+use_record() {
+  local name
+  if [[ ! -e $STATE/record ]]; then
+    die "nothing was started from $CHECKOUT yet; start it with infrainit.sh"
+  fi
+  load_infrastructure
+  for name in "${!RECORD[@]}"; do
+    [[ $name != ADDRESSES ]] || continue
+    set_setting "$name" "${RECORD[$name]}" "$CHECKOUT"
+  done
+  PROJECT_PATH=$PROJECT
+  PROJECT_NAME=$(basename -- "$PROJECT")
+  parse_hosts "$HOSTS_OPTION"
+  check_roles
+  stop_on_problems 1
+}
+
+# join_record: gives the recorded hosts numbers in this run, behind those of -a.
+join_record() {
+  local specification specifications number numbers=(0) recorded=()
+  ASKED_HOSTS=("${!HOSTS[@]}")
+  PRESENT_HOSTS=() PRESENT_MASTER_HOST='' PRESENT_WORKER_HOSTS=()
+  [[ -v RECORD[HOSTS] ]] || return 0
+  mapfile -d , -t specifications < <(printf '%s' "${RECORD[HOSTS]}${RECORD[HOSTS]:+,}")
+  for specification in "${specifications[@]}"; do
+    if ! number=$(number_of "$specification"); then
+      number=${#HOSTS[@]}
+      add_host "$specification"
+    fi
+    numbers+=("$number")
+  done
+  PRESENT_HOSTS=("${numbers[@]}")
+  mapfile -t recorded < <(recorded_numbers "${RECORD[MASTER]}")
+  PRESENT_MASTER_HOST=${numbers[recorded[0]]}
+  mapfile -t recorded < <(recorded_numbers "${RECORD[WORKERS]}")
+  for number in "${recorded[@]}"; do
+    PRESENT_WORKER_HOSTS+=("${numbers[number]}")
+  done
+}
+
+# check_joining: without -m, workers join the recorded master, whose credentials and project are here.
+check_joining() {
+  if [[ -z $PRESENT_MASTER_HOST ]]; then
+    problem "-b without -m: no broker was started from $CHECKOUT, so its credentials are not here; start the master with -m"
+    return 0
+  fi
+  if [[ $PROJECT_PATH != "${RECORD[PROJECT]}" ]]; then
+    problem "-d: the master that runs works on ${RECORD[PROJECT]}; workers that join it must, too"
+  fi
+  if [[ $REMOTE_PATH != "${RECORD[REMOTE_PATH]}" ]]; then
+    problem "-r: the infrastructure that runs uses ${RECORD[REMOTE_PATH]}; workers that join it must, too"
+  fi
+  MASTER_HOST=$PRESENT_MASTER_HOST
+}
+
+# check_joining_address: is the broker that runs prepared for workers that come to it by -b?
+check_joining_address() {
+  local address
+  for address in $(broker_addresses); do
+    if [[ $address != broker && ,${RECORD[ADDRESSES]}, != *",$address,"* ]]; then
+      problem "-b: the broker's certificate is not for $address; start the master again with -m and -b $BROKER"
+    fi
+  done
+  if [[ -z ${RECORD[BROKER]} && ${PRESENT_WORKER_HOSTS[*]} == "$PRESENT_MASTER_HOST" ]]; then
+    problem "-b: the broker was started for workers on its own host only; start the master again with -m and -b $BROKER"
+  fi
+}
+
+# recorded_numbers LIST: local,2 as it stands in the record, one number a line.
+recorded_numbers() {
+  tr , '\n' <<<"$1" | sed -e '/^$/d' -e s/local/0/
+}
+
+# write_record HOST…: the present settings, with the hosts (all of -a, and others behind them) that may hold something.
+write_record() {
+  local workers=("${WORKER_HOSTS[@]}") hosts=()
+  local host
+  if [[ -z $MASTER ]]; then # workers join what runs already
+    for host in "${PRESENT_WORKER_HOSTS[@]}"; do
+      is_one_of "$host" "${workers[@]}" || workers+=("$host")
+    done
+  fi
+  for host in "$@"; do
+    ((host == 0)) || hosts+=("${HOSTS[host]}")
+  done
+  if [[ ! -e $STATE/id ]]; then
+    run mkdir --parents --mode=0700 -- "$STATE"
+    replace_file "$STATE/id" 600 "$INFRASTRUCTURE"$'\n'
+  fi
+  write_assignments "$STATE/record" 600 \
+    HOSTS "$(join_by_comma "${hosts[@]}")" \
+    KEY "$KEY" \
+    REMOTE_PATH "$REMOTE_PATH" \
+    PROJECT "$PROJECT_PATH" \
+    BROKER "$BROKER" \
+    MASTER "$(join_by_comma "$MASTER_HOST" | sed s/^0$/local/)" \
+    WORKERS "$(join_by_comma "${workers[@]}" | sed -E 's/(^|,)0(,|$)/\1local\2/')" \
+    FLOWER_PORT "$FLOWER_PORT" \
+    BROKER_PORT "$BROKER_PORT" \
+    ADDRESSES "$(certificate_addresses | paste -sd ,)"
+  render_cleaner "$(join_by_comma "${hosts[@]}")"
+}
+
+# certificate_addresses: every name and address for the certificates of the broker and Flower, one a line. Those of before stay,
+# since a new certificate would mean a new broker.
+certificate_addresses() {
+  {
+    broker_addresses
+    tr , '\n' <<<"${RECORD[ADDRESSES]:-}"
+  } | sed '/^$/d' | sort -u
+}
+
+join_by_comma() {
+  local IFS=,
+  printf '%s\n' "$*"
+}
+
+# render_cleaner HOSTS: infra_clean.sh, with the values of this infrastructure in the assignments at its top.
+render_cleaner() {
+  local line text='' cleaner=$CHECKOUT/infra_clean.sh
+  local -A values=([CHECKOUT]=$CHECKOUT [INFRASTRUCTURE]=$INFRASTRUCTURE [HOSTS]=$1 [KEY]=$KEY)
+  while IFS='' read -r line || [[ $line ]]; do
+    if [[ $line =~ ^([A-Z_]+)=@([A-Z]+)@$ ]]; then
+      line="${BASH_REMATCH[1]}=${values[${BASH_REMATCH[2]}]@Q}"
+    fi
+    text+=$line$'\n'
+  done <"$cleaner.tmpl"
+  replace_file "$cleaner" 755 "$text"
+}

@@ -1,0 +1,94 @@
+# shellcheck shell=bash
+# The only file that knows ssh: one multiplexed connection to each host, and commands as argument vectors, quoted once.
+# Host 0 is this machine; for it the same functions run the command directly.
+
+SSH_CONNECTIONS='' # private folder with the sockets of open connections; its path must be short (a socket's may have 108 bytes)
+SSH_OPTIONS=()     # options of every call; the user's own ssh config stays in force for the rest
+
+# prepare_ssh: called by the first connection.
+prepare_ssh() {
+  [[ -z $SSH_CONNECTIONS ]] || return 0
+  SSH_CONNECTIONS=$(mktemp -d /tmp/infrainit.XXXXXXXX)
+  SSH_OPTIONS=(
+    -T
+    -o BatchMode=yes
+    -o ConnectTimeout=10
+    -o ServerAliveInterval=15
+    -o ServerAliveCountMax=4
+    -o StrictHostKeyChecking=accept-new
+    -o ControlPath="$SSH_CONNECTIONS/%C"
+  )
+  if [[ $KEY ]]; then
+    SSH_OPTIONS+=(-o IdentitiesOnly=yes -i "$KEY")
+  fi
+}
+
+# ssh_to HOST OPTION… -- COMMAND: ssh itself; COMMAND is one string for the shell over there.
+ssh_to() {
+  local host=$1 options=()
+  shift
+  while [[ $1 != -- ]]; do
+    options+=("$1")
+    shift
+  done
+  if [[ ${SSH_PORTS[host]} ]]; then
+    options+=(-p "${SSH_PORTS[host]}")
+  fi
+  ssh "${SSH_OPTIONS[@]}" "${options[@]}" -- "${SSH_DESTINATIONS[host]}" "${@:2}"
+}
+
+# open_connection HOST: the one connection that all later calls share. On failure ssh's reason is on stderr.
+open_connection() {
+  (($1 != 0)) || return 0
+  prepare_ssh
+  # The connection outlives this call and would keep a pipe on its output open for ever: so no pipe, but a file.
+  local messages="$SSH_CONNECTIONS/$1.messages" code=0
+  ssh_to "$1" -o ControlMaster=auto -o ControlPersist=10m -- true </dev/null >/dev/null 2>"$messages" || code=$?
+  cat -- "$messages" >&2
+  return "$code"
+}
+
+close_connections() {
+  local socket
+  [[ $SSH_CONNECTIONS ]] || return 0
+  for socket in "$SSH_CONNECTIONS"/*; do
+    if [[ -S $socket ]]; then
+      ssh -o ControlPath="$socket" -O exit -- any-host 2>/dev/null || true # it may have ended by itself
+    fi
+  done
+  rm -r -- "$SSH_CONNECTIONS"
+  SSH_CONNECTIONS=''
+}
+
+# on_host HOST COMMAND…: asks something; must not change anything. The command's stdin is empty.
+on_host() {
+  on_host_stdin "$@" </dev/null
+}
+
+# on_host_stdin HOST COMMAND…: the same, with this call's stdin.
+on_host_stdin() {
+  local host=$1
+  shift
+  if ((host == 0)); then
+    "$@"
+  else
+    prepare_ssh
+    ssh_to "$host" -o ControlMaster=no -- "$(quote "$@")"
+  fi
+}
+
+# change_host HOST COMMAND…: for all that changes something on a host: shown, and left out of a dry run.
+change_host() {
+  show_on "${HOST_NAMES[$1]}" "${@:2}"
+  [[ $DRY_RUN ]] || on_host "$@"
+}
+
+# change_host_stdin HOST COMMAND…: the same, with this call's stdin, which a dry run reads and forgets.
+change_host_stdin() {
+  show_on "${HOST_NAMES[$1]}" "${@:2}"
+  if [[ $DRY_RUN ]]; then
+    cat >/dev/null
+  else
+    on_host_stdin "$@"
+  fi
+}

@@ -1,0 +1,410 @@
+#!/usr/bin/env bash
+# Starts RabbitMQ, the Celery master, Flower and workers in Docker containers, on this machine and on hosts reached by ssh, and
+# so runs every combination of a project's metaparameters that has no result yet. All hosts are checked first; nothing is changed
+# before all is well. What runs already with the right image and settings is left alone.
+#
+# usage: infrainit.sh -a HOSTS [-f] [-i KEY] [-r PATH] -d PROJECT [-b ADDRESS] [-m HOST] [-w HOSTS] [option…]
+#
+#   -a, --hosts HOSTS        [user@]host[:port],… numbered from 1; names of your ssh config; IPv6 in brackets. This machine is
+#                            called local and needs no place here
+#   -i, --key FILE           private key for ssh (default: what ssh itself uses)
+#   -r, --remote-path PATH   where files go on every host, relative to the home directory (default: celery_tasks)
+#   -d, --project PROJECT    what to run: a name under tasks/, or a directory
+#   -m, --master HOST        where RabbitMQ, the Celery master and Flower run: local or a number
+#   -w, --workers HOSTS      where workers run: local, numbers and ranges, as in local,1,3-5
+#   -b, --broker ADDRESS     where workers reach the broker, if not at the master host's own name or address; without -m,
+#                            workers join the broker that runs there
+#   -f, --from-config        all options from config.sh; those on the command line win. Without -f, config.sh is written
+#   -y, --yes                install Docker, and what this machine lacks, without asking
+#   -n, --dry-run            show every command, change nothing
+#       --wait               stay until all is run, bring the results home; exit 0 only if every task succeeded
+#       --verbose            show every command that changes something
+#   -h, --help               this text
+#
+# Exit codes: 0 all is well, 1 something failed, 2 the options, config.sh or the project are wrong.
+set -euo pipefail
+# shellcheck source=framework/shell/all.sh
+source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
+
+readonly ARGUMENTS=("$@") # to start again with
+DOING=''                  # what is going on, for the message when it fails
+STARTED=''                # not empty: there may be containers
+FOLLOWING=''              # not empty: everything runs, and goes on if this script ends
+TASKS_CODE=0              # what following the tasks ended with: 0 if every task succeeded
+
+main() {
+  if (($# == 0)); then
+    show_help
+    exit 0
+  fi
+  read_settings "$@"
+  end_cleanly
+  install_tools
+  ask_hosts
+  install_docker_here
+  record_infrastructure "${!HOSTS[@]}"
+  make_certificates
+  build_both_images
+  check_staged_project
+  install_docker_there
+  send_all_images
+  send_files
+  remove_the_rest
+  start_master_host
+  start_workers
+  forget_clean_hosts
+  report
+  if [[ $WAIT ]]; then
+    follow_tasks
+    bring_results
+  fi
+}
+
+# doing WHAT: the next part of the work.
+doing() {
+  DOING=$1
+  say "$(colour 1)$1$(colour 0)"
+}
+
+# Settings
+
+read_settings() {
+  parse_options "$@"
+  stop_on_problems 2
+  collect_settings
+  check_settings
+  load_infrastructure
+  join_record
+  if [[ -z $MASTER ]]; then
+    check_joining
+  elif [[ $WAIT && -z $WORKERS ]]; then
+    problem "--wait without -w: there would be no worker to wait for"
+  fi
+  stop_on_problems 2
+  if [[ ! $FROM_CONFIG ]]; then
+    write_config
+  fi
+}
+
+# The end, however it comes
+
+end_cleanly() {
+  trap clean_up EXIT
+  trap 'interrupt 129' HUP
+  trap 'interrupt 130' INT
+  trap 'interrupt 143' TERM
+}
+
+interrupt() {
+  trap '' HUP INT TERM
+  stop_parallel_jobs
+  exit "$1"
+}
+
+clean_up() {
+  local code=$?
+  remove_stage
+  close_connections
+  if ((code == 0)); then
+    return 0
+  elif [[ $FOLLOWING ]]; then
+    say "the tasks go on without this script; watch them again: $(quote "$0") -f --wait; stop them: $(quote "$CHECKOUT/infra_clean.sh")"
+  elif [[ $STARTED ]]; then
+    say "ended while $DOING; run it again to complete it, or remove what is there: $(quote "$CHECKOUT/infra_clean.sh")"
+  elif [[ $DOING ]]; then
+    say "ended while $DOING; no container was started"
+  fi
+}
+
+# This machine
+
+# install_tools: what a bare machine lacks and the next steps need.
+install_tools() {
+  local packages=()
+  command -v openssl >/dev/null || packages+=(openssl)
+  if ((${#HOSTS[@]} > 1)); then
+    command -v ssh >/dev/null || packages+=(openssh-client)
+  fi
+  ((${#packages[@]} > 0)) || return 0
+  doing "installing what this machine lacks: ${packages[*]}"
+  if [[ ! $ASSUME_YES ]] && ! confirm "Install ${packages[*]} on this machine?"; then
+    die "this machine lacks ${packages[*]}; say -y to have that installed, or run: sudo apt-get install ${packages[*]}"
+  fi
+  as_root apt-get update
+  as_root apt-get install --yes --no-install-recommends "${packages[@]}"
+}
+
+as_root() {
+  if ((EUID == 0)); then
+    run "$@"
+  else
+    run sudo "$@"
+  fi
+}
+
+# Checks
+
+ask_hosts() {
+  doing "asking the hosts"
+  probe_hosts "${!HOSTS[@]}"
+  start_again_in_group
+  print_table "${ASKED_HOSTS[@]}"
+  choose_where_to_install
+  check_hosts "${ASKED_HOSTS[@]}"
+  if [[ -z $MASTER ]]; then
+    check_running_master
+  fi
+  stop_on_problems 1
+}
+
+# start_again_in_group: a new member of the group docker is let in by new processes only, and sg starts one.
+start_again_in_group() {
+  if [[ $(fact 0 docker) == denied && ,$(fact 0 docker_group), == *",$(fact 0 user),"* && ! ${INFRAINIT_IN_GROUP:-} ]] &&
+    command -v sg >/dev/null; then
+    close_connections
+    export INFRAINIT_IN_GROUP=yes
+    exec sg docker -c "$(quote "$CHECKOUT/infrainit.sh" "${ARGUMENTS[@]}")"
+  fi
+}
+
+# choose_where_to_install: sets INSTALL_HOSTS.
+choose_where_to_install() {
+  local host names=()
+  for host in "${ASKED_HOSTS[@]}"; do
+    if [[ $(fact "$host" docker) == @(missing|down) ]]; then
+      INSTALL_HOSTS+=("$host")
+      names+=("${HOST_NAMES[host]}")
+    fi
+  done
+  ((${#names[@]} > 0)) || return 0
+  if [[ ! $ASSUME_YES ]] && ! confirm "Install or start Docker on: ${names[*]}?"; then
+    INSTALL_HOSTS=()
+  fi
+}
+
+# check_running_master: workers can only join a master that is there.
+check_running_master() {
+  if ! is_reachable "$MASTER_HOST"; then
+    problem "${HOST_NAMES[MASTER_HOST]}: the master's host: $(fact "$MASTER_HOST" unreachable)"
+  elif [[ $(container_state "$MASTER_HOST" master) != running* ]]; then
+    problem "${HOST_NAMES[MASTER_HOST]}: the master does not run; start it with -m"
+  fi
+  check_joining_address
+}
+
+# Docker
+
+install_docker_here() {
+  is_one_of 0 "${INSTALL_HOSTS[@]}" || return 0
+  doing "installing Docker on this machine"
+  install_docker 0
+  check_docker_again 0
+}
+
+install_docker_there() {
+  local host hosts=()
+  for host in "${INSTALL_HOSTS[@]}"; do
+    ((host == 0)) || hosts+=("$host")
+  done
+  ((${#hosts[@]} > 0)) || return 0
+  doing "installing Docker on hosts"
+  for_each_host install_docker "${hosts[@]}"
+  check_docker_again "${hosts[@]}"
+}
+
+# install_docker HOST
+install_docker() {
+  step "${HOST_NAMES[$1]}" "installing Docker"
+  change_host_stdin "$1" bash -s -- --user "$(fact "$1" user)" <"$CHECKOUT/install_docker_ubuntu.sh" >&2
+}
+
+# check_docker_again HOST…: over new connections, as only they are in the group docker.
+check_docker_again() {
+  [[ ! $DRY_RUN ]] || return 0
+  INSTALL_HOSTS=()
+  close_connections
+  probe_hosts "$@"
+  start_again_in_group
+  check_hosts "$@"
+  stop_on_problems 1
+}
+
+# Making and sending
+
+# record_infrastructure HOST…: before anything is started there.
+record_infrastructure() {
+  doing "recording what is started, for infra_clean.sh"
+  write_record "$@"
+}
+
+make_certificates() {
+  local addresses
+  doing "making keys and certificates"
+  mapfile -t addresses < <(certificate_addresses)
+  run make_secrets "${addresses[@]}"
+}
+
+build_both_images() {
+  doing "building the images"
+  build_images
+}
+
+check_staged_project() {
+  doing "checking the project"
+  stage_code
+  check_project
+}
+
+send_all_images() {
+  local hosts
+  doing "sending images"
+  mapfile -t hosts < <(hosts_in_use)
+  for_each_host send_images "${hosts[@]}"
+}
+
+send_files() {
+  local hosts
+  doing "sending files"
+  mapfile -t hosts < <(hosts_in_use)
+  for_each_host push_code "${hosts[@]}"
+}
+
+# Starting
+
+# remove_the_rest: with -m, the command line says all that is to run.
+remove_the_rest() {
+  local host hosts=()
+  STARTED=yes
+  [[ $MASTER && ${#PRESENT_HOSTS[@]} -gt 0 ]] || return 0
+  doing "removing what is not asked for any more"
+  for host in "${PRESENT_HOSTS[@]}"; do
+    if is_reachable "$host" && [[ $(fact "$host" docker) == ok ]]; then
+      hosts+=("$host")
+    fi
+  done
+  for_each_host remove_rest "${hosts[@]}"
+  move_journal
+}
+
+remove_rest() {
+  if [[ $(role_of "$1") == - ]]; then
+    remove_infrastructure "$1"
+  else
+    remove_unwanted "$1"
+  fi
+}
+
+# move_journal: when the master moves, what it knows moves along; the old files stay where they are.
+move_journal() {
+  local old=$PRESENT_MASTER_HOST new=$MASTER_HOST from to
+  from="$(fact "$old" home)/${RECORD[REMOTE_PATH]}/master"
+  to="$(root_of "$new")/master"
+  if [[ $old == "$new" && $from == "$to" ]]; then
+    return 0
+  elif ! is_reachable "$old"; then
+    warn "${HOST_NAMES[old]}: was the master's host and does not answer; the results it knows of are not taken along"
+    return 0
+  elif ! on_host "$old" test -d "$from"; then
+    return 0
+  fi
+  step "${HOST_NAMES[new]}" "taking over the journal from ${HOST_NAMES[old]}"
+  change_host "$new" rm -rf -- "$to.new" "$to.old"
+  change_host "$new" mkdir -p -- "$to.new"
+  # Not its status: it would speak for the new master before that is there.
+  on_host "$old" tar --create --file - --directory "$from" --exclude=status.json . |
+    change_host_stdin "$new" tar --extract --file - --directory "$to.new" --no-same-owner
+  if on_host "$new" test -d "$to"; then
+    change_host "$new" mv --no-target-directory -- "$to" "$to.old"
+  fi
+  change_host "$new" mv --no-target-directory -- "$to.new" "$to"
+}
+
+start_master_host() {
+  [[ $MASTER ]] || return 0
+  doing "starting broker, master and Flower"
+  start_broker "$MASTER_HOST"
+  wait_broker "$MASTER_HOST"
+  start_master "$MASTER_HOST"
+  start_flower "$MASTER_HOST"
+  wait_master "$MASTER_HOST"
+  wait_flower "$MASTER_HOST"
+}
+
+start_workers() {
+  [[ $WORKERS ]] || return 0
+  doing "starting workers"
+  for_each_host start_worker "${WORKER_HOSTS[@]}"
+  wait_workers "${WORKER_HOSTS[@]}"
+}
+
+# forget_clean_hosts: what was removed from a host that is not asked for needs no record; a host that did not answer keeps it.
+forget_clean_hosts() {
+  local host hosts=()
+  if [[ -z $MASTER || $DRY_RUN ]]; then
+    return 0
+  fi
+  for host in "${!HOSTS[@]}"; do
+    if is_one_of "$host" "${ASKED_HOSTS[@]}"; then
+      hosts+=("$host")
+    elif ! is_reachable "$host" || [[ $(fact "$host" docker) != ok ]]; then
+      warn "${HOST_NAMES[host]}: may still run what was started there earlier; infra_clean.sh will try again"
+      hosts+=("$host")
+    fi
+  done
+  write_record "${hosts[@]}"
+}
+
+# The end of it
+
+report() {
+  local host roles
+  DOING=''
+  if [[ $DRY_RUN ]]; then
+    say "dry run: nothing was changed"
+    return 0
+  fi
+  for host in $(hosts_in_use); do
+    roles=$(role_of "$host")
+    say "$(printf '%-16s %s' "${HOST_NAMES[host]}" "${roles/master/broker, master, Flower}")"
+  done
+  say "Flower           https://$(master_address):$FLOWER_PORT, user flower, password in $(quote "$STATE/secrets/flower/flower_password")"
+  say "to follow        $(quote "$CHECKOUT/check_celery_status.sh") -f"
+  say "results          $(quote "$CHECKOUT/get_results.sh")"
+  say "changed files    $(quote "$CHECKOUT/update_files.sh")"
+  say "to tear down     $(quote "$CHECKOUT/infra_clean.sh")"
+}
+
+# follow_tasks: until the set is finished. A connection that breaks is made again: the tasks do not depend on it.
+follow_tasks() {
+  local code columns=0
+  [[ ! $DRY_RUN ]] || return 0
+  FOLLOWING=yes
+  doing "running the tasks"
+  if [[ -t 2 ]]; then
+    columns=$(stty size <&2 | cut -d ' ' -f 2)
+  fi
+  while true; do
+    code=0
+    docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework watch --columns "$columns" || code=$?
+    if ((code <= 1)); then
+      break
+    fi
+    wait_until 600 "the master on ${HOST_NAMES[MASTER_HOST]} answers again" ask_master
+  done
+  TASKS_CODE=$code
+}
+
+ask_master() {
+  open_connection "$MASTER_HOST" && docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework status
+}
+
+bring_results() {
+  [[ ! $DRY_RUN ]] || return 0
+  FOLLOWING=''
+  doing "bringing the results home"
+  "$CHECKOUT/get_results.sh"
+  docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework best
+  exit "$TASKS_CODE"
+}
+
+main "$@"

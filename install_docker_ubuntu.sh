@@ -1,0 +1,248 @@
+#!/usr/bin/env bash
+# Installs Docker on Ubuntu or Debian, starts it, and lets a user use it. Safe to repeat: where an engine answers already,
+# only the user is added to the group docker.
+#
+# Usage: ./install_docker_ubuntu.sh [--user NAME] [--dry-run] [--help]
+#        ssh HOST bash -s < install_docker_ubuntu.sh
+#
+#   --user NAME     who may use Docker (which is as much as being root); default: whoever runs this, also through sudo
+#   -n, --dry-run   show the commands, change nothing
+#
+# Runs as root or with sudo. Docker comes from its own repository or, where that cannot be reached, from the distribution's.
+
+set -euo pipefail
+shopt -s inherit_errexit
+
+readonly REPOSITORY=https://download.docker.com/linux
+readonly REACH_SECONDS=20         # for Docker's repository to answer
+readonly START_SECONDS=60         # for the engine to answer
+readonly LOCK_SECONDS=300         # a machine that has just been started may be busy with its updates
+readonly LOG=/var/log/dockerd.log # of the engine, where there is no systemd
+readonly LOG_LINES_SHOWN=30
+
+DRY_RUN=''
+DOCKER_USER=''
+AS_ROOT=() # what stands in front of a command that needs root
+
+main() {
+  parse_options "$@"
+  find_sudo
+  if engine_answers; then
+    say "an engine answers already: nothing to install"
+  else
+    if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
+      install_docker
+    fi
+    start_engine
+  fi
+  add_user_to_group
+}
+
+parse_options() {
+  while (($# > 0)); do
+    case $1 in
+      --user)
+        [[ ${2:-} ]] || usage_error "--user needs a name"
+        DOCKER_USER=$2
+        shift
+        ;;
+      --user=?*) DOCKER_USER=${1#*=} ;;
+      -n | --dry-run) DRY_RUN=yes ;;
+      -h | --help)
+        show_help
+        exit 0
+        ;;
+      *) usage_error "$1 is no option; see --help" ;;
+    esac
+    shift
+  done
+  DOCKER_USER=${DOCKER_USER:-${SUDO_USER:-$(id -un)}}
+  id -u -- "$DOCKER_USER" >/dev/null 2>&1 || usage_error "there is no user $DOCKER_USER on this machine"
+}
+
+show_help() {
+  # A script that comes through a pipe cannot read itself.
+  if [[ -f ${BASH_SOURCE[0]:-} ]]; then
+    sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  else
+    echo "Usage: ssh HOST bash -s -- [--user NAME] [--dry-run] < install_docker_ubuntu.sh"
+  fi
+}
+
+find_sudo() {
+  if ((EUID == 0)); then
+    return
+  fi
+  command -v sudo >/dev/null || die "this needs root, and there is no sudo: run it as root"
+  AS_ROOT=(sudo)
+  if [[ ! $DRY_RUN && ! -t 2 ]]; then
+    sudo -n true || die "sudo wants a password, and there is no terminal to ask on: log in to this machine and run it there"
+  fi
+}
+
+engine_answers() {
+  command -v docker >/dev/null && "${AS_ROOT[@]}" docker info >/dev/null 2>&1
+}
+
+install_docker() {
+  local extras
+  command -v apt-get >/dev/null ||
+    die "this machine runs neither Ubuntu nor Debian: see https://docs.docker.com/engine/install"
+  say "updating the lists of packages"
+  apt_get update || true # somebody else's source may be out of order; what matters shows below
+  if add_repository && install_packages docker-ce docker-ce-cli containerd.io docker-buildx-plugin; then
+    return
+  fi
+  say "going on with the distribution's own Docker"
+  # From Debian 13 on the command docker is a package of its own.
+  mapfile -t extras < <(known_packages docker-cli docker-buildx)
+  install_packages docker.io apparmor iptables "${extras[@]}" || die "Docker cannot be installed; see above"
+}
+
+# add_repository: Docker's own; fails where it cannot be reached or has nothing for this release.
+add_repository() {
+  local name codename directory code=0
+  if grep -qrs "$REPOSITORY" /etc/apt/sources.list /etc/apt/sources.list.d; then
+    return
+  fi
+  install_packages ca-certificates curl || return
+  name=$(release_value ID)
+  codename=$(release_value VERSION_CODENAME)
+  say "looking for Docker's repository for $name $codename"
+  directory=$(mktemp -d)
+  download "$REPOSITORY/$name/dists/$codename/Release" "$directory/Release" &&
+    download "$REPOSITORY/$name/gpg" "$directory/docker.asc" &&
+    printf 'deb [arch=%s signed-by=/etc/apt/keyrings/docker.asc] %s %s stable\n' \
+      "$(dpkg --print-architecture)" "$REPOSITORY/$name" "$codename" >"$directory/docker.list" &&
+    run_as_root install -D --mode 0644 "$directory/docker.asc" /etc/apt/keyrings/docker.asc &&
+    run_as_root install -D --mode 0644 "$directory/docker.list" /etc/apt/sources.list.d/docker.list || code=$?
+  rm -r -- "$directory"
+  if ((code != 0)); then
+    say "it cannot be reached, or has nothing for this release"
+    return 1
+  fi
+  apt_get update || true
+}
+
+download() {
+  curl --fail --silent --show-error --location --max-time "$REACH_SECONDS" --output "$2" "$1"
+}
+
+# release_value NAME: from os-release.
+release_value() (
+  # shellcheck source=/dev/null
+  source /etc/os-release
+  printf '%s\n' "${!1:-}"
+)
+
+# known_packages PACKAGE…: those that apt can install.
+known_packages() {
+  local package
+  for package in "$@"; do
+    if [[ $(apt-cache policy "$package") == *Candidate:\ [0-9]* ]]; then
+      printf '%s\n' "$package"
+    fi
+  done
+}
+
+# install_packages PACKAGE…: never at the cost of a package that is installed.
+install_packages() {
+  say "installing $*"
+  apt_get install --yes --no-remove --no-install-recommends "$@"
+}
+
+# apt_get WORD…: shows what it says if it fails.
+apt_get() {
+  local log code=0
+  log=$(mktemp)
+  run_as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
+    apt-get --quiet -o "DPkg::Lock::Timeout=$LOCK_SECONDS" "$@" >"$log" 2>&1 || code=$?
+  if ((code != 0)) || [[ $DRY_RUN ]]; then
+    tail -n "$LOG_LINES_SHOWN" -- "$log" >&2
+  fi
+  rm -- "$log"
+  return "$code"
+}
+
+start_engine() {
+  say "starting the engine"
+  if has_systemd; then
+    run_as_root systemctl enable --now docker
+  elif ! engine_answers; then # the package may have started it
+    remove_stale_pid_file
+    run_as_root sh -c "setsid dockerd >>$LOG 2>&1 </dev/null &"
+  fi
+  wait_for_engine
+}
+
+has_systemd() {
+  [[ -d /run/systemd/system ]]
+}
+
+# A dockerd that was killed leaves its number behind, which now may be that of another program; dockerd then refuses to start.
+remove_stale_pid_file() {
+  local pid
+  pid=$(cat /var/run/docker.pid 2>/dev/null) || return 0
+  if [[ $(cat "/proc/$pid/comm" 2>/dev/null) != dockerd ]]; then
+    run_as_root rm -f /var/run/docker.pid
+  fi
+}
+
+wait_for_engine() {
+  local start=$SECONDS
+  [[ ! $DRY_RUN ]] || return 0
+  until engine_answers; do
+    if ((SECONDS - start >= START_SECONDS)); then
+      show_engine_log
+      die "the engine does not answer after $START_SECONDS s; its last lines are above"
+    fi
+    sleep 1
+  done
+}
+
+show_engine_log() {
+  if has_systemd; then
+    "${AS_ROOT[@]}" journalctl --unit docker --lines "$LOG_LINES_SHOWN" --no-pager >&2
+  else
+    "${AS_ROOT[@]}" tail -n "$LOG_LINES_SHOWN" "$LOG" >&2
+  fi
+}
+
+add_user_to_group() {
+  if [[ $DOCKER_USER == root ]]; then
+    return
+  fi
+  if [[ " $(id -nG -- "$DOCKER_USER") " == *" docker "* ]]; then
+    say "$DOCKER_USER is in the group docker already"
+    return
+  fi
+  run_as_root groupadd --force docker
+  run_as_root usermod --append --groups docker "$DOCKER_USER"
+  say "$DOCKER_USER may use Docker from the next login on"
+}
+
+# run_as_root COMMAND…: all that changes something.
+run_as_root() {
+  if [[ $DRY_RUN ]]; then
+    printf '%q ' "${AS_ROOT[@]}" "$@" >&2
+    echo >&2
+  else
+    "${AS_ROOT[@]}" "$@"
+  fi
+}
+
+say() {
+  printf '%s\n' "$*" >&2
+}
+
+die() {
+  say "error: $*"
+  exit 1
+}
+
+usage_error() {
+  say "install_docker_ubuntu.sh: $*"
+  exit 2
+}
+
+main "$@" </dev/null
