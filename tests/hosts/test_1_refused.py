@@ -1,0 +1,184 @@
+"""What infrainit.sh refuses: each mistake has its message and exit code, and nothing is changed anywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checkout import Checkout, at, options
+from testbed import HOME, HOST1, HOST2, HOST3, HOSTS, NOBODY, NODOCKER, Bed, execute
+
+
+def state(checkout: Checkout) -> dict[str, str]:
+    """All that a run could change on the hosts: containers, images, volumes, networks, files at home."""
+    bed = checkout.bed
+    found = {}
+    for host in HOSTS:
+        listing = ["find", HOME, "-path", "*/.ssh", "-prune", "-o", "-printf", "%P %s %T@\n"]
+        found[host.name] = bed.inside(host, *listing).stdout
+        if host.engine:
+            for what in ("container", "image", "volume", "network"):
+                found[f"{host.name} {what}"] = at(
+                    bed, host, what, "ls", *(["--all"] if what in "container image" else [])
+                )
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unchanged(checkout: Checkout) -> Iterator[None]:
+    """Nothing is different on the hosts after all these refusals."""
+    before = state(checkout)
+    yield
+    assert state(checkout) == before
+
+
+def test_without_arguments_it_shows_its_help(checkout: Checkout) -> None:
+    done = checkout.run("infrainit.sh")
+    assert "--workers" in done.stdout
+    assert checkout.run("infrainit.sh", "--help").output == done.output
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["-x"], "-x"),
+        (["--wiat"], "--wait"),
+        (["-m", "4"], "-m.*4|4.*-m"),
+        (["-w", "1,3-5"], "[45]"),
+        (["-w", "1-"], "1-"),
+        (["-a", "host1,host2,host1"], "host1.*twice|twice.*host1"),
+        (["-a", "host1,,host2"], "-a|empty"),
+        (["-a", "host1:99999"], "99999"),
+        (["-a", "-oProxyCommand=true"], "-a"),
+        (["-d", "no such project"], "no such project"),
+        (["-i", "/no/such/key"], "/no/such/key"),
+        (["-r", "/absolute"], "-r.*/absolute"),
+        (["-r", "../up"], "-r.*up"),
+        (["-m", "", "-w", ""], "-m"),
+        (["-m", ""], "-b"),
+        (["-b", "[::1"], "-b"),
+        (["stray"], "stray"),
+    ],
+)  # fmt: skip
+def test_a_usage_error_exits_with_2(checkout: Checkout, wrong: list[str], message: str) -> None:
+    before = sorted(checkout.path.rglob("*"))
+    done = checkout.run("infrainit.sh", *options(checkout.bed, wrong), expect=2)
+    assert re.search(message, done.stderr), done.stderr
+    assert done.stdout == ""
+    assert sorted(checkout.path.rglob("*")) == before
+
+
+def test_every_usage_error_is_named_at_once(checkout: Checkout) -> None:
+    wrong = ["-m", "7", "-d", "no such project", "-i", "/no/such/key"]
+    done = checkout.run("infrainit.sh", *options(checkout.bed, wrong), expect=2)
+    for word in ("7", "no such project", "/no/such/key"):
+        assert word in done.stderr
+
+
+def test_f_without_a_config(checkout: Checkout) -> None:
+    assert "config.sh" in checkout.run("infrainit.sh", "-f", expect=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [(None, "parameters.yml"), ("", "parameters.yml"), ("n: [1, 2\n", r"parameters.yml:\d+")],
+    ids=["missing", "empty", "broken"],
+)  # fmt: skip
+def test_a_project_without_parameters(checkout: Checkout, parameters: str | None, message: str) -> None:
+    project = checkout.project("without parameters", parameters or "", {"run.py": ""})
+    if parameters is None:
+        (project / "parameters.yml").unlink()
+    done = checkout.run("infrainit.sh", *options(checkout.bed, ["-d", str(project)]), expect=2)
+    assert re.search(message, done.stderr), done.stderr
+
+
+@pytest.fixture
+def port_in_use(bed: Bed) -> Iterator[None]:
+    """Something else listens on the broker's port on host1."""
+    bed.inside(HOST1, "busybox", "start-stop-daemon", "-S", "-b", "-m", "-p", "/run/httpd.pid",
+               "-x", "/bin/busybox", "--", "httpd", "-f", "-p", "5671")  # fmt: skip
+    yield
+    bed.inside(HOST1, "busybox", "start-stop-daemon", "-K", "-p", "/run/httpd.pid")
+
+
+def refused(checkout: Checkout, *wrong: str) -> str:
+    """What infrainit.sh says on its way to exit code 1."""
+    return checkout.run("infrainit.sh", *options(checkout.bed, wrong), expect=1, seconds=60).output
+
+
+def says(output: str, *words: str) -> bool:
+    """Whether a line has all these words, in whatever case."""
+    return any(all(re.search(word, line, re.IGNORECASE) for word in words) for line in output.splitlines())
+
+
+def test_a_host_that_is_down(checkout: Checkout) -> None:
+    nobody = f"tester@{checkout.bed.address(NOBODY)}"
+    output = refused(checkout, "-a", f"host1,{nobody}")
+    assert says(output, re.escape(checkout.bed.address(NOBODY)), "route|reach|timed out|answer")
+
+
+def test_a_host_whose_name_is_unknown(checkout: Checkout) -> None:
+    assert says(refused(checkout, "-a", "host1,host2.invalid"), "host2.invalid", "resolve|name")
+
+
+def test_a_host_without_docker(checkout: Checkout) -> None:
+    assert says(refused(checkout, "-a", "host1,nodocker"), "nodocker", "docker", "install|-y")
+
+
+def test_a_user_who_may_not_use_docker(checkout: Checkout) -> None:
+    assert says(
+        refused(checkout, "-a", "host1,outsider@host3", "-w", "1,2"),
+        "host3",
+        "docker",
+        "group|may not|permission",
+    )
+
+
+def test_a_wrong_key(checkout: Checkout, tmp_path: Path) -> None:
+    key = tmp_path / "wrong key"
+    execute(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
+    assert says(refused(checkout, "-i", str(key)), "host1", "key|permission denied|-i")
+
+
+def test_a_host_that_is_another_than_before(checkout: Checkout) -> None:
+    bed = checkout.bed
+    known = bed.directory / "known_hosts"
+    before = known.read_text()
+    address = bed.address(HOST2)
+    others = [line for line in before.splitlines() if line.split()[0] != address]
+    key_of_host1 = [
+        line.split(maxsplit=1)[1] for line in before.splitlines() if line.split()[0] == bed.address(HOST1)
+    ]
+    known.write_text("\n".join([*others, *(f"{address} {key}" for key in key_of_host1)]) + "\n")
+    try:
+        assert says(refused(checkout), "host2", "key")
+    finally:
+        known.write_text(before)
+
+
+def test_two_names_for_one_host(checkout: Checkout) -> None:
+    bed = checkout.bed
+    assert says(refused(checkout, "-a", f"host1,tester@{bed.address(HOST1)}"), "host1", "same")
+
+
+@pytest.mark.usefixtures("port_in_use")
+def test_a_port_in_use(checkout: Checkout) -> None:
+    assert says(refused(checkout), "host1", "5671", "in use|taken")
+
+
+@pytest.mark.usefixtures("port_in_use")
+def test_all_that_is_wrong_is_named_at_once(checkout: Checkout) -> None:
+    bed = checkout.bed
+    output = refused(checkout, "-a", f"host1,nodocker,outsider@host3,{bed.address(NOBODY)}", "-w", "1-4")
+    assert says(output, "host1", "5671")
+    assert says(output, "nodocker", "docker")
+    assert says(output, "host3", "docker")
+    assert says(output, re.escape(bed.address(NOBODY)))
+
+
+def test_a_dry_run_shows_the_commands(checkout: Checkout) -> None:
+    done = checkout.run("infrainit.sh", *options(checkout.bed, []), "--dry-run", seconds=60)
+    assert says(done.output, "docker", "run", "--detach")
+    assert {HOST3.name, NODOCKER.name}.isdisjoint(done.output.split())

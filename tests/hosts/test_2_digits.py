@@ -1,0 +1,466 @@
+"""The whole way: digits on three hosts to a complete results.csv, and what others can see of it."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import ssl
+import stat
+import subprocess
+import tarfile
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import amqp
+import pytest
+from checkout import Checkout, Done, Place, ProcessWatch, at, options
+from conftest import cannot
+from testbed import HOST1, HOST2, HOST3, execute
+
+PLACES: tuple[Place, ...] = (None, HOST1, HOST2)  # where workers are
+ON_HOST1 = {"broker", "flower", "master", "worker"}
+
+
+@dataclass(frozen=True)
+class Infrastructure:
+    """The running infrastructure, and what was seen on its way up."""
+
+    checkout: Checkout
+    up: Done
+    seen: set[str]  # command lines of all processes of all machines
+
+    @property
+    def address(self) -> str:
+        """Where its broker and Flower are."""
+        return self.checkout.bed.address(HOST1)
+
+
+@pytest.fixture(scope="module")
+def digits(checkout: Checkout) -> Infrastructure:
+    """Digits, started with master on host1 and workers on all three."""
+    hosts = f"host1,tester@{checkout.bed.address(HOST2)},host3"
+    with ProcessWatch() as watch:
+        up = checkout.run(
+            "infrainit.sh",
+            *options(checkout.bed, ["-a", hosts, "-d", "digits", "-w", "local,1,2"]),
+            seconds=600,
+        )
+    return Infrastructure(checkout, up, watch.seen)
+
+
+# Up
+
+
+def test_it_says_what_runs_where_and_how_to_go_on(digits: Infrastructure) -> None:
+    said = digits.up.output
+    for word in (
+        f"https://{digits.address}:5555",
+        "flower_password",
+        "check_celery_status.sh",
+        "infra_clean.sh",
+        "local",
+        "host1",
+    ):
+        assert word in said
+
+
+def test_each_host_runs_what_it_should_and_nothing_else(digits: Infrastructure) -> None:
+    identity = digits.checkout.identity
+    assert digits.checkout.inventory(HOST1)["containers"] == sorted(f"{identity}-{role}" for role in ON_HOST1)
+    assert digits.checkout.inventory(HOST2)["containers"] == [f"{identity}-worker"]
+    assert digits.checkout.inventory(None)["containers"] == [f"{identity}-worker"]
+    assert digits.checkout.inventory(HOST3) == {"containers": [], "volumes": [], "networks": []}
+
+
+def test_every_worker_answers(digits: Infrastructure) -> None:
+    said = digits.checkout.run("check_celery_status.sh").output
+    for node in ("worker@local", "worker@host1", f"worker@{digits.checkout.bed.address(HOST2)}"):
+        assert re.search(rf"{re.escape(node)}\W.*OK", said), said
+
+
+def test_the_containers_are_hardened(digits: Infrastructure) -> None:
+    for place, uid in (None, os.getuid()), (HOST1, 1234), (HOST2, 1234):
+        for container in digits.checkout.inspect(place):
+            config, host = container["Config"], container["HostConfig"]
+            assert config["User"].split(":")[0] == str(uid), container["Name"]
+            assert host["CapDrop"] == ["ALL"]
+            assert not host["CapAdd"]
+            assert not host["Privileged"]
+            assert any("no-new-privileges" in option for option in host["SecurityOpt"])
+            assert host["Init"] is True
+            assert host["Memory"] > 0
+            assert host["PidsLimit"] > 0
+            assert host["RestartPolicy"]["Name"] == "unless-stopped"
+            assert host["LogConfig"]["Type"] == "local" or "max-size" in host["LogConfig"]["Config"]
+            assert not any("docker.sock" in bind for bind in host["Binds"] or [])
+
+
+def test_only_broker_and_flower_are_published(digits: Infrastructure) -> None:
+    published = {}
+    for place in PLACES:
+        for container in digits.checkout.inspect(place):
+            ports = container["NetworkSettings"]["Ports"] or {}
+            published[container["Config"]["Labels"]["infrainit.role"], place] = {
+                binding["HostPort"] for bindings in ports.values() for binding in bindings or []
+            }
+    assert {where: ports for where, ports in published.items() if ports} == {
+        ("broker", HOST1): {"5671"},
+        ("flower", HOST1): {"5555"},
+    }
+    for port in (4369, 5672, 15671, 15672, 15692, 25672):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((digits.address, port), timeout=5)
+
+
+# To the end
+
+
+@pytest.fixture(scope="module")
+def again(digits: Infrastructure) -> tuple[dict[str, str], Done, dict[str, str]]:
+    """The same once more, to the end of the set; the containers before and after."""
+    before = running(digits.checkout)
+    done = digits.checkout.run("infrainit.sh", "-f", "--wait", seconds=600)
+    return before, done, running(digits.checkout)
+
+
+def running(checkout: Checkout) -> dict[str, str]:
+    """Containers and when they were started."""
+    return {it["Id"]: it["State"]["StartedAt"] for place in PLACES for it in checkout.inspect(place)}
+
+
+def test_again_replaces_nothing(
+    digits: Infrastructure, again: tuple[dict[str, str], Done, dict[str, str]]
+) -> None:
+    before, _, after = again
+    assert after == before
+    third = digits.checkout.run("infrainit.sh", "-f")
+    assert running(digits.checkout) == before
+    assert third.seconds < 45
+
+
+@pytest.mark.usefixtures("again")
+def test_every_combination_has_its_row(digits: Infrastructure) -> None:
+    rows = digits.checkout.results("digits")
+    plan = json.loads(
+        at(
+            digits.checkout.bed,
+            HOST1,
+            "exec",
+            f"{digits.checkout.identity}-master",
+            "framework",
+            "status",
+            "--json",
+        )
+    )
+    assert len(rows) == plan["total"] >= 24
+    assert list(rows[0])[:8] == [
+        "task",
+        "state",
+        "attempts",
+        "host",
+        "started",
+        "seconds",
+        "exit_code",
+        "code",
+    ]
+    assert len({row["task"] for row in rows}) == len(rows)
+    assert {(row["state"], row["attempts"], row["exit_code"]) for row in rows} == {("done", "1", "0")}
+    assert {row["host"] for row in rows} == {"local", "host1", digits.checkout.bed.address(HOST2)}
+    assert len({row["code"] for row in rows}) == 1
+    accuracies = [float(row["accuracy"]) for row in rows]
+    assert 0.9 < max(accuracies) <= 1
+    assert min(accuracies) >= 0.05
+
+
+def test_the_best_combinations_are_printed(
+    digits: Infrastructure, again: tuple[dict[str, str], Done, dict[str, str]]
+) -> None:
+    best = max(digits.checkout.results("digits"), key=lambda row: float(row["accuracy"]))
+    assert best["accuracy"] in again[1].stdout
+
+
+@pytest.mark.usefixtures("again")
+def test_logs_and_files_are_home(digits: Infrastructure) -> None:
+    home = digits.checkout.path / "results" / "digits"
+    for row in digits.checkout.results("digits"):
+        (found,) = [path for path in home.rglob("stdout") if row["task"] in path.parts]
+        assert row["accuracy"] in found.read_text()
+
+
+@pytest.mark.usefixtures("again")
+def test_get_results_again_brings_nothing_twice(digits: Infrastructure) -> None:
+    tasks = digits.checkout.path / "results" / "digits" / "tasks"
+    lost = next(tasks.glob("*/1"))
+
+    def files() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in tasks.rglob("*") if lost not in path.parents}
+
+    before = files()
+    shutil.rmtree(lost)
+    digits.checkout.run("get_results.sh")
+    assert (lost / "result.json").exists()
+    assert {path for path, when in files().items() if path.is_file() and before.get(path) != when} == set()
+
+
+# Secrets
+
+
+def leaks(digits: Infrastructure, text: str) -> list[str]:
+    """Which secrets are in a text."""
+    return [name for name, secret in digits.checkout.secrets().items() if secret in text]
+
+
+def test_there_are_secrets_and_only_their_user_can_read_them(digits: Infrastructure) -> None:
+    checkout = digits.checkout
+    assert (
+        len(set(checkout.secrets().values())) >= 8
+    )  # CA's key, four roles' keys, three passwords, Flower's, cookie
+    for path in (checkout.path / ".infra", *(checkout.path / ".infra").rglob("*")):
+        assert stat.S_IMODE(path.lstat().st_mode) & 0o077 == 0, path
+    for host in (HOST1, HOST2):
+        listing = checkout.bed.inside(
+            host, "find", "/home/test user/celery tasks/secrets", "-printf", "%y %m %u %p\n"
+        ).stdout  # fmt: skip
+        for line in listing.splitlines()[1:]:
+            assert re.match(r"(d 700|f [46]00) tester ", line), line
+
+
+def test_no_secret_in_a_command_line(digits: Infrastructure) -> None:
+    assert any("docker run" in line for line in digits.seen)
+    assert leaks(digits, "\n".join(digits.seen)) == []
+
+
+def test_no_secret_in_what_was_said(digits: Infrastructure) -> None:
+    assert leaks(digits, digits.up.output) == []
+
+
+def test_no_secret_in_docker_inspect_or_the_logs(digits: Infrastructure) -> None:
+    for place in PLACES:
+        assert leaks(digits, json.dumps(digits.checkout.inspect(place))) == []
+        for container in digits.checkout.inventory(place)["containers"]:
+            if place is None:
+                logs = execute(["docker", "logs", container])
+            else:
+                logs = digits.checkout.bed.inside(place, "docker", "logs", container)
+            assert leaks(digits, logs.stdout + logs.stderr) == [], container
+
+
+def test_no_secret_in_an_image(digits: Infrastructure, tmp_path: Path) -> None:
+    # The images were made on this machine and are the same on all the others.
+    images = {it["Config"]["Image"] for it in digits.checkout.inspect(HOST1)}
+    secrets = {name: secret.encode() for name, secret in digits.checkout.secrets().items()}
+    for image in images:
+        assert leaks(digits, at(digits.checkout.bed, None, "history", "--no-trunc", image)) == []
+        assert leaks(digits, at(digits.checkout.bed, None, "image", "inspect", image)) == []
+        archive = tmp_path / "image.tar"
+        at(digits.checkout.bed, None, "save", "--output", str(archive), image)
+        assert find_in(archive, secrets) == []
+        archive.unlink()
+
+
+def find_in(archive: Path, secrets: dict[str, bytes]) -> list[str]:
+    """Which secrets are in the files of an image's layers."""
+    found = []
+    with tarfile.open(archive) as image:
+        for layer in image:
+            if not layer.name.endswith("layer.tar") and not layer.name.startswith("blobs/"):
+                continue
+            content = image.extractfile(layer)
+            assert content is not None
+            tail = b""
+            while piece := content.read(1 << 22):
+                assert not piece.startswith(b"\x1f\x8b"), "a compressed layer cannot be searched"
+                found += [name for name, secret in secrets.items() if secret in tail + piece]
+                tail = piece[-200:]
+    return found
+
+
+# Flower
+
+
+def ask_flower(digits: Infrastructure, method: str, path: str, password: str | None) -> int:
+    """The status of Flower's answer, over TLS verified with the infrastructure's CA."""
+    context = ssl.create_default_context(
+        cafile=digits.checkout.path / ".infra" / "secrets" / "flower" / "ca.pem"
+    )
+    connection = http.client.HTTPSConnection(digits.address, 5555, timeout=20, context=context)
+    headers = {"Content-Type": "application/json"}
+    if password is not None:
+        headers["Authorization"] = "Basic " + base64.b64encode(f"flower:{password}".encode()).decode()
+    with closing(connection):
+        connection.request(method, path, body="{}" if method == "POST" else None, headers=headers)
+        return connection.getresponse().status
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/workers", "/tasks", "/broker", "/api/workers", "/api/tasks", "/metrics"]
+)
+def test_flower_needs_the_password(digits: Infrastructure, path: str) -> None:
+    assert ask_flower(digits, "GET", path, None) == 401
+    assert ask_flower(digits, "GET", path, "wrong") == 401
+
+
+@pytest.mark.parametrize("path", ["/workers", "/tasks", "/api/workers", "/api/tasks"])
+def test_flower_with_the_password(digits: Infrastructure, path: str) -> None:
+    assert ask_flower(digits, "GET", path, digits.checkout.secret("flower", "flower_password")) == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/task/send-task/framework.run",
+        "/api/task/async-apply/framework.run",
+        "/api/worker/shutdown/worker@host1",
+        "/api/worker/pool/restart/worker@host1",
+    ],
+)  # fmt: skip
+def test_flower_is_read_only(digits: Infrastructure, path: str) -> None:
+    assert ask_flower(digits, "POST", path, digits.checkout.secret("flower", "flower_password")) in (403, 405)
+    assert digits.checkout.container(HOST1, "worker")
+
+
+def browser() -> str:
+    """A Chromium."""
+    for name in ("chromium", "google-chrome", "chromium-browser"):
+        path = shutil.which(name)
+        if path and subprocess.run([path, "--version"], capture_output=True).returncode == 0:
+            return path
+    cannot("there is no Chromium to look at Flower's pages with")
+    return ""
+
+
+@pytest.mark.usefixtures("again")
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        ("workers", [r"worker@local", r"worker@host1", r"Online|True"]),
+        ("tasks", [r"framework\.run", r"SUCCESS", r"worker@(local|host1)"]),
+    ],
+)  # fmt: skip
+def test_flowers_pages_in_a_browser(
+    digits: Infrastructure, tmp_path: Path, page: str, shown: list[str]
+) -> None:
+    password = quote(digits.checkout.secret("flower", "flower_password"), safe="")
+    picture = digits.checkout.bed.logs / f"flower-{page}.png"
+    command = [
+        browser(), "--headless", "--disable-gpu", "--window-size=1600,1000", f"--user-data-dir={tmp_path}",
+        "--ignore-certificate-errors", "--virtual-time-budget=8000",
+    ]  # fmt: skip
+    if os.getuid() == 0:
+        command.append("--no-sandbox")
+    url = f"https://flower:{password}@{digits.address}:5555/{page}"
+    execute([*command, f"--screenshot={picture}", url])
+    text = re.sub(
+        r"<script.*?</script>|<[^>]*>", " ", execute([*command, "--dump-dom", url]).stdout, flags=re.DOTALL
+    )
+    for pattern in shown:
+        assert re.search(pattern, text), text[:3000]
+    assert picture.stat().st_size > 20_000
+
+
+# The broker
+
+
+def connect(digits: Infrastructure, user: str, password: str, certificates: str) -> amqp.Connection:
+    """Log in at the broker with the certificate in a directory."""
+    secrets = digits.checkout.path / ".infra" / "secrets" / certificates
+    connection = amqp.Connection(
+        f"{digits.address}:5671", userid=user, password=password, virtual_host="tasks", connect_timeout=10,
+        ssl={
+            "ca_certs": str(digits.checkout.path / ".infra" / "secrets" / "worker" / "ca.pem"),
+            "cert_reqs": ssl.CERT_REQUIRED, "server_hostname": digits.address,
+            "certfile": str(secrets / "cert.pem"), "keyfile": str(secrets / "key.pem"),
+        },
+    )  # fmt: skip
+    connection.connect()
+    return connection
+
+
+def test_the_broker_lets_a_worker_in(digits: Infrastructure) -> None:
+    with connect(digits, "worker", digits.checkout.secret("worker", "password"), "worker") as connection:
+        assert connection.connected
+
+
+@pytest.mark.parametrize(("user", "password"), [("guest", "guest"), ("worker", "guest"), ("anonymous", "")])
+def test_the_broker_refuses_a_wrong_user(digits: Infrastructure, user: str, password: str) -> None:
+    with pytest.raises(amqp.AccessRefused):
+        connect(digits, user, password, "worker")
+
+
+def test_the_broker_refuses_plain_text(digits: Infrastructure) -> None:
+    with socket.create_connection((digits.address, 5671), timeout=10) as connection:
+        connection.sendall(b"AMQP\x00\x00\x09\x01")
+        try:
+            answer = connection.recv(100)
+        except ConnectionResetError:
+            answer = b""
+    assert b"AMQP" not in answer
+    assert b"RabbitMQ" not in answer
+
+
+def test_the_broker_refuses_no_certificate(digits: Infrastructure) -> None:
+    assert "alert" in greet(
+        digits, ssl.create_default_context(cafile=digits.checkout.path / ".infra/secrets/worker/ca.pem")
+    )
+
+
+def test_the_broker_refuses_a_certificate_of_another_ca(digits: Infrastructure, tmp_path: Path) -> None:
+    execute([
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        "-days", "1", "-subj", "/CN=worker", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem",
+    ])  # fmt: skip
+    context = ssl.create_default_context(cafile=digits.checkout.path / ".infra/secrets/worker/ca.pem")
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    assert "alert" in greet(digits, context)
+    # and a client that trusts another CA refuses the broker
+    with pytest.raises(ssl.SSLCertVerificationError):
+        greet(digits, ssl.create_default_context(cafile=tmp_path / "cert.pem"))
+
+
+def greet(digits: Infrastructure, context: ssl.SSLContext) -> str:
+    """Say hello in AMQP over TLS; return the TLS error that it ends in (1.3 tells only at the first read)."""
+    with socket.create_connection((digits.address, 5671), timeout=10) as connection:
+        try:
+            with context.wrap_socket(connection, server_hostname=digits.address) as secured:
+                secured.sendall(b"AMQP\x00\x00\x09\x01")
+                return f"answered {secured.recv(100)!r}"
+        except ssl.SSLCertVerificationError:
+            raise
+        except ssl.SSLError as error:
+            return str(error)
+
+
+@pytest.mark.parametrize(
+    ("role", "exchange", "key"),
+    [
+        ("worker", "tasks", "host1"),
+        ("worker", "", "tasks.host1"),
+        ("flower", "tasks", "host1"),
+        ("flower", "reports", "results"),
+        ("flower", "", "results"),
+        ("master", "reports", "results"),
+    ],
+)  # fmt: skip
+def test_a_role_may_not_publish_what_is_not_its_to_say(
+    digits: Infrastructure, role: str, exchange: str, key: str
+) -> None:
+    with connect(digits, role, digits.checkout.secret(role, "password"), role) as connection:
+        channel = connection.channel()
+        channel.confirm_select()
+        with pytest.raises(amqp.AccessRefused):
+            channel.basic_publish_confirm(
+                amqp.Message("{}"), exchange=exchange, routing_key=key, confirm_timeout=10
+            )
+
+
+def test_the_broker_uses_nothing_deprecated(digits: Infrastructure) -> None:
+    bed = digits.checkout.bed
+    at(bed, HOST1, "exec", f"{digits.checkout.identity}-broker",
+       "rabbitmq-diagnostics", "--quiet", "check_if_any_deprecated_features_are_used")  # fmt: skip

@@ -1,0 +1,145 @@
+"""Other projects on the infrastructure that is there: odd values, failures, new code, more workers."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from checkout import Checkout, at, options
+from testbed import HOST1, HOST2, HOST3, wait_for
+
+VALUES = [
+    "two words", " spaces around ", "it's", 'say "hi"', "$HOME", "$(id)", "`id`", "*", "a;b|c&d>e<f",
+    "back\\slash", "line one\nline two", "tab\there", "--flag", "", "größer 数", "100%s", "a=b,c=d", "{}",
+    "~", "!bang", "#rest",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _infrastructure(checkout: Checkout) -> None:
+    """There is an infrastructure, whichever tests were chosen."""
+    if not (checkout.path / "config.sh").exists():
+        checkout.run("infrainit.sh", *options(checkout.bed, ["-w", "local,1,2"]), seconds=600)
+
+
+def run_set(checkout: Checkout, project: Path, expect: int = 0) -> str:
+    """Run a project's set to its end; return what was said."""
+    return checkout.run("infrainit.sh", "-f", "-d", str(project), "--wait", expect=expect).output
+
+
+def test_values_arrive_as_they_are(checkout: Checkout) -> None:
+    name = """my 'own' "values" $HOME & more"""
+    code = "import json, sys\nprint(json.dumps(sys.argv[1:]))\n"
+    project = checkout.project(
+        name, json.dumps({"value": VALUES, "on": True, "off": False}), {"run.py": code}
+    )
+    run_set(checkout, project)
+    rows = checkout.results(name)
+    assert [row["value"] for row in rows] == VALUES
+    assert {row["state"] for row in rows} == {"done"}
+    for row in rows:
+        (stdout,) = (checkout.path / "results" / name).rglob(f"{row['task']}/1/stdout")
+        assert json.loads(stdout.read_text()) == [f"--value={row['value']}", "--on"]
+
+
+def test_failures_are_rows_too(checkout: Checkout) -> None:
+    code = """
+import sys, time
+how = sys.argv[1].removeprefix("--how=")
+print(f"Seen: reached={len(how)}", flush=True)
+if how == "fail":
+    sys.exit("no such luck")
+if how == "hang":
+    time.sleep(600)
+"""
+    settings = "retries: 1\ntimeout: 5s\n"
+    project = checkout.project("failing", "how: [work, fail, hang]", {"run.py": code}, settings)
+    said = run_set(checkout, project, expect=1)
+    assert "2 of 3" in said
+    rows = {row["how"]: row for row in checkout.results("failing")}
+    assert (rows["work"]["state"], rows["work"]["attempts"], rows["work"]["exit_code"]) == ("done", "1", "0")
+    assert (rows["fail"]["state"], rows["fail"]["attempts"], rows["fail"]["exit_code"]) == (
+        "failed",
+        "2",
+        "1",
+    )
+    assert (rows["hang"]["state"], rows["hang"]["attempts"]) == ("failed", "2")
+    assert float(rows["hang"]["seconds"]) < 30
+    assert {row["reached"] for row in rows.values()} == {"4"}
+    for attempt in "12":
+        (stderr,) = (checkout.path / "results" / "failing").rglob(f"{rows['fail']['task']}/{attempt}/stderr")
+        assert stderr.read_text() == "no such luck\n"
+
+
+def test_update_files_during_a_running_set(checkout: Checkout) -> None:
+    code = """
+import time
+time.sleep(10)
+import lesson  # only now: as it was when the task started
+print(f"Lesson: lesson={lesson.NUMBER}")
+"""
+    project = checkout.project(
+        "lessons", "n: {range: [0, 12, 1]}", {"run.py": code, "lesson.py": "NUMBER = 1\n"}
+    )
+    checkout.run("infrainit.sh", "-f", "-d", str(project))
+    wait_for("tasks run", lambda: status(checkout)["running"] >= 4, seconds=30)
+    (project / "lesson.py").write_text("NUMBER = 2\n")
+    (project / "parameters.yml").write_text("n: {range: [0, 13, 1]}")
+    pushed = time.time()
+    said = checkout.run("update_files.sh").output
+    for word in ("local", "host1", checkout.bed.address(HOST2), "lesson.py", "parameters.yml"):
+        assert word in said
+    assert "run.py" not in said
+    run_set(checkout, project)
+
+    rows = checkout.results("lessons")
+    assert [row["n"] for row in rows] == [str(n) for n in range(13)]
+    assert {row["state"] for row in rows} == {"done"}
+    assert {row["attempts"] for row in rows} == {"1"}
+    versions = {row["lesson"]: row["code"] for row in rows}
+    assert versions.keys() == {"1", "2"}
+    assert len(set(versions.values())) == 2
+    for row in rows:
+        assert row["code"] == versions[row["lesson"]]
+        if started(row) < pushed - 1:
+            assert row["lesson"] == "1"
+    assert checkout.run("update_files.sh").seconds < 20
+
+
+def started(row: dict[str, str]) -> float:
+    """When the task of a row was started, in Unix time."""
+    return datetime.fromisoformat(row["started"].replace("Z", "+00:00")).timestamp()
+
+
+def status(checkout: Checkout) -> dict[str, int]:
+    """What the master says of the set."""
+    master = f"{checkout.identity}-master"
+    return dict(json.loads(at(checkout.bed, HOST1, "exec", master, "framework", "status", "--json")))
+
+
+def test_a_worker_joins_a_running_broker(checkout: Checkout) -> None:
+    before = checkout.container(HOST1, "broker")["Id"]
+    bed = checkout.bed
+    joining = ["-a", "host3", "-m", "", "-w", "1", "-b", bed.address(HOST1)]
+    checkout.run("infrainit.sh", *options(bed, [*joining, "-d", str(project_of(checkout))]))
+    assert checkout.container(HOST3, "worker")
+    assert checkout.container(HOST1, "broker")["Id"] == before
+    wait_for("the master knows host3", lambda: "host3" in status(checkout)["hosts"], seconds=30)  # type: ignore[operator]
+
+
+def project_of(checkout: Checkout) -> Path:
+    """The project that runs at present."""
+    return checkout.project("lessons", "n: {range: [0, 13, 1]}", {})
+
+
+def test_a_missing_worker_is_named(checkout: Checkout) -> None:
+    worker = f"{checkout.identity}-worker"
+    at(checkout.bed, HOST2, "stop", "--time", "2", worker)
+    try:
+        said = checkout.run("check_celery_status.sh", expect=1).output
+        assert checkout.bed.address(HOST2) in said
+    finally:
+        at(checkout.bed, HOST2, "start", worker)

@@ -1,0 +1,54 @@
+"""Everything on this machine, with a second infrastructure beside the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from checkout import Checkout, options
+from testbed import BASE_IMAGE, HOST1, HOST3, Bed
+
+
+@pytest.fixture(scope="module")
+def second(bed: Bed) -> Iterator[Checkout]:
+    """Another checkout."""
+    checkout = Checkout(bed, "second one")
+    yield checkout
+    if (checkout.path / "infra_clean.sh").exists():
+        checkout.run("infra_clean.sh", expect=None)
+
+
+def test_local_only(second: Checkout) -> None:
+    second.run("infrainit.sh", "-y", "-d", "echo", "-m", "local", "-w", "local", "--wait", seconds=600)
+    rows = second.results("echo")
+    assert rows
+    assert {(row["state"], row["host"]) for row in rows} == {("done", "local")}
+    assert len(second.inspect(None)) == 4
+    second.run("check_celery_status.sh")
+
+
+def test_hosts_reach_the_local_broker(second: Checkout) -> None:
+    second.run("infrainit.sh", *options(second.bed, ["-a", "host1,host3", "-m", "local", "-w", "local,2"]))
+    said = second.run("check_celery_status.sh").output
+    assert "worker@local" in said
+    assert "worker@host3" in said
+
+
+def test_a_container_that_dies_shows_its_last_lines(second: Checkout) -> None:
+    config = second.path / "config.sh"
+    before = config.read_text()
+    config.write_text(f"{before}\nBROKER_IMAGE={BASE_IMAGE}\n")
+    said = second.run("infrainit.sh", "-f", expect=1, seconds=180).output
+    config.write_text(before)
+    assert "rabbitmq-server" in said
+    assert "broker" in said
+    second.run("infrainit.sh", "-f")
+    second.run("check_celery_status.sh")
+
+
+def test_clean_leaves_the_first_infrastructure(second: Checkout, checkout: Checkout) -> None:
+    before = [it["Id"] for place in (None, HOST1) for it in checkout.inspect(place)]
+    second.run("infra_clean.sh")
+    for place in None, HOST1, HOST3:
+        assert not any(second.inventory(place).values())
+    assert [it["Id"] for place in (None, HOST1) for it in checkout.inspect(place)] == before

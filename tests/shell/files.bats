@@ -1,0 +1,184 @@
+#!/usr/bin/env bats
+# framework/shell/files.sh: what is pushed, under which name, and that it arrives whole or not at all.
+
+# shellcheck disable=SC2016,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
+
+load helpers
+
+setup() {
+  prepare
+  load_tool
+  INFRASTRUCTURE=infra-01234567
+  HOSTS=(local far) HOST_NAMES=(local far) SSH_DESTINATIONS=('' far) SSH_PORTS=('' '')
+  FACTS=([0.home]="$HOME" [1.home]="$HOME/far home")
+  REMOTE_PATH="my tasks"
+  stub ssh 'exec sh -c "${@: -1}"'
+  make_project "it's a \"project\""
+  PROJECT_NAME="it's a \"project\"" PROJECT_PATH="$TOOL/tasks/it's a \"project\""
+  CODE="$HOME/my tasks/code/$PROJECT_NAME"
+}
+
+teardown() {
+  remove_stage
+}
+
+@test "the version follows from the content, not from times, owners, or who may write" {
+  local first
+  stage_code
+  first=$CODE_VERSION
+  [[ $first =~ ^[0-9a-f]{12}$ ]]
+  touch -d '1 year ago' "$PROJECT_PATH/parameters.yml"
+  chmod g+w "$PROJECT_PATH/parameters.yml"
+  mkdir -p "$PROJECT_PATH/results" "$PROJECT_PATH/a/.git" "$PROJECT_PATH/a/__pycache__" "$TOOL/framework/__pycache__"
+  touch "$PROJECT_PATH/results/x" "$PROJECT_PATH/a/.git/x" "$PROJECT_PATH/x.pyc" "$TOOL/framework/shell/x.sh" "$TOOL/framework/x.pyc"
+  rmdir "$PROJECT_PATH/a/.git" 2>/dev/null || rm -r "$PROJECT_PATH/a"
+  stage_code
+  assert_equal "$CODE_VERSION" "$first"
+}
+
+@test "another content, name, mode or framework is another version" {
+  local seen
+  stage_code
+  seen=$CODE_VERSION
+  change() {
+    "$@"
+    stage_code
+    [[ $seen != *$CODE_VERSION* ]]
+    seen+=" $CODE_VERSION"
+  }
+  change sed -i s/2/3/ "$PROJECT_PATH/parameters.yml"
+  change mv "$PROJECT_PATH/parameters.yml" "$PROJECT_PATH/x"
+  change chmod +x "$PROJECT_PATH/x"
+  change touch "$TOOL/framework/new.py"
+  change mkdir -p "$PROJECT_PATH/a/results" # a directory results is left out only at the top
+  change ln -s x "$PROJECT_PATH/link"
+}
+
+@test "what a version holds" {
+  mkdir -p "$PROJECT_PATH/sub dir"
+  echo hello >"$PROJECT_PATH/sub dir/a file"
+  ln -s "sub dir/a file" "$PROJECT_PATH/link"
+  touch "$TOOL/framework/code.py"
+  stage_code
+  push_code 1 2>/dev/null
+  cd "$HOME/far home/my tasks/code/$PROJECT_NAME"
+  assert_equal "$(readlink current)" "$CODE_VERSION"
+  assert_equal "$(find "$CODE_VERSION" ! -type d -printf '%P %M\n' | LC_ALL=C sort)" "VERSION -r--r--r--
+framework/code.py -r--r--r--
+project/link lrwxrwxrwx
+project/parameters.yml -r--r--r--
+project/project.yml -r--r--r--
+project/sub dir/a file -r--r--r--"
+  assert_equal "$(cut -d = -f 1 "$CODE_VERSION/VERSION" | tr '\n' ' ')" 'framework project '
+  assert_equal "$(cat current/project/link)" hello
+}
+
+@test "nothing is sent to a host that has the version" {
+  stage_code
+  push_code 0
+  : >"$CALLS"
+  stub tar
+  capture push_code 0
+  assert_equal "$status" 0
+  assert_line "local: has version $CODE_VERSION already"
+  assert_equal "$(<"$CALLS")" ''
+}
+
+@test "what changed is said, with the host" {
+  stage_code
+  push_code 0
+  sed -i s/2/3/ "$PROJECT_PATH/parameters.yml"
+  mkdir "$PROJECT_PATH/new dir"
+  touch "$PROJECT_PATH/new dir/file" "$PROJECT_PATH/and so on"
+  local before=$CODE_VERSION
+  stage_code
+  capture push_code 0
+  assert_equal "$messages" "local: sending version $CODE_VERSION of framework and project
+local: version $CODE_VERSION instead of $before
+local:   added project/and so on
+local:   added project/new dir
+local:   changed project/parameters.yml"
+  before=$CODE_VERSION
+  rm -r "$PROJECT_PATH/new dir"
+  stage_code
+  capture push_code 0
+  assert_line "local:   removed project/new dir"
+}
+
+@test "many changes are named in part and counted" {
+  stage_code
+  push_code 0
+  touch "$PROJECT_PATH"/{1..25}
+  stage_code
+  capture push_code 0
+  assert_equal "$(grep -c ' added ' <<<"$messages")" 20
+  assert_line 'local:   and 5 more'
+}
+
+@test "a transfer that breaks leaves no version, and current as it was" {
+  stage_code
+  push_code 0
+  local before=$CODE_VERSION
+  touch "$PROJECT_PATH/new"
+  stage_code
+  stub find 'exit 1'
+  capture push_code 0
+  assert_equal "$status" 1
+  assert_equal "$(readlink "$CODE/current")" "$before"
+  [[ ! -e $CODE/$CODE_VERSION ]]
+  rm "$STUBS/find"
+  push_code 0
+  assert_equal "$(readlink "$CODE/current")" "$CODE_VERSION"
+  assert_equal "$(find "$CODE" -mindepth 1 -maxdepth 1 | wc -l)" 3 # two versions and current
+}
+
+@test "a dry run writes nothing" {
+  DRY_RUN=yes
+  stage_code
+  capture push_code 1
+  assert_equal "$status" 0
+  assert_part "far\$ tar --extract --file - --directory '$HOME/far home/my tasks/code/it'\\''s a \"project\"/.$CODE_VERSION.infra-01234567'"
+  [[ ! -e "$HOME/far home" ]]
+}
+
+@test "a project that cannot be read is not pushed in part" {
+  stub tar 'echo "tar: ./x: Cannot open: Permission denied" >&2; exit 2'
+  capture stage_code
+  assert_equal "$status" 1
+  assert_part 'could not be copied'
+}
+
+make_secret() {
+  mkdir -p "$TOOL/.infra/secrets"
+  (umask 077 && mkdir -p "$TOOL/.infra/secrets/worker" && echo "$1" >"$TOOL/.infra/secrets/worker/password")
+}
+
+@test "secrets: private, only when they differ, and never as words of a command" {
+  local there="$HOME/far home/my tasks/secrets/infra-01234567/worker"
+  make_secret first
+  push_secrets 1 worker
+  assert_equal "$(cat "$there/password") $(stat -c %a "$there" "$there/password" "$HOME/far home/my tasks/secrets" | tr '\n' ' ')" \
+    'first 700 600 700 '
+  touch "$there/marker-of-no-change"
+  rm "$there/marker-of-no-change"
+  : >"$CALLS"
+  push_secrets 1 worker
+  assert_equal "$(grep -c extract "$CALLS")" 0
+  make_secret second
+  push_secrets 1 worker
+  assert_equal "$(cat "$there/password")" second
+  assert_equal "$(ls "$HOME/far home/my tasks/secrets/infra-01234567")" worker
+  refute_secret
+}
+
+refute_secret() {
+  if grep -q -e first -e second "$CALLS"; then
+    return 1
+  fi
+}
+
+@test "secrets that are not here: what to do" {
+  capture push_secrets 0 worker
+  assert_equal "$status" 1
+  assert_part 'run infrainit.sh on the machine that started the infrastructure'
+}

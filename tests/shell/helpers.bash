@@ -1,0 +1,90 @@
+# shellcheck shell=bash
+# shellcheck disable=SC1091,SC2034 # what is sourced is the copy; what is set here is for the tests
+# What the tests of the shell share. Each test works on a copy of the scripts, in a directory with a space and a quote in its path,
+# and finds programs that it replaces (stub) in front of the real ones.
+
+# prepare: for setup(). TOOL is the copy.
+prepare() {
+  local source
+  source=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
+  TOOL="$BATS_TEST_TMPDIR/the tool's copy"
+  STUBS="$BATS_TEST_TMPDIR/stubs"
+  CALLS="$BATS_TEST_TMPDIR/calls"
+  mkdir -p "$TOOL/framework" "$STUBS" "$BATS_TEST_TMPDIR/home"
+  cp -r "$source/framework/shell" "$TOOL/framework/"
+  cp -r "$source"/*.sh "$source"/*.tmpl "$source"/*.example "$source/docker" "$TOOL/"
+  rm -f "$TOOL/config.sh" "$TOOL/infra_clean.sh" # of the checkout that is tested
+  : >"$CALLS"
+  output='' messages='' status=0
+  PATH="$STUBS:$PATH"
+  HOME="$BATS_TEST_TMPDIR/home"
+}
+
+# load_tool: the functions of framework/shell, in the test itself.
+load_tool() {
+  # shellcheck source=framework/shell/all.sh
+  source "$TOOL/framework/shell/all.sh"
+}
+
+# stub NAME [BODY]: a program NAME that writes its words to CALLS, one call a line, and then does BODY (bash).
+stub() {
+  {
+    echo '#!/usr/bin/env bash'
+    # shellcheck disable=SC2016 # the stub's own words
+    printf 'printf "%%s\\n" "%s${*:+ ${*@Q}}" >>%q\n' "$1" "$CALLS"
+    printf '%s\n' "${2:-}"
+  } >"$STUBS/$1"
+  chmod +x "$STUBS/$1"
+}
+
+# make_project NAME: a valid one under tasks/.
+make_project() {
+  mkdir -p "$TOOL/tasks/$1"
+  echo 'command: python run.py' >"$TOOL/tasks/$1/project.yml"
+  echo 'n: [1, 2]' >"$TOOL/tasks/$1/parameters.yml"
+}
+
+# capture COMMAND…: runs it in a subshell, errexit in force; sets status, output (stdout) and messages (stderr). Not bats' own
+# `run`, since the tool has a function of that name.
+capture() {
+  status=0
+  (
+    trap - ERR DEBUG # those of bats
+    "$@"
+  ) <&0 >"$BATS_TEST_TMPDIR/stdout" 2>"$BATS_TEST_TMPDIR/stderr" &
+  wait "$!" || status=$? # behind `||` itself, the subshell would go on after errors
+  output=$(<"$BATS_TEST_TMPDIR/stdout")
+  messages=$(<"$BATS_TEST_TMPDIR/stderr")
+}
+
+# assert_equal ACTUAL EXPECTED
+assert_equal() {
+  if [[ $1 != "$2" ]]; then
+    printf 'expected: %s\nactual:   %s\n' "${2@Q}" "${1@Q}"
+    return 1
+  fi
+}
+
+# assert_line LINE: one of the captured lines is this one.
+assert_line() {
+  if ! grep -qxF -- "$1" <<<"$output"$'\n'"$messages"; then
+    printf 'no line: %s\nin:\n%s\n%s\n' "$1" "$output" "$messages"
+    return 1
+  fi
+}
+
+# assert_part TEXT: what was captured contains it.
+assert_part() {
+  if [[ $output$'\n'$messages != *"$1"* ]]; then
+    printf 'not found: %s\nin:\n%s\n%s\n' "$1" "$output" "$messages"
+    return 1
+  fi
+}
+
+# refute_part TEXT
+refute_part() {
+  if [[ $output$'\n'$messages == *"$1"* ]]; then
+    printf 'should not be there: %s\nin:\n%s\n%s\n' "$1" "$output" "$messages"
+    return 1
+  fi
+}
