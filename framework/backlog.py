@@ -6,11 +6,12 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from framework.journal import Journal
+from framework.journal import Journal, TaskRecord
 from framework.project import Project
 from framework.task import task_id
 
-SCAN_LIMIT = 2000  # combinations looked up in one go, so that the master stays responsive
+SCAN_LIMIT = 10_000  # combinations looked up in one go, so that the master stays responsive
+PAGE = 512  # combinations looked up at once
 
 
 @dataclass(frozen=True, order=True)
@@ -52,19 +53,29 @@ class Backlog:
 
     def look_ahead(self, is_sent: Callable[[str], bool]) -> None:
         """Find the next combination with no terminal record and not under way, as `is_sent(task)` tells."""
-        for _ in range(SCAN_LIMIT):
-            if self.ready:
-                return
-            number, self._position = self._position, self._position + 1
-            task = task_id(self._project.command, self._project.space.combination(number))
-            record = self._journal.get(task)
-            self._open.add(task)
-            if record is not None and record.state in ("done", "failed"):
-                self.count(task, record.state)
-            elif is_sent(task):
-                self._journal.renumber(task, number)
-            else:
-                self._ahead = Waiting(number, task, record.host if record else "")
+        scanned, page = 0, 1
+        while scanned < SCAN_LIMIT and not self.ready:
+            # Most often the first one looked at will do; where many have results, whole pages are read.
+            numbers = range(self._position, min(self._position + page, self.total))
+            tasks = [
+                task_id(self._project.command, self._project.space.combination(number)) for number in numbers
+            ]
+            records = self._journal.records(tasks)
+            for number, task in zip(numbers, tasks, strict=True):
+                if self.ready:
+                    break
+                self._meet(number, task, records.get(task), is_sent(task))
+            scanned, page = scanned + len(numbers), min(2 * page, PAGE)
+
+    def _meet(self, number: int, task: str, record: TaskRecord | None, sent: bool) -> None:
+        self._position = number + 1
+        self._open.add(task)
+        if record is not None and record.state in ("done", "failed"):
+            self.count(task, record.state)
+        elif sent:
+            self._journal.renumber(task, number)
+        else:
+            self._ahead = Waiting(number, task, record.host if record else "")
 
     def take(self) -> Waiting | None:
         """The next task to be sent, those to be sent again first; None if none is known (yet)."""

@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -86,7 +87,7 @@ def run_plan(options: argparse.Namespace) -> int:
         return 0
     print(f"{project.name}: {space.count} combinations of {', '.join(space.names)}")
     for number, argv in examples.items():
-        print(f"  {number + 1}: {' '.join(map(json.dumps, argv))}")
+        print(f"  {number + 1}: {shlex.join(argv)}")
     return 0
 
 

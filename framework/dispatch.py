@@ -59,14 +59,18 @@ class Master:
         self._refused_version = ""
         self._project = load_project(self._code.project_path, identity.project)
         self._journal = Journal(files.journal)
-        self._backlog = Backlog(self._project, self._journal)
-        self._fleet = Fleet()
+        self._load()
         self._stopping = False
         self._notices: dict[str, str] = {}  # by what they are about
         self._done_seconds = 0.0  # of all tasks done in this process's life, for the time that is left
         self._done_count = 0
         self._results_stale = True
         self._results_due = 0.0
+
+    def _load(self) -> None:
+        """Begin with what the journal says."""
+        self._backlog = Backlog(self._project, self._journal)
+        self._fleet = Fleet()
         now = time.monotonic()
         for record in self._journal.active():
             if record.state in ("sent", "running"):
@@ -86,11 +90,11 @@ class Master:
         while not self._stopping:
             link = Link(self._identity, app)
             try:
+                self._load()  # a batch that failed has left what is in memory out of step
                 link.open()
                 log.info("connected to the broker at %s", self._identity.broker)
                 pause = 1.0
                 self._notices.pop("trouble", None)
-                self._fleet.renew(time.monotonic())
                 while not self._stopping:
                     self.turn(link)
             except JournalError as error:
@@ -263,7 +267,7 @@ class Master:
         try:
             self._write_results()
             self._status().write(self._files.status)
-        except OSError as error:
+        except (OSError, JournalError) as error:
             log.error("cannot write status and results: %s", error)
 
     def _status(self) -> Status:

@@ -269,14 +269,14 @@ class _Tail:
 
     def _take(self, chunk: bytes) -> None:
         # a carriage return ends a line too: progress bars write nothing else
-        lines = (self._partial + chunk).replace(b"\r", b"\n").split(b"\n")
-        self._partial = lines.pop()
-        if self._skipping and lines:
-            del lines[0]
-            self._skipping = False
-        if self._skipping or len(self._partial) > _LONGEST_LINE:
-            self._partial, self._skipping = b"", True
-        for line in lines:
+        lines, newline, rest = (self._partial + chunk).replace(b"\r", b"\n").rpartition(b"\n")
+        if newline and self._skipping:
+            lines, self._skipping = lines.partition(b"\n")[2], False
+        self._skipping = self._skipping or len(rest) > _LONGEST_LINE
+        self._partial = b"" if self._skipping else rest
+        if b"=" not in lines:
+            return  # most output is no metrics: it should cost little
+        for line in lines.split(b"\n"):
             if b"=" in line and len(line) <= _LONGEST_LINE:
                 self.add(parse_metrics(line.decode(errors="replace")))
 

@@ -212,10 +212,13 @@ class Journal:
             return news
 
     def metrics(self, task: str, attempt: int, metrics: Mapping[str, Metric]) -> None:
-        """Write the metrics so far of the latest attempt of a task; ignored after its end, and for others."""
+        """Write the metrics so far of the latest attempt of a task; ignored after its end, and for others.
+
+        Raises ValueError for what JSON does not have (not-a-number, infinity).
+        """
         self._change(
             "UPDATE tasks SET metrics = ? WHERE task = ? AND attempts = ? AND state IN ('sent', 'running')",
-            json.dumps(dict(metrics)), task, attempt,
+            json.dumps(dict(metrics), allow_nan=False), task, attempt,
         )  # fmt: skip
 
     def finish(self, result: AttemptResult, final: bool) -> bool:
@@ -247,7 +250,8 @@ class Journal:
             if ends or result.attempt >= attempts:
                 self._execute(
                     """UPDATE tasks SET state = ?, attempts = max(attempts, ?), host = ?, started = ?,
-                    seconds = ?, exit_code = ?, reason = ?, code = ?, image = ?, metrics = ? WHERE task = ?""",
+                    seconds = ?, exit_code = ?, reason = ?, code = ?, image = ?, metrics = ?
+                    WHERE task = ?""",
                     ("done" if result.state == "done" else "failed") if ends else "waiting",
                     result.attempt, result.host, result.started, result.seconds, result.exit_code,
                     result.reason, result.code, result.image, json.dumps(dict(result.metrics)), result.task,
@@ -387,6 +391,6 @@ class Journal:
 
 
 def _task_record(row: sqlite3.Row) -> TaskRecord:
-    columns = dict(row)
-    decoded = {name: json.loads(columns[name]) for name in ("parameters", "metrics")}
-    return TaskRecord(**(columns | decoded))
+    task, number, parameters, *others, metrics = row
+    columns: list[Any] = [task, number, json.loads(parameters), *others, json.loads(metrics)]
+    return TaskRecord(*columns)

@@ -45,7 +45,7 @@ def parse_metrics(line: str) -> dict[str, Metric]:
 
 
 def is_plain(text: str) -> bool:
-    """Whether a metrics line can carry `text` as a value: it has no spaces, commas and '=', and is not empty."""
+    """Whether a metrics line can carry `text` as a value: it is not empty, without spaces, commas and '='."""
     return _TEXT.fullmatch(text) is not None
 
 

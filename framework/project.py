@@ -111,7 +111,7 @@ def _text(node: Node) -> str:
         raise ValueError("has to be text; write it in one line, in quotes if it has special characters")
     problem = value_problem(node.text)
     if problem:
-        raise ValueError(f"{problem}; remove it")
+        raise ValueError(problem)
     return node.text
 
 
@@ -173,10 +173,11 @@ def _image(node: Node) -> str:
 
 
 def _read_space(file: Path, problems: Problems) -> Space:
+    before = len(problems.lines)
     node = yaml_source.read_yaml(file, problems)
     entries = _entries(node, "C: [0.1, 1, 10]", problems)
-    if isinstance(node, yaml_source.Mapping) and not node.entries:
-        problems.add(node.position, "no metaparameters; write lines as 'C: [0.1, 1, 10]'")
+    if not entries and len(problems.lines) == before:
+        problems.add(Position(file, 1, 1), "no metaparameters; write lines as 'C: [0.1, 1, 10]'")
     values = {}
     for entry in entries:
         problem = name_problem(entry.name)
@@ -191,10 +192,8 @@ def _values(node: Node, problems: Problems) -> Sequence[Value]:
     match node:
         case Scalar():
             return _usable([node], problems)
-        case yaml_source.Sequence(items=()):
-            problems.add(
-                node.position, "an empty list gives no combinations; write a value, or remove the line"
-            )
+        case yaml_source.Sequence(items=()) | yaml_source.Mapping(entries=()):
+            problems.add(node.position, "no value, no combinations; write a value, or remove the line")
         case yaml_source.Sequence(is_tuple=True):
             return _interval(node, problems)
         case yaml_source.Sequence(items=items):
@@ -202,7 +201,7 @@ def _values(node: Node, problems: Problems) -> Sequence[Value]:
         case yaml_source.Mapping(entries=(Entry(name="range", node=limits),)):
             return _interval(limits, problems)
         case yaml_source.Mapping(entries=entries):
-            for entry in entries or [Entry(node.position, "", node)]:
+            for entry in entries:
                 if entry.name != "range":
                     problems.add(
                         entry.position, f"unknown key {entry.name!r}; {_nearest(entry.name, ['range'])}"
@@ -268,7 +267,7 @@ def _entries(node: Node | None, example: str, problems: Problems) -> tuple[Entry
     if isinstance(node, yaml_source.Mapping):
         return node.entries
     if node is not None and not isinstance(node, Unusable):
-        problems.add(node.position, f"the file has to be lines 'name: value', as in '{example}'")
+        problems.add(node.position, f"the file names nothing; write lines as '{example}'")
     return ()
 
 

@@ -68,8 +68,8 @@ def render_best(project: Project, records: Iterable[TaskRecord]) -> str:
     header = [project.metric or "", *project.space.names, "task"]
     rows = [header]
     for record in records:
-        values = [_shown(record.parameters[name]) for name in project.space.names]
-        rows.append([_shown(record.metrics[project.metric or ""]), *values, record.task])
+        values = [_cell(record.parameters[name]) for name in project.space.names]
+        rows.append([_cell(record.metrics[project.metric or ""]), *values, record.task])
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -117,6 +117,12 @@ def _shown(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else repr(value)
+
+
+def _cell(value: Value) -> str:
+    """A value in one line, harmless to a terminal."""
+    shown = _shown(value)
+    return shown if shown.isprintable() else repr(shown)
 
 
 def _timestamp(seconds: float) -> str:

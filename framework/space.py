@@ -9,6 +9,7 @@ from typing import TypeAlias, overload
 
 Value: TypeAlias = str | int | float | bool
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _NAME = re.compile(r"\w[\w.:/+-]*")
 
 
@@ -20,15 +21,12 @@ class Space:
 
     def __init__(self, values: Mapping[str, Sequence[Value]]) -> None:
         self.values = dict(values)
+        # the number of combinations; may be larger than len() of anything could be
+        self.count = math.prod(len(each) for each in self.values.values())
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.values)
-
-    @property
-    def count(self) -> int:
-        """The number of combinations; may be larger than len() of anything could be."""
-        return math.prod(len(values) for values in self.values.values())
 
     def combination(self, index: int) -> dict[str, Value]:
         """Combination number `index`, counted from 0, as a dict of its own. Raises IndexError."""
@@ -40,23 +38,18 @@ class Space:
             chosen[name] = values[position]
         return {name: chosen[name] for name in self.values}
 
-    def combinations(self, start: int = 0, stop: int | None = None) -> Iterator[dict[str, Value]]:
-        """Combinations `start` up to, not including, `stop` (default: the end), one at a time."""
-        end = self.count if stop is None else min(stop, self.count)
-        while start < end:
-            yield self.combination(start)
-            start += 1
-
     def __iter__(self) -> Iterator[dict[str, Value]]:
-        return self.combinations()
+        return map(self.combination, range(self.count))
 
 
 class Interval(Sequence[float]):
     """The floats start, start + step, … of an interval; each is the float nearest to the exact decimal."""
 
     def __init__(self, start: Fraction, step: Fraction, length: int) -> None:
-        self._start = start
-        self._step = step
+        # over their common denominator, because Python divides integers to the nearest float
+        self._denominator = math.lcm(start.denominator, step.denominator)
+        self._start = int(start * self._denominator)
+        self._step = int(step * self._denominator)
         self._length = length
 
     def __len__(self) -> int:
@@ -69,7 +62,7 @@ class Interval(Sequence[float]):
     def __getitem__(self, index: int | slice) -> float | Sequence[float]:
         if isinstance(index, slice):
             return [self[i] for i in range(self._length)[index]]
-        return float(self._start + range(self._length)[index] * self._step)
+        return (self._start + range(self._length)[index] * self._step) / self._denominator
 
 
 def interval(start: int | float, end: int | float, step: int | float) -> Sequence[int] | Sequence[float]:
@@ -122,4 +115,4 @@ def value_problem(value: object) -> str | None:
 
 def canonical(value: object) -> str:
     """JSON that is the same for the same content in whatever order of keys; 1, 1.0, true and "1" differ."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(value)

@@ -110,8 +110,10 @@ class Worker:
     def _run_once(self, assignment: Assignment, name: str) -> None:
         files = self._files.attempt(assignment.task, assignment.attempt)
         if files.result.exists():
-            log.warning("task %s came again after its end: its result is sent again", name)
-            self.outbox.deliver(name, json.loads(files.result.read_text()))
+            # Its message was repeated, or the master has lost its journal.
+            log.warning("task %s has ended here before: its result is sent again", name)
+            kept = json.loads(files.result.read_text())
+            self.outbox.deliver(name, kept | {"infrastructure": self.identity.infrastructure})
             return
         if files.directory.exists():
             # An earlier incarnation of this worker died in it; the master sends it again as the next attempt.

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import (
     AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
     DocumentStartEvent,
     Event,
     MappingEndEvent,
@@ -18,6 +20,7 @@ from ruamel.yaml.events import (
     SequenceEndEvent,
     SequenceStartEvent,
 )
+from ruamel.yaml.reader import ReaderError
 
 _DEEPEST = 20
 _TUPLE_TAG = "tag:yaml.org,2002:python/tuple"
@@ -121,8 +124,10 @@ def read_yaml(file: Path, problems: Problems) -> Node | None:
             position, f"this is no YAML: {error.problem or error.context}; quote text with special characters"
         )
         return None
-    except YAMLError as error:
-        problems.add(top, "this is no YAML: " + str(error).partition("\n")[0])
+    except ReaderError as error:
+        lines = text[: error.position].split("\n")
+        position = Position(file, len(lines), len(lines[-1]) + 1)
+        problems.add(position, f"character #x{error.character:04x} is not allowed in YAML; remove it")
         return None
     if node is None:
         problems.add(top, "the file is empty; write 'name: value' lines")
@@ -160,15 +165,20 @@ class _Composer:
         position = self._position(event)
         if isinstance(event, ScalarEvent):
             return self._scalar(event, position)
-        # the events of what is too deep are read all the same: what comes after it is still to be checked
-        if depth == _DEEPEST:
+        if depth > _DEEPEST:
             self._problems.add(position, f"nested more than {_DEEPEST} deep; nothing here needs that")
-        node: Node
+            self._skip(events)
+            return Unusable(position)
         if isinstance(event, SequenceStartEvent):
-            node = Sequence(position, tuple(self._items(events, depth)), event.tag == _TUPLE_TAG)
-        else:
-            node = Mapping(position, tuple(self._entries(events, depth)))
-        return Unusable(position) if depth >= _DEEPEST else node
+            return Sequence(position, tuple(self._items(events, depth)), event.tag == _TUPLE_TAG)
+        return Mapping(position, tuple(self._entries(events, depth)))
+
+    def _skip(self, events: Iterator[Event]) -> None:
+        """Pass over the rest of a list or mapping, without recursion: it may be as deep as it likes."""
+        depth = 1
+        while depth:
+            event = next(events)
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
 
     def _items(self, events: Iterator[Event], depth: int) -> Iterator[Node]:
         while not isinstance(event := next(events), SequenceEndEvent):
@@ -194,7 +204,9 @@ class _Composer:
 
     def _scalar(self, event: ScalarEvent, position: Position) -> Scalar:
         plain = event.tag is None and event.style is None
-        return Scalar(position, _resolve(event.value) if plain else event.value, event.value, plain)
+        # JSON, which YAML contains, writes characters beyond U+FFFF as two escaped surrogates
+        text = event.value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+        return Scalar(position, _resolve(text) if plain else text, text, plain)
 
     def _alias(self, event: AliasEvent) -> Node:
         position = self._position(event)

@@ -1,4 +1,4 @@
-"""Attempts as they really run: exit codes, signals, time limits, output, metrics, and what is left afterwards."""
+"""Attempts as they really run: exit codes, signals, time limits, output, metrics, what is left of them."""
 
 import json
 import os
@@ -41,8 +41,11 @@ class Bench:
 
     def run(self, *argv: str, timeout: float | None = 20.0, files: AttemptFiles | None = None) -> Execution:
         return run_attempt(
-            argv, files or self.files, self.project, ENVIRONMENT, timeout, self.seen.append, self.stop
+            argv, files or self.files, self.project, ENVIRONMENT, timeout, self.on_metrics, self.stop
         )
+
+    def on_metrics(self, metrics: dict[str, Metric]) -> None:
+        self.seen.append(metrics)
 
     def python(self, program: str, timeout: float | None = 20.0) -> Execution:
         return self.run(sys.executable, "-c", program, timeout=timeout)
@@ -218,16 +221,16 @@ def test_metrics_come_while_it_runs(bench: Bench) -> None:
     program = "import time\nfor i in range(12): print(f'Step: i={i}', flush=True); time.sleep(0.2)"
     found = bench.python(program)
     assert found.metrics == {"i": 11}
-    steps = [seen["i"] for seen in bench.seen]
+    steps = [int(seen["i"]) for seen in bench.seen]
     assert 2 <= len(steps) <= 4
-    assert steps == sorted(set(steps))  # type: ignore[type-var]
+    assert steps == sorted(set(steps))
 
 
-def test_an_error_in_on_metrics_is_not_the_tasks(bench: Bench) -> None:
+def test_an_error_in_on_metrics_is_not_the_tasks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(metrics: dict[str, Metric]) -> None:
         raise RuntimeError("the broker is gone")
 
-    bench.seen.append = fail  # type: ignore[method-assign]
+    monkeypatch.setattr(bench, "on_metrics", fail)
     found = bench.shell("echo a=1; sleep 0.7")
     assert (found.state, found.metrics) == ("done", {"a": 1})
 
@@ -250,12 +253,12 @@ def test_much_output_costs_no_memory(bench: Bench) -> None:
     import resource
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = bench.shell("head -c 200000000 /dev/zero; head -c 100000000 /dev/zero | tr '\\0' '\\n'; echo a=1")
+    found = bench.shell("head -c 40000000 /dev/zero; head -c 20000000 /dev/zero | tr '\\0' '\\n'; echo a=1")
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert found.metrics == {"a": 1}
-    assert bench.files.stdout.stat().st_size > 300_000_000
+    assert bench.files.stdout.stat().st_size > 60_000_000
     bench.files.stdout.unlink()
-    assert grown < 60_000  # KiB
+    assert grown < 30_000  # KiB
 
 
 def test_more_metrics_than_a_result_can_hold(bench: Bench) -> None:
@@ -331,9 +334,8 @@ def test_many_at_once(bench: Bench) -> None:
 
 
 def test_no_file_stays_open(bench: Bench) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = (len(os.listdir("/proc/self/fd")), threading.active_count())
     for number in range(5):
         bench.run("true", files=bench.attempt(f"{number:016x}"))
         bench.run("no-such-program", files=bench.attempt(f"{number:016x}"))
-    assert len(os.listdir("/proc/self/fd")) == before
-    assert threading.active_count() == 1
+    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before

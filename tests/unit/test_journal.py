@@ -7,6 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -37,8 +39,9 @@ FAILED = dataclasses.replace(RESULT, state="failed", exit_code=1, reason="exit c
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    return Journal(tmp_path / "it's a journal?.sqlite")
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "it's a journal?.sqlite") as journal:
+        yield journal
 
 
 def sent(journal: Journal, host: str = "a", task: str = TASK) -> int:
@@ -65,8 +68,8 @@ def test_the_life_of_a_task(journal: Journal) -> None:
     assert record is not None
     assert dataclasses.asdict(record) == {
         "task": TASK, "number": 7, "parameters": {"C": 0.1, "text": "a\n'"}, "state": "done", "attempts": 1,
-        "host": "a", "sent": 100.0, "started": 200.0, "seconds": 5.0, "exit_code": 0, "reason": "", "code": "c1",
-        "image": "i1", "metrics": {"accuracy": 0.9},
+        "host": "a", "sent": 100.0, "started": 200.0, "seconds": 5.0, "exit_code": 0, "reason": "",
+        "code": "c1", "image": "i1", "metrics": {"accuracy": 0.9},
     }  # fmt: skip
     assert list(record.parameters) == ["C", "text"]
     assert not journal.active()
@@ -241,6 +244,8 @@ def test_metric_names_are_those_of_ended_tasks(journal: Journal) -> None:
     sent(journal)
     journal.metrics(TASK, 1, {"epoch": 1})
     assert journal.metric_names() == set()
+    with pytest.raises(ValueError, match="JSON"):
+        journal.metrics(TASK, 1, {"epoch": float("nan")})
     journal.finish(dataclasses.replace(RESULT, metrics={"b": 1, "a.b": "x"}), final=True)
     assert journal.metric_names() == {"a.b", "b"}
 
@@ -296,9 +301,14 @@ def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk(journal: Journal) -> None:
     sent(journal)
     journal._connection.execute(f"PRAGMA max_page_count = {journal._value('PRAGMA page_count') + 2}")
-    with pytest.raises(JournalError, match="full"), journal.batch():
-        for number in range(1000):
-            journal.assign(f"{number:016x}", number, {"text": "x" * 1000}, "a", 1.0)
+
+    def fill() -> None:
+        with journal.batch():
+            for number in range(1000):
+                journal.assign(f"{number:016x}", number, {"text": "x" * 1000}, "a", 1.0)
+
+    with pytest.raises(JournalError, match="full"):
+        fill()
     assert journal.counts()["sent"] == 1
     assert not journal._connection.in_transaction
     journal._connection.execute("PRAGMA max_page_count = 100000")
@@ -312,10 +322,8 @@ def test_a_full_disk_that_someone_overlooks(journal: Journal) -> None:
     def overlook() -> None:
         with journal.batch():
             for number in range(100):
-                try:
+                with suppress(FrameworkError):
                     journal.assign(f"{number:016x}", number, {"text": "x" * 1000}, "a", 1.0)
-                except FrameworkError:
-                    pass
 
     with pytest.raises(JournalError):
         overlook()
@@ -391,7 +399,7 @@ def test_there_is_never_more_than_one_terminal_record(
                     journal.start(TASK, attempt, "a", 1.0)
                 case "lost":
                     firsts += journal.lost(TASK, attempt, "lost", final)
-                case end:
+                case "done" | "failed" | "stopped" as end:
                     result = dataclasses.replace(FAILED, state=end, attempt=attempt)
                     firsts += journal.finish(result, final)
             after = journal.get(TASK)

@@ -66,7 +66,7 @@ def test_parsing_never_raises_and_gives_only_metrics(line: str) -> None:
 
 
 def test_a_long_line_takes_no_time() -> None:
-    for line in ("a" * 10**6, "a=" * 10**6, "a=1," * 10**6 + "?", ": " * 10**6 + "=", "-" * 10**6 + "=1"):
+    for line in ("a" * 10**5, "a=" * 10**5, "a=1," * 10**5 + "?", ": " * 10**5 + "=", "-" * 10**5 + "=1"):
         parse_metrics(line)
 
 
@@ -109,7 +109,9 @@ def test_report_refuses_other_values_and_names() -> None:
 
 
 def test_programs_import_nothing_heavy() -> None:
-    program = "import sys; from framework import report; print([m for m in ('celery', 'ruamel', 'sqlite3') if m in sys.modules])"
+    program = (
+        "import sys; from framework import report; print({'celery', 'ruamel', 'sqlite3'} & {*sys.modules})"
+    )
     environment = {"PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
-    assert done.stdout == b"[]\n"
+    assert done.stdout == b"set()\n"

@@ -2,7 +2,7 @@
 
 import csv
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from framework.metrics import Metric
 from framework.project import Project
 from framework.results import best, column_names, render_best, write_results
 from framework.space import Space, Value
-from framework.task import AttemptResult, task_id
+from framework.task import AttemptResult, AttemptState, task_id
 
 FIXED = ["task", "state", "attempts", "host", "started", "seconds", "exit_code", "code"]
 
@@ -24,7 +24,9 @@ def project(values: Mapping[str, list[Value]], metric: str | None = "accuracy") 
     return Project("p", Path("/"), ("run",), metric, "maximize", None, 0, None, Space(values))
 
 
-def end(journal: Journal, of: Project, number: int, state: str, metrics: Mapping[str, Metric]) -> None:
+def end(
+    journal: Journal, of: Project, number: int, state: AttemptState, metrics: Mapping[str, Metric]
+) -> None:
     parameters = of.space.combination(number)
     task = task_id(of.command, parameters)
     attempt = journal.assign(task, number, parameters, "a", 1.0)
@@ -42,13 +44,14 @@ def end(journal: Journal, of: Project, number: int, state: str, metrics: Mapping
         "",
         "i",
         "p",
-    )  # type: ignore[arg-type]
+    )
     journal.finish(result, final=True)
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    return Journal(tmp_path / "journal.sqlite")
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        yield journal
 
 
 def read(path: Path) -> list[list[str]]:
@@ -146,6 +149,12 @@ def test_best(journal: Journal) -> None:
         "accuracy  x  task",
         f"1         5  {task_id(of.command, {'x': 5})}",
     ]
+
+
+def test_the_best_are_shown_in_one_line_each(journal: Journal) -> None:
+    of = project({"text": ["a\n\x1b[2J"]})
+    end(journal, of, 0, "done", {"accuracy": 1})
+    assert render_best(of, best(of, journal, 1)).splitlines()[1].split()[:2] == ["1", r"'a\n\x1b[2J'"]
 
 
 def test_best_of_nothing(journal: Journal) -> None:

@@ -33,12 +33,6 @@ def test_an_index_outside_is_refused(index: int) -> None:
         Space({"a": [1, 2], "b": [1, 2, 3]}).combination(index)
 
 
-def test_a_part_of_the_combinations() -> None:
-    space = Space({"a": [1, 2], "b": ["x", "y", "z"]})
-    assert list(space.combinations(2, 4)) == [{"a": 1, "b": "z"}, {"a": 2, "b": "x"}]
-    assert list(space.combinations(5, 100)) == [{"a": 2, "b": "z"}]
-
-
 def test_combinations_share_nothing() -> None:
     space = Space({"a": [1]})
     space.combination(0)["a"] = 2
