@@ -118,7 +118,17 @@ list_missing_attempts() {
   local finished="$INCOMING/$1.finished" here="$INCOMING/$1.here"
   list_finished_attempts "$1" >"$finished" || return
   find "$RESULTS/tasks" -mindepth 2 -maxdepth 2 -printf '%P\n' | LC_ALL=C sort >"$here" || return
-  LC_ALL=C comm -23 "$finished" "$here"
+  LC_ALL=C comm -23 "$finished" "$here" | leave_out_namesakes "$1"
+}
+
+# leave_out_namesakes HOST: without attempts that, by results.csv, another of our hosts has made. Another copy of the tool, with
+# the same project and hosts, leaves such.
+leave_out_namesakes() {
+  local table="$RESULTS/results.csv"
+  [[ -e $table ]] || table=/dev/null
+  awk -F , -v host="${HOST_NAMES[$1]}" -v hosts=" ${HOST_NAMES[*]} " '
+    FILENAME == ARGV[1] { made_by[$1 "/" $3] = $4; next }
+    !($0 in made_by) || made_by[$0] == host || !index(hosts, " " made_by[$0] " ")' "$table" -
 }
 
 # list_finished_attempts HOST: an attempt has ended when it has its result.json. Only names that tasks and attempts have are
@@ -152,16 +162,20 @@ count_bytes() {
   find "$1" -type f -printf '%s\n' | awk '{ sum += $1 } END { printf "%.0f\n", sum }'
 }
 
-# put_into_place DIRECTORY ATTEMPT…: each by a rename.
+# put_into_place DIRECTORY ATTEMPT…: each by a rename. What is there already stays: another host, or another get_results.sh, may
+# have been quicker.
 put_into_place() {
   local directory=$1 attempt
   shift
-  (cd -- "$RESULTS/tasks" && mkdir -p -- "${@%/*}") || return
-  for attempt in "$@"; do
-    if [[ ! -e $RESULTS/tasks/$attempt ]]; then # another get_results.sh may have been quicker
-      mv --no-target-directory -- "$directory/$attempt" "$RESULTS/tasks/$attempt" || return
-    fi
-  done
+  {
+    flock 4 || return
+    (cd -- "$RESULTS/tasks" && mkdir -p -- "${@%/*}") || return
+    for attempt in "$@"; do
+      if [[ ! -e $RESULTS/tasks/$attempt ]]; then
+        mv --no-target-directory -- "$directory/$attempt" "$RESULTS/tasks/$attempt" || return
+      fi
+    done
+  } 4<"$RESULTS"
 }
 
 # complain MESSAGE: something is wrong, and the rest goes on.

@@ -126,12 +126,13 @@ install_tools() {
     command -v ssh >/dev/null || packages+=(openssh-client)
   fi
   ((${#packages[@]} > 0)) || return 0
-  doing "installing what this machine lacks: ${packages[*]}"
+  doing "preparing this machine"
   if [[ ! $ASSUME_YES ]] && ! confirm "Install ${packages[*]} on this machine?"; then
     die "this machine lacks ${packages[*]}; say -y to have that installed, or run: sudo apt-get install ${packages[*]}"
   fi
-  as_root apt-get update
-  as_root apt-get install --yes --no-install-recommends "${packages[@]}"
+  run_long "updating the lists of packages" as_root apt-get update
+  run_long "installing ${packages[*]}" as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install --yes --no-install-recommends "${packages[@]}"
 }
 
 as_root() {
@@ -214,14 +215,24 @@ install_docker_there() {
 
 # install_docker HOST
 install_docker() {
+  local script="$CHECKOUT/install_docker_ubuntu.sh" user
+  user=$(fact "$1" user)
   step "${HOST_NAMES[$1]}" "installing Docker"
-  change_host_stdin "$1" bash -s -- --user "$(fact "$1" user)" <"$CHECKOUT/install_docker_ubuntu.sh" >&2
+  if (($1 == 0)); then
+    run "$script" --user "$user" >&2 # sudo may ask for a password
+  else
+    change_host_stdin "$1" bash -s -- --user "$user" <"$script" >&2
+  fi
 }
 
 # check_docker_again HOST…: over new connections, as only they are in the group docker.
 check_docker_again() {
+  local host left=()
   [[ ! $DRY_RUN ]] || return 0
-  INSTALL_HOSTS=()
+  for host in "${INSTALL_HOSTS[@]}"; do
+    is_one_of "$host" "$@" || left+=("$host")
+  done
+  INSTALL_HOSTS=("${left[@]}")
   close_connections
   probe_hosts "$@"
   start_again_in_group

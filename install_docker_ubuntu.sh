@@ -106,6 +106,10 @@ add_repository() {
     return
   fi
   install_packages ca-certificates curl || return
+  if ! command -v curl >/dev/null; then
+    say "(without curl a dry run cannot tell whether Docker's repository answers)"
+    return 1
+  fi
   name=$(release_value ID)
   codename=$(release_value VERSION_CODENAME)
   say "looking for Docker's repository for $name $codename"

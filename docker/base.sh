@@ -28,9 +28,11 @@ download() {
 }
 
 bootstrap() {
-  # An older debootstrap has no script for a newer suite; sid's fits all of them.
-  debootstrap --variant=minbase --include=ca-certificates --force-check-gpg --keyring="$keyring" \
-    "$suite" "$directory/root" "$mirror" /usr/share/debootstrap/scripts/sid
+  set -- --variant=minbase --include=ca-certificates --force-check-gpg --keyring="$keyring"
+  # An older debootstrap makes the links /bin -> usr/bin itself, where newer packages bring them.
+  grep -q merge_usr_entry /usr/share/debootstrap/functions || set -- "$@" --no-merged-usr
+  # It may have no script for a newer suite, either; sid's fits all of them.
+  debootstrap "$@" "$suite" "$directory/root" "$mirror" /usr/share/debootstrap/scripts/sid
 }
 
 # The suite's security updates, where the mirror has them. It may be older than its own Release files allow; what counts is

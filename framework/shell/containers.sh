@@ -8,7 +8,7 @@ readonly WORKERS_SECONDS=120 # until every worker has answered
 readonly LAST_LINES=20       # of a container's log, shown when it fails
 readonly MEBIBYTE=1048576
 
-RUN_OPTIONS=()         # of the `docker run` that is being put together
+RUN_OPTIONS=()          # of the `docker run` that is being put together
 declare -gA RESTARTS=() # "host role" → how often that container had restarted when waiting for it began
 
 # docker_on HOST ARGUMENT…: asks something.
@@ -37,7 +37,8 @@ start_broker() {
   local host=$1
   create_volume "$host" "$INFRASTRUCTURE-broker"
   begin_options "$host" broker
-  RUN_OPTIONS+=(--network "$INFRASTRUCTURE" --network-alias broker)
+  RUN_OPTIONS+=(--network "$INFRASTRUCTURE")
+  RUN_OPTIONS+=(--network-alias broker)
   # Where the broker keeps its data follows from its host's name: a new one would begin with an empty directory.
   RUN_OPTIONS+=(--hostname broker)
   RUN_OPTIONS+=(--stop-timeout 120) # to write its queues
@@ -167,7 +168,7 @@ add_gpus() {
   if [[ $(fact "$1" gpu_runtime) == [1-9]* ]]; then
     RUN_OPTIONS+=(--gpus all)
   else
-    warn "${HOST_NAMES[$1]}: has GPUs, but its Docker cannot use them: install nvidia-container-toolkit there, and run this again"
+    warn "${HOST_NAMES[$1]}: has GPUs, but its Docker cannot use them; install nvidia-container-toolkit there, and run this again"
   fi
 }
 
@@ -277,7 +278,8 @@ start_container() {
       ;;
   esac
   create_network "$host"
-  change_docker "$host" run "${RUN_OPTIONS[@]}" --label "infrainit.settings=$settings" "$image" "${@:4}" >/dev/null || # it prints the container's id
+  RUN_OPTIONS+=(--label "infrainit.settings=$settings")
+  change_docker "$host" run "${RUN_OPTIONS[@]}" "$image" "${@:4}" >/dev/null || # it prints the container's id
     die "$name: $role could not be started; see above"
 }
 
@@ -298,7 +300,10 @@ find_ours() {
 
 create_network() {
   if ! has_docker "$1" || [[ ! $(find_ours "$1" network ls) ]]; then
-    change_docker "$1" network create --driver bridge --label "infrainit.infrastructure=$INFRASTRUCTURE" "$INFRASTRUCTURE" >/dev/null
+    change_docker "$1" network create \
+      --driver bridge \
+      --label "infrainit.infrastructure=$INFRASTRUCTURE" \
+      "$INFRASTRUCTURE" >/dev/null
   fi
 }
 
@@ -311,9 +316,14 @@ create_volume() {
 
 # find_worker_image: sets WORKER_IMAGE_ID to the image with which the infrastructure was started.
 find_worker_image() {
-  local environment name=${HOST_NAMES[MASTER_HOST]}
-  [[ $(container_state "$MASTER_HOST" master) ]] || die "$name: there is no master of $INFRASTRUCTURE; ./infrainit.sh -f starts it, and brings the files, too"
-  environment=$(docker_on "$MASTER_HOST" container inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$INFRASTRUCTURE-master")
+  local state environment
+  state=$(container_state "$MASTER_HOST" master)
+  if [[ ! $state ]]; then
+    die "${HOST_NAMES[MASTER_HOST]}: there is no master of $INFRASTRUCTURE; ./infrainit.sh -f starts it, and brings the files, too"
+  fi
+  environment=$(
+    docker_on "$MASTER_HOST" container inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$INFRASTRUCTURE-master"
+  )
   WORKER_IMAGE_ID=$(sed -n 's/^IMAGE=//p' <<<"$environment")
 }
 

@@ -146,21 +146,19 @@ is_reachable() {
 probe_hosts() {
   local host hosts key value
   find_broker_name
-  PROBES=$(mktemp -d)
   prepare_ssh
   mapfile -t hosts < <(printf '%s\n' "$@" | sort -nu)
   for_each_host probe_host "${hosts[@]}"
   for host in "${hosts[@]}"; do
     while IFS='=' read -r key value; do
       FACTS[$host.$key]=$value
-    done <"$PROBES/$host.facts"
+    done <"$SSH_CONNECTIONS/$host.facts"
   done
-  rm -r -- "$PROBES"
 }
 
 # probe_host HOST: writes what probe_hosts reads.
 probe_host() {
-  local host=$1 messages="$PROBES/$1.messages" facts="$PROBES/$1.facts"
+  local host=$1 messages="$SSH_CONNECTIONS/$1.ssh" facts="$SSH_CONNECTIONS/$1.facts"
   if open_connection "$host" 2>"$messages" && ask_facts "$host" >"$facts" 2>>"$messages"; then
     grep 'Permanently added' "$messages" >&2 || true # a new host's key: the user should see it
     printf 'unreachable=\nskew=%s\n' "$(($(sed -n 's/^time=//p' "$facts") - $(date +%s)))" >>"$facts"
@@ -199,7 +197,7 @@ print_table() {
   for host in "$@"; do
     ((${#HOST_NAMES[host]} <= width)) || width=${#HOST_NAMES[host]}
   done
-  format="%2s  %-${width}s  %-13s  %-16s  %-6s  %5s  %7s  %7s  %4s  %s\n"
+  format="%2s  %-${width}s  %-14s  %-16s  %-6s  %5s  %7s  %7s  %4s  %s\n"
   # shellcheck disable=SC2059 # the format is made here, for the width of the names
   {
     printf "$format" '' host role docker arch cores memory disk gpus 'ports of the master'

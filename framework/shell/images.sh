@@ -268,7 +268,7 @@ run_long() {
   "$@" >"$log" 2>&1 || code=$?
   exec {alive}>&-
   if ((code != 0)); then
-    tail -n "$LOG_LINES_SHOWN" -- "$log" >&2
+    tail -n "$LOG_LINES_SHOWN" -- "$log" | sed $'s/\033\\[[0-9;]*m//g' >&2 # without the builder's colours
   fi
   rm -- "$log"
   return "$code"

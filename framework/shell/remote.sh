@@ -2,7 +2,7 @@
 # The only file that knows ssh: one multiplexed connection to each host, and commands as argument vectors, quoted once.
 # Host 0 is this machine; for it the same functions run the command directly.
 
-SSH_CONNECTIONS='' # private folder with the sockets of open connections; its path must be short (a socket's may have 108 bytes)
+SSH_CONNECTIONS='' # private folder with the sockets of open connections; its path is short, as a socket's may have 108 bytes only
 SSH_OPTIONS=()     # options of every call; the user's own ssh config stays in force for the rest
 
 # prepare_ssh: called by the first connection.

@@ -4,8 +4,10 @@
 VERBOSE=''               # not empty: show every command that changes something
 DRY_RUN=''               # not empty: show these commands and do not run them
 readonly HOSTS_AT_ONCE=8 # sshd drops connections at random from ten unauthenticated ones on (MaxStartups)
+readonly BUSY_SECONDS=15 # between two signs of life
 readonly NEVER_READY=3   # what a command given to wait_until returns when waiting longer is of no use
 PARALLEL_JOBS=()         # process ids of for_each_host, for stop_parallel_jobs
+PARALLEL_OUTPUT=''       # folder of what they print
 
 # quote WORD…: the words as one line of POSIX shell, the same in every locale and shell that knows single quotes.
 quote() {
@@ -41,40 +43,61 @@ run() {
 # What they print is held back and comes host by host; `step` and `say` speak at once. Fails if one failed, having named it.
 # Call it as a statement of its own: behind `if` or `||` FUNCTION would run without errexit.
 for_each_host() {
-  local function=$1 output host running=0 failed=0
+  local function=$1 host reminder running=0 failed=0
   shift
-  output=$(mktemp -d)
+  PARALLEL_OUTPUT=$(mktemp -d)
   exec {MESSAGES_TO}>&2
+  say_who_is_busy "$@" &
+  reminder=$!
+  PARALLEL_JOBS=("$reminder")
+  disown # or `wait` would wait for it
   for host in "$@"; do
     if ((running == HOSTS_AT_ONCE)); then
       wait -n || true # its exit code is in its file
       running=$((running - 1))
     fi
-    run_for_host "$function" "$host" "$output" &
+    run_for_host "$function" "$host" &
     PARALLEL_JOBS+=("$!")
     running=$((running + 1))
   done
   wait
+  PARALLEL_JOBS=("$reminder")
   exec {MESSAGES_TO}>&-
   MESSAGES_TO=2
-  PARALLEL_JOBS=()
   for host in "$@"; do
-    cat -- "$output/$host.stdout"
-    put_host_in_front "${HOST_NAMES[host]}" <"$output/$host.stderr" >&2
-    if [[ ! -e $output/$host.code || $(<"$output/$host.code") != 0 ]]; then
+    cat -- "$PARALLEL_OUTPUT/$host.stdout"
+    put_host_in_front "${HOST_NAMES[host]}" <"$PARALLEL_OUTPUT/$host.stderr" >&2
+    if [[ $(<"$PARALLEL_OUTPUT/$host.code") != 0 ]]; then
       printf '%s: %s failed\n' "${HOST_NAMES[host]}" "${function//_/ }" >&2
       failed=1
     fi
   done
-  rm -r -- "$output"
+  stop_parallel_jobs
   return "$failed"
 }
 
-# run_for_host FUNCTION HOST DIRECTORY: leaves stdout, stderr and exit code there; no exit code if errexit ended it.
+# run_for_host FUNCTION HOST: leaves stdout, stderr and, however it ends, the exit code in files.
 run_for_host() {
-  local function=$1 host=$2 output=$3
-  "$function" "$host" >"$output/$host.stdout" 2>"$output/$host.stderr"
-  echo "$?" >"$output/$host.code"
+  local output="$PARALLEL_OUTPUT/$2"
+  # shellcheck disable=SC2064 # its name is to be expanded now
+  trap "echo \$? >$(quote "$output.code")" EXIT
+  "$1" "$2" >"$output.stdout" 2>"$output.stderr"
+}
+
+# say_who_is_busy HOST…: again and again, until it is killed or this program is gone.
+say_who_is_busy() {
+  local host names never start=$SECONDS
+  exec {never}<> <(:) # nothing ever comes from there; unlike `sleep`, reading it leaves no process behind
+  while kill -0 "$$"; do
+    read -r -t "$BUSY_SECONDS" -u "$never" || true
+    names=()
+    for host in "$@"; do
+      if [[ -e $PARALLEL_OUTPUT/$host.stderr && ! -e $PARALLEL_OUTPUT/$host.code ]]; then
+        names+=("${HOST_NAMES[host]}")
+      fi
+    done
+    say "still busy: ${names[*]} ($((SECONDS - start)) s)"
+  done
 }
 
 # put_host_in_front HOST_NAME: copies lines, so that each says which host it is about.
@@ -88,12 +111,16 @@ put_host_in_front() {
   done
 }
 
-# stop_parallel_jobs: for the trap of a script that is interrupted; jobs in the background do not see Ctrl-C.
+# stop_parallel_jobs: also for the trap of a script that is interrupted; jobs in the background do not see Ctrl-C.
 stop_parallel_jobs() {
   local job
+  [[ $PARALLEL_OUTPUT ]] || return 0
   for job in "${PARALLEL_JOBS[@]}"; do
-    kill "$job" 2>/dev/null || true # it may have ended by itself
+    kill "$job" 2>/dev/null || true # most have ended by themselves
   done
+  rm -r -- "$PARALLEL_OUTPUT"
+  PARALLEL_JOBS=()
+  PARALLEL_OUTPUT=''
 }
 
 # wait_until SECONDS DESCRIPTION COMMAND…: runs COMMAND each second until it succeeds. Fails after SECONDS, or at once when

@@ -44,13 +44,9 @@ class Checkout:
     def __init__(self, bed: Bed, name: str) -> None:
         self.bed = bed
         self.path = bed.checkouts / name
-        files = execute(
-            ["git", "-C", CHECKOUT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        ).stdout
-        for file in filter(None, files.split("\0")):
-            if (CHECKOUT / file).exists():
-                (self.path / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(CHECKOUT / file, self.path / file, follow_symlinks=False)
+        for file in source_files():
+            (self.path / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(CHECKOUT / file, self.path / file, follow_symlinks=False)
 
     # Running its scripts
 
@@ -176,6 +172,12 @@ class Running:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+
+def source_files() -> list[str]:
+    """The files of this repository, as they are in the working tree."""
+    listing = execute(["git", "-C", CHECKOUT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+    return [file for file in listing.stdout.split("\0") if file and (CHECKOUT / file).exists()]
 
 
 def options(bed: Bed, others: Sequence[str] = ()) -> list[str]:

@@ -14,7 +14,7 @@ import stat
 import subprocess
 import tarfile
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,7 +34,7 @@ class Infrastructure:
 
     checkout: Checkout
     up: Done
-    seen: set[str]  # command lines of all processes of all machines
+    seen: set[str] = field(repr=False)  # command lines of all processes of all machines
 
     @property
     def address(self) -> str:

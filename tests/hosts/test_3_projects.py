@@ -92,7 +92,7 @@ print(f"Lesson: lesson={lesson.NUMBER}")
     said = checkout.run("update_files.sh").output
     for word in ("local", "host1", checkout.bed.address(HOST2), "lesson.py", "parameters.yml"):
         assert word in said
-    assert "run.py" not in said
+    assert "project/run.py" not in said
     run_set(checkout, project)
 
     rows = checkout.results("lessons")
@@ -107,6 +107,19 @@ print(f"Lesson: lesson={lesson.NUMBER}")
         if started(row) < pushed - 1:
             assert row["lesson"] == "1"
     assert checkout.run("update_files.sh").seconds < 20
+
+
+def test_a_restarted_master_goes_on_from_its_journal(checkout: Checkout) -> None:
+    code = "import time\ntime.sleep(5)\n"
+    project = checkout.project("long", "n: {range: [0, 12, 1]}", {"run.py": code})
+    checkout.run("infrainit.sh", "-f", "-d", str(project))
+    wait_for("tasks run", lambda: status(checkout)["running"] >= 4, seconds=30)
+    at(checkout.bed, HOST1, "kill", f"{checkout.identity}-master")
+    run_set(checkout, project)
+    rows = checkout.results("long")
+    assert [(row["n"], row["state"], row["attempts"]) for row in rows] == [
+        (str(n), "done", "1") for n in range(12)
+    ]
 
 
 def started(row: dict[str, str]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,11 @@ def test_local_only(second: Checkout) -> None:
     rows = second.results("echo")
     assert rows
     assert {(row["state"], row["host"]) for row in rows} == {("done", "local")}
+    for row in rows:
+        (stdout,) = (second.path / "results" / "echo").rglob(f"{row['task']}/1/stdout")
+        given = json.loads(stdout.read_text().splitlines()[0])
+        flag = ["--flag"] if row["flag"] == "true" else []
+        assert given == ["two words", f"--text={row['text']}", f"--number={row['number']}", *flag]
     assert len(second.inspect(None)) == 4
     second.run("check_celery_status.sh")
 

@@ -58,7 +58,8 @@ HOST1 = Host("host1", 11)
 HOST2 = Host("host2", 12, login_shell="/bin/sh")
 HOST3 = Host("host3", 13, port=2222)
 NODOCKER = Host("nodocker", 14, engine=False)
-HOSTS = (HOST1, HOST2, HOST3, NODOCKER)
+BARE = Host("bare", 15, engine=False)
+HOSTS = (HOST1, HOST2, HOST3, NODOCKER, BARE)
 NOBODY = 99  # last byte of an address at which there is no host
 
 
@@ -113,6 +114,7 @@ class Bed:
         self.bin = self.directory / "bin"  # for PATH: an `ssh` that knows the hosts, with its own known_hosts
         self.logs = self.directory / "logs"
         self.checkouts = self.directory / "check outs"
+        self.home = self.directory / "my home"  # in place of the user's own, for the scripts
 
     # The hosts
 
@@ -138,6 +140,16 @@ class Bed:
             ["docker", "exec", "--interactive", self.container(host), *command], check=check, stdin=stdin
         )
 
+    def login(
+        self, host: Host, command: str, *, stdin: bytes = b"", seconds: float = 60
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command of the login shell over ssh, as tester."""
+        options = ["-i", str(self.key), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new"]
+        return subprocess.run(
+            ["ssh", *options, host.name, command],
+            env=self.environment(), input=stdin, capture_output=True, timeout=seconds,
+        )  # fmt: skip
+
     def cut_power(self, host: Host) -> None:
         """Kill every process of a host at once."""
         docker("kill", self.container(host))
@@ -148,8 +160,14 @@ class Bed:
         self._wait_host(host)
 
     def environment(self) -> dict[str, str]:
-        """The environment in which `ssh` reaches the hosts by name."""
-        return {**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}"}
+        """The environment for scripts: `ssh` reaches the hosts by name, HOME is not the user's own."""
+        return {
+            **os.environ,
+            "PATH": f"{self.bin}:{os.environ['PATH']}",
+            "HOME": str(self.home),
+            # It may say which engine to use.
+            "DOCKER_CONFIG": os.environ.get("DOCKER_CONFIG", str(Path.home() / ".docker")),
+        }
 
     # Up and down
 
@@ -169,6 +187,7 @@ class Bed:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.logs.mkdir(exist_ok=True)
         self.checkouts.mkdir(exist_ok=True)
+        self.home.mkdir(exist_ok=True)
         if not self.key.exists():
             execute(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", self.key])
         if not self.exists():
@@ -192,8 +211,10 @@ class Bed:
             for rule in self._rules(subnet):
                 as_root("iptables", "--delete", *rule, check=False)
         self._remove_labelled(f"{LABEL}={self.name}")
-        self.key.unlink(missing_ok=True)
-        shutil.rmtree(self.checkouts, ignore_errors=True)
+        if self.directory.exists():
+            for path in self.directory.iterdir():
+                if path != self.logs:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @staticmethod
     def _remove_labelled(label: str) -> None:
@@ -285,7 +306,7 @@ class Bed:
             *("--security-opt", "systempaths=unconfined", "--device-cgroup-rule", "a *:* rwm"),
             *("--cgroupns", "host", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"),
         ]
-        # nodocker gets a volume too: a test installs Docker there.
+        # Also where there is no engine yet: tests install one.
         command = [
             *arguments,
             "--volume",
@@ -297,30 +318,19 @@ class Bed:
             docker("run", "--privileged", *command)
 
     def _wait_host(self, host: Host) -> None:
+        said = b""
+
         def answers() -> bool:
-            login = [
-                "ssh",
-                "-i",
-                str(self.key),
-                "-o",
-                "BatchMode=yes",
-                "-o",
-                "StrictHostKeyChecking=accept-new",
-            ]
-            question = "docker info" if host.engine else "true"
-            done = subprocess.run(
-                [*login, host.name, question],
-                env=self.environment(),
-                capture_output=True,
-                stdin=subprocess.DEVNULL,
-            )
+            nonlocal said
+            done = self.login(host, "docker info" if host.engine else "true")
+            said = done.stderr
             return done.returncode == 0
 
         try:
             wait_for(f"{host.name} answers over ssh", answers)
         except BedError as error:
-            last_lines = docker("logs", "--tail", "30", self.container(host)).stderr
-            raise BedError(f"{error}\n{last_lines}") from None
+            log = docker("logs", "--tail", "30", self.container(host))
+            raise BedError(f"{error}\n{said.decode()}\n{log.stdout}{log.stderr}") from None
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 # framework/shell/files.sh: what is pushed, under which name, and that it arrives whole or not at all.
 
 # shellcheck disable=SC2016,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
+# shellcheck disable=SC2079 # the keys of FACTS are words
 
 load helpers
 
@@ -13,6 +14,7 @@ setup() {
   FACTS=([0.home]="$HOME" [1.home]="$HOME/far home")
   REMOTE_PATH="my tasks"
   stub ssh 'exec sh -c "${@: -1}"'
+  prepare_ssh
   make_project "it's a \"project\""
   PROJECT_NAME="it's a \"project\"" PROJECT_PATH="$TOOL/tasks/it's a \"project\""
   CODE="$HOME/my tasks/code/$PROJECT_NAME"
@@ -20,6 +22,7 @@ setup() {
 
 teardown() {
   remove_stage
+  close_connections
 }
 
 @test "the version follows from the content, not from times, owners, or who may write" {
@@ -78,6 +81,7 @@ project/sub dir/a file -r--r--r--"
   push_code 0
   : >"$CALLS"
   stub tar
+  hash -r # bash remembers the real one
   capture push_code 0
   assert_equal "$status" 0
   assert_line "local: has version $CODE_VERSION already"
@@ -122,11 +126,13 @@ local:   changed project/parameters.yml"
   touch "$PROJECT_PATH/new"
   stage_code
   stub find 'exit 1'
+  hash -r # bash remembers the real one
   capture push_code 0
   assert_equal "$status" 1
   assert_equal "$(readlink "$CODE/current")" "$before"
   [[ ! -e $CODE/$CODE_VERSION ]]
   rm "$STUBS/find"
+  hash -r
   push_code 0
   assert_equal "$(readlink "$CODE/current")" "$CODE_VERSION"
   assert_equal "$(find "$CODE" -mindepth 1 -maxdepth 1 | wc -l)" 3 # two versions and current

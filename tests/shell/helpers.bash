@@ -24,6 +24,14 @@ prepare() {
 load_tool() {
   # shellcheck source=framework/shell/all.sh
   source "$TOOL/framework/shell/all.sh"
+  prepare_ssh # here, where teardown knows of it, and not in a subshell
+}
+
+# teardown: for the files that have none of their own.
+teardown() {
+  if [[ ${SSH_CONNECTIONS:-} ]]; then
+    close_connections
+  fi
 }
 
 # stub NAME [BODY]: a program NAME that writes its words to CALLS, one call a line, and then does BODY (bash).

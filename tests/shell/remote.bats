@@ -11,10 +11,6 @@ setup() {
   HOSTS=(local me@far:2222) HOST_NAMES=(local far-2222) SSH_DESTINATIONS=('' me@far) SSH_PORTS=('' 2222)
 }
 
-teardown() {
-  close_connections
-}
-
 # ssh joins its words, and a shell over there reads them again.
 act_as_ssh() {
   # shellcheck disable=SC2016 # the stub's own words
@@ -23,6 +19,7 @@ act_as_ssh() {
 
 @test "on_host: the words of ssh" {
   stub ssh
+  close_connections
   KEY='/my keys/id'
   on_host 1 docker ps --all
   assert_equal "$(<"$CALLS")" "ssh '-T' '-o' 'BatchMode=yes' '-o' 'ConnectTimeout=10' '-o' 'ServerAliveInterval=15' '-o' 'ServerAliveCountMax=4' \

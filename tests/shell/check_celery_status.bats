@@ -1,0 +1,133 @@
+#!/usr/bin/env bats
+# check_celery_status.sh: what it shows, and its exit code.
+
+# shellcheck disable=SC2016,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
+
+load helpers
+
+setup() {
+  prepare
+  make_project p
+  mkdir -p "$TOOL/.infra"
+  echo infra-01234567 >"$TOOL/.infra/id"
+  record local local,1
+  stub ssh '[[ $* != *-G* ]] || exec echo "hostname far"
+    exec sh -c "${@: -1}"'
+  answer local far
+}
+
+# record MASTER WORKERS
+record() {
+  local project="$TOOL/tasks/p"
+  printf '%s\n' HOSTS=far:2222 PROJECT="${project@Q}" "MASTER=$1" "WORKERS=$2" >"$TOOL/.infra/record"
+}
+
+# answer HOST_NAME…: the workers on these hosts do.
+answer() {
+  act_as_docker 'running x 0 0' "$(printf 'echo "->  worker@%s: OK";' "$@") echo; echo '$# nodes online.'"
+}
+
+# act_as_docker STATE ANSWERS
+act_as_docker() {
+  stub docker "case \"\$*\" in
+    'ps --all '*) echo '$1' | cut -c 1 ;;
+    *State.Status*) echo '$1' ;;
+    *'framework celery status') $2 ;;
+    *'framework status') echo 'p: 6 combinations: 4 done, 1 running, 1 waiting, 0 failed' ;;
+    logs*) echo 'last words' ;;
+  esac"
+}
+
+check() {
+  capture "$TOOL/check_celery_status.sh" "$@"
+}
+
+@test "all workers answer" {
+  answer local far-2222
+  check
+  assert_equal "$status" 0
+  assert_equal "$output" '->  worker@local: OK
+->  worker@far-2222: OK
+
+2 nodes online.
+workers expected: 2 (local far-2222)
+workers missing:  0
+p: 6 combinations: 4 done, 1 running, 1 waiting, 0 failed'
+}
+
+@test "a worker is missing" {
+  answer local far-222
+  check
+  assert_equal "$status" 1
+  assert_line 'workers missing:  1 (far-2222); see docker logs infra-01234567-worker there'
+  assert_part '4 done'
+}
+
+@test "no worker answers, and Celery says so with its exit code" {
+  act_as_docker 'running x 0 0' 'echo "Error: No nodes replied within time constraint" >&2; exit 69'
+  check
+  assert_equal "$status" 1
+  assert_line 'Error: No nodes replied within time constraint'
+  assert_part 'workers missing:  2 (local far-2222)'
+  assert_part '4 done'
+}
+
+@test "the master is asked on its own host" {
+  record 1 1
+  answer far-2222
+  check
+  assert_equal "$status" 0
+  grep -q "^ssh .*'docker exec infra-01234567-master framework celery status'" "$CALLS"
+}
+
+@test "the master's container is gone" {
+  stub docker
+  check
+  assert_equal "$status" 1
+  assert_line 'local: there is no master of infra-01234567; start it with ./infrainit.sh -f'
+}
+
+@test "the master has ended: its last lines" {
+  act_as_docker 'exited x 0 1' ''
+  check
+  assert_equal "$status" 1
+  assert_line 'local: the master does not run, its container is exited; start it again with ./infrainit.sh -f'
+  assert_line 'local: last words'
+}
+
+@test "the master's host does not answer" {
+  record 1 1
+  stub ssh '[[ $* != *-G* ]] || exec echo "hostname far"
+    echo "ssh: connect to host far port 2222: Connection refused" >&2; exit 255'
+  check
+  assert_equal "$status" 1
+  assert_part 'error: far-2222 (the master host): it refuses the connection'
+}
+
+@test "Docker does not answer" {
+  stub docker 'echo "Cannot connect to the Docker daemon" >&2; exit 1'
+  check
+  assert_equal "$status" 1
+  assert_line 'Cannot connect to the Docker daemon'
+  assert_line 'local: its Docker cannot be asked; see above'
+}
+
+@test "-f: again and again, whatever is wrong, until interrupted" {
+  answer local
+  stub sleep 'echo >>'"'$BATS_TEST_TMPDIR/sleeps'; "'(($(wc -l <'"'$BATS_TEST_TMPDIR/sleeps'"') < 3)) || kill -TERM "$PPID"'
+  check -f
+  ((status != 0))
+  assert_equal "$(grep -c 'workers missing:  1' <<<"$output")" 3
+}
+
+@test "usage" {
+  check --help
+  assert_equal "$status" 0
+  assert_part 'usage: check_celery_status.sh'
+  check -x
+  assert_equal "$status" 2
+  rm "$TOOL/.infra/record"
+  check
+  assert_equal "$status" 1
+  assert_part 'nothing was started from'
+}

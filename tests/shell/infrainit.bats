@@ -1,0 +1,190 @@
+#!/usr/bin/env bats
+# infrainit.sh itself: its ends, and the order in which it does things. Docker is a stub; this machine is the only host.
+
+# shellcheck disable=SC2016,SC2034,SC2154 # words are quoted on purpose; names are shared with helpers.bash
+
+load helpers
+
+setup() {
+  prepare
+  make_project digits
+  stub docker 'case "$*" in
+    version*) echo 28.5.2 ;;
+    *"info --format {{.ID}}"*) echo ENGINE ;;
+    *DockerRootDir*) echo / ;;
+    *"image ls"*) echo an-image ;;
+    *"image inspect"*) echo "amd64 [layers]" ;;
+    *" plan "*) ;;
+    "run --detach"*) echo "no container today" >&2; exit 125 ;;
+  esac'
+  stub ssh 'exit 255'
+}
+
+infrainit() {
+  capture "$TOOL/infrainit.sh" "$@"
+}
+
+files() {
+  (cd "$TOOL" && find . | sort)
+}
+
+# assert_order TEXT…: these come one after another in the messages.
+assert_order() {
+  local text rest=$messages
+  for text in "$@"; do
+    if [[ $rest != *"$text"* ]]; then
+      printf 'not found, or too early: %s\nin:\n%s\n' "$text" "$messages"
+      return 1
+    fi
+    rest=${rest#*"$text"}
+  done
+}
+
+@test "no arguments, -h and --help: the help" {
+  infrainit
+  assert_equal "$status" 0
+  local help=$output
+  assert_part '-w, --workers HOSTS'
+  refute_part 'shellcheck'
+  infrainit --help
+  assert_equal "$output" "$help"
+  infrainit -m local -h
+  assert_equal "$output" "$help"
+}
+
+@test "every option of the help is known" {
+  local option
+  infrainit --help
+  while read -r option; do
+    capture grep -E -- "(^|[] [|])${option}[]) =]" "$TOOL/framework/shell/settings.sh"
+    assert_equal "$option $status" "$option 0"
+  done < <(grep -oE '^ +(-.,)? +--[a-z-]+' <<<"$output" | grep -oE -- '--?[a-z][a-z-]*')
+}
+
+@test "wrong options: exit 2, and nothing is touched" {
+  local before
+  before=$(files)
+  infrainit -d digits -m 3 --nonsense
+  assert_equal "$status" 2
+  infrainit -d digits -m 3 -w 4
+  assert_equal "$status" 2
+  infrainit -d digits -w local -b 10.0.0.1
+  assert_equal "$status" 2
+  assert_part 'no broker was started from'
+  infrainit -d digits -m local --wait
+  assert_equal "$status" 2
+  assert_equal "$(files)" "$before"
+  assert_equal "$(<"$CALLS")" ''
+}
+
+@test "a host with a problem: all of it is said, exit 1, nothing is recorded" {
+  stub docker 'echo "permission denied" >&2; exit 1'
+  infrainit -d digits -a h1 -m local -w local,1
+  assert_equal "$status" 1
+  assert_part 'error: local: the user'
+  assert_part 'error: h1: ssh says'
+  assert_part 'no container was started'
+  [[ ! -e $TOOL/.infra && ! -e $TOOL/infra_clean.sh && -e $TOOL/config.sh ]]
+}
+
+@test "Docker is missing: without -y and without a terminal, it says what to do" {
+  stub docker 'echo "Cannot connect to the Docker daemon" >&2; exit 1'
+  infrainit -d digits -m local -w local </dev/null
+  assert_equal "$status" 1
+  assert_part 'say -y to have it started, or run:'
+  assert_part 'install_docker_ubuntu.sh'
+}
+
+@test "Docker is missing: with -y it is installed here and there, then asked for again" {
+  printf 'echo "installed by: $*"\n: >"%s/$(basename "$0")"\n' "$BATS_TEST_TMPDIR/has" >"$TOOL/install_docker_ubuntu.sh"
+  chmod +x "$TOOL/install_docker_ubuntu.sh"
+  mkdir "$BATS_TEST_TMPDIR/has"
+  # There, the script comes on stdin of a bash and has its name; here, it is a file.
+  stub docker "if [[ \$WHERE == there && -e '$BATS_TEST_TMPDIR/has/bash' || ! \$WHERE && -e '$BATS_TEST_TMPDIR/has/install_docker_ubuntu.sh' ]]; then
+      case \"\$*\" in
+        version*) echo 28.5.2 ;;
+        *'info --format {{.ID}}'*) echo \"ENGINE\$WHERE\" ;;
+        *DockerRootDir*) echo / ;;
+        *'image ls'*) echo an-image ;;
+        *'image inspect'*) echo 'amd64 [layers]' ;;
+        *' plan '*) ;;
+        *) echo 'no more' >&2; exit 1 ;;
+      esac
+    else
+      echo 'Cannot connect to the Docker daemon' >&2; exit 1
+    fi"
+  stub ssh 'case "$*" in
+    *"-O exit"*) ;;
+    *) WHERE=there exec sh -c "${*: -1}" ;;
+  esac'
+  infrainit -y -d digits -a h1 -r x -m local -w local,1 -b 127.0.0.1
+  assert_order 'local: installing Docker' "installed by: --user $(id -un)" 'checking the project' \
+    'h1: installing Docker' "h1: installed by: --user $(id -un)" 'sending images'
+}
+
+@test "the group docker: joined by starting again, once" {
+  stub getent 'echo "docker:x:1:other,$(id -un)"'
+  stub sg 'exec sh -c "$3"'
+  stub docker 'if [[ ! ${INFRAINIT_IN_GROUP:-} ]]; then echo "permission denied" >&2; exit 1; fi
+    case "$*" in version*) echo "not now" >&2; exit 1 ;; esac'
+  infrainit -d digits -m local -w local
+  assert_equal "$status" 1
+  assert_equal "$(grep '^sg' "$CALLS")" "sg 'docker' '-c' $(
+    quoted="'${TOOL//"'"/"'\\''"}/infrainit.sh' -d digits -m local -w local"
+    printf '%s' "${quoted@Q}"
+  )"
+  assert_part 'local: Docker does not answer (not now)'
+}
+
+@test "a dry run shows the order of things, and changes nothing" {
+  local before
+  before=$(files)
+  infrainit -d digits -m local -w local -n
+  assert_equal "$status" 0
+  assert_order '/config.sh' '/.infra/id' '/.infra/record' '/infra_clean.sh' 'make_secrets' ' plan ' \
+    '-broker --label' '-master --label' '-flower --label' '-worker --label' 'dry run: nothing was changed'
+  assert_equal "$(files)" "$before"
+  assert_equal "$(grep -cE "^docker '(run|rm|build|volume' 'create|network' 'create)" "$CALLS")" 0
+}
+
+@test "a failure half-way: infra_clean.sh is there and removes what exists" {
+  infrainit -d digits -m local -w local
+  assert_equal "$status" 1
+  assert_part 'no container today'
+  assert_part "ended while starting broker, master and Flower; run it again to complete it, or remove what is there: $(
+    sed "s/'/'\\\\''/; s/.*/'&/" <<<"$TOOL"
+  )/infra_clean.sh'"
+  assert_equal "$(stat -c %a "$TOOL/.infra")" 700
+  capture "$TOOL/infra_clean.sh"
+  assert_equal "$status" 0
+}
+
+@test "an invalid project: exit 2, after it was looked at in the image, before any container is started" {
+  stub docker 'case "$*" in
+    version*) echo 28.5.2 ;;
+    *DockerRootDir*) echo / ;;
+    *"image ls"*) echo an-image ;;
+    *"image inspect"*) echo "amd64 [layers]" ;;
+    *" plan "*) echo "parameters.yml:1:2: wrong" >&2; exit 2 ;;
+  esac'
+  infrainit -d digits -m local -w local
+  assert_equal "$status" 2
+  assert_part 'parameters.yml:1:2: wrong'
+  assert_equal "$(grep -c -- "'--detach'" "$CALLS")" 0
+}
+
+@test "a link to it, from another directory" {
+  ln -s "$TOOL/infrainit.sh" "$BATS_TEST_TMPDIR/up"
+  cd /
+  capture "$BATS_TEST_TMPDIR/up" --help
+  assert_equal "$status" 0
+  assert_part 'usage: infrainit.sh'
+}
+
+@test "an older bash is told so" {
+  mkdir "$BATS_TEST_TMPDIR/old"
+  sed 's/BASH_VERSINFO\[0\]/OLD[0]/; s/BASH_VERSINFO\[1\]/OLD[1]/' "$TOOL/framework/shell/all.sh" >"$BATS_TEST_TMPDIR/old/all.sh"
+  capture bash -c 'OLD=(4 3); source "$1"' bash "$BATS_TEST_TMPDIR/old/all.sh"
+  assert_equal "$status" 1
+  assert_part 'needs bash 4.4 or newer'
+}

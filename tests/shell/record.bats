@@ -1,0 +1,208 @@
+#!/usr/bin/env bats
+# framework/shell/record.sh and infra_clean.sh.tmpl: what is remembered, and how it is removed.
+
+# shellcheck disable=SC2016,SC2030,SC2031,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
+
+load helpers
+
+setup() {
+  prepare
+  load_tool
+  make_project digits
+  # Hosts h… are there, dead… are not; what arrives at a host runs here, with its number as HOST.
+  stub ssh 'case "$*" in
+    *"-O exit"*) ;;
+    *" -G "*) echo "hostname ${*: -1}.example.org" ;;
+    *dead*) echo "Connection refused" >&2; exit 255 ;;
+    *) exec sh -c "${*: -1}" ;;
+  esac'
+  stub docker 'case "$*" in
+    *network*--quiet*) echo n1 ;;
+    *volume*--quiet*) ;;
+    *--quiet*) printf "c1\nc2\n" ;;
+    version*) echo 28.5.2 ;;
+    *DockerRootDir*) echo / ;;
+  esac'
+}
+
+# settle OPTION…: as infrainit.sh does before it asks hosts.
+settle() {
+  GIVEN=()
+  MASTER='' WORKERS='' BROKER='' HOSTS_OPTION=''
+  parse_options "$@"
+  collect_settings
+  check_settings
+  load_infrastructure
+  join_record
+}
+
+@test "the id is made once, and not in a dry run" {
+  settle -d digits -m local
+  [[ ! -e $TOOL/.infra ]]
+  write_record 0
+  [[ $(<"$TOOL/.infra/id") =~ ^infra-[0-9a-f]{8}$ ]]
+  assert_equal "$(stat -c %a "$TOOL/.infra")" 700
+  local id=$INFRASTRUCTURE
+  load_infrastructure
+  assert_equal "$INFRASTRUCTURE" "$id"
+}
+
+@test "a dry run writes nothing" {
+  DRY_RUN=yes
+  settle -d digits -m local
+  write_record 0
+  [[ ! -e $TOOL/.infra && ! -e $TOOL/infra_clean.sh ]]
+}
+
+@test "the record gives everything back to the later scripts" {
+  touch "$BATS_TEST_TMPDIR/it's a key"
+  settle -a h1,me@h2:22 -i "$BATS_TEST_TMPDIR/it's a key" -r 'a $b' -d digits -m 2 -w local,1-2
+  write_record 0 1 2
+  show_record() {
+    use_record
+    printf '%s|' "${HOSTS[*]}" "$KEY" "$REMOTE_PATH" "$PROJECT_PATH" "$PROJECT_NAME" "$MASTER_HOST" "${WORKER_HOSTS[*]}" "$INFRASTRUCTURE"
+  }
+  KEY='' REMOTE_PATH='' PROJECT_PATH='' MASTER='' WORKERS='' HOSTS_OPTION=''
+  capture show_record
+  assert_equal "$output" "local h1 me@h2:22|$BATS_TEST_TMPDIR/it's a key|a \$b|$TOOL/tasks/digits|digits|2|0 1 2|$INFRASTRUCTURE|"
+}
+
+@test "without a record the later scripts say so" {
+  capture use_record
+  assert_equal "$status" 1
+  assert_part 'nothing was started'
+  [[ ! -e $TOOL/.infra ]]
+}
+
+@test "join_record: recorded hosts get numbers behind those of -a" {
+  settle -a h1,h2,h3 -d digits -m 2 -w 1,2,3
+  write_record 0 1 2 3
+  settle -a h3,h4 -d digits -m 1 -w 1,2
+  assert_equal "${HOSTS[*]}" 'local h3 h4 h1 h2'
+  assert_equal "${ASKED_HOSTS[*]}|${PRESENT_HOSTS[*]}|$PRESENT_MASTER_HOST|${PRESENT_WORKER_HOSTS[*]}" '0 1 2|0 3 4 1|4|3 4 1'
+}
+
+@test "joining: workers are added to what the record says" {
+  settle -a h1,h2 -d digits -m 1 -w local,1
+  write_record 0 1 2
+  settle -a h3 -d digits -w 1 -b h1
+  check_joining
+  assert_equal "${PROBLEMS[*]}|$MASTER_HOST" '|2'
+  write_record 0 1 2 3
+  output=$(<"$TOOL/.infra/record")
+  assert_line "HOSTS='h3,h1,h2'"
+  assert_line "MASTER='2'"
+  assert_line "WORKERS='1,local,2'"
+}
+
+@test "joining: refused without a record, or for another project or path" {
+  settle -a h1 -d digits -w 1 -b h9
+  check_joining
+  assert_equal "${#PROBLEMS[@]}" 1
+  assert_equal "${PROBLEMS[0]%%,*}" "-b without -m: no broker was started from $TOOL"
+  PROBLEMS=()
+  settle -a h1 -d digits -m 1 -w 1
+  write_record 0 1
+  make_project other
+  settle -a h2 -d other -r elsewhere -w 1 -b h1
+  check_joining
+  assert_equal "${#PROBLEMS[@]}" 2
+}
+
+@test "joining: refused at an address that the broker is not prepared for" {
+  settle -a h1 -d digits -m 1 -w 1
+  BROKER_NAME=h1.example.org
+  write_record 0 1
+  settle -a h2 -d digits -w 1 -b 10.9.9.9
+  check_joining
+  BROKER_NAME=10.9.9.9
+  check_joining_address
+  assert_equal "${#PROBLEMS[@]}" 2
+  assert_equal "${PROBLEMS[0]}" "-b: the broker's certificate is not for 10.9.9.9; start the master again with -m and -b 10.9.9.9"
+}
+
+@test "certificates keep the addresses of before" {
+  settle -a h1 -d digits -m 1 -w 1
+  RECORD[ADDRESSES]=old.example.org,10.0.0.9
+  BROKER_NAME=h1
+  assert_equal "$(certificate_addresses | paste -sd ' ')" '10.0.0.9 broker h1 h1.example.org old.example.org'
+}
+
+@test "infra_clean.sh: valid as a template and rendered, values quoted" {
+  bash -n "$TOOL/infra_clean.sh.tmpl"
+  touch "$BATS_TEST_TMPDIR/a & 'key'"
+  settle -a h1 -i "$BATS_TEST_TMPDIR/a & 'key'" -d digits -m 1
+  write_record 0 1
+  bash -n "$TOOL/infra_clean.sh"
+  output=$(<"$TOOL/infra_clean.sh")
+  assert_line "RECORDED_KEY=$(printf '%s' "${KEY@Q}")"
+  assert_line "CHECKOUT=${TOOL@Q}"
+  assert_line "RECORDED_HOSTS='h1'"
+  refute_part '=@'
+}
+
+# render HOSTS: infra_clean.sh for them.
+render() {
+  settle -a "$1" -d digits -m 1
+  write_record "${!HOSTS[@]}"
+  : >"$CALLS"
+}
+
+@test "infra_clean.sh: removes by label on every host, from any directory" {
+  render h1,h2
+  cd /
+  capture "$TOOL/infra_clean.sh"
+  assert_equal "$status" 0
+  output=$(<"$CALLS")
+  assert_equal "$(grep -c "^docker 'container' 'rm' '--force' '--volumes' 'c1' 'c2'$" "$CALLS")" 3
+  assert_equal "$(grep -c "^docker 'network' 'rm' 'n1'$" "$CALLS")" 3
+  assert_equal "$(grep "^docker .*'ls'" "$CALLS" | grep -vc "label=infrainit.infrastructure=$INFRASTRUCTURE")" 0
+  assert_equal "$(grep -c "^docker 'volume' 'rm'" "$CALLS")" 0
+  refute_part prune
+}
+
+@test "infra_clean.sh: goes on past a host that is down, names it, and exits 1" {
+  render dead1,h2
+  capture "$TOOL/infra_clean.sh"
+  assert_equal "$status" 1
+  assert_part 'dead1: it refuses the connection'
+  assert_part 'something may be left on the hosts named above'
+  assert_equal "$(grep -c "^docker 'container' 'rm'" "$CALLS")" 2
+}
+
+@test "infra_clean.sh: a removal that fails is named, and does not stop the rest" {
+  stub docker 'case "$*" in
+    *"container rm"*) echo "cannot remove c1" >&2; exit 1 ;;
+    *network*--quiet*) echo n1 ;;
+    *container*--quiet*) echo c1 ;;
+    version*) echo 28.5.2 ;;
+    *DockerRootDir*) echo / ;;
+  esac'
+  render h1
+  capture "$TOOL/infra_clean.sh"
+  assert_equal "$status" 1
+  assert_part 'h1: cannot remove c1'
+  assert_equal "$(grep -c "^docker 'network' 'rm' 'n1'$" "$CALLS")" 2
+}
+
+@test "infra_clean.sh: --dry-run shows and removes nothing" {
+  render h1
+  capture "$TOOL/infra_clean.sh" -n
+  assert_equal "$status" 0
+  assert_line 'h1$ docker container rm --force --volumes c1 c2'
+  assert_equal "$(grep -c "'rm'" "$CALLS")" 0
+}
+
+@test "infra_clean.sh: help, wrong options, a checkout that is gone" {
+  render h1
+  capture "$TOOL/infra_clean.sh" --help
+  assert_part 'usage: infra_clean.sh'
+  capture "$TOOL/infra_clean.sh" --all
+  assert_equal "$status" 2
+  assert_equal "$(<"$CALLS")" ''
+  mv "$TOOL" "$TOOL.moved"
+  capture "$TOOL.moved/infra_clean.sh"
+  assert_equal "$status" 1
+  assert_part "label infrainit.infrastructure=$INFRASTRUCTURE"
+  mv "$TOOL.moved" "$TOOL"
+}

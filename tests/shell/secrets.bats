@@ -1,0 +1,239 @@
+#!/usr/bin/env bats
+# framework/shell/secrets.sh and the broker's settings in docker/broker
+
+# shellcheck disable=SC2034,SC2154,SC2317 # names are shared with the tool and helpers.bash
+
+load helpers
+
+setup() {
+  prepare
+  load_tool
+  umask 022
+  SECRETS=$(secrets_path)
+}
+
+# digest ROLE…: of all that these roles have.
+digest() {
+  local role
+  for role in "$@"; do
+    (cd "$SECRETS/$role" && sha256sum ./*)
+  done
+}
+
+# field CERTIFICATE OPTION…: of openssl x509
+field() {
+  openssl x509 -in "$SECRETS/$1/cert.pem" -noout "${@:2}"
+}
+
+# allows USER KIND NAME: do the permissions let USER configure, write or read NAME?
+allows() {
+  local pattern
+  pattern=$(permission "$1" "$2")
+  if [[ ! $3 =~ $pattern ]]; then
+    echo "$1 may not $2 $3: $pattern"
+    return 1
+  fi
+}
+
+refuses() {
+  if allows "$@" >/dev/null; then
+    echo "$1 may $2 $3: $(permission "$1" "$2")"
+    return 1
+  fi
+}
+
+# permission USER KIND: the regular expression in the template.
+permission() {
+  python3 -c '
+import json, sys
+path, user, kind = sys.argv[1:]
+print(next(entry[kind] for entry in json.load(open(path))["permissions"] if entry["user"] == user))' \
+    "$TOOL/docker/broker/definitions.json.tmpl" "$1" "$2"
+}
+
+@test "make_secrets: each role gets what it needs and no more, readable by the user only" {
+  capture make_secrets hostA 198.18.0.1 fd00::1
+  assert_equal "$status $messages" '0 '
+  assert_equal "$(cd "$SECRETS" && echo broker/* master/* worker/* flower/*)" "$(echo \
+    broker/{ca.pem,cert.pem,definitions.json,enabled_plugins,erlang_cookie,key.pem,rabbitmq.conf,start} \
+    {master,worker}/{ca.pem,cert.pem,key.pem,password} flower/{ca.pem,cert.pem,flower_password,key.pem,password})"
+  assert_equal "$(find "$TOOL/.infra" -type d ! -perm 700 -o -type f ! -perm 600)" ''
+}
+
+@test "make_secrets: certificates are of one authority, for their names and uses, and valid since yesterday" {
+  local role
+  make_secrets hostA 198.18.0.1 fd00::1 hostA
+  for role in broker master worker flower; do
+    openssl verify -x509_strict -CAfile "$SECRETS/$role/ca.pem" "$SECRETS/$role/cert.pem"
+    assert_equal "$(field "$role" -startdate | cut -d = -f 2 | date -f - +%F)" "$(date -u -d yesterday +%F)"
+    assert_equal "$(field "$role" -pubkey)" "$(openssl pkey -in "$SECRETS/$role/key.pem" -pubout)"
+  done
+  output=$(field broker -ext subjectAltName,extendedKeyUsage)
+  assert_part 'DNS:broker, DNS:localhost, DNS:hostA, IP Address:198.18.0.1, IP Address:FD00:0:0:0:0:0:0:1'
+  assert_part 'TLS Web Server Authentication'
+  output=$(field worker -ext subjectAltName,extendedKeyUsage)
+  assert_part 'TLS Web Client Authentication'
+  refute_part Server
+  refute_part hostA
+  output=$(field flower -ext subjectAltName,extendedKeyUsage)
+  assert_part 'TLS Web Server Authentication, TLS Web Client Authentication'
+  assert_part DNS:hostA
+}
+
+@test "make_secrets: nothing changes when it is repeated" {
+  make_secrets hostA
+  local before
+  before=$(digest broker master worker flower)
+  make_secrets hostA
+  assert_equal "$(digest broker master worker flower)" "$before"
+}
+
+@test "make_secrets: other addresses renew the certificates of broker and Flower, and nothing else" {
+  make_secrets hostA
+  local others keys passwords
+  others=$(digest master worker)
+  keys=$(sha256sum "$SECRETS"/{broker,flower}/{key,ca}.pem)
+  passwords=$(sha256sum "$SECRETS"/flower/*password "$SECRETS"/broker/{definitions.json,erlang_cookie})
+  make_secrets hostB
+  output="$(field broker -ext subjectAltName) $(field flower -ext subjectAltName)"
+  assert_part DNS:hostB
+  refute_part DNS:hostA
+  assert_equal "$(digest master worker)" "$others"
+  assert_equal "$(sha256sum "$SECRETS"/{broker,flower}/{key,ca}.pem)" "$keys"
+  assert_equal "$(sha256sum "$SECRETS"/flower/*password "$SECRETS"/broker/{definitions.json,erlang_cookie})" "$passwords"
+}
+
+@test "make_secrets: renews certificates that are about to expire, and those of a lost authority" {
+  local openssl serial
+  make_secrets hostA
+  serial=$(field worker -serial)
+  openssl=$(command -v openssl)
+  stub openssl "[[ \"\$*\" != *-checkend* ]] && exec $openssl \"\$@\""
+  make_secrets hostA
+  rm "$STUBS/openssl"
+  hash -r
+  [[ $(field worker -serial) != "$serial" ]]
+  rm -r "$SECRETS/authority"
+  make_secrets hostA
+  openssl verify -CAfile "$SECRETS/broker/ca.pem" "$SECRETS/worker/cert.pem"
+}
+
+@test "make_secrets: goes on where it was interrupted" {
+  make_secrets hostA
+  rm "$SECRETS/worker/cert.pem" "$SECRETS/authority/flower.names" "$SECRETS/hashes/master" "$SECRETS/broker/start"
+  make_secrets hostA
+  openssl verify -CAfile "$SECRETS/worker/ca.pem" "$SECRETS"/{worker,flower}/cert.pem
+  [[ -s $SECRETS/broker/start && -s $SECRETS/hashes/master ]]
+}
+
+@test "make_secrets: no secret is a word of a command" {
+  local program secret
+  for program in openssl cat mv tr date mkdir rm; do
+    stub "$program" "exec $(command -v "$program") \"\$@\""
+  done
+  capture make_secrets hostA
+  assert_equal "$status" 0
+  output+=$(<"$CALLS")
+  assert_part openssl
+  for secret in "$SECRETS"/*/*password "$SECRETS"/hashes/* "$SECRETS"/broker/erlang_cookie; do
+    [[ -s $secret ]]
+    refute_part "$(<"$secret")"
+  done
+}
+
+@test "make_secrets: refuses what is no name or address, before anything is made" {
+  capture make_secrets hostA 'host B'
+  assert_equal "$status" 1
+  assert_part "'host B'"
+  capture make_secrets ''
+  assert_equal "$status" 1
+  capture make_secrets 'a,DNS:evil'
+  assert_equal "$status" 1
+  [[ ! -e $SECRETS ]]
+}
+
+@test "make_secrets: says what is missing without openssl" {
+  PATH=$STUBS capture make_secrets hostA
+  assert_equal "$status" 1
+  assert_part 'apt-get install openssl'
+}
+
+@test "make_secrets: shows what openssl said when it fails, and leaves no half files" {
+  stub openssl 'echo "no entropy" >&2; exit 1'
+  capture make_secrets hostA
+  assert_equal "$status" 1
+  assert_part 'no entropy'
+  assert_equal "$(find "$SECRETS" -name '*.pem')" ''
+}
+
+@test "definitions.json: holds the hashes of the passwords, for these users only" {
+  make_secrets hostA
+  python3 - "$SECRETS" <<'PYTHON'
+import base64, hashlib, json, pathlib, sys
+secrets = pathlib.Path(sys.argv[1])
+text = (secrets / "broker/definitions.json").read_text()
+definitions = json.loads(text)
+assert "@" not in text.replace("worker@", ""), "a placeholder is left"
+assert {user["name"] for user in definitions["users"]} == {"master", "worker", "flower"}
+for user in definitions["users"]:
+    password = (secrets / user["name"] / "password").read_bytes()
+    salted = base64.b64decode(user["password_hash"])
+    assert salted[4:] == hashlib.sha256(salted[:4] + password).digest()
+    assert password.decode() not in text and len(password) == 64 and user["tags"] == []
+PYTHON
+}
+
+@test "definitions.json: what each role needs" {
+  local id=4704d050-44b1-40bb-bcdb-a37b5e66c90c
+  # Celery's remote control, with reply, and its events
+  for user in master flower; do
+    allows "$user" configure celery.pidbox
+    allows "$user" write celery.pidbox
+    allows "$user" configure reply.celery.pidbox
+    allows "$user" read reply.celery.pidbox
+    for kind in configure write read; do
+      allows "$user" "$kind" "$id.reply.celery.pidbox"
+      allows "$user" "$kind" "celeryev.$id"
+    done
+    allows "$user" read celeryev
+  done
+  allows master write tasks
+  for queue in results reports dead tasks.host-1.example; do
+    allows master read "$queue"
+  done
+  for kind in configure write read; do
+    allows worker "$kind" tasks.host-1.example
+    allows worker "$kind" worker@host-1.example.celery.pidbox
+  done
+  allows worker read tasks
+  allows worker read celery.pidbox
+  allows worker write reports
+  allows worker write reply.celery.pidbox
+  allows worker write celeryev
+}
+
+@test "definitions.json: what no role may do" {
+  local user kind
+  for user in master worker flower; do
+    refuses "$user" write amq.default
+    refuses "$user" write amq.direct
+    refuses "$user" configure tasks
+    refuses "$user" configure results
+    refuses "$user" configure celery_delayed_0
+  done
+  for kind in configure write; do
+    refuses worker "$kind" celery.pidbox-2
+    refuses flower "$kind" tasks.hostA
+  done
+  refuses worker write tasks
+  refuses worker write celery.pidbox
+  refuses worker read results
+  refuses worker read celeryev
+  refuses master write reports
+  refuses master configure tasks.hostA
+  refuses flower write tasks
+  refuses flower write reports
+  refuses flower write celeryev
+  refuses flower read results
+  refuses flower read tasks.hostA
+}
