@@ -91,9 +91,9 @@ image_name_of_project() {
   printf '%s\n' "${name:-project}"
 }
 
-# has_image HOST IMAGE
+# has_image HOST IMAGE: if it is not this that Docker fails for, the step that follows says what it is.
 has_image() {
-  [[ $(docker_on "$1" image ls --quiet "$2") ]]
+  docker_on "$1" image inspect --format '{{.Id}}' "$2" >/dev/null 2>&1
 }
 
 # get_image IMAGE: an image of the user's, from this engine or a registry.

@@ -25,30 +25,32 @@ field() {
   openssl x509 -in "$SECRETS/$1/cert.pem" -noout "${@:2}"
 }
 
+# read_permissions: PERMISSIONS[USER KIND], regular expressions
+read_permissions() {
+  local user kind pattern
+  declare -gA PERMISSIONS=()
+  while read -r user kind pattern; do
+    PERMISSIONS["$user $kind"]=$pattern
+  done < <(python3 -c '
+import json, sys
+for entry in json.load(sys.stdin)["permissions"]:
+    for kind in "configure", "write", "read":
+        print(entry["user"], kind, entry[kind])' <"$TOOL/docker/broker/definitions.json.tmpl")
+}
+
 # allows USER KIND NAME: do the permissions let USER configure, write or read NAME?
 allows() {
-  local pattern
-  pattern=$(permission "$1" "$2")
-  if [[ ! $3 =~ $pattern ]]; then
-    echo "$1 may not $2 $3: $pattern"
+  if [[ ! $3 =~ ${PERMISSIONS["$1 $2"]} ]]; then
+    echo "$1 may not $2 $3: ${PERMISSIONS["$1 $2"]}"
     return 1
   fi
 }
 
 refuses() {
   if allows "$@" >/dev/null; then
-    echo "$1 may $2 $3: $(permission "$1" "$2")"
+    echo "$1 may $2 $3: ${PERMISSIONS["$1 $2"]}"
     return 1
   fi
-}
-
-# permission USER KIND: the regular expression in the template.
-permission() {
-  python3 -c '
-import json, sys
-path, user, kind = sys.argv[1:]
-print(next(entry[kind] for entry in json.load(open(path))["permissions"] if entry["user"] == user))' \
-    "$TOOL/docker/broker/definitions.json.tmpl" "$1" "$2"
 }
 
 @test "make_secrets: each role gets what it needs and no more, readable by the user only" {
@@ -184,6 +186,7 @@ PYTHON
 }
 
 @test "definitions.json: what each role needs" {
+  read_permissions
   local id=4704d050-44b1-40bb-bcdb-a37b5e66c90c
   # Celery's remote control, with reply, and its events
   for user in master flower; do
@@ -213,6 +216,7 @@ PYTHON
 }
 
 @test "definitions.json: what no role may do" {
+  read_permissions
   local user kind
   for user in master worker flower; do
     refuses "$user" write amq.default
