@@ -3,7 +3,8 @@
 # so runs every combination of a project's metaparameters that has no result yet. All hosts are checked first; nothing is changed
 # before all is well. What runs already with the right image and settings is left alone.
 #
-# usage: infrainit.sh -a HOSTS [-f] [-i KEY] [-r PATH] -d PROJECT [-b ADDRESS] [-m HOST] [-w HOSTS] [option…]
+# usage: infrainit.sh [-a HOSTS] [-i KEY] [-r PATH] -d PROJECT [-b ADDRESS] [-m HOST] [-w HOSTS] [option…]
+#        infrainit.sh -f [option…]
 #
 #   -a, --hosts HOSTS        [user@]host[:port],… numbered from 1; names of your ssh config; IPv6 in brackets. This machine is
 #                            called local and needs no place here
@@ -26,11 +27,10 @@ set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
 
-readonly ARGUMENTS=("$@") # to start again with
-DOING=''                  # what is going on, for the message when it fails
-STARTED=''                # not empty: there may be containers
-FOLLOWING=''              # not empty: everything runs, and goes on if this script ends
-TASKS_CODE=0              # what following the tasks ended with: 0 if every task succeeded
+ARGUMENTS=("$@") # to start again with
+STARTED=''       # not empty: there may be containers
+FOLLOWING=''     # not empty: everything runs, and goes on if this script ends
+TASKS_CODE=0     # what following the tasks ended with: 0 if every task succeeded
 
 main() {
   if (($# == 0)); then
@@ -42,7 +42,7 @@ main() {
   install_tools
   ask_hosts
   install_docker_here
-  record_infrastructure "${!HOSTS[@]}"
+  record_infrastructure
   make_certificates
   build_both_images
   check_staged_project
@@ -52,18 +52,12 @@ main() {
   remove_the_rest
   start_master_host
   start_workers
-  forget_clean_hosts
+  record_what_runs
   report
   if [[ $WAIT ]]; then
     follow_tasks
     bring_results
   fi
-}
-
-# doing WHAT: the next part of the work.
-doing() {
-  DOING=$1
-  say "$(colour 1)$1$(colour 0)"
 }
 
 # Settings
@@ -105,41 +99,14 @@ clean_up() {
   local code=$?
   remove_stage
   close_connections
-  if ((code == 0)); then
+  if ((code == 0)) || [[ ! $DOING ]]; then
     return 0
   elif [[ $FOLLOWING ]]; then
     say "the tasks go on without this script; watch them again: $(quote "$0") -f --wait; stop them: $(quote "$CHECKOUT/infra_clean.sh")"
   elif [[ $STARTED ]]; then
     say "ended while $DOING; run it again to complete it, or remove what is there: $(quote "$CHECKOUT/infra_clean.sh")"
-  elif [[ $DOING ]]; then
-    say "ended while $DOING; no container was started"
-  fi
-}
-
-# This machine
-
-# install_tools: what a bare machine lacks and the next steps need.
-install_tools() {
-  local packages=()
-  command -v openssl >/dev/null || packages+=(openssl)
-  if ((${#HOSTS[@]} > 1)); then
-    command -v ssh >/dev/null || packages+=(openssh-client)
-  fi
-  ((${#packages[@]} > 0)) || return 0
-  doing "preparing this machine"
-  if [[ ! $ASSUME_YES ]] && ! confirm "Install ${packages[*]} on this machine?"; then
-    die "this machine lacks ${packages[*]}; say -y to have that installed, or run: sudo apt-get install ${packages[*]}"
-  fi
-  run_long "updating the lists of packages" as_root apt-get update
-  run_long "installing ${packages[*]}" as_root env DEBIAN_FRONTEND=noninteractive \
-    apt-get install --yes --no-install-recommends "${packages[@]}"
-}
-
-as_root() {
-  if ((EUID == 0)); then
-    run "$@"
   else
-    run sudo "$@"
+    say "ended while $DOING; nothing was started"
   fi
 }
 
@@ -158,31 +125,6 @@ ask_hosts() {
   stop_on_problems 1
 }
 
-# start_again_in_group: a new member of the group docker is let in by new processes only, and sg starts one.
-start_again_in_group() {
-  if [[ $(fact 0 docker) == denied && ,$(fact 0 docker_group), == *",$(fact 0 user),"* && ! ${INFRAINIT_IN_GROUP:-} ]] &&
-    command -v sg >/dev/null; then
-    close_connections
-    export INFRAINIT_IN_GROUP=yes
-    exec sg docker -c "$(quote "$CHECKOUT/infrainit.sh" "${ARGUMENTS[@]}")"
-  fi
-}
-
-# choose_where_to_install: sets INSTALL_HOSTS.
-choose_where_to_install() {
-  local host names=()
-  for host in "${ASKED_HOSTS[@]}"; do
-    if [[ $(fact "$host" docker) == @(missing|down) ]]; then
-      INSTALL_HOSTS+=("$host")
-      names+=("${HOST_NAMES[host]}")
-    fi
-  done
-  ((${#names[@]} > 0)) || return 0
-  if [[ ! $ASSUME_YES ]] && ! confirm "Install or start Docker on: ${names[*]}?"; then
-    INSTALL_HOSTS=()
-  fi
-}
-
 # check_running_master: workers can only join a master that is there.
 check_running_master() {
   if ! is_reachable "$MASTER_HOST"; then
@@ -193,59 +135,12 @@ check_running_master() {
   check_joining_address
 }
 
-# Docker
-
-install_docker_here() {
-  is_one_of 0 "${INSTALL_HOSTS[@]}" || return 0
-  doing "installing Docker on this machine"
-  install_docker 0
-  check_docker_again 0
-}
-
-install_docker_there() {
-  local host hosts=()
-  for host in "${INSTALL_HOSTS[@]}"; do
-    ((host == 0)) || hosts+=("$host")
-  done
-  ((${#hosts[@]} > 0)) || return 0
-  doing "installing Docker on hosts"
-  for_each_host install_docker "${hosts[@]}"
-  check_docker_again "${hosts[@]}"
-}
-
-# install_docker HOST
-install_docker() {
-  local script="$CHECKOUT/install_docker_ubuntu.sh" user
-  user=$(fact "$1" user)
-  step "${HOST_NAMES[$1]}" "installing Docker"
-  if (($1 == 0)); then
-    run "$script" --user "$user" >&2 # sudo may ask for a password
-  else
-    change_host_stdin "$1" bash -s -- --user "$user" <"$script" >&2
-  fi
-}
-
-# check_docker_again HOST…: over new connections, as only they are in the group docker.
-check_docker_again() {
-  local host left=()
-  [[ ! $DRY_RUN ]] || return 0
-  for host in "${INSTALL_HOSTS[@]}"; do
-    is_one_of "$host" "$@" || left+=("$host")
-  done
-  INSTALL_HOSTS=("${left[@]}")
-  close_connections
-  probe_hosts "$@"
-  start_again_in_group
-  check_hosts "$@"
-  stop_on_problems 1
-}
-
 # Making and sending
 
-# record_infrastructure HOST…: before anything is started there.
+# record_infrastructure: before anything is started.
 record_infrastructure() {
   doing "recording what is started, for infra_clean.sh"
-  write_record "$@"
+  record_before
 }
 
 make_certificates() {
@@ -348,21 +243,20 @@ start_workers() {
   wait_workers "${WORKER_HOSTS[@]}"
 }
 
-# forget_clean_hosts: what was removed from a host that is not asked for needs no record; a host that did not answer keeps it.
-forget_clean_hosts() {
-  local host hosts=()
-  if [[ -z $MASTER || $DRY_RUN ]]; then
-    return 0
-  fi
+# record_what_runs: without the hosts from which everything was removed; one that did not answer stays in the record.
+record_what_runs() {
+  local host hosts=("${ASKED_HOSTS[@]}")
   for host in "${!HOSTS[@]}"; do
     if is_one_of "$host" "${ASKED_HOSTS[@]}"; then
+      continue
+    elif [[ -z $MASTER ]]; then
       hosts+=("$host")
     elif ! is_reachable "$host" || [[ $(fact "$host" docker) != ok ]]; then
       warn "${HOST_NAMES[host]}: may still run what was started there earlier; infra_clean.sh will try again"
       hosts+=("$host")
     fi
   done
-  write_record "${hosts[@]}"
+  [[ $DRY_RUN ]] || record_after "${hosts[@]}"
 }
 
 # The end of it
@@ -400,6 +294,7 @@ follow_tasks() {
     if ((code <= 1)); then
       break
     fi
+    say "${HOST_NAMES[MASTER_HOST]}: the connection is lost; the tasks go on"
     wait_until 600 "the master on ${HOST_NAMES[MASTER_HOST]} answers again" ask_master
   done
   TASKS_CODE=$code
@@ -414,7 +309,9 @@ bring_results() {
   FOLLOWING=''
   doing "bringing the results home"
   "$CHECKOUT/get_results.sh"
-  docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework best
+  # A project that names no metric has no best: that is said, and is no failure.
+  docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework best || true
+  DOING=''
   exit "$TASKS_CODE"
 }
 

@@ -203,6 +203,9 @@ def print_lines() -> Callable[[Status, bool], None]:
 
 def run_best(options: argparse.Namespace) -> int:
     project = current_project()
+    if project.metric is None:
+        print("project.yml names no metric: there is nothing to rank the results by", file=sys.stderr)
+        return 0
     with Journal(MasterFiles(DATA).journal, read_only=True) as journal:
         print(render_best(project, best(project, journal, options.number)))
     return 0

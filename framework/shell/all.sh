@@ -22,6 +22,10 @@ source "$CHECKOUT/framework/shell/remote.sh"
 source "$CHECKOUT/framework/shell/settings.sh"
 # shellcheck source=framework/shell/hosts.sh
 source "$CHECKOUT/framework/shell/hosts.sh"
+# shellcheck source=framework/shell/checks.sh
+source "$CHECKOUT/framework/shell/checks.sh"
+# shellcheck source=framework/shell/install.sh
+source "$CHECKOUT/framework/shell/install.sh"
 # shellcheck source=framework/shell/record.sh
 source "$CHECKOUT/framework/shell/record.sh"
 # shellcheck source=framework/shell/images.sh

@@ -9,6 +9,7 @@ main() {
   print_machine
   print_root "$HOME/$remote_path"
   print_docker
+  print_root_user "$HOME/$remote_path" "$infrastructure"
   print_gpus
   printf 'broker=%s\n' "$(resolve "$broker_name")"
   for port in "$@"; do
@@ -49,6 +50,14 @@ print_root() {
     printf 'root_writable=no: %s\n' "$nearest"
   fi
   printf 'disk=%s\n' "$(free_bytes "$nearest")"
+}
+
+# print_root_user ROOT INFRASTRUCTURE: another infrastructure whose containers use files under ROOT.
+print_root_user() {
+  [ "$docker" = ok ] || return 0
+  docker ps --all --no-trunc --filter label=infrainit.infrastructure \
+    --format '{{.Label "infrainit.infrastructure"}} {{.Mounts}}' |
+    ROOT=$1 awk -v ours="$2" '$1 != ours && index($0, ENVIRON["ROOT"] "/") { print "root_user=" $1; exit }'
 }
 
 free_bytes() {

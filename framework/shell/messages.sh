@@ -2,6 +2,7 @@
 # What the user is told. Messages go to stderr, one line each; stdout is left to results.
 
 PROBLEMS=()   # what `problem` collected, one message each
+DOING=''      # what is going on, for the message when it fails
 MESSAGES_TO=2 # where `step` and `say` write; for_each_host points it past the output that it holds back
 
 say() {
@@ -10,6 +11,13 @@ say() {
 
 warn() {
   printf 'warning: %s\n' "$*" >&2
+}
+
+# doing WHAT: the next part of the work.
+doing() {
+  # shellcheck disable=SC2034 # it is for the scripts' exit traps
+  DOING=$1
+  say "$(colour 1)$1$(colour 0)"
 }
 
 # step HOST_NAME MESSAGE: one step of the work, on one host.

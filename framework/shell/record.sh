@@ -103,34 +103,74 @@ recorded_numbers() {
   tr , '\n' <<<"$1" | sed -e '/^$/d' -e s/local/0/
 }
 
-# write_record HOST…: the present settings, with the hosts (all of -a, and others behind them) that may hold something.
-write_record() {
-  local workers=("${WORKER_HOSTS[@]}") hosts=()
-  local host
-  if [[ -z $MASTER ]]; then # workers join what runs already
+# record_before: called before anything is started: all hosts that then may hold something. What is to run is not recorded yet,
+# if something runs already.
+record_before() {
+  if [[ ! -v RECORD[HOSTS] ]]; then
+    record_after "${!HOSTS[@]}"
+    return
+  fi
+  RECORD[HOSTS]=$(list_hosts "${!HOSTS[@]}")
+  RECORD[KEY]=$KEY
+  RECORD[MASTER]=$(list_numbers "$PRESENT_MASTER_HOST")
+  RECORD[WORKERS]=$(list_numbers "${PRESENT_WORKER_HOSTS[@]}")
+  RECORD[ADDRESSES]=$(certificate_addresses | paste -sd ,)
+  write_record
+}
+
+# record_after HOST…: what runs now, and all hosts that may hold something: those of -a, and others behind them.
+record_after() {
+  local host workers=("${WORKER_HOSTS[@]}")
+  if [[ -z $MASTER ]]; then # they have joined others
     for host in "${PRESENT_WORKER_HOSTS[@]}"; do
       is_one_of "$host" "${workers[@]}" || workers+=("$host")
     done
   fi
-  for host in "$@"; do
-    ((host == 0)) || hosts+=("${HOSTS[host]}")
-  done
+  RECORD=(
+    [HOSTS]=$(list_hosts "$@")
+    [KEY]=$KEY
+    [REMOTE_PATH]=$REMOTE_PATH
+    [PROJECT]=$PROJECT_PATH
+    [BROKER]=$BROKER
+    [MASTER]=$(list_numbers "$MASTER_HOST")
+    [WORKERS]=$(list_numbers "${workers[@]}")
+    [FLOWER_PORT]=$FLOWER_PORT
+    [BROKER_PORT]=$BROKER_PORT
+    [ADDRESSES]=$(certificate_addresses | paste -sd ,)
+  )
+  write_record
+}
+
+# write_record: and infra_clean.sh with it.
+write_record() {
+  local name words=()
   if [[ ! -e $STATE/id ]]; then
     run mkdir --parents --mode=0700 -- "$STATE"
     replace_file "$STATE/id" 600 "$INFRASTRUCTURE"$'\n'
   fi
-  write_assignments "$STATE/record" 600 \
-    HOSTS "$(join_by_comma "${hosts[@]}")" \
-    KEY "$KEY" \
-    REMOTE_PATH "$REMOTE_PATH" \
-    PROJECT "$PROJECT_PATH" \
-    BROKER "$BROKER" \
-    MASTER "$(join_by_comma "$MASTER_HOST" | sed s/^0$/local/)" \
-    WORKERS "$(join_by_comma "${workers[@]}" | sed -E 's/(^|,)0(,|$)/\1local\2/')" \
-    FLOWER_PORT "$FLOWER_PORT" \
-    BROKER_PORT "$BROKER_PORT" \
-    ADDRESSES "$(certificate_addresses | paste -sd ,)"
-  render_cleaner "$(join_by_comma "${hosts[@]}")"
+  for name in "${RECORDED[@]}"; do
+    words+=("$name" "${RECORD[$name]:-}")
+  done
+  write_assignments "$STATE/record" 600 "${words[@]}"
+  render_cleaner
+}
+
+# list_hosts HOST…: as in -a.
+list_hosts() {
+  local host hosts=()
+  for host in "$@"; do
+    ((host == 0)) || hosts+=("${HOSTS[host]}")
+  done
+  join_by_comma "${hosts[@]}"
+}
+
+# list_numbers HOST…: as in -w.
+list_numbers() {
+  local host names=()
+  for host in "$@"; do
+    names+=("${host/#0/local}") # no number but that of this machine begins with 0
+  done
+  join_by_comma "${names[@]}"
 }
 
 # certificate_addresses: every name and address for the certificates of the broker and Flower, one a line. Those of before stay,
@@ -147,10 +187,10 @@ join_by_comma() {
   printf '%s\n' "$*"
 }
 
-# render_cleaner HOSTS: infra_clean.sh, with the values of this infrastructure in the assignments at its top.
+# render_cleaner: infra_clean.sh, with the values of this infrastructure in the assignments at its top.
 render_cleaner() {
   local line text='' cleaner=$CHECKOUT/infra_clean.sh
-  local -A values=([CHECKOUT]=$CHECKOUT [INFRASTRUCTURE]=$INFRASTRUCTURE [HOSTS]=$1 [KEY]=$KEY)
+  local -A values=([CHECKOUT]=$CHECKOUT [INFRASTRUCTURE]=$INFRASTRUCTURE [HOSTS]=${RECORD[HOSTS]} [KEY]=$KEY)
   while IFS='' read -r line || [[ $line ]]; do
     if [[ $line =~ ^([A-Z_]+)=@([A-Z]+)@$ ]]; then
       line="${BASH_REMATCH[1]}=${values[${BASH_REMATCH[2]}]@Q}"

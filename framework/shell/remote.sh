@@ -43,9 +43,14 @@ open_connection() {
   prepare_ssh
   # The connection outlives this call and would keep a pipe on its output open for ever: so no pipe, but a file.
   local messages="$SSH_CONNECTIONS/$1.messages" code=0
-  ssh_to "$1" -o ControlMaster=auto -o ControlPersist=10m -- true </dev/null >/dev/null 2>"$messages" || code=$?
+  ssh_to "$1" -o ControlMaster=auto -o ControlPersist=1h -- true </dev/null >/dev/null 2>"$messages" || code=$?
   cat -- "$messages" >&2
   return "$code"
+}
+
+# close_connection HOST: if it is open.
+close_connection() {
+  (($1 == 0)) || ssh_to "$1" -O exit -- 2>/dev/null || true # it may have ended by itself
 }
 
 close_connections() {
@@ -91,4 +96,28 @@ change_host_stdin() {
   else
     on_host_stdin "$@"
   fi
+}
+
+# ssh_address HOST: the name or address that ssh connects to, if the user's ssh config has another for what was typed.
+ssh_address() {
+  ssh -T -G -- "${SSH_DESTINATIONS[$1]}" | sed -n 's/^hostname //p'
+}
+
+# explain_ssh_failure HOST TEXT: what ssh's TEXT means and what to do, in one line.
+explain_ssh_failure() {
+  local text=$2 remove
+  case $text in
+    *'Could not resolve hostname'*) echo "its name is not known here; check the spelling in -a, or give its address" ;;
+    *'Connection refused'*) echo "it refuses the connection; is sshd running there, and on this port?" ;;
+    *'timed out'* | *'No route to host'* | *'unreachable'*) echo "it does not answer; is it switched on, and can it be reached from here?" ;;
+    *'HOST IDENTIFICATION HAS CHANGED'*)
+      remove=$(sed -n 's/.*\(ssh-keygen .*-R .*[^ ]\).*/\1/p' <<<"$text" | tr -d '\r')
+      echo "its host key has changed; if it was installed anew, forget the old key (${remove:-ssh-keygen -R HOST}), else someone may be in between"
+      ;;
+    *'UNPROTECTED PRIVATE KEY'*) echo "ssh ignores the key $KEY, because others may read it: chmod 600 $(quote "$KEY")" ;;
+    *'Permission denied'*)
+      echo "it denies the login with ${KEY:-the keys that ssh finds}; check the user name, put a key that has a passphrase into ssh-agent, or: ssh-copy-id ${KEY:+-i $(quote "$KEY") }${SSH_PORTS[$1]:+-p ${SSH_PORTS[$1]} }${SSH_DESTINATIONS[$1]}"
+      ;;
+    *) printf 'ssh says: %s\n' "$(tail -n 1 <<<"$text")" ;;
+  esac
 }

@@ -62,12 +62,9 @@ parse_options() {
 
 # take_value OPTION [VALUE…]: true if VALUE belongs to OPTION.
 take_value() {
-  local -A setting_of=([-a]=HOSTS [-i]=KEY [-r]=REMOTE_PATH [-d]=PROJECT [-b]=BROKER [-m]=MASTER [-w]=WORKERS
-    [--hosts]=HOSTS [--key]=KEY [--remote - path]=REMOTE_PATH [--project]=PROJECT
-    [--broker]=BROKER [--master]=MASTER [--workers]=WORKERS)
-  local long=(--hosts --key --remote-path --project --broker --master --workers
+  local setting long=(--hosts --key --remote-path --project --broker --master --workers
     --from-config --yes --dry-run --wait --verbose --help)
-  local setting=${setting_of[$1]:-}
+  setting=$(setting_of "$1")
   if [[ $1 != -* ]]; then
     problem "$1 belongs to no option; see $0 --help"
   elif [[ -z $setting && $1 == --* ]]; then
@@ -82,6 +79,18 @@ take_value() {
     return 0
   fi
   return 1
+}
+
+setting_of() {
+  case $1 in
+    -a | --hosts) echo HOSTS ;;
+    -i | --key) echo KEY ;;
+    -r | --remote-path) echo REMOTE_PATH ;;
+    -d | --project) echo PROJECT ;;
+    -b | --broker) echo BROKER ;;
+    -m | --master) echo MASTER ;;
+    -w | --workers) echo WORKERS ;;
+  esac
 }
 
 # collect_settings: command line, then config.sh (with -f; what has no option always comes from there), then the defaults.
@@ -113,7 +122,7 @@ set_setting() {
     HOSTS) name=HOSTS_OPTION ;;
     KEY) value=$(absolute_path "$value" "$3") ;;
     PROJECT)
-      if [[ ! -d $CHECKOUT/tasks/$value ]]; then
+      if [[ $value == */* || $value == .* || ! -d $CHECKOUT/tasks/$value ]]; then
         value=$(absolute_path "$value" "$3")
       fi
       ;;
@@ -217,35 +226,37 @@ check_number() {
 # read_assignments FILE NAME…: runs FILE, which is bash, in a clean shell, and puts what it set into ASSIGNED.
 # Ends the program if FILE fails or sets anything but NAME….
 read_assignments() {
-  local file=$1 name value
+  local file=$1 name value complete=''
   shift
   ASSIGNED=()
   while IFS='' read -r -d '' name && IFS='' read -r -d '' value; do
-    if [[ $name == FAILED ]]; then
-      exit 2 # bash has said why
-    elif ! is_one_of "$name" "$@"; then
+    if [[ $name == COMPLETE ]]; then
+      complete=yes
+    elif is_one_of "$name" "$@"; then
+      ASSIGNED[$name]=$value
+    else
       usage_error "$file: $name is no setting; the nearest is $(nearest "$name" "$@")"
     fi
-    ASSIGNED[$name]=$value
-  done < <(print_assignments "$file" || printf 'FAILED\0\0')
+  done < <(print_assignments "$file")
+  [[ $complete ]] || usage_error "$file: could not be read to its end"
 }
 
-# print_assignments FILE: the names and values it sets, each ended by a NUL.
+# print_assignments FILE: the names and values it sets, each ended by a NUL, and COMPLETE.
 print_assignments() {
   # Single quotes: this is the program of another, clean shell.
   # shellcheck disable=SC2016
   env -i HOME="$HOME" PATH="$PATH" bash --noprofile --norc -euc '
-    known=" $(compgen -v | tr "\n" " ") known name kind "
+    known=" $(compgen -v | tr "\n" " ") known name "
     source "$1" >&2
     for name in $(compgen -v); do
       [[ $known == *" $name "* || $name == @(BASH*|PIPESTATUS|OLDPWD) ]] && continue
-      kind=$(declare -p "$name")
-      if [[ $kind == "declare -"*[aA]*" "$name* && $kind != "declare -- "* ]]; then
+      if [[ $(declare -p "$name") == "declare -"[aA]* ]]; then
         echo "$1: $name must be one value, not an array" >&2
         exit 1
       fi
       printf "%s\0%s\0" "$name" "${!name}"
     done
+    printf "COMPLETE\0\0"
   ' read_assignments "$1"
 }
 

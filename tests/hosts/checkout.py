@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed import CHECKOUT, Bed, Host, docker, execute
+from testbed import CHECKOUT, HOST2, USER, Bed, Host, docker, execute
 
 Place = Host | None  # a host of the test bed; None is this machine
 
@@ -44,6 +44,7 @@ class Checkout:
     def __init__(self, bed: Bed, name: str) -> None:
         self.bed = bed
         self.path = bed.checkouts / name
+        self.projects = bed.checkouts / "projects of mine"
         for file in source_files():
             (self.path / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(CHECKOUT / file, self.path / file, follow_symlinks=False)
@@ -73,7 +74,7 @@ class Checkout:
 
     def project(self, name: str, parameters: str, files: Mapping[str, str], settings: str = "") -> Path:
         """Write a project that runs its run.py, outside of the checkout; return its directory."""
-        path = self.bed.checkouts / "projects of mine" / name
+        path = self.projects / name
         path.mkdir(parents=True, exist_ok=True)
         (path / "project.yml").write_text(f"command: python run.py\n{settings}")
         (path / "parameters.yml").write_text(parameters)
@@ -181,9 +182,9 @@ def source_files() -> list[str]:
 
 
 def options(bed: Bed, others: Sequence[str] = ()) -> list[str]:
-    """Options of infrainit.sh for two hosts and project echo; others come instead, "" leaves one out."""
+    """Options of infrainit.sh for three hosts and project echo; others come instead, "" leaves one out."""
     chosen = {
-        "-a": "host1,host2",
+        "-a": f"host1,{USER}@{bed.address(HOST2)},host3",
         "-i": str(bed.key),
         "-r": "celery tasks",
         "-d": "echo",

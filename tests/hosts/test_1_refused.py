@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from checkout import Checkout, at, options
-from testbed import HOME, HOST1, HOST2, HOST3, HOSTS, NOBODY, NODOCKER, Bed, execute
+from testbed import HOME, HOST1, HOST2, HOSTS, NOBODY, Bed, execute
 
 
 def state(checkout: Checkout) -> dict[str, str]:
@@ -153,7 +153,7 @@ def test_a_host_that_is_another_than_before(checkout: Checkout) -> None:
     ]
     known.write_text("\n".join([*others, *(f"{address} {key}" for key in key_of_host1)]) + "\n")
     try:
-        assert says(refused(checkout), "host2", "key")
+        assert says(refused(checkout), re.escape(address), "key")
     finally:
         known.write_text(before)
 
@@ -181,4 +181,3 @@ def test_all_that_is_wrong_is_named_at_once(checkout: Checkout) -> None:
 def test_a_dry_run_shows_the_commands(checkout: Checkout) -> None:
     done = checkout.run("infrainit.sh", *options(checkout.bed, []), "--dry-run", seconds=60)
     assert says(done.output, "docker", "run", "--detach")
-    assert {HOST3.name, NODOCKER.name}.isdisjoint(done.output.split())

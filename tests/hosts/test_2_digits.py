@@ -45,13 +45,9 @@ class Infrastructure:
 @pytest.fixture(scope="module")
 def digits(checkout: Checkout) -> Infrastructure:
     """Digits, started with master on host1 and workers on all three."""
-    hosts = f"host1,tester@{checkout.bed.address(HOST2)},host3"
+    choice = options(checkout.bed, ["-d", "digits", "-w", "local,1,2"])
     with ProcessWatch() as watch:
-        up = checkout.run(
-            "infrainit.sh",
-            *options(checkout.bed, ["-a", hosts, "-d", "digits", "-w", "local,1,2"]),
-            seconds=600,
-        )
+        up = checkout.run("infrainit.sh", *choice, seconds=600)
     return Infrastructure(checkout, up, watch.seen)
 
 

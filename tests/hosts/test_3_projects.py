@@ -6,6 +6,7 @@ import json
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from checkout import Checkout, at, options
@@ -127,7 +128,7 @@ def started(row: dict[str, str]) -> float:
     return datetime.fromisoformat(row["started"].replace("Z", "+00:00")).timestamp()
 
 
-def status(checkout: Checkout) -> dict[str, int]:
+def status(checkout: Checkout) -> dict[str, Any]:
     """What the master says of the set."""
     master = f"{checkout.identity}-master"
     return dict(json.loads(at(checkout.bed, HOST1, "exec", master, "framework", "status", "--json")))
@@ -140,12 +141,12 @@ def test_a_worker_joins_a_running_broker(checkout: Checkout) -> None:
     checkout.run("infrainit.sh", *options(bed, [*joining, "-d", str(project_of(checkout))]))
     assert checkout.container(HOST3, "worker")
     assert checkout.container(HOST1, "broker")["Id"] == before
-    wait_for("the master knows host3", lambda: "host3" in status(checkout)["hosts"], seconds=30)  # type: ignore[operator]
+    wait_for("the master knows host3", lambda: "host3" in status(checkout)["hosts"], seconds=30)
 
 
 def project_of(checkout: Checkout) -> Path:
     """The project that runs at present."""
-    return checkout.project("lessons", "n: {range: [0, 13, 1]}", {})
+    return checkout.projects / str(status(checkout)["project"])
 
 
 def test_a_missing_worker_is_named(checkout: Checkout) -> None:

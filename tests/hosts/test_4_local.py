@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -33,8 +34,16 @@ def test_local_only(second: Checkout) -> None:
     second.run("check_celery_status.sh")
 
 
+OTHERS = ["-a", "host1,host3", "-m", "local", "-w", "local,2"]
+
+
+def test_two_infrastructures_do_not_share_a_directory(second: Checkout) -> None:
+    said = second.run("infrainit.sh", *options(second.bed, OTHERS), expect=1).output
+    assert re.search("host1: .*/celery tasks is used by infra-", said)
+
+
 def test_hosts_reach_the_local_broker(second: Checkout) -> None:
-    second.run("infrainit.sh", *options(second.bed, ["-a", "host1,host3", "-m", "local", "-w", "local,2"]))
+    second.run("infrainit.sh", *options(second.bed, [*OTHERS, "-r", "second tasks"]))
     said = second.run("check_celery_status.sh").output
     assert "worker@local" in said
     assert "worker@host3" in said

@@ -50,7 +50,7 @@ def test_a_host_that_is_down_is_named_and_the_others_are_cleaned(
         done = checkout.run("infra_clean.sh", expect=1, seconds=120)
     finally:
         bed.restore_power(HOST2)
-    assert "host2" in done.stderr
+    assert bed.address(HOST2) in done.stderr
     assert not any(checkout.inventory(None).values())
     assert not any(checkout.inventory(HOST1).values())
     assert checkout.inventory(HOST2)["containers"]

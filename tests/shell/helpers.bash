@@ -18,6 +18,7 @@ prepare() {
   output='' messages='' status=0
   PATH="$STUBS:$PATH"
   HOME="$BATS_TEST_TMPDIR/home"
+  cd "$BATS_TEST_TMPDIR" # files named without a directory are made here
 }
 
 # load_tool: the functions of framework/shell, in the test itself.

@@ -154,7 +154,7 @@ sys.exit(f"port_{port}=taken by another program" not in answer)' "$TOOL/framewor
   explains 'ssh: connect to host h1 port 22: Connection refused' 'refuses the connection'
   explains 'ssh: connect to host h1 port 22: Connection timed out' 'does not answer'
   explains 'ssh: connect to host h1 port 22: No route to host' 'does not answer'
-  explains 'me@h1: Permission denied (publickey).' "with /my key; check the user name, or: ssh-copy-id -i '/my key' -p 2222 me@h1"
+  explains 'me@h1: Permission denied (publickey).' "with /my key; check the user name, put a key that has a passphrase into ssh-agent, or: ssh-copy-id -i '/my key' -p 2222 me@h1"
   explains $'@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n  remove with:\r\n  ssh-keygen -f "/k" -R "[h1]:2222"\r\nHost key verification failed.' \
     'forget the old key (ssh-keygen -f "/k" -R "[h1]:2222")'
   explains $'@ WARNING: UNPROTECTED PRIVATE KEY FILE! @\nPermission denied (publickey).' "chmod 600 '/my key'"
@@ -176,6 +176,7 @@ sys.exit(f"port_{port}=taken by another program" not in answer)' "$TOOL/framewor
   set_fact 1 port_5555 ours
   set_fact 2 docker denied
   set_fact 2 root_writable 'no: /home/me'
+  set_fact 2 root_user infra-other
   set_fact 2 docker_disk 1000000000
   set_fact 2 skew -400
   set_fact 2 arch arm64
@@ -187,13 +188,14 @@ sys.exit(f"port_{port}=taken by another program" not in answer)' "$TOOL/framewor
   assert_part "h1: Docker is missing; say -y to have it installed, or run: ssh h1 bash -s <$(quote "$TOOL/install_docker_ubuntu.sh")"
   assert_part 'h2: the user me may not use Docker; let an administrator run: sudo usermod -aG docker me'
   assert_part 'h2: /home/me/celery_tasks cannot be written'
+  assert_part 'h2: /home/me/celery_tasks is used by infra-other'
   assert_part "h2: only 953 MiB are free for Docker's images"
   assert_part "h2: its clock differs from this machine's by 400 s"
   assert_part 'h2: it is arm64, but the images are built here for amd64'
   assert_part 'h2: it is the same machine as h1'
   assert_part 'h1: port 5671 is taken by another program; free it, or choose another BROKER_PORT in config.sh'
   assert_part "h2: it does not know the broker's name h1"
-  assert_equal "${#PROBLEMS[@]}" 10
+  assert_equal "${#PROBLEMS[@]}" 11
 }
 
 @test "check_hosts: cloned disks are not the same machine; a loopback address is not the broker's" {

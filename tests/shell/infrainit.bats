@@ -83,7 +83,7 @@ assert_order() {
   assert_equal "$status" 1
   assert_part 'error: local: the user'
   assert_part 'error: h1: ssh says'
-  assert_part 'no container was started'
+  assert_part 'nothing was started'
   [[ ! -e $TOOL/.infra && ! -e $TOOL/infra_clean.sh && -e $TOOL/config.sh ]]
 }
 

@@ -39,7 +39,7 @@ settle() {
 @test "the id is made once, and not in a dry run" {
   settle -d digits -m local
   [[ ! -e $TOOL/.infra ]]
-  write_record 0
+  record_after 0
   [[ $(<"$TOOL/.infra/id") =~ ^infra-[0-9a-f]{8}$ ]]
   assert_equal "$(stat -c %a "$TOOL/.infra")" 700
   local id=$INFRASTRUCTURE
@@ -50,14 +50,14 @@ settle() {
 @test "a dry run writes nothing" {
   DRY_RUN=yes
   settle -d digits -m local
-  write_record 0
+  record_after 0
   [[ ! -e $TOOL/.infra && ! -e $TOOL/infra_clean.sh ]]
 }
 
 @test "the record gives everything back to the later scripts" {
   touch "$BATS_TEST_TMPDIR/it's a key"
   settle -a h1,me@h2:22 -i "$BATS_TEST_TMPDIR/it's a key" -r 'a $b' -d digits -m 2 -w local,1-2
-  write_record 0 1 2
+  record_after 0 1 2
   show_record() {
     use_record
     printf '%s|' "${HOSTS[*]}" "$KEY" "$REMOTE_PATH" "$PROJECT_PATH" "$PROJECT_NAME" "$MASTER_HOST" "${WORKER_HOSTS[*]}" "$INFRASTRUCTURE"
@@ -76,19 +76,32 @@ settle() {
 
 @test "join_record: recorded hosts get numbers behind those of -a" {
   settle -a h1,h2,h3 -d digits -m 2 -w 1,2,3
-  write_record 0 1 2 3
+  record_after 0 1 2 3
   settle -a h3,h4 -d digits -m 1 -w 1,2
   assert_equal "${HOSTS[*]}" 'local h3 h4 h1 h2'
   assert_equal "${ASKED_HOSTS[*]}|${PRESENT_HOSTS[*]}|$PRESENT_MASTER_HOST|${PRESENT_WORKER_HOSTS[*]}" '0 1 2|0 3 4 1|4|3 4 1'
 }
 
+@test "before anything is started, new hosts are recorded, but not new roles" {
+  settle -a h1,h2 -r one -d digits -m 1 -w 1,2
+  record_after 0 1 2
+  settle -a h2,h3 -r two -d digits -m 1 -w 1,2
+  record_before
+  output=$(<"$TOOL/.infra/record")
+  assert_line "HOSTS='h2,h3,h1'"
+  assert_line "MASTER='3'"
+  assert_line "WORKERS='3,1'"
+  assert_line "REMOTE_PATH='one'"
+  grep -qx "RECORDED_HOSTS='h2,h3,h1'" "$TOOL/infra_clean.sh"
+}
+
 @test "joining: workers are added to what the record says" {
   settle -a h1,h2 -d digits -m 1 -w local,1
-  write_record 0 1 2
+  record_after 0 1 2
   settle -a h3 -d digits -w 1 -b h1
   check_joining
   assert_equal "${PROBLEMS[*]}|$MASTER_HOST" '|2'
-  write_record 0 1 2 3
+  record_after 0 1 2 3
   output=$(<"$TOOL/.infra/record")
   assert_line "HOSTS='h3,h1,h2'"
   assert_line "MASTER='2'"
@@ -102,7 +115,7 @@ settle() {
   assert_equal "${PROBLEMS[0]%%,*}" "-b without -m: no broker was started from $TOOL"
   PROBLEMS=()
   settle -a h1 -d digits -m 1 -w 1
-  write_record 0 1
+  record_after 0 1
   make_project other
   settle -a h2 -d other -r elsewhere -w 1 -b h1
   check_joining
@@ -112,7 +125,7 @@ settle() {
 @test "joining: refused at an address that the broker is not prepared for" {
   settle -a h1 -d digits -m 1 -w 1
   BROKER_NAME=h1.example.org
-  write_record 0 1
+  record_after 0 1
   settle -a h2 -d digits -w 1 -b 10.9.9.9
   check_joining
   BROKER_NAME=10.9.9.9
@@ -132,7 +145,7 @@ settle() {
   bash -n "$TOOL/infra_clean.sh.tmpl"
   touch "$BATS_TEST_TMPDIR/a & 'key'"
   settle -a h1 -i "$BATS_TEST_TMPDIR/a & 'key'" -d digits -m 1
-  write_record 0 1
+  record_after 0 1
   bash -n "$TOOL/infra_clean.sh"
   output=$(<"$TOOL/infra_clean.sh")
   assert_line "RECORDED_KEY=$(printf '%s' "${KEY@Q}")"
@@ -144,7 +157,7 @@ settle() {
 # render HOSTS: infra_clean.sh for them.
 render() {
   settle -a "$1" -d digits -m 1
-  write_record "${!HOSTS[@]}"
+  record_after "${!HOSTS[@]}"
   : >"$CALLS"
 }
 
@@ -190,6 +203,7 @@ render() {
   capture "$TOOL/infra_clean.sh" -n
   assert_equal "$status" 0
   assert_line 'h1$ docker container rm --force --volumes c1 c2'
+  assert_line 'dry run: nothing was removed'
   assert_equal "$(grep -c "'rm'" "$CALLS")" 0
 }
 

@@ -82,7 +82,7 @@ act_as_ssh() {
   stub ssh
   open_connection 1
   output=$(<"$CALLS")
-  assert_part "'-o' 'ControlMaster=auto' '-o' 'ControlPersist=10m' '-p' '2222' '--' 'me@far' 'true'"
+  assert_part "'-o' 'ControlMaster=auto' '-o' 'ControlPersist=1h' '-p' '2222' '--' 'me@far' 'true'"
 }
 
 @test "sockets: in a private folder with a short path, gone at the end" {

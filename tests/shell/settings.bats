@@ -36,6 +36,15 @@ write_then_read() {
   assert_equal "$MASTER_HOST|${WORKER_HOSTS[*]}|$ASSUME_YES|$DRY_RUN|$WAIT" '0|0 1 2|yes|yes|'
 }
 
+@test "options: each long form is its short one" {
+  touch key
+  parse_options --hosts=h1 --key=key --remote-path=x --project=digits --broker=b --master=1 --workers=1 --from-config --yes --dry-run --wait --verbose
+  assert_equal "${PROBLEMS[*]}" ''
+  assert_equal "${GIVEN[HOSTS]} ${GIVEN[KEY]} ${GIVEN[REMOTE_PATH]} ${GIVEN[PROJECT]} ${GIVEN[BROKER]} ${GIVEN[MASTER]} ${GIVEN[WORKERS]}" \
+    'h1 key x digits b 1 1'
+  assert_equal "$FROM_CONFIG $ASSUME_YES $DRY_RUN $WAIT $VERBOSE" 'yes yes yes yes yes'
+}
+
 @test "options: defaults" {
   read_all -d digits -m local
   assert_equal "$REMOTE_PATH|$FLOWER_PORT|$BROKER_PORT|$SLOTS|$KEY" 'celery_tasks|5555|5671||'
@@ -85,6 +94,12 @@ write_then_read() {
   GIVEN=()
   read_all -d 'my project' -m local
   assert_equal "$PROJECT_PATH|$PROJECT_NAME" "$PWD/my project|my project"
+}
+
+@test "project: this directory" {
+  cd "$TOOL/tasks/digits"
+  read_all -d . -m local
+  assert_equal "$PROJECT_PATH|$PROJECT_NAME" "$TOOL/tasks/digits|digits"
 }
 
 @test "project: without its files" {
@@ -160,6 +175,10 @@ write_then_read() {
   capture read_all -f
   assert_equal "$status" 2
   assert_part 'unexpected EOF'
+  echo 'exit 0' >"$TOOL/config.sh"
+  capture read_all -f
+  assert_equal "$status" 2
+  assert_part 'could not be read to its end'
   echo 'SLOTS=many FLOWER_PORT=0' >"$TOOL/config.sh"
   capture read_all -d digits -m local
   assert_equal "$status" 2

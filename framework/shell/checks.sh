@@ -1,0 +1,167 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2153 # the settings are made by another file
+# What is shown of the hosts before anything is changed, and what is wrong with them: each problem with its host and what to do.
+
+readonly LEAST_FREE_DISK=$((3 * 1024 * 1024 * 1024)) # the images, and room to unpack them
+readonly GREATEST_SKEW=300                           # seconds; certificates and leases need clocks that agree roughly
+
+# print_table HOST…: one line for each host.
+print_table() {
+  local host width=4 format
+  for host in "$@"; do
+    ((${#HOST_NAMES[host]} <= width)) || width=${#HOST_NAMES[host]}
+  done
+  format="%2s  %-${width}s  %-14s  %-16s  %-6s  %5s  %7s  %7s  %4s  %s\n"
+  # shellcheck disable=SC2059 # the format is made here, for the width of the names
+  {
+    printf "$format" '' host role docker arch cores memory disk gpus 'ports of the master'
+    for host in "$@"; do
+      if is_reachable "$host"; then
+        printf "$format" "$host" "${HOST_NAMES[host]}" "$(role_of "$host")" "$(docker_state "$host")" "$(fact "$host" arch)" \
+          "$(fact "$host" cores)" "$(gibibytes "$host" memory)" "$(gibibytes "$host" disk)" "$(fact "$host" gpus)" "$(ports_state "$host")"
+      else
+        printf "$format" "$host" "${HOST_NAMES[host]}" "$(role_of "$host")" unreachable '' '' '' '' '' ''
+      fi
+    done
+  } | sed 's/ *$//' >&2
+}
+
+role_of() {
+  local roles=''
+  [[ $1 != "$MASTER_HOST" ]] || roles='master'
+  ! is_one_of "$1" "${WORKER_HOSTS[@]}" || roles+="${roles:+, }worker"
+  printf '%s\n' "${roles:--}"
+}
+
+docker_state() {
+  case $(fact "$1" docker) in
+    ok) fact "$1" engine ;;
+    denied) echo 'not allowed' ;;
+    down) echo 'not running' ;;
+    *) fact "$1" docker ;;
+  esac
+}
+
+gibibytes() {
+  printf '%d GiB\n' "$(($(fact "$1" "$2") / 1024 / 1024 / 1024))"
+}
+
+ports_state() {
+  local port
+  if [[ $1 == "$MASTER_HOST" ]]; then
+    for port in "$BROKER_PORT" "$FLOWER_PORT"; do
+      printf '%s %s  ' "$port" "$(fact "$1" "port_$port")"
+    done
+  fi
+}
+
+# check_hosts HOST…: collects what is wrong, each with the host and what to do.
+check_hosts() {
+  local host
+  for host in "$@"; do
+    if is_reachable "$host"; then
+      check_docker "$host"
+      check_host "$host"
+    else
+      problem "${HOST_NAMES[host]}: $(fact "$host" unreachable)"
+    fi
+  done
+  check_same_machine
+  check_ports
+  check_broker_addresses
+}
+
+check_docker() {
+  local name=${HOST_NAMES[$1]} user
+  if is_one_of "$1" "${INSTALL_HOSTS[@]}"; then
+    return 0
+  fi
+  user=$(fact "$1" user)
+  case $(fact "$1" docker) in
+    ok) ;;
+    missing) problem "$name: Docker is missing; say -y to have it installed, or run: $(install_command "$1")" ;;
+    down) problem "$name: Docker does not answer ($(fact "$1" docker_message)); say -y to have it started, or run: $(install_command "$1")" ;;
+    denied) problem "$name: the user $user may not use Docker; let an administrator run: sudo usermod -aG docker $(quote "$user"), then try again" ;;
+  esac
+}
+
+# install_command HOST: what the user can paste here to install or start Docker there.
+install_command() {
+  local script="$CHECKOUT/install_docker_ubuntu.sh"
+  if (($1 == 0)); then
+    quote "$script"
+  else
+    printf 'ssh %s%s%s bash -s <%s\n' "${KEY:+-i $(quote "$KEY") }" "${SSH_PORTS[$1]:+-p ${SSH_PORTS[$1]} }" \
+      "${SSH_DESTINATIONS[$1]}" "$(quote "$script")"
+  fi
+}
+
+check_host() {
+  local name=${HOST_NAMES[$1]} kind free skew
+  if [[ $(fact "$1" root_writable) != yes ]]; then
+    problem "$name: $(root_of "$1") cannot be written ($(fact "$1" root_writable)); choose another -r or change its owner"
+  fi
+  if [[ $(fact "$1" root_user) ]]; then
+    problem "$name: $(root_of "$1") is used by $(fact "$1" root_user), started from another copy of this tool; choose another -r, or run that copy's infra_clean.sh"
+  fi
+  for kind in disk docker_disk; do
+    free=$(fact "$1" "$kind")
+    if [[ $free ]] && ((free < LEAST_FREE_DISK)); then
+      problem "$name: only $((free / 1024 / 1024)) MiB are free for $([[ $kind == disk ]] && root_of "$1" || echo "Docker's images"); make room for $((LEAST_FREE_DISK / 1024 / 1024)) MiB"
+    fi
+  done
+  skew=$(fact "$1" skew)
+  if ((${skew#-} > GREATEST_SKEW)); then
+    problem "$name: its clock differs from this machine's by ${skew#-} s; set the clocks (NTP)"
+  fi
+  if is_reachable 0 && [[ $(fact "$1" arch) != "$(fact 0 arch)" ]]; then
+    problem "$name: it is $(fact "$1" arch), but the images are built here for $(fact 0 arch); leave it out"
+  fi
+}
+
+# check_same_machine: two names for one engine would be two sets of containers of the same names.
+check_same_machine() {
+  local host engine
+  local -A seen=()
+  for host in $(printf '%s\n' "$MASTER_HOST" "${WORKER_HOSTS[@]}" | sort -nu); do
+    engine=$(fact "$host" engine_id)
+    [[ $engine ]] || continue
+    engine+=" $(fact "$host" boot_id)" # cloned disks share the engine's id, not the boot's
+    if [[ -v seen[$engine] ]]; then
+      problem "${HOST_NAMES[host]}: it is the same machine as ${HOST_NAMES[${seen[$engine]}]}; use only one of these names"
+    fi
+    seen[$engine]=$host
+  done
+}
+
+check_ports() {
+  local port state
+  if [[ -z $MASTER_HOST ]] || ! is_reachable "$MASTER_HOST"; then
+    return 0
+  fi
+  for port in "$BROKER_PORT" "$FLOWER_PORT"; do
+    state=$(fact "$MASTER_HOST" "port_$port")
+    if [[ $state != free && $state != ours ]]; then
+      problem "${HOST_NAMES[MASTER_HOST]}: port $port is $state; free it, or choose another $([[ $port == "$BROKER_PORT" ]] && echo BROKER_PORT || echo FLOWER_PORT) in config.sh"
+    fi
+  done
+}
+
+# check_broker_addresses: can every worker find the broker?
+check_broker_addresses() {
+  local host name address
+  for host in "${WORKER_HOSTS[@]}"; do
+    if ! is_reachable "$host"; then
+      continue
+    fi
+    name=${HOST_NAMES[host]}
+    address=$(broker_address "$host")
+    if [[ -z $address ]]; then
+      problem "$name: it does not know the broker's name $BROKER_NAME; give an address with -b that all workers can reach"
+    elif [[ -z $BROKER && ($address == 127.* || $address == ::1) ]]; then
+      problem "$name: it would look for the broker at $address, which is itself; give the address of the master host with -b"
+    elif [[ $address != broker && -z $BROKER_NAME && $(fact 0 addresses) && " $(fact 0 addresses) " != *" $address "* ]]; then
+      problem "$name: it sees this machine as $address, which is not its address (NAT, a jump host?); give this machine's address with -b"
+    fi
+  done
+}
