@@ -21,7 +21,7 @@ from urllib.parse import quote
 import amqp
 import pytest
 from checkout import Checkout, Done, Place, ProcessWatch, at, options
-from conftest import cannot
+from fixtures import cannot
 from testbed import HOST1, HOST2, HOST3, execute
 
 PLACES: tuple[Place, ...] = (None, HOST1, HOST2)  # where workers are

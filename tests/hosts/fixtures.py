@@ -1,4 +1,4 @@
-"""What the tests on hosts share: the test bed, and a checkout in which the tool is used."""
+"""What the tests on hosts and of faults share: the test bed, and a checkout in which the tool is used."""
 
 from __future__ import annotations
 

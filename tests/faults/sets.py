@@ -1,0 +1,111 @@
+"""Sets of tasks that leave a mark for each execution, so that a repeat is seen whatever the tool says."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from checkout import Checkout, Place, at
+from testbed import HOME, HOST1, HOST2, HOST3, Bed, BedError, wait_for
+
+MASTER = HOST1
+WORKERS: tuple[Place, ...] = (HOST1, HOST2, HOST3)
+REMOTE_PATH = "celery tasks"
+
+PROGRAM = """
+import time
+open("began", "x").close()
+time.sleep({seconds})
+print("Done: value=1")
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a set."""
+
+    rows: list[dict[str, str]]
+    executions: Counter[str]  # of each task, as the tasks themselves wrote on the hosts' disks
+    seconds: float  # from the fault to the end of the set
+
+    @property
+    def repeats(self) -> int:
+        """Executions beyond the first one of each task."""
+        return sum(self.executions.values()) - len(self.executions)
+
+
+class TaskSet:
+    """One set on the infrastructure that runs."""
+
+    def __init__(self, checkout: Checkout, name: str, tasks: int, seconds: float, settings: str = "") -> None:
+        self.checkout = checkout
+        self.bed: Bed = checkout.bed
+        self.name = name
+        self.tasks = tasks
+        program = PROGRAM.replace("{seconds}", str(seconds))
+        self.path = checkout.project(name, f"n: {{range: [0, {tasks}, 1]}}", {"run.py": program}, settings)
+
+    def start(self) -> None:
+        """Bring it up, and wait until every worker runs something."""
+        self.checkout.run("infrainit.sh", "-f", "-d", str(self.path))
+        self.wait("every worker runs something", lambda status: all(
+            host["running"] for host in status["hosts"].values()
+        ) and len(status["hosts"]) == len(WORKERS), 60)  # fmt: skip
+
+    def role(self, role: str) -> str:
+        """The name of a container."""
+        return f"{self.checkout.identity}-{role}"
+
+    def status(self) -> dict[str, Any]:
+        """What the master says."""
+        said = at(self.bed, MASTER, "exec", self.role("master"), "framework", "status", "--json")
+        return dict(json.loads(said))
+
+    def wait(self, what: str, test: Callable[[dict[str, Any]], bool], seconds: float) -> None:
+        """Poll the master's status; it may be out of reach in between."""
+
+        def holds() -> bool:
+            try:
+                return test(self.status())
+            except BedError:
+                return False
+
+        wait_for(what, holds, seconds, every=1)
+
+    def finish(self, seconds: float = 240) -> Outcome:
+        """Wait for the end of the set, and look at what there is."""
+        began = time.monotonic()
+        self.wait(f"{self.name} is finished", lambda status: status["finished"], seconds)
+        elapsed = time.monotonic() - began
+        text = at(self.bed, MASTER, "exec", self.role("master"), "cat", "/data/results.csv")
+        return Outcome(list(csv.DictReader(text.splitlines())), self.executions(), elapsed)
+
+    def executions(self) -> Counter[str]:
+        """How often each task was executed, on all hosts."""
+        found: Counter[str] = Counter()
+        for place in WORKERS:
+            assert place is not None
+            directory = f"{HOME}/{REMOTE_PATH}/worker/{self.name}/tasks"
+            for line in self.bed.inside(place, "find", directory, "-name", "began").stdout.splitlines():
+                found[line.removeprefix(directory + "/").split("/")[0]] += 1
+        return found
+
+    def check(self, outcome: Outcome, repeats: int) -> None:
+        """Demand one row for each combination, all done, and at most so many repeats."""
+        self.check_rows(outcome)
+        assert len(outcome.executions) == self.tasks
+        assert outcome.repeats <= repeats, f"{outcome.repeats} repeats: {outcome.executions.most_common(5)}"
+
+    def check_rows(self, outcome: Outcome) -> None:
+        """Demand one row for each combination, all done."""
+        assert [row["n"] for row in outcome.rows] == [str(n) for n in range(self.tasks)]
+        assert {row["state"] for row in outcome.rows} == {"done"}, outcome.rows
+
+    def first_process(self, place: Place, role: str) -> str:
+        """The number of a container's first process, on its host."""
+        return at(self.bed, place, "inspect", "--format", "{{.State.Pid}}", self.role(role)).strip()
