@@ -89,11 +89,23 @@ class Backlog:
         record = self._journal.get(task)
         if record is None or record.state != "waiting" or task not in self._open:
             return False
-        waiting = Waiting(record.number, task, record.host)
-        if waiting == self._ahead or waiting in self._again:
+        known = [self._ahead, *self._again] if self._ahead else self._again
+        if any(waiting.task == task for waiting in known):
             return False
-        heapq.heappush(self._again, waiting)
+        self.put_back(Waiting(record.number, task, record.host))
         return True
+
+    def put_back(self, waiting: Waiting) -> None:
+        """Queue a task that was taken and cannot be sent now."""
+        heapq.heappush(self._again, waiting)
+
+    def withdraw(self, task: str) -> None:
+        """Do not send a task after all."""
+        if self._ahead and self._ahead.task == task:
+            self._ahead = None
+        if any(waiting.task == task for waiting in self._again):
+            self._again = [waiting for waiting in self._again if waiting.task != task]
+            heapq.heapify(self._again)
 
     def is_open(self, task: str) -> bool:
         """Does the task belong to the set, as far as it has been looked through, and has not ended?"""
@@ -101,6 +113,7 @@ class Backlog:
 
     def count(self, task: str, state: str) -> None:
         """Count a terminal record; of a task that the scan has not met yet, it will be counted then."""
+        self.withdraw(task)  # a lost attempt may end a task that waits to be sent again
         if task in self._open:
             self._open.remove(task)
             if state == "done":

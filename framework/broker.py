@@ -24,6 +24,7 @@ from framework.errors import FrameworkError
 
 VIRTUAL_HOST = "tasks"
 TASK_NAME = "framework.run"
+STOP_COMMAND = "stop_attempts"  # Celery's remote control: the master tells a worker what it is to stop
 TASKS = kombu.Exchange("tasks", type="direct", durable=True, no_declare=True)
 REPORTS = kombu.Exchange("reports", type="direct", durable=True, no_declare=True)
 # Made by the definitions file; no_declare, so that nobody needs the right to create them.

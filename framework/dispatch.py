@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,6 +45,7 @@ class Messenger(Protocol):
     def send(self, host: str, assignment: Assignment) -> None: ...
     def waiting_for(self, host: str) -> int: ...
     def purge(self, host: str) -> int: ...
+    def stop(self, host: str, attempts: Sequence[str]) -> None: ...
     def close(self) -> None: ...
 
 
@@ -61,6 +62,8 @@ class Master:
         self._journal = Journal(files.journal)
         self._load()
         self._stopping = False
+        self._unwanted: dict[str, set[str]] = {}  # by host: what its last beat named and is not to run
+        self._to_stop: dict[str, set[str]] = {}  # by host: what it is to be told to stop
         self._notices: dict[str, str] = {}  # by what they are about
         self._done_seconds = 0.0  # of all tasks done in this process's life, for the time that is left
         self._done_count = 0
@@ -72,10 +75,9 @@ class Master:
         self._backlog = Backlog(self._project, self._journal)
         self._fleet = Fleet()
         now = time.monotonic()
-        for record in self._journal.active():
-            if record.state in ("sent", "running"):
-                started = record.state == "running"
-                self._fleet.add(Sent(record.task, record.attempts, record.host, now, started))
+        for attempt in self._journal.under_way():
+            started = attempt.state == "running"
+            self._fleet.add(Sent(attempt.task, attempt.attempt, attempt.host, now, started))
 
     def run(self) -> None:
         """Until stopped by a signal; starts itself anew when new code has been pushed."""
@@ -128,6 +130,7 @@ class Master:
             # This process was held up (a paused container, a slow disk): the silence was ours.
             self._fleet.renew(time.monotonic())
         self._end_leases(link)
+        self._send_stops(link)
         self._send(link)
         self._publish_status()
         self._take_up_new_code(link)
@@ -151,12 +154,7 @@ class Master:
     def _take_news(self, news: Mapping[str, Any]) -> None:
         match news["kind"]:
             case "beat":
-                if news["host"] not in self._fleet.hosts:
-                    log.info("worker host %s has %d slots", news["host"], news["slots"])
-                self._fleet.beat(
-                    news["host"], news["incarnation"], int(news["slots"]),
-                    set(news["running"]), set(news["reserved"]), time.monotonic(),
-                )  # fmt: skip
+                self._take_beat(news)
             case "started":
                 sent = self._fleet.get(news["task"])
                 if sent and sent.attempt == news["attempt"]:
@@ -167,6 +165,37 @@ class Master:
             case kind:
                 raise FrameworkError(f"its kind is {kind!r}")
 
+    def _take_beat(self, beat: Mapping[str, Any]) -> None:
+        host, running, reserved = beat["host"], set(beat["running"]), set(beat["reserved"])
+        if host not in self._fleet.hosts:
+            log.info("worker host %s has %d slots", host, beat["slots"])
+        self._fleet.beat(host, beat["incarnation"], int(beat["slots"]), running, reserved, time.monotonic())
+        unwanted = {name for name in running | reserved if not self._is_wanted(name, host, name in running)}
+        # What is named once may have ended since the beat was written: its result came in another queue.
+        stop = unwanted & self._unwanted.get(host, set())
+        self._unwanted[host] = unwanted
+        if stop:
+            self._to_stop.setdefault(host, set()).update(stop)
+
+    def _is_wanted(self, name: str, host: str, runs: bool) -> bool:
+        """Is an attempt that `host` holds to go on? One thought lost that runs takes its place again."""
+        task, _, number = name.rpartition(".")
+        attempt = int(number)
+        sent = self._fleet.get(task)
+        if sent is not None and sent.attempt == attempt:
+            return True
+        record = self._journal.get(task)
+        if record is None:
+            return True  # of a journal that is gone: it does no harm, and its result can be recovered
+        younger = sent is not None and attempt > sent.attempt
+        if not runs or younger or not self._journal.reinstate(task, attempt, host):
+            return False
+        log.info("task %s, attempt %d: its worker on %s is back with it", task, attempt, host)
+        self._fleet.remove(task)
+        self._fleet.add(Sent(task, attempt, host, time.monotonic(), started=True))
+        self._backlog.withdraw(task)
+        return True
+
     def _take_result(self, result: AttemptResult) -> None:
         record = self._journal.get(result.task)
         if record is None:
@@ -174,9 +203,9 @@ class Master:
         sent = self._fleet.get(result.task)
         if result.state in ("failed", "timeout"):
             failures = 1 + self._journal.attempts_ended(result.task, ("failed", "timeout"))
-            # A younger attempt that is under way decides in place of one that was thought lost.
-            younger = sent is not None and sent.attempt > result.attempt
-            final = failures > self._project.retries and not younger
+            # Another attempt that is under way decides in place of one that was thought lost.
+            another = sent is not None and sent.attempt != result.attempt
+            final = failures > self._project.retries and not another
         else:
             final = result.state == "done"
         ended_the_task = self._journal.finish(result, final)
@@ -201,6 +230,13 @@ class Master:
     def _send_again(self, task: str) -> None:
         if self._backlog.send_again(task) and (record := self._journal.get(task)):
             log.info("task %s, attempt %d, %s: %s; again", task, record.attempts, record.host, record.reason)
+
+    def _send_stops(self, link: Messenger) -> None:
+        """Told again as long as beats name it, so that it does no harm when it gets lost."""
+        while self._to_stop:
+            host, names = self._to_stop.popitem()
+            log.info("worker host %s is to stop %s", host, ", ".join(sorted(names)))
+            link.stop(host, sorted(names))
 
     def _end_leases(self, link: Messenger) -> None:
         now = time.monotonic()

@@ -69,8 +69,8 @@ class TaskRecord:
     number: int  # of its combination, in the set for which it was last sent
     parameters: Mapping[str, Value]
     state: TaskState
-    attempts: int  # so far; also the number of the latest one
-    host: str  # of the latest attempt, or of the one that ended the task
+    attempts: int  # so far; also the number of the latest one, which need not be the one under way
+    host: str  # of the attempt under way, else of the latest, or of the one that ended the task
     sent: float
     started: float | None
     seconds: float | None  # that the attempt took which ended the task
@@ -206,18 +206,20 @@ class Journal:
             if news:
                 self._change(
                     """UPDATE tasks SET state = 'running', host = ?, started = ?
-                    WHERE task = ? AND attempts = ? AND state = 'sent'""",
-                    host, when, task, attempt,
+                    WHERE task = ? AND state = 'sent'""",
+                    host, when, task,
                 )  # fmt: skip
             return news
 
     def metrics(self, task: str, attempt: int, metrics: Mapping[str, Metric]) -> None:
-        """Write the metrics so far of the latest attempt of a task; ignored after its end, and for others.
+        """Write the metrics so far of the attempt of a task that is under way; ignored for others.
 
         Raises ValueError for what JSON does not have (not-a-number, infinity).
         """
         self._change(
-            "UPDATE tasks SET metrics = ? WHERE task = ? AND attempts = ? AND state IN ('sent', 'running')",
+            """UPDATE tasks SET metrics = ? WHERE task = ? AND state IN ('sent', 'running') AND EXISTS
+            (SELECT 1 FROM attempts
+            WHERE task = tasks.task AND attempt = ? AND state IN ('sent', 'running'))""",
             json.dumps(dict(metrics), allow_nan=False), task, attempt,
         )  # fmt: skip
 
@@ -225,15 +227,14 @@ class Journal:
         """Write how an attempt ended; True if this is the task's terminal record: the first one stays.
 
         With `final`, or if it is done, the task ends with it. Otherwise the task waits to be run again,
-        unless a younger attempt is under way. A result that was written before changes nothing.
+        unless another attempt is under way. A result that was written before changes nothing; but what was
+        stopped here, and was done over there before it heard of it, is done.
         Raises UnknownTaskError if the task was never assigned.
         """
         with self.batch():
-            state, attempts = self._state(result.task)
-            attempt = self._row(
-                "SELECT state FROM attempts WHERE task = ? AND attempt = ?", result.task, result.attempt
-            )
-            if attempt is not None and attempt["state"] in ("done", "failed", "timeout", "stopped"):
+            state = self._state(result.task)
+            before = self._attempt_state(result.task, result.attempt)
+            if before in ("done", "failed", "timeout") or (before == "stopped" and result.state != "done"):
                 return False
             self._execute(
                 """INSERT INTO attempts (task, attempt, host, state, started, seconds, exit_code, reason)
@@ -247,7 +248,7 @@ class Journal:
             if state in ("done", "failed"):
                 return False
             ends = final or result.state == "done"
-            if ends or result.attempt >= attempts:
+            if ends or self._open_attempt(result.task) is None:
                 self._execute(
                     """UPDATE tasks SET state = ?, attempts = max(attempts, ?), host = ?, started = ?,
                     seconds = ?, exit_code = ?, reason = ?, code = ?, image = ?, metrics = ?
@@ -265,17 +266,44 @@ class Journal:
         Raises UnknownTaskError if the task was never assigned.
         """
         with self.batch():
-            state, attempts = self._state(task)
+            state = self._state(task)
             open_still = self._change(
                 """UPDATE attempts SET state = 'lost', reason = ?
                 WHERE task = ? AND attempt = ? AND state IN ('sent', 'running')""",
                 reason, task, attempt,
             )  # fmt: skip
-            if not open_still or state in ("done", "failed") or attempt != attempts:
+            if not open_still or state in ("done", "failed"):
                 return False
             state = "failed" if final else "waiting"
             self._execute("UPDATE tasks SET state = ?, reason = ? WHERE task = ?", state, reason, task)
             return final
+
+    def reinstate(self, task: str, attempt: int, host: str) -> bool:
+        """Write that an attempt thought lost runs on; False if it was not lost, or the task has ended.
+
+        It is the one that is under way again; a younger one that was sent in its place is stopped.
+        Raises UnknownTaskError if the task was never assigned.
+        """
+        with self.batch():
+            if self._state(task) in ("done", "failed") or self._attempt_state(task, attempt) != "lost":
+                return False
+            self._execute(
+                """UPDATE attempts SET state = 'stopped', reason = ?
+                WHERE task = ? AND state IN ('sent', 'running')""",
+                f"attempt {attempt} on {host}, which was thought lost, came back", task,
+            )  # fmt: skip
+            self._execute(
+                """UPDATE attempts SET state = 'running', host = ?, reason = ''
+                WHERE task = ? AND attempt = ?""",
+                host, task, attempt,
+            )  # fmt: skip
+            self._execute(
+                """UPDATE tasks SET state = 'running', host = ?, reason = '', started =
+                (SELECT started FROM attempts WHERE attempts.task = tasks.task AND attempt = ?)
+                WHERE task = ?""",
+                host, attempt, task,
+            )  # fmt: skip
+            return True
 
     # What is known of them.
 
@@ -298,6 +326,15 @@ class Journal:
     def attempts(self, task: str) -> list[AttemptRecord]:
         """All attempts of a task, the first one first."""
         rows = self._rows("SELECT * FROM attempts WHERE task = ? ORDER BY attempt", task)
+        return [AttemptRecord(*row) for row in rows]
+
+    def under_way(self) -> list[AttemptRecord]:
+        """The attempts that were sent or run, one for each task at the most, in the order of the set."""
+        rows = self._rows(
+            """SELECT attempts.* FROM tasks JOIN attempts USING (task)
+            WHERE tasks.state IN ('sent', 'running') AND attempts.state IN ('sent', 'running')
+            ORDER BY tasks.number"""
+        )
         return [AttemptRecord(*row) for row in rows]
 
     def attempts_ended(self, task: str, states: Iterable[AttemptEnd]) -> int:
@@ -341,11 +378,20 @@ class Journal:
                 for statement in _SCHEMA:
                     self._execute(statement)
 
-    def _state(self, task: str) -> tuple[str, int]:
-        row = self._row("SELECT state, attempts FROM tasks WHERE task = ?", task)
+    def _state(self, task: str) -> str:
+        row = self._row("SELECT state FROM tasks WHERE task = ?", task)
         if row is None:
             raise UnknownTaskError(f"task {task} is not in the journal")
-        return row["state"], row["attempts"]
+        return str(row["state"])
+
+    def _attempt_state(self, task: str, attempt: int) -> str | None:
+        row = self._row("SELECT state FROM attempts WHERE task = ? AND attempt = ?", task, attempt)
+        return None if row is None else str(row["state"])
+
+    def _open_attempt(self, task: str) -> int | None:
+        """The one attempt of a task that is under way; there is never more than one."""
+        row = self._row("SELECT attempt FROM attempts WHERE task = ? AND state IN ('sent', 'running')", task)
+        return None if row is None else int(row["attempt"])
 
     def _execute(self, statement: str, *values: object) -> sqlite3.Cursor:
         with self._lock, self._translated():

@@ -52,7 +52,7 @@ class AttemptResult:
     task: str
     attempt: int  # from 1
     host: str
-    state: AttemptState  # stopped: its worker was stopped, it is to be run again
+    state: AttemptState  # stopped: by the master or with its worker, no failure
     started: float  # seconds since the epoch, by the worker's clock
     seconds: float  # from start to end
     exit_code: int | None  # 128 + signal if one ended it, None if it never started

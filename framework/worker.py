@@ -9,14 +9,15 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
+from celery.worker.control import control_command
 
-from framework.broker import TASK_NAME, Identity, make_app
+from framework.broker import STOP_COMMAND, TASK_NAME, Identity, make_app
 from framework.errors import FrameworkError, ProjectError
 from framework.execution import Execution, run_attempt
 from framework.files import AttemptFiles, Code, WorkerFiles, write_atomically
@@ -46,8 +47,9 @@ class Worker:
         self._framework_version = Code.current(code).framework_version
         self._lock = threading.Lock()
         self._reserved: set[str] = set()
-        self._running: set[str] = set()
-        self._stop = threading.Event()
+        self._running: dict[str, threading.Event] = {}  # what stops each
+        self._unwanted: set[str] = set()  # of the reserved ones: to be skipped when their turn comes
+        self._stopping = threading.Event()
         self.outbox = Outbox(identity, files.spool, self.beat)
 
     # What the master is told.
@@ -59,14 +61,14 @@ class Worker:
         """
         draining = Code.current(self._code).framework_version != self._framework_version
         with self._lock:
-            running, reserved = sorted(self._running), sorted(self._reserved - self._running)
+            running, reserved = sorted(self._running), sorted(self._reserved - self._running.keys())
         if draining and not running and not reserved:
             log.info("new framework files: restarting to use them")
             os.kill(os.getpid(), signal.SIGTERM)  # Docker's restart policy starts it again
         return self._news(
             "beat",
             incarnation=self._incarnation,
-            slots=0 if draining or self._stop.is_set() else self.slots,
+            slots=0 if draining or self._stopping.is_set() else self.slots,
             running=running,
             reserved=reserved,
         )
@@ -99,15 +101,18 @@ class Worker:
             if name in self._running:
                 log.warning("task %s came a second time while it runs: not run again", name)
                 return
-            self._running.add(name)
+            stop = self._running[name] = threading.Event()
+            if name in self._unwanted or self._stopping.is_set():
+                stop.set()
         try:
-            self._run_once(assignment, name)
+            self._run_once(assignment, name, stop)
         finally:
             with self._lock:
-                self._running.discard(name)
+                del self._running[name]
                 self._reserved.discard(name)
+                self._unwanted.discard(name)
 
-    def _run_once(self, assignment: Assignment, name: str) -> None:
+    def _run_once(self, assignment: Assignment, name: str, stop: threading.Event) -> None:
         files = self._files.attempt(assignment.task, assignment.attempt)
         if files.result.exists():
             # Its message was repeated, or the master has lost its journal.
@@ -120,11 +125,14 @@ class Worker:
             log.warning("task %s was begun before this worker started: left to the master", name)
             return
         started = time.time()
-        self.outbox.tell(
-            self._news("started", task=assignment.task, attempt=assignment.attempt, started=started)
-        )
         code = Code.current(self._code)
-        execution = self._execute(assignment, files, code)
+        if stop.is_set():
+            execution = Execution(None, 0.0, "stopped", "stopped before it began", {})
+        else:
+            self.outbox.tell(
+                self._news("started", task=assignment.task, attempt=assignment.attempt, started=started)
+            )
+            execution = self._execute(assignment, files, code, stop)
         result = AttemptResult(
             task=assignment.task,
             attempt=assignment.attempt,
@@ -144,7 +152,9 @@ class Worker:
         if execution.state != "done":
             raise AttemptFailed(execution.reason)
 
-    def _execute(self, assignment: Assignment, files: AttemptFiles, code: Code) -> Execution:
+    def _execute(
+        self, assignment: Assignment, files: AttemptFiles, code: Code, stop: threading.Event
+    ) -> Execution:
         try:
             project = cached_project(code.project_path, self.identity.project)
             argv = project.argv(assignment.parameters)
@@ -164,11 +174,11 @@ class Worker:
         while True:
             try:
                 return run_attempt(
-                    argv, files, code.project_path, environment, project.timeout, tell_metrics, self._stop
+                    argv, files, code.project_path, environment, project.timeout, tell_metrics, stop
                 )
             except FrameworkError as error:
                 log.error("%s; waiting for room", error)
-                if self._stop.wait(FULL_DISK_PAUSE_SECONDS):
+                if stop.wait(FULL_DISK_PAUSE_SECONDS):
                     return Execution(None, 0.0, "stopped", str(error), {})
 
     def _keep(self, name: str, files: AttemptFiles, result: AttemptResult) -> None:
@@ -182,7 +192,7 @@ class Worker:
                 return
             except OSError as error:
                 log.error("cannot keep the result of task %s: %s; waiting for room", name, error)
-                if self._stop.wait(FULL_DISK_PAUSE_SECONDS):
+                if self._stopping.wait(FULL_DISK_PAUSE_SECONDS):
                     raise
 
     def finish_earlier_results(self) -> None:
@@ -193,9 +203,19 @@ class Worker:
             if not files.result.exists():
                 write_atomically(files.result, spooled.read_text(), fsync=True)
 
+    def stop_attempts(self, names: Collection[str]) -> None:
+        """End those that run: their process groups get TERM, then KILL; skip those that are reserved."""
+        with self._lock:
+            self._unwanted |= self._reserved.intersection(names)
+            for name in self._running.keys() & set(names):
+                self._running[name].set()
+
     def stop(self) -> None:
-        """End every running task: its process group gets TERM, then KILL."""
-        self._stop.set()
+        """End every running task, and begin no other."""
+        with self._lock:
+            self._stopping.set()
+            for stop in self._running.values():
+                stop.set()
 
 
 @lru_cache(maxsize=4)
@@ -211,6 +231,11 @@ def make_worker_app(worker: Worker) -> Celery:
     @app.task(name=TASK_NAME, throws=(AttemptFailed, FrameworkError))
     def run(message: dict[str, Any]) -> None:
         worker.run(message)
+
+    @control_command(name=STOP_COMMAND)
+    def stop_attempts(_: Any, names: list[str]) -> dict[str, str]:
+        worker.stop_attempts([name for name in names if isinstance(name, str)])
+        return {"ok": "told to stop"}
 
     def on_received(request: Any, **_: Any) -> None:
         worker.reserve(request.id)

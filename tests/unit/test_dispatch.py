@@ -6,7 +6,7 @@ import csv
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Messenger:
         self.sent: list[tuple[str, Assignment]] = []
         self.incoming: list[Message] = []
         self.purged: list[str] = []
+        self.stopped: list[tuple[str, str]] = []  # host, attempt
 
     def receive(self, timeout: float) -> list[Message]:
         messages, self.incoming = self.incoming, []
@@ -53,13 +54,22 @@ class Messenger:
         self.purged.append(host)
         return 0
 
+    def stop(self, host: str, attempts: Sequence[str]) -> None:
+        self.stopped += [(host, attempt) for attempt in attempts]
+
     def close(self) -> None:
         pass
 
     def beat(
-        self, host: str, slots: int = 1, running: list[str] | None = None, incarnation: str = "first"
+        self,
+        host: str,
+        slots: int = 1,
+        running: Sequence[str] = (),
+        incarnation: str = "first",
+        reserved: Sequence[str] = (),
     ) -> None:
-        self._news("beat", host, slots=slots, running=running or [], reserved=[], incarnation=incarnation)
+        held = {"running": list(running), "reserved": list(reserved)}
+        self._news("beat", host, slots=slots, incarnation=incarnation, **held)
 
     def started(self, host: str, assignment: Assignment) -> None:
         self._news("started", host, task=assignment.task, attempt=assignment.attempt, started=time.time())
@@ -312,15 +322,113 @@ def test_a_message_that_makes_no_sense_is_set_aside(bench: Bench, routing_key: s
     assert message.acknowledged
 
 
+def lose(bench: Bench, clock: Clock) -> Assignment:
+    """Send the one task to host a, which falls silent for longer than a lease."""
+    bench.write_project(x="1")
+    bench.master = bench.start()
+    bench.messenger.beat("a")
+    ((_, assignment),) = bench.turn()
+    bench.messenger.started("a", assignment)
+    bench.turn()
+    clock.now += 31
+    return assignment
+
+
+def attempts(bench: Bench, task: str) -> list[str]:
+    with Journal(bench.files.journal, read_only=True) as journal:
+        return [attempt.state for attempt in journal.attempts(task)]
+
+
+def test_a_worker_that_returns_with_its_task_keeps_it_and_the_younger_attempt_is_stopped(
+    bench: Bench, clock: Clock
+) -> None:
+    first = lose(bench, clock)
+    bench.messenger.beat("b")
+    ((_, second),) = bench.turn()
+    bench.messenger.started("b", second)
+    name, younger = f"{first.task}.1", f"{first.task}.2"
+    for _ in range(2):
+        clock.now += 3
+        bench.messenger.beat("a", running=[name])
+        bench.messenger.beat("b", running=[younger])
+        assert bench.turn() == []
+    assert bench.messenger.stopped == [("b", younger)]
+    assert attempts(bench, first.task) == ["running", "stopped"]
+    bench.messenger.result("b", second, "stopped")
+    assert bench.turn() == []
+    # The new owner is an owner like any other: its lease counts, and another attempt follows.
+    clock.now += 31
+    bench.messenger.beat("b")
+    ((_, third),) = bench.turn()
+    assert third.attempt == 3
+    bench.messenger.result("b", third)
+    bench.turn()
+    assert [(row["state"], row["attempts"]) for row in bench.rows()] == [("done", "3")]
+
+
+def test_a_worker_that_returns_before_the_task_was_sent_again_keeps_it(bench: Bench, clock: Clock) -> None:
+    first = lose(bench, clock)
+    assert bench.turn() == []
+    bench.messenger.beat("a", running=[f"{first.task}.1"])
+    bench.messenger.beat("b")
+    assert bench.turn() == []
+    bench.messenger.result("a", first, "failed")
+    bench.turn()
+    assert [(row["state"], row["attempts"]) for row in bench.rows()] == [("failed", "1")]
+
+
+def test_what_a_returned_worker_only_reserved_is_not_run_there(bench: Bench, clock: Clock) -> None:
+    first = lose(bench, clock)
+    bench.messenger.beat("b")
+    assert len(bench.turn()) == 1
+    for _ in range(2):
+        bench.messenger.beat("a", reserved=[f"{first.task}.1"])
+        bench.messenger.beat("b", running=[f"{first.task}.2"])
+        bench.turn()
+    assert bench.messenger.stopped == [("a", f"{first.task}.1")]
+    assert attempts(bench, first.task) == ["lost", "sent"]
+
+
+def test_an_attempt_of_a_task_that_has_ended_is_stopped_until_beats_name_it_no_more(
+    bench: Bench, clock: Clock
+) -> None:
+    first = lose(bench, clock)
+    bench.messenger.beat("b")
+    ((_, second),) = bench.turn()
+    bench.messenger.result("b", second)
+    for _ in range(3):
+        bench.messenger.beat("a", running=[f"{first.task}.1"])
+        bench.turn()
+    assert bench.messenger.stopped == [("a", f"{first.task}.1")] * 2
+    bench.messenger.beat("a")
+    bench.messenger.beat("a", running=[f"{first.task}.1"])
+    bench.turn()
+    assert len(bench.messenger.stopped) == 2, "one beat may be older than the result"
+
+
+def test_a_restarted_master_knows_which_attempt_is_under_way(bench: Bench, clock: Clock) -> None:
+    first = lose(bench, clock)
+    bench.messenger.beat("b")
+    bench.turn()
+    bench.messenger.beat("a", running=[f"{first.task}.1"])
+    bench.turn()
+    bench.master = bench.start()
+    bench.messenger.beat("a", running=[f"{first.task}.1"])
+    bench.messenger.beat("b")
+    assert bench.turn() == []
+    assert attempts(bench, first.task) == ["running", "stopped"]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_happens_each_task_ends_with_one_record(bench: Bench, clock: Clock, seed: int) -> None:
-    """Results lost, repeated and late; workers silent and restarted; masters killed."""
+    """Results lost, repeated and late; workers silent, back, and restarted; masters killed."""
     rng = random.Random(seed)
     count = 60
     bench.write_project(x=str(list(range(count))), retries=2)
     bench.master = bench.start()
     held: dict[str, list[Assignment]] = {"a": [], "b": [], "c": []}
     incarnations = dict.fromkeys(held, 0)
+    silent = dict.fromkeys(held, 0.0)  # out of reach until then: their tasks run on
     for _ in range(4000):
         clock.now += rng.choice([0.5, 1, 3])
         for host, assignments in held.items():
@@ -328,6 +436,10 @@ def test_whatever_happens_each_task_ends_with_one_record(bench: Bench, clock: Cl
             if event < 0.05:
                 incarnations[host] += 1
                 assignments.clear()
+            elif event < 0.06:
+                silent[host] = clock.now + rng.choice([5, 40, 100])
+            elif silent[host] > clock.now:
+                continue
             elif event < 0.4 and assignments:
                 assignment = assignments.pop(rng.randrange(len(assignments)))
                 for _ in range(rng.choice([1, 1, 1, 2])):
@@ -342,6 +454,12 @@ def test_whatever_happens_each_task_ends_with_one_record(bench: Bench, clock: Cl
         for host, assignment in bench.turn():
             if rng.random() < 0.95:
                 held[host].append(assignment)
+        for host, name in bench.messenger.stopped:
+            for assignment in [each for each in held[host] if f"{each.task}.{each.attempt}" == name]:
+                if rng.random() < 0.9:
+                    held[host].remove(assignment)
+                    bench.messenger.result(host, assignment, rng.choice(["stopped", "stopped", "done"]))
+        bench.messenger.stopped.clear()
         if read_status(bench.files.status).finished:
             break
     rows = bench.rows()

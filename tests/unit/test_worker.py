@@ -6,13 +6,15 @@ import json
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 
 from framework import worker as worker_module
-from framework.broker import Identity
+from framework.broker import STOP_COMMAND, Identity
 from framework.errors import FrameworkError
 from framework.files import WorkerFiles
 from framework.task import Assignment, AttemptResult
@@ -151,6 +153,7 @@ def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench
     beat = bench.worker.beat()
     assert (beat["running"], beat["reserved"]) == ([name], [])
     bench.run("sleep")  # the same message again, while it runs
+    bench.worker.stop_attempts([f"{TASK}.7", "nonsense"])
     bench.worker.stop()
     thread.join(20)
     assert not thread.is_alive()
@@ -159,6 +162,57 @@ def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench
     assert bench.executions() == ["sleep"]
     beat = bench.worker.beat()
     assert (beat["running"], beat["reserved"], beat["slots"]) == ([], [], 0)
+
+
+def test_attempts_are_stopped_one_by_one_and_reserved_ones_skipped(bench: Bench) -> None:
+    first, second = f"{TASK}.1", f"{TASK}.2"
+    bench.worker.reserve(first)
+    bench.worker.reserve(second)
+
+    def run(value: str, attempt: int) -> None:
+        with suppress(AttemptFailed):
+            bench.run(value, attempt)
+
+    thread = threading.Thread(target=run, args=("sleep", 1))
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not bench.executions() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    bench.worker.stop_attempts([second])
+    run("fine", 2)
+    assert bench.executions() == ["sleep"], "the second was reserved, and skipped"
+    assert [(result.attempt, result.state) for result in bench.outbox.results] == [(2, "stopped")]
+    assert (bench.worker.beat()["running"], bench.worker.beat()["reserved"]) == ([first], [])
+    bench.worker.stop_attempts([first])
+    thread.join(20)
+    assert [(result.attempt, result.state) for result in bench.outbox.results] == [
+        (2, "stopped"),
+        (1, "stopped"),
+    ]
+    assert bench.worker.beat()["slots"] == 2, "the worker itself goes on"
+    run("fine", 3)
+    assert bench.executions() == ["sleep", "fine"]
+
+
+def test_a_worker_that_is_stopped_begins_nothing(bench: Bench) -> None:
+    bench.worker.stop()
+    with pytest.raises(AttemptFailed):
+        bench.run("fine")
+    assert bench.executions() == []
+    assert [result.state for result in bench.outbox.results] == ["stopped"]
+
+
+def test_celery_passes_on_what_the_master_wants_stopped(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from celery.worker.control import Panel
+
+    told: list[list[str]] = []
+    monkeypatch.setattr(worker_module, "make_app", lambda identity: Celery("test", set_as_current=False))
+    monkeypatch.setattr(bench.worker, "stop_attempts", told.append)
+    worker_module.make_worker_app(bench.worker)
+    Panel.data[STOP_COMMAND](None, names=[f"{TASK}.1", 5])
+    assert told == [[f"{TASK}.1"]]
 
 
 def test_new_framework_files_restart_a_worker_that_holds_nothing(
