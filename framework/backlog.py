@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from framework.journal import Journal, TaskRecord
+from framework.journal import ENDED, Journal, TaskRecord
 from framework.project import Project
 from framework.task import task_id
 
@@ -36,6 +36,7 @@ class Backlog:
         self.total = project.space.count
         self.done = 0
         self.failed = 0
+        self.cancelled = 0
 
     @property
     def scanned(self) -> bool:
@@ -44,7 +45,11 @@ class Backlog:
     @property
     def finished(self) -> bool:
         """Has every combination a terminal record?"""
-        return self.done + self.failed == self.total
+        return self.ended == self.total
+
+    @property
+    def ended(self) -> int:
+        return self.done + self.failed + self.cancelled
 
     @property
     def ready(self) -> bool:
@@ -70,7 +75,7 @@ class Backlog:
     def _meet(self, number: int, task: str, record: TaskRecord | None, sent: bool) -> None:
         self._position = number + 1
         self._open.add(task)
-        if record is not None and record.state in ("done", "failed"):
+        if record is not None and record.state in ENDED:
             self.count(task, record.state)
         elif sent:
             self._journal.renumber(task, number)
@@ -118,5 +123,7 @@ class Backlog:
             self._open.remove(task)
             if state == "done":
                 self.done += 1
+            elif state == "cancelled":
+                self.cancelled += 1
             else:
                 self.failed += 1

@@ -21,7 +21,8 @@ from framework.space import Value
 from framework.task import AttemptResult
 
 # waiting: an attempt ended and the task is to be run again
-TaskState: TypeAlias = Literal["waiting", "sent", "running", "done", "failed"]
+TaskState: TypeAlias = Literal["waiting", "sent", "running", "done", "failed", "cancelled"]
+ENDED: frozenset[str] = frozenset(("done", "failed", "cancelled"))
 # lost: no worker holds it any more; if its result comes after all, it counts
 AttemptEnd: TypeAlias = Literal["done", "failed", "timeout", "stopped", "lost"]
 
@@ -233,8 +234,7 @@ class Journal:
         """
         with self.batch():
             state = self._state(result.task)
-            before = self._attempt_state(result.task, result.attempt)
-            if before in ("done", "failed", "timeout") or (before == "stopped" and result.state != "done"):
+            if not self.is_new(result):
                 return False
             self._execute(
                 """INSERT INTO attempts (task, attempt, host, state, started, seconds, exit_code, reason)
@@ -245,7 +245,7 @@ class Journal:
                 result.task, result.attempt, result.host, result.state,
                 result.started, result.seconds, result.exit_code, result.reason,
             )  # fmt: skip
-            if state in ("done", "failed"):
+            if state in ENDED:
                 return False
             ends = final or result.state == "done"
             if ends or self._open_attempt(result.task) is None:
@@ -272,7 +272,7 @@ class Journal:
                 WHERE task = ? AND attempt = ? AND state IN ('sent', 'running')""",
                 reason, task, attempt,
             )  # fmt: skip
-            if not open_still or state in ("done", "failed"):
+            if not open_still or state in ENDED:
                 return False
             state = "failed" if final else "waiting"
             self._execute("UPDATE tasks SET state = ?, reason = ? WHERE task = ?", state, reason, task)
@@ -285,7 +285,7 @@ class Journal:
         Raises UnknownTaskError if the task was never assigned.
         """
         with self.batch():
-            if self._state(task) in ("done", "failed") or self._attempt_state(task, attempt) != "lost":
+            if self._state(task) in ENDED or self._attempt_state(task, attempt) != "lost":
                 return False
             self._execute(
                 """UPDATE attempts SET state = 'stopped', reason = ?
@@ -305,7 +305,38 @@ class Journal:
             )  # fmt: skip
             return True
 
+    def cancel(self, task: str, number: int, parameters: Mapping[str, Value], when: float) -> bool:
+        """Write that `task` is not to be run, or not to its end; False if it has ended already."""
+        with self.batch():
+            record = self.get(task)
+            if record is not None and record.state in ENDED:
+                return False
+            self.adopt(task, number, parameters, when)
+            self._execute(
+                """UPDATE attempts SET state = 'stopped', reason = 'cancelled'
+                WHERE task = ? AND state IN ('sent', 'running')""",
+                task,
+            )  # fmt: skip
+            self._execute(
+                "UPDATE tasks SET state = 'cancelled', reason = 'cancelled' WHERE task = ?",
+                task,
+            )  # fmt: skip
+            return True
+
+    def adopt(self, task: str, number: int, parameters: Mapping[str, Value], when: float) -> None:
+        """Make a task known that was never assigned; nothing changes if it is known."""
+        self._execute(
+            """INSERT INTO tasks (task, number, parameters, state, attempts, host, sent)
+            VALUES (?, ?, ?, 'waiting', 0, '', ?) ON CONFLICT (task) DO NOTHING""",
+            task, number, json.dumps(dict(parameters)), when,
+        )  # fmt: skip
+
     # What is known of them.
+
+    def is_new(self, result: AttemptResult) -> bool:
+        """Would finish() take this result for one that it has not seen yet?"""
+        before = self._attempt_state(result.task, result.attempt)
+        return before not in ("done", "failed", "timeout") and (before != "stopped" or result.state == "done")
 
     def get(self, task: str) -> TaskRecord | None:
         row = self._row("SELECT * FROM tasks WHERE task = ?", task)
@@ -342,6 +373,10 @@ class Journal:
         chosen = set(states)
         return sum(attempt.state in chosen for attempt in self.attempts(task))
 
+    def failed_on(self, task: str) -> set[str]:
+        """The hosts on which an attempt of a task failed or ran too long."""
+        return {each.host for each in self.attempts(task) if each.state in ("failed", "timeout")}
+
     def counts(self) -> dict[TaskState, int]:
         """How many tasks are in each state, those of values since removed from the set included."""
         counts: dict[TaskState, int] = {"waiting": 0, "sent": 0, "running": 0, "done": 0, "failed": 0}
@@ -356,6 +391,14 @@ class Journal:
             "SELECT DISTINCT key FROM tasks, json_each(tasks.metrics) WHERE state IN ('done', 'failed')"
         )
         return {name for (name,) in rows}
+
+    def check_room(self) -> None:
+        """Raises JournalError if nothing can be written now."""
+        with self.batch():
+            # Takes pages of its own, so that it does not fit into what is left of a page.
+            self._execute("CREATE TABLE IF NOT EXISTS room (nothing BLOB)")
+            self._execute("INSERT INTO room VALUES (zeroblob(100000))")
+            self._execute("DROP TABLE room")
 
     # SQLite.
 

@@ -12,6 +12,7 @@ from celery import Celery
 
 from framework.broker import (
     CONFIRM_TIMEOUT_SECONDS,
+    DEAD_QUEUE,
     REPORTS_QUEUE,
     RESULTS_QUEUE,
     STOP_COMMAND,
@@ -40,8 +41,10 @@ class Link:
         channel.basic_qos(0, PREFETCH, False)
         consumer = kombu.Consumer(
             channel,
-            [RESULTS_QUEUE, REPORTS_QUEUE],
+            [RESULTS_QUEUE, REPORTS_QUEUE, DEAD_QUEUE],
             on_message=self._inbox.append,
+            # What kombu cannot even unpack is for the master to set aside, like all that makes no sense.
+            on_decode_error=lambda message, _: self._inbox.append(message),
             auto_declare=False,
             accept=["json"],
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import threading
 import time
@@ -23,12 +24,14 @@ from framework.execution import Execution, run_attempt
 from framework.files import AttemptFiles, Code, WorkerFiles, write_atomically
 from framework.outbox import Outbox
 from framework.project import Project, load_project
-from framework.task import Assignment, AttemptResult
+from framework.task import LONGEST_REASON, Assignment, AttemptResult
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 10.0  # for the last results, when the worker is stopped
 FULL_DISK_PAUSE_SECONDS = 5.0
+LEAST_FREE_BYTES = 200 * 10**6
+LEAST_FREE_SHARE = 0.01  # of the disk
 
 
 class AttemptFailed(Exception):
@@ -65,12 +68,28 @@ class Worker:
         if draining and not running and not reserved:
             log.info("new framework files: restarting to use them")
             os.kill(os.getpid(), signal.SIGTERM)  # Docker's restart policy starts it again
+        notice = self._disk_notice()
         return self._news(
             "beat",
             incarnation=self._incarnation,
-            slots=0 if draining or self._stopping.is_set() else self.slots,
+            slots=0 if draining or notice or self._stopping.is_set() else self.slots,
             running=running,
             reserved=reserved,
+            notice=notice,
+        )
+
+    def _disk_notice(self) -> str:
+        """Why this worker is to be sent nothing until there is room on its disk; empty if there is."""
+        try:
+            disk = shutil.disk_usage(self._files.path)
+        except OSError as error:
+            return f"{self._files.path} cannot be used ({error.strerror}): it gets no tasks until it can"
+        needed = max(LEAST_FREE_BYTES, int(disk.total * LEAST_FREE_SHARE))
+        if disk.free >= needed:
+            return ""
+        return (
+            f"only {disk.free // 10**6} MB are free on its disk, of {needed // 10**6} MB that are needed: "
+            "it gets no tasks until there is room"
         )
 
     def _news(self, kind: str, **content: Any) -> dict[str, Any]:
@@ -88,15 +107,18 @@ class Worker:
         with self._lock:
             self._reserved.add(name)
 
-    def run(self, message: Mapping[str, Any]) -> None:
+    def run(self, message: object) -> None:
         """Run one attempt; raises AttemptFailed when it failed, FrameworkError for a message not for us."""
-        assignment = Assignment.from_message(message)
-        name = f"{assignment.task}.{assignment.attempt}"
-        ours = (self.identity.infrastructure, self.identity.project)
-        if (assignment.infrastructure, assignment.project) != ours:
-            raise FrameworkError(
-                f"task {name} is of {assignment.infrastructure}/{assignment.project}: not run"
+        try:
+            assignment = self._read(message)
+        except FrameworkError as error:
+            self.outbox.tell(
+                self._news(
+                    "refused", reason=str(error)[:LONGEST_REASON], message=ascii(message)[:LONGEST_REASON]
+                )
             )
+            raise
+        name = f"{assignment.task}.{assignment.attempt}"
         with self._lock:
             if name in self._running:
                 log.warning("task %s came a second time while it runs: not run again", name)
@@ -111,6 +133,17 @@ class Worker:
                 del self._running[name]
                 self._reserved.discard(name)
                 self._unwanted.discard(name)
+
+    def _read(self, message: object) -> Assignment:
+        """What we are to run; raises FrameworkError if it is not exactly an assignment, or not for us."""
+        assignment = Assignment.from_message(message)
+        ours = (self.identity.infrastructure, self.identity.project)
+        if (assignment.infrastructure, assignment.project) != ours:
+            raise FrameworkError(
+                f"task {assignment.task}.{assignment.attempt} is of "
+                f"{assignment.infrastructure}/{assignment.project}: not run"
+            )
+        return assignment
 
     def _run_once(self, assignment: Assignment, name: str, stop: threading.Event) -> None:
         files = self._files.attempt(assignment.task, assignment.attempt)
@@ -141,7 +174,7 @@ class Worker:
             started=started,
             seconds=execution.seconds,
             exit_code=execution.exit_code,
-            reason=execution.reason,
+            reason=execution.reason[:LONGEST_REASON],
             metrics=execution.metrics,
             code=code.version,
             image=self.identity.image,
@@ -198,10 +231,14 @@ class Worker:
     def finish_earlier_results(self) -> None:
         """Complete what a crash left between the spool and the attempt's own directory."""
         for spooled in self._files.spool.glob("*.json"):
-            task, _, attempt = spooled.stem.rpartition(".")
-            files = self._files.attempt(task, int(attempt))
-            if not files.result.exists():
-                write_atomically(files.result, spooled.read_text(), fsync=True)
+            try:
+                result = AttemptResult.from_message(json.loads(spooled.read_text()))
+                files = self._files.attempt(result.task, result.attempt)
+                if not files.result.exists():
+                    files.directory.mkdir(parents=True, exist_ok=True)
+                    write_atomically(files.result, spooled.read_text(), fsync=True)
+            except (FrameworkError, ValueError, OSError) as error:
+                log.error("%s cannot be put into its place: %s", spooled, error)
 
     def stop_attempts(self, names: Collection[str]) -> None:
         """End those that run: their process groups get TERM, then KILL; skip those that are reserved."""
@@ -229,8 +266,9 @@ def make_worker_app(worker: Worker) -> Celery:
     app = make_app(worker.identity)
 
     @app.task(name=TASK_NAME, throws=(AttemptFailed, FrameworkError))
-    def run(message: dict[str, Any]) -> None:
-        worker.run(message)
+    def run(*arguments: object, **_: object) -> None:
+        # whatever came: the worker, not Python, says what is wrong with it
+        worker.run(arguments[0] if len(arguments) == 1 else arguments)
 
     @control_command(name=STOP_COMMAND)
     def stop_attempts(_: Any, names: list[str]) -> dict[str, str]:
