@@ -396,7 +396,7 @@ class Journal:
         """Raises JournalError if nothing can be written now."""
         with self.batch():
             # Takes pages of its own, so that it does not fit into what is left of a page.
-            self._execute("CREATE TABLE IF NOT EXISTS room (nothing BLOB)")
+            self._execute("CREATE TABLE IF NOT EXISTS room (filling BLOB)")
             self._execute("INSERT INTO room VALUES (zeroblob(100000))")
             self._execute("DROP TABLE room")
 

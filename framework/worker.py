@@ -22,6 +22,7 @@ from framework.broker import STOP_COMMAND, TASK_NAME, Identity, make_app
 from framework.errors import FrameworkError, ProjectError
 from framework.execution import Execution, run_attempt
 from framework.files import AttemptFiles, Code, WorkerFiles, write_atomically
+from framework.news import is_attempt_name
 from framework.outbox import Outbox
 from framework.project import Project, load_project
 from framework.task import LONGEST_REASON, Assignment, AttemptResult
@@ -106,6 +107,13 @@ class Worker:
     def reserve(self, name: str) -> None:
         with self._lock:
             self._reserved.add(name)
+
+    def release(self, name: str) -> None:
+        """Not held any more, whatever became of it."""
+        with self._lock:
+            if name not in self._running:
+                self._reserved.discard(name)
+                self._unwanted.discard(name)
 
     def run(self, message: object) -> None:
         """Run one attempt; raises AttemptFailed when it failed, FrameworkError for a message not for us."""
@@ -265,10 +273,13 @@ def make_worker_app(worker: Worker) -> Celery:
     """Celery's side of the worker: its task, and its signals."""
     app = make_app(worker.identity)
 
-    @app.task(name=TASK_NAME, throws=(AttemptFailed, FrameworkError))
-    def run(*arguments: object, **_: object) -> None:
+    @app.task(bind=True, name=TASK_NAME, throws=(AttemptFailed, FrameworkError))
+    def run(task: Any, *arguments: object, **_: object) -> None:
         # whatever came: the worker, not Python, says what is wrong with it
-        worker.run(arguments[0] if len(arguments) == 1 else arguments)
+        try:
+            worker.run(arguments[0] if len(arguments) == 1 else arguments)
+        finally:
+            worker.release(task.request.id)
 
     @control_command(name=STOP_COMMAND)
     def stop_attempts(_: Any, names: list[str]) -> dict[str, str]:
@@ -276,7 +287,11 @@ def make_worker_app(worker: Worker) -> Celery:
         return {"ok": "told to stop"}
 
     def on_received(request: Any, **_: Any) -> None:
-        worker.reserve(request.id)
+        if is_attempt_name(request.id):  # else it will be refused; no beat may name it
+            worker.reserve(request.id)
+
+    def on_revoked(request: Any, **_: Any) -> None:
+        worker.release(request.id)  # by Celery, for a reason in the message that none of ours has
 
     def on_stopping(**_: Any) -> None:
         worker.stop()
@@ -285,6 +300,7 @@ def make_worker_app(worker: Worker) -> Celery:
         worker.outbox.close(FLUSH_SECONDS)
 
     signals.task_received.connect(on_received, weak=False)
+    signals.task_revoked.connect(on_revoked, weak=False)
     signals.worker_shutting_down.connect(on_stopping, weak=False)
     signals.worker_shutdown.connect(on_stopped, weak=False)
     return app
