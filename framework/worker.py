@@ -49,7 +49,7 @@ class Worker:
         self._code = code
         self._incarnation = uuid.uuid4().hex
         self._framework_version = Code.current(code).framework_version
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # stop() is called by a signal, in a thread that may hold it
         self._reserved: set[str] = set()
         self._running: dict[str, threading.Event] = {}  # what stops each
         self._unwanted: set[str] = set()  # of the reserved ones: to be skipped when their turn comes

@@ -8,15 +8,17 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, signals
 
 from framework import worker as worker_module
-from framework.broker import STOP_COMMAND, Identity
+from framework.broker import STOP_COMMAND, TASK_NAME, Identity
 from framework.errors import FrameworkError
 from framework.files import WorkerFiles
+from framework.news import check_news
 from framework.task import Assignment, AttemptResult
 from framework.worker import AttemptFailed, Worker
 
@@ -131,6 +133,64 @@ def test_a_message_for_others_is_refused(bench: Bench, other: dict[str, str]) ->
     with pytest.raises(FrameworkError, match="not run"):
         bench.worker.run(assignment("fine") | other)
     assert bench.executions() == []
+    assert [news["kind"] for news in bench.outbox.news] == ["refused"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [None, [], "rm -rf /", {}, {"task": TASK}, assignment("fine") | {"command": ["x"]},
+     assignment("fine") | {"parameters": {"--x": 1}}, assignment("fine") | {"task": "../../etc"},
+     assignment("fine") | {"parameters": {"x": "\ud800"}}, ["x" * 10**6]],
+    ids=lambda message: repr(message)[:20],
+)  # fmt: skip
+def test_a_message_that_is_not_exactly_right_runs_nothing_and_the_master_hears_of_it(
+    bench: Bench, message: object
+) -> None:
+    with pytest.raises(FrameworkError):
+        bench.worker.run(message)
+    assert bench.executions() == []
+    assert not list(bench.files.tasks.iterdir())
+    (news,) = bench.outbox.news
+    assert check_news(json.loads(json.dumps(news)))["kind"] == "refused"
+
+
+def test_a_full_disk_is_told_and_forgotten_when_there_is_room(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {"bytes": 150 * 10**6}
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda path: SimpleNamespace(total=100 * 10**9, used=0, free=free["bytes"])
+    )
+    beat = check_news(bench.worker.beat())
+    assert (beat["slots"], beat["notice"][:25]) == (0, "only 150 MB are free on i")
+    free["bytes"] = 900 * 10**6
+    assert "of 1000 MB" in bench.worker.beat()["notice"], "one percent of a large disk"
+    free["bytes"] = 2 * 10**9
+    assert (bench.worker.beat()["slots"], bench.worker.beat()["notice"]) == (2, "")
+
+
+def test_what_celery_drops_is_not_held_for_ever(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "make_app", lambda identity: Celery("test", set_as_current=False))
+    app = worker_module.make_worker_app(bench.worker)
+    for name in (f"{TASK}.1", f"{TASK}.2", "garbage", None):
+        signals.task_received.send(sender=None, request=SimpleNamespace(id=name))
+    assert bench.worker.beat()["reserved"] == [f"{TASK}.1", f"{TASK}.2"]
+    signals.task_revoked.send(sender=None, request=SimpleNamespace(id=f"{TASK}.1"))
+    assert bench.worker.beat()["reserved"] == [f"{TASK}.2"]
+    app.tasks[TASK_NAME].apply(args=["garbage"], task_id=f"{TASK}.2")
+    assert bench.worker.beat()["reserved"] == []
+    assert [news["kind"] for news in bench.outbox.news] == ["refused"]
+    assert "garbage" in bench.outbox.news[0]["message"]
+
+
+def test_the_reason_of_a_broken_project_fits_into_a_message(bench: Bench) -> None:
+    bench.push("v2", "f1")
+    (bench.code / "v2/project/project.yml").write_text(
+        "command: x\n" + "".join(f"unknown{number}: 1\n" for number in range(200))
+    )
+    with pytest.raises(AttemptFailed):
+        bench.run("fine")
+    assert bench.outbox.results[0].state == "failed"
 
 
 def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench: Bench) -> None:
