@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from framework.journal import Journal, TaskRecord
+from framework.journal import ENDED, Journal, TaskRecord
 from framework.project import Project
 from framework.task import task_id
 
@@ -36,6 +36,7 @@ class Backlog:
         self.total = project.space.count
         self.done = 0
         self.failed = 0
+        self.cancelled = 0
 
     @property
     def scanned(self) -> bool:
@@ -44,7 +45,11 @@ class Backlog:
     @property
     def finished(self) -> bool:
         """Has every combination a terminal record?"""
-        return self.done + self.failed == self.total
+        return self.ended == self.total
+
+    @property
+    def ended(self) -> int:
+        return self.done + self.failed + self.cancelled
 
     @property
     def ready(self) -> bool:
@@ -70,7 +75,7 @@ class Backlog:
     def _meet(self, number: int, task: str, record: TaskRecord | None, sent: bool) -> None:
         self._position = number + 1
         self._open.add(task)
-        if record is not None and record.state in ("done", "failed"):
+        if record is not None and record.state in ENDED:
             self.count(task, record.state)
         elif sent:
             self._journal.renumber(task, number)
@@ -89,11 +94,23 @@ class Backlog:
         record = self._journal.get(task)
         if record is None or record.state != "waiting" or task not in self._open:
             return False
-        waiting = Waiting(record.number, task, record.host)
-        if waiting == self._ahead or waiting in self._again:
+        known = [self._ahead, *self._again] if self._ahead else self._again
+        if any(waiting.task == task for waiting in known):
             return False
-        heapq.heappush(self._again, waiting)
+        self.put_back(Waiting(record.number, task, record.host))
         return True
+
+    def put_back(self, waiting: Waiting) -> None:
+        """Queue a task that was taken and cannot be sent now."""
+        heapq.heappush(self._again, waiting)
+
+    def withdraw(self, task: str) -> None:
+        """Do not send a task after all."""
+        if self._ahead and self._ahead.task == task:
+            self._ahead = None
+        if any(waiting.task == task for waiting in self._again):
+            self._again = [waiting for waiting in self._again if waiting.task != task]
+            heapq.heapify(self._again)
 
     def is_open(self, task: str) -> bool:
         """Does the task belong to the set, as far as it has been looked through, and has not ended?"""
@@ -101,9 +118,12 @@ class Backlog:
 
     def count(self, task: str, state: str) -> None:
         """Count a terminal record; of a task that the scan has not met yet, it will be counted then."""
+        self.withdraw(task)  # a lost attempt may end a task that waits to be sent again
         if task in self._open:
             self._open.remove(task)
             if state == "done":
                 self.done += 1
+            elif state == "cancelled":
+                self.cancelled += 1
             else:
                 self.failed += 1

@@ -24,11 +24,15 @@ from framework.errors import FrameworkError
 
 VIRTUAL_HOST = "tasks"
 TASK_NAME = "framework.run"
+STOP_COMMAND = "stop_attempts"  # Celery's remote control: the master tells a worker what it is to stop
 TASKS = kombu.Exchange("tasks", type="direct", durable=True, no_declare=True)
 REPORTS = kombu.Exchange("reports", type="direct", durable=True, no_declare=True)
 # Made by the definitions file; no_declare, so that nobody needs the right to create them.
 RESULTS_QUEUE = kombu.Queue("results", REPORTS, routing_key="results", no_declare=True)
 REPORTS_QUEUE = kombu.Queue("reports", REPORTS, routing_key="reports", no_declare=True)
+
+# Where the broker puts what it could not deliver, and what a worker's Celery has rejected.
+DEAD_QUEUE = kombu.Queue("dead", no_declare=True)
 
 # py-amqp's own 1 s would turn two seconds of packet loss into a lost connection (FACTS R3.3).
 TCP_USER_TIMEOUT_MILLISECONDS = 30_000

@@ -16,7 +16,10 @@ from framework.errors import FrameworkError, UsageError
 from framework.files import Code, MasterFiles
 from framework.journal import Journal
 from framework.project import Project, load_project
+from framework.recovery import recover
+from framework.requests import Request, ask
 from framework.results import best, render_best, write_results
+from framework.selection import find_tasks
 from framework.status import Status, progress, read_status, summary
 
 # Where infrainit.sh mounts them; tests put them elsewhere.
@@ -71,6 +74,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     ranking = add("best", run_best, "Print the best combinations.")
     ranking.add_argument("number", nargs="?", type=int, default=5)
     add("results", run_results, "Write results.csv now.")
+    cancel = add("cancel", run_cancel, "Cancel tasks for good; without any: stop the set until resumed.")
+    cancel.add_argument("tasks", nargs="*", metavar="TASK", help="its number in the set, from 1, or its id")
+    add("resume", run_resume, "Go on with a set that was stopped.")
+    recovery = add("recover", run_recover, "Rebuild the journal from results on the disks of workers.")
+    recovery.add_argument("directories", nargs="+", type=Path, metavar="DIRECTORY")
+    recovery.add_argument("--project", type=Path, help="the project's directory; default: the current code")
+    recovery.add_argument("--journal", type=Path, help="default: the master's own")
     celery = add("celery", run_celery, "Run a command of Celery's own on this infrastructure.")
     celery.add_argument("arguments", nargs=argparse.REMAINDER)
     return parser.parse_args(arguments)
@@ -174,10 +184,58 @@ def run_watch(options: argparse.Namespace) -> int:
         ended = status.finished and status.version == newest
         show(status, ended)
         if ended:
+            if status.cancelled:
+                print(f"{status.cancelled} of {status.total} tasks were cancelled", file=sys.stderr)
             if status.failed:
                 raise FrameworkError(f"{status.failed} of {status.total} tasks failed: see results.csv")
             return 0
+        if status.stopped and status.idle and status.version == newest:
+            show(status, True)
+            raise FrameworkError(status.stopped)
         time.sleep(1)
+
+
+def run_cancel(options: argparse.Namespace) -> int:
+    files = MasterFiles(DATA)
+    if not options.tasks:
+        ask(files.requests, Request("stop"))
+        print("stopped: nothing more is sent, and what ran waits to be run again; 'resume' goes on")
+        return 0
+    chosen = find_tasks(current_project(), options.tasks)
+    ask(files.requests, Request("cancel", tuple(chosen)))
+    with Journal(files.journal, read_only=True) as journal:
+        records = journal.records([task for _, task in chosen])
+    for number, task in chosen:
+        state = records[task].state if task in records else "not known to the master"
+        print(f"task {number + 1}, {task}: {state}")
+    return 0
+
+
+def run_resume(_: argparse.Namespace) -> int:
+    ask(MasterFiles(DATA).requests, Request("resume"))
+    print("the set goes on")
+    return 0
+
+
+def run_recover(options: argparse.Namespace) -> int:
+    files = MasterFiles(DATA)
+    project = load_project(options.project) if options.project else current_project()
+    path = options.journal or files.journal
+    with Journal(path) as journal:
+        recovery = recover(project, journal, options.directories)
+        write_results(project, journal, path.parent / files.results.name)
+    print(recovery.summary())
+    if path == files.journal and is_master_alive(files):
+        ask(files.requests, Request("reload"))
+    return 0
+
+
+def is_master_alive(files: MasterFiles) -> bool:
+    try:
+        read_status(files.status)
+    except FrameworkError:
+        return False
+    return True
 
 
 def redraw(columns: int) -> Callable[[Status, bool], None]:

@@ -13,21 +13,26 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from framework.backlog import Backlog
-from framework.broker import BROKER_ERRORS, RESULTS_QUEUE, Identity, make_app
-from framework.errors import FrameworkError, JournalError, ProjectError
-from framework.files import Code, MasterFiles
+from framework import requests
+from framework.backlog import Backlog, Waiting
+from framework.blame import Blame
+from framework.broker import BROKER_ERRORS, DEAD_QUEUE, RESULTS_QUEUE, Identity, make_app
+from framework.errors import FrameworkError, JournalError, MessageError, ProjectError
+from framework.files import Code, MasterFiles, write_atomically
 from framework.fleet import Fleet, Sent
 from framework.journal import Journal
 from framework.link import Link
+from framework.news import check_news
 from framework.project import load_project
 from framework.results import write_results
+from framework.set_aside import SetAside
 from framework.status import HostStatus, Status
-from framework.task import Assignment, AttemptResult
+from framework.task import Assignment, AttemptResult, task_id
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +40,8 @@ RECEIVE_SECONDS = 0.5
 LOST_ATTEMPTS_LIMIT = 5
 SHORT_TASK_SECONDS = 2.0  # of shorter ones a host is sent more than it runs: it never waits for the master
 LONGEST_PAUSE_SECONDS = 15.0
+HOW_TO_GO_ON = "./infrainit.sh -f, or 'framework resume' in the master's container"
+LONGEST_MESSAGE = 4 * 2**20  # bytes; no right one is as long
 RESULTS_SECONDS = 5.0  # between two results.csv on the way, at the least
 
 
@@ -45,6 +52,7 @@ class Messenger(Protocol):
     def send(self, host: str, assignment: Assignment) -> None: ...
     def waiting_for(self, host: str) -> int: ...
     def purge(self, host: str) -> int: ...
+    def stop(self, host: str, attempts: Sequence[str]) -> None: ...
     def close(self) -> None: ...
 
 
@@ -61,7 +69,13 @@ class Master:
         self._journal = Journal(files.journal)
         self._load()
         self._stopping = False
+        self._unwanted: dict[str, set[str]] = {}  # by host: what its last beat named and is not to run
+        self._to_stop: dict[str, set[str]] = {}  # by host: what it is to be told to stop
         self._notices: dict[str, str] = {}  # by what they are about
+        self._set_aside = SetAside(files.set_aside)
+        self._stopped = self._read_stopped()
+        self._failed_now = False  # has a task failed for good in this turn?
+        self._blame = Blame()
         self._done_seconds = 0.0  # of all tasks done in this process's life, for the time that is left
         self._done_count = 0
         self._results_stale = True
@@ -72,10 +86,9 @@ class Master:
         self._backlog = Backlog(self._project, self._journal)
         self._fleet = Fleet()
         now = time.monotonic()
-        for record in self._journal.active():
-            if record.state in ("sent", "running"):
-                started = record.state == "running"
-                self._fleet.add(Sent(record.task, record.attempts, record.host, now, started))
+        for attempt in self._journal.under_way():
+            started = attempt.state == "running"
+            self._fleet.add(Sent(attempt.task, attempt.attempt, attempt.host, now, started))
 
     def run(self) -> None:
         """Until stopped by a signal; starts itself anew when new code has been pushed."""
@@ -91,6 +104,7 @@ class Master:
             link = Link(self._identity, app)
             try:
                 self._load()  # a batch that failed has left what is in memory out of step
+                self._journal.check_room()  # results must not go back and forth while they cannot be written
                 link.open()
                 log.info("connected to the broker at %s", self._identity.broker)
                 pause = 1.0
@@ -105,10 +119,22 @@ class Master:
                 link.close()
             if not self._stopping:
                 log.warning("%s in %.0f s", self._notices["trouble"], pause)
-                self._publish_status()
-                time.sleep(pause)
+                self._wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         self._journal.close()
+
+    def _wait(self, seconds: float) -> None:
+        """Between two connections: what people ask for is done all the same."""
+        until = time.monotonic() + seconds
+        while not self._stopping and time.monotonic() < until:
+            try:
+                taken = self._take_requests()
+            except JournalError as error:
+                log.warning("%s", error)
+                taken = []
+            self._publish_status()
+            self._answer(taken)
+            time.sleep(RECEIVE_SECONDS)
 
     def _on_signal(self, *_: Any) -> None:
         self._stopping = True
@@ -116,6 +142,7 @@ class Master:
     def turn(self, link: Messenger) -> None:
         """Take what has come in, send what there is room for, publish the status. Raises BROKER_ERRORS."""
         began = time.monotonic()
+        taken = self._take_requests()
         with self._journal.batch():
             self._backlog.look_ahead(self._is_sent)
         messages = link.receive(RECEIVE_SECONDS if self._backlog.ready else 0.001)
@@ -128,35 +155,52 @@ class Master:
             # This process was held up (a paused container, a slow disk): the silence was ours.
             self._fleet.renew(time.monotonic())
         self._end_leases(link)
+        self._judge()
+        self._send_stops(link)
         self._send(link)
         self._publish_status()
+        self._answer(taken)
         self._take_up_new_code(link)
 
     # What comes in.
 
     def _take(self, message: Any) -> None:
+        """Take a message for what it is; set it aside if it is not exactly right. Nothing in it is fatal."""
+        queue = str(message.delivery_info.get("routing_key", ""))
+        dead = queue == DEAD_QUEUE.name
         try:
-            content = json.loads(message.body)
-            if content["infrastructure"] != self._identity.infrastructure:
-                raise FrameworkError("it belongs to another infrastructure")
-            if content["project"] != self._project.name:
-                raise FrameworkError(f"it belongs to project {content['project']!r}")
-            if message.delivery_info["routing_key"] == RESULTS_QUEUE.routing_key:
+            if dead:
+                queue = str((message.headers or {}).get("x-first-death-queue", ""))
+            if dead and queue != RESULTS_QUEUE.name:
+                raise MessageError(f"a dead letter of the queue {queue}")
+            content = self._read(message.body)
+            if queue == RESULTS_QUEUE.name:
                 self._take_result(AttemptResult.from_message(content))
             else:
-                self._take_news(content)
-        except (FrameworkError, ValueError, KeyError, TypeError) as error:
-            log.warning("a message was set aside: %r", error)
+                self._take_news(check_news(content))
+        except JournalError:
+            raise
+        except Exception as error:
+            if not isinstance(error, FrameworkError | ValueError):
+                log.exception("nobody thought of such a message")
+            self._set_aside.add(DEAD_QUEUE.name if dead else queue, message.body, str(error))
+
+    def _read(self, body: Any) -> object:
+        if len(body) > LONGEST_MESSAGE:
+            raise MessageError(f"a message of {len(body)} bytes")
+        content = json.loads(body if isinstance(body, str) else bytes(body))
+        if not isinstance(content, dict):
+            raise MessageError("a message that is no object")
+        ours = {"infrastructure": self._identity.infrastructure, "project": self._project.name}
+        for field, expected in ours.items():
+            if content.get(field) != expected:
+                raise MessageError(f"a message of another {field}: {content.get(field)!r:.100}")
+        return content
 
     def _take_news(self, news: Mapping[str, Any]) -> None:
         match news["kind"]:
             case "beat":
-                if news["host"] not in self._fleet.hosts:
-                    log.info("worker host %s has %d slots", news["host"], news["slots"])
-                self._fleet.beat(
-                    news["host"], news["incarnation"], int(news["slots"]),
-                    set(news["running"]), set(news["reserved"]), time.monotonic(),
-                )  # fmt: skip
+                self._take_beat(news)
             case "started":
                 sent = self._fleet.get(news["task"])
                 if sent and sent.attempt == news["attempt"]:
@@ -164,21 +208,50 @@ class Master:
                     self._journal.start(news["task"], news["attempt"], news["host"], news["started"])
             case "metrics":
                 self._journal.metrics(news["task"], news["attempt"], news["metrics"])
-            case kind:
-                raise FrameworkError(f"its kind is {kind!r}")
+            case "refused":
+                reason = f"refused by the worker on {news['host']}: {news['reason']}"
+                self._set_aside.add(f"tasks.{news['host']}", news["message"], reason)
+
+    def _take_beat(self, beat: Mapping[str, Any]) -> None:
+        host, running, reserved = beat["host"], set(beat["running"]), set(beat["reserved"])
+        if host not in self._fleet.hosts:
+            log.info("worker host %s has %d slots", host, beat["slots"])
+        now = time.monotonic()
+        self._fleet.beat(host, beat["incarnation"], beat["slots"], running, reserved, now, beat["notice"])
+        unwanted = {name for name in running | reserved if not self._is_wanted(name, host, name in running)}
+        # What is named once may have ended since the beat was written: its result came in another queue.
+        stop = unwanted & self._unwanted.get(host, set())
+        self._unwanted[host] = unwanted
+        if stop:
+            self._to_stop.setdefault(host, set()).update(stop)
+
+    def _is_wanted(self, name: str, host: str, runs: bool) -> bool:
+        """Is an attempt that `host` holds to go on? One thought lost that runs takes its place again."""
+        if self._stopped:
+            return False
+        task, _, number = name.rpartition(".")
+        attempt = int(number)
+        sent = self._fleet.get(task)
+        if sent is not None and sent.attempt == attempt:
+            return True
+        record = self._journal.get(task)
+        if record is None:
+            return True  # of a journal that is gone: it does no harm, and its result can be recovered
+        younger = sent is not None and attempt > sent.attempt
+        if not runs or younger or not self._journal.reinstate(task, attempt, host):
+            return False
+        log.info("task %s, attempt %d: its worker on %s is back with it", task, attempt, host)
+        self._fleet.remove(task)
+        self._fleet.add(Sent(task, attempt, host, time.monotonic(), started=True))
+        self._backlog.withdraw(task)
+        return True
 
     def _take_result(self, result: AttemptResult) -> None:
         record = self._journal.get(result.task)
         if record is None:
             raise FrameworkError(f"a result of task {result.task}, which this journal does not know")
         sent = self._fleet.get(result.task)
-        if result.state in ("failed", "timeout"):
-            failures = 1 + self._journal.attempts_ended(result.task, ("failed", "timeout"))
-            # A younger attempt that is under way decides in place of one that was thought lost.
-            younger = sent is not None and sent.attempt > result.attempt
-            final = failures > self._project.retries and not younger
-        else:
-            final = result.state == "done"
+        final = self._journal.is_new(result) and self._judge_result(result, sent)
         ended_the_task = self._journal.finish(result, final)
         if sent is not None and (ended_the_task or sent.attempt == result.attempt):
             self._fleet.remove(result.task)
@@ -189,9 +262,99 @@ class Master:
                 self._done_seconds += result.seconds
                 self._done_count += 1
             else:
+                self._failed_now = True
                 log.warning("task %s failed on %s: %s", result.task, result.host, result.reason)
         else:
             self._send_again(result.task)
+
+    def _judge_result(self, result: AttemptResult, sent: Sent | None) -> bool:
+        """Is this the end of its task? And what does it say of its host?"""
+        now = time.monotonic()
+        if result.state == "done":
+            self._blame.succeeded(result.host, now)
+        if result.state not in ("failed", "timeout"):
+            return result.state == "done"
+        failed_on = self._journal.failed_on(result.task)
+        self._blame.failed(result.task, result.host, failed_on, now)
+        if sent is not None and sent.attempt != result.attempt:
+            return False  # another attempt, which is under way, decides
+        allowed = 1 + self._project.retries
+        if self._blame.excuses(result.host, failed_on, self._fleet.usable(now), now):
+            allowed += 1
+        return 1 + self._journal.attempts_ended(result.task, ("failed", "timeout")) >= allowed
+
+    def _judge(self) -> None:
+        """Put hosts aside and take them back; stop the set if too much of it has failed."""
+        now = time.monotonic()
+        for said in self._blame.review(self._fleet.usable(now), now):
+            log.warning("%s", said)
+        limit, failed = self._project.max_failures, self._backlog.failed
+        if self._failed_now and limit is not None and failed >= limit and not self._stopped:
+            try:
+                self._stop_set(f"{failed} tasks have failed, with max_failures: {limit} in project.yml")
+            except OSError as error:
+                log.error("cannot stop the set yet: %s", error)
+                return
+        self._failed_now = False
+
+    # What people ask for.
+
+    def _take_requests(self) -> list[Path]:
+        """Act on what the command line asks for; the files that are to be removed once it shows."""
+        taken = []
+        try:
+            for file, request in requests.pending(self._files.requests):
+                log.info("asked to %s %s", request.action, " ".join(task for _, task in request.tasks))
+                match request.action:
+                    case "cancel":
+                        self._cancel(request.tasks)
+                    case "stop":
+                        self._stop_set("it was cancelled")
+                    case "resume":
+                        self._files.stopped.unlink(missing_ok=True)
+                        self._stopped = ""
+                    case "reload":
+                        self._load()
+                        self._results_stale = True
+                taken.append(file)
+        except OSError as error:
+            log.error("cannot do what was asked for: %s", error)
+        return taken
+
+    def _answer(self, taken: Sequence[Path]) -> None:
+        for file in taken:
+            with suppress(OSError):  # it will be done again, which does no harm
+                file.unlink(missing_ok=True)
+
+    def _cancel(self, tasks: Sequence[tuple[int, str]]) -> None:
+        space = self._project.space
+        with self._journal.batch():
+            for number, task in tasks:
+                parameters = space.combination(number) if 0 <= number < space.count else {}
+                if task_id(self._project.command, parameters) != task:
+                    log.warning("task %s is not in the set any more: not cancelled", task)
+                elif self._journal.cancel(task, number, parameters, time.time()):
+                    self._tell_to_stop(self._fleet.remove(task))
+                    self._backlog.count(task, "cancelled")
+                    self._results_stale = True
+
+    def _stop_set(self, why: str) -> None:
+        """Send nothing more, until asked to go on, and stop what runs. Raises OSError."""
+        write_atomically(self._files.stopped, why)
+        self._stopped = why
+        log.warning("the set is stopped: %s", why)
+        for sent in self._fleet:
+            self._tell_to_stop(sent)
+
+    def _read_stopped(self) -> str:
+        try:
+            return self._files.stopped.read_text() or "nobody knows why"
+        except FileNotFoundError:
+            return ""
+
+    def _tell_to_stop(self, sent: Sent | None) -> None:
+        if sent is not None:
+            self._to_stop.setdefault(sent.host, set()).add(sent.name)
 
     # What goes out.
 
@@ -201,6 +364,13 @@ class Master:
     def _send_again(self, task: str) -> None:
         if self._backlog.send_again(task) and (record := self._journal.get(task)):
             log.info("task %s, attempt %d, %s: %s; again", task, record.attempts, record.host, record.reason)
+
+    def _send_stops(self, link: Messenger) -> None:
+        """Told again as long as beats name it, so that it does no harm when it gets lost."""
+        while self._to_stop:
+            host, names = self._to_stop.popitem()
+            log.info("worker host %s is to stop %s", host, ", ".join(sorted(names)))
+            link.stop(host, sorted(names))
 
     def _end_leases(self, link: Messenger) -> None:
         now = time.monotonic()
@@ -230,26 +400,33 @@ class Master:
         self._fleet.remove(sent.task)
         if self._journal.lost(sent.task, sent.attempt, reason, final):
             log.warning("task %s failed: %s", sent.task, reason)
+            self._failed_now = True
             self._results_stale = True
             self._backlog.count(sent.task, "failed")
         else:
             self._send_again(sent.task)
 
     def _send(self, link: Messenger) -> None:
+        if self._stopped:
+            return
         now = time.monotonic()
         # For tasks of hours nothing may wait at one host while another is free.
         short = self._done_count > 0 and self._done_seconds / self._done_count < SHORT_TASK_SECONDS
         spare = sys.maxsize if short else 0
         identity = self._identity
+        limits = self._blame.limits(self._fleet.usable(now), now)
         outgoing: list[tuple[str, Assignment]] = []
+        later: list[Waiting] = []
         with self._journal.batch():
-            while self._fleet.choose(now, spare) is not None:
+            while self._fleet.choose(now, spare, limits=limits) is not None:
                 self._backlog.look_ahead(self._is_sent)
                 waiting = self._backlog.take()
                 if waiting is None:
                     break
-                host = self._fleet.choose(now, spare, waiting.avoid)
-                assert host is not None, "the same hosts have room as above"
+                host = self._choose_host(waiting, now, spare, limits)
+                if host is None:
+                    later.append(waiting)
+                    continue
                 parameters = self._project.space.combination(waiting.number)
                 attempt = self._journal.assign(waiting.task, waiting.number, parameters, host, time.time())
                 self._fleet.add(Sent(waiting.task, attempt, host, now))
@@ -257,15 +434,32 @@ class Master:
                     identity.infrastructure, identity.project, waiting.task, attempt, parameters
                 )
                 outgoing.append((host, assignment))
+        for waiting in later:
+            self._backlog.put_back(waiting)
         # Only now that the journal has them: what is lost from here on is sent again when its lease ends.
         for host, assignment in outgoing:
             link.send(host, assignment)
+
+    def _choose_host(self, waiting: Waiting, now: float, spare: int, limits: Mapping[str, int]) -> str | None:
+        """The host to send a task to, if possible one on which it has not failed; None to wait for another.
+
+        It waits only while the one that has room may be at fault.
+        """
+        if not waiting.avoid:
+            return self._fleet.choose(now, spare, limits=limits)
+        failed_on = self._journal.failed_on(waiting.task)
+        host = self._fleet.choose(now, spare, failed_on | {waiting.avoid}, limits)
+        if host in failed_on and self._blame.distrusts(host):
+            others = self._blame.others(host, self._fleet.usable(now), now)
+            return None if others - failed_on else host
+        return host
 
     # What people see.
 
     def _publish_status(self) -> None:
         try:
             self._write_results()
+            self._set_aside.save()
             self._status().write(self._files.status)
         except (OSError, JournalError) as error:
             log.error("cannot write status and results: %s", error)
@@ -273,7 +467,13 @@ class Master:
     def _status(self) -> Status:
         now = time.monotonic()
         backlog = self._backlog
-        left = backlog.total - backlog.done - backlog.failed
+        left = backlog.total - backlog.ended
+        notices = list(self._notices.values())
+        stopped = ""
+        if self._stopped:
+            stopped = f"the set is stopped: {self._stopped}; to go on: {HOW_TO_GO_ON}"
+            notices.append(stopped)
+        notices += self._blame.notices(now)
         slots = min(self._fleet.live_slots(now), left)
         mean = self._done_seconds / self._done_count if self._done_count else None
         hosts = {}
@@ -286,6 +486,8 @@ class Master:
                 seconds_since_beat=now - host.last_beat,
                 alive=self._fleet.is_alive(host, now),
             )
+            if host.notice and hosts[host.name].alive:
+                notices.append(f"{host.name}: {host.notice}")
         return Status(
             updated=time.time(),
             project=self._project.name,
@@ -297,7 +499,10 @@ class Master:
             finished=backlog.finished and not self._results_stale,
             seconds_left=mean * left / slots if mean and slots else None,
             refused_version=self._refused_version,
-            notices=list(self._notices.values()),
+            notices=notices,
+            cancelled=backlog.cancelled,
+            stopped=stopped,
+            set_aside=self._set_aside.count,
             hosts=hosts,
         )
 

@@ -298,7 +298,7 @@ def _execution(ending: _Ending, files: AttemptFiles, tail: _Tail, timeout: float
         case "timeout":
             state, why = "timeout", f"ran longer than its timeout of {timeout:g} s"
         case "stopped":
-            state, why = "stopped", "its worker was stopped"
+            state, why = "stopped", "stopped, by the master or with its worker"
         case "exit" if ending.exit_code == 0:
             state, why = "done", ""
         case _:

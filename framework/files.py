@@ -95,6 +95,21 @@ class MasterFiles:
     def results(self) -> Path:
         return self.path / "results.csv"
 
+    @property
+    def requests(self) -> Path:
+        """What the command line asks of the master; a file disappears when the master has acted on it."""
+        return self.path / "requests"
+
+    @property
+    def stopped(self) -> Path:
+        """There while the set is stopped: says why."""
+        return self.path / "stopped"
+
+    @property
+    def set_aside(self) -> Path:
+        """The last messages that made no sense, one JSON object a line."""
+        return self.path / "set_aside.jsonl"
+
 
 @dataclass(frozen=True)
 class AttemptFiles:

@@ -5,12 +5,14 @@ Pure bookkeeping: no clock, no broker, no journal; `now` is the reading of a mon
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 LEASE_SECONDS = 30.0
 # Results that a restarted worker still had on its disk reach us before its first beat, but in another queue.
 RESTART_GRACE_SECONDS = 3.0
+_NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass
@@ -37,11 +39,16 @@ class Host:
     slots: int
     incarnation: str
     last_beat: float
+    notice: str = ""  # what its worker wants a person to know
     sent: dict[str, Sent] = field(default_factory=dict)  # by task
 
-    def free(self, spare: int) -> int:
-        """How many more tasks it may be sent; `spare`: how many may wait there beside those that run."""
-        return self.slots + min(spare, self.slots) - len(self.sent)
+    def free(self, spare: int, limit: int | None = None) -> int:
+        """How many more tasks it may be sent, having `limit` at the most.
+
+        `spare`: how many may wait there beside those that run.
+        """
+        most = self.slots + min(spare, self.slots)
+        return (most if limit is None else min(most, limit)) - len(self.sent)
 
 
 class Fleet:
@@ -72,12 +79,19 @@ class Fleet:
         return self.hosts[host].sent.pop(task) if host else None
 
     def beat(
-        self, name: str, incarnation: str, slots: int, running: set[str], reserved: set[str], now: float
+        self,
+        name: str,
+        incarnation: str,
+        slots: int,
+        running: set[str],
+        reserved: set[str],
+        now: float,
+        notice: str = "",
     ) -> None:
         """Take a beat: the leases of what it names go on; what an earlier incarnation ran is gone with it."""
         host = self.hosts.setdefault(name, Host(name, slots, incarnation, now))
         restarted = host.incarnation not in ("", incarnation)
-        host.slots, host.incarnation, host.last_beat = slots, incarnation, now
+        host.slots, host.incarnation, host.last_beat, host.notice = slots, incarnation, now, notice
         for sent in host.sent.values():
             if sent.name in running or sent.name in reserved:
                 sent.seen, sent.lost_at = now, None
@@ -105,14 +119,23 @@ class Fleet:
             for sent in host.sent.values():
                 sent.seen = now
 
-    def choose(self, now: float, spare: int, avoid: str | None = None) -> str | None:
-        """The live host with the most room, another one than `avoid` if possible; None if none has room."""
+    def choose(
+        self, now: float, spare: int, avoid: Collection[str] = (), limits: Mapping[str, int] = _NO_LIMITS
+    ) -> str | None:
+        """The live host with the most room, none of `avoid` if possible; None if none has room.
+
+        `limits`: how many tasks some hosts may have at the most.
+        """
         candidates = [
-            (host.name == avoid, -host.free(spare), host.name)
+            (host.name in avoid, -host.free(spare), host.name)
             for host in self.hosts.values()
-            if self.is_alive(host, now) and host.free(spare) > 0
+            if self.is_alive(host, now) and host.free(spare, limits.get(host.name)) > 0
         ]
         return min(candidates)[2] if candidates else None
+
+    def usable(self, now: float) -> set[str]:
+        """The live hosts that have slots, free or not."""
+        return {host.name for host in self.hosts.values() if host.slots and self.is_alive(host, now)}
 
     def live_slots(self, now: float) -> int:
         return sum(host.slots for host in self.hosts.values() if self.is_alive(host, now))

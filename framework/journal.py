@@ -21,7 +21,8 @@ from framework.space import Value
 from framework.task import AttemptResult
 
 # waiting: an attempt ended and the task is to be run again
-TaskState: TypeAlias = Literal["waiting", "sent", "running", "done", "failed"]
+TaskState: TypeAlias = Literal["waiting", "sent", "running", "done", "failed", "cancelled"]
+ENDED: frozenset[str] = frozenset(("done", "failed", "cancelled"))
 # lost: no worker holds it any more; if its result comes after all, it counts
 AttemptEnd: TypeAlias = Literal["done", "failed", "timeout", "stopped", "lost"]
 
@@ -69,8 +70,8 @@ class TaskRecord:
     number: int  # of its combination, in the set for which it was last sent
     parameters: Mapping[str, Value]
     state: TaskState
-    attempts: int  # so far; also the number of the latest one
-    host: str  # of the latest attempt, or of the one that ended the task
+    attempts: int  # so far; also the number of the latest one, which need not be the one under way
+    host: str  # of the attempt under way, else of the latest, or of the one that ended the task
     sent: float
     started: float | None
     seconds: float | None  # that the attempt took which ended the task
@@ -206,18 +207,20 @@ class Journal:
             if news:
                 self._change(
                     """UPDATE tasks SET state = 'running', host = ?, started = ?
-                    WHERE task = ? AND attempts = ? AND state = 'sent'""",
-                    host, when, task, attempt,
+                    WHERE task = ? AND state = 'sent'""",
+                    host, when, task,
                 )  # fmt: skip
             return news
 
     def metrics(self, task: str, attempt: int, metrics: Mapping[str, Metric]) -> None:
-        """Write the metrics so far of the latest attempt of a task; ignored after its end, and for others.
+        """Write the metrics so far of the attempt of a task that is under way; ignored for others.
 
         Raises ValueError for what JSON does not have (not-a-number, infinity).
         """
         self._change(
-            "UPDATE tasks SET metrics = ? WHERE task = ? AND attempts = ? AND state IN ('sent', 'running')",
+            """UPDATE tasks SET metrics = ? WHERE task = ? AND state IN ('sent', 'running') AND EXISTS
+            (SELECT 1 FROM attempts
+            WHERE task = tasks.task AND attempt = ? AND state IN ('sent', 'running'))""",
             json.dumps(dict(metrics), allow_nan=False), task, attempt,
         )  # fmt: skip
 
@@ -225,15 +228,13 @@ class Journal:
         """Write how an attempt ended; True if this is the task's terminal record: the first one stays.
 
         With `final`, or if it is done, the task ends with it. Otherwise the task waits to be run again,
-        unless a younger attempt is under way. A result that was written before changes nothing.
+        unless another attempt is under way. A result that was written before changes nothing; but what was
+        stopped here, and was done over there before it heard of it, is done.
         Raises UnknownTaskError if the task was never assigned.
         """
         with self.batch():
-            state, attempts = self._state(result.task)
-            attempt = self._row(
-                "SELECT state FROM attempts WHERE task = ? AND attempt = ?", result.task, result.attempt
-            )
-            if attempt is not None and attempt["state"] in ("done", "failed", "timeout", "stopped"):
+            state = self._state(result.task)
+            if not self.is_new(result):
                 return False
             self._execute(
                 """INSERT INTO attempts (task, attempt, host, state, started, seconds, exit_code, reason)
@@ -244,10 +245,10 @@ class Journal:
                 result.task, result.attempt, result.host, result.state,
                 result.started, result.seconds, result.exit_code, result.reason,
             )  # fmt: skip
-            if state in ("done", "failed"):
+            if state in ENDED:
                 return False
             ends = final or result.state == "done"
-            if ends or result.attempt >= attempts:
+            if ends or self._open_attempt(result.task) is None:
                 self._execute(
                     """UPDATE tasks SET state = ?, attempts = max(attempts, ?), host = ?, started = ?,
                     seconds = ?, exit_code = ?, reason = ?, code = ?, image = ?, metrics = ?
@@ -265,19 +266,77 @@ class Journal:
         Raises UnknownTaskError if the task was never assigned.
         """
         with self.batch():
-            state, attempts = self._state(task)
+            state = self._state(task)
             open_still = self._change(
                 """UPDATE attempts SET state = 'lost', reason = ?
                 WHERE task = ? AND attempt = ? AND state IN ('sent', 'running')""",
                 reason, task, attempt,
             )  # fmt: skip
-            if not open_still or state in ("done", "failed") or attempt != attempts:
+            if not open_still or state in ENDED:
                 return False
             state = "failed" if final else "waiting"
             self._execute("UPDATE tasks SET state = ?, reason = ? WHERE task = ?", state, reason, task)
             return final
 
+    def reinstate(self, task: str, attempt: int, host: str) -> bool:
+        """Write that an attempt thought lost runs on; False if it was not lost, or the task has ended.
+
+        It is the one that is under way again; a younger one that was sent in its place is stopped.
+        Raises UnknownTaskError if the task was never assigned.
+        """
+        with self.batch():
+            if self._state(task) in ENDED or self._attempt_state(task, attempt) != "lost":
+                return False
+            self._execute(
+                """UPDATE attempts SET state = 'stopped', reason = ?
+                WHERE task = ? AND state IN ('sent', 'running')""",
+                f"attempt {attempt} on {host}, which was thought lost, came back", task,
+            )  # fmt: skip
+            self._execute(
+                """UPDATE attempts SET state = 'running', host = ?, reason = ''
+                WHERE task = ? AND attempt = ?""",
+                host, task, attempt,
+            )  # fmt: skip
+            self._execute(
+                """UPDATE tasks SET state = 'running', host = ?, reason = '', started =
+                (SELECT started FROM attempts WHERE attempts.task = tasks.task AND attempt = ?)
+                WHERE task = ?""",
+                host, attempt, task,
+            )  # fmt: skip
+            return True
+
+    def cancel(self, task: str, number: int, parameters: Mapping[str, Value], when: float) -> bool:
+        """Write that `task` is not to be run, or not to its end; False if it has ended already."""
+        with self.batch():
+            record = self.get(task)
+            if record is not None and record.state in ENDED:
+                return False
+            self.adopt(task, number, parameters, when)
+            self._execute(
+                """UPDATE attempts SET state = 'stopped', reason = 'cancelled'
+                WHERE task = ? AND state IN ('sent', 'running')""",
+                task,
+            )  # fmt: skip
+            self._execute(
+                "UPDATE tasks SET state = 'cancelled', reason = 'cancelled' WHERE task = ?",
+                task,
+            )  # fmt: skip
+            return True
+
+    def adopt(self, task: str, number: int, parameters: Mapping[str, Value], when: float) -> None:
+        """Make a task known that was never assigned; nothing changes if it is known."""
+        self._execute(
+            """INSERT INTO tasks (task, number, parameters, state, attempts, host, sent)
+            VALUES (?, ?, ?, 'waiting', 0, '', ?) ON CONFLICT (task) DO NOTHING""",
+            task, number, json.dumps(dict(parameters)), when,
+        )  # fmt: skip
+
     # What is known of them.
+
+    def is_new(self, result: AttemptResult) -> bool:
+        """Would finish() take this result for one that it has not seen yet?"""
+        before = self._attempt_state(result.task, result.attempt)
+        return before not in ("done", "failed", "timeout") and (before != "stopped" or result.state == "done")
 
     def get(self, task: str) -> TaskRecord | None:
         row = self._row("SELECT * FROM tasks WHERE task = ?", task)
@@ -300,10 +359,23 @@ class Journal:
         rows = self._rows("SELECT * FROM attempts WHERE task = ? ORDER BY attempt", task)
         return [AttemptRecord(*row) for row in rows]
 
+    def under_way(self) -> list[AttemptRecord]:
+        """The attempts that were sent or run, one for each task at the most, in the order of the set."""
+        rows = self._rows(
+            """SELECT attempts.* FROM tasks JOIN attempts USING (task)
+            WHERE tasks.state IN ('sent', 'running') AND attempts.state IN ('sent', 'running')
+            ORDER BY tasks.number"""
+        )
+        return [AttemptRecord(*row) for row in rows]
+
     def attempts_ended(self, task: str, states: Iterable[AttemptEnd]) -> int:
         """How many attempts of a task ended in one of `states`."""
         chosen = set(states)
         return sum(attempt.state in chosen for attempt in self.attempts(task))
+
+    def failed_on(self, task: str) -> set[str]:
+        """The hosts on which an attempt of a task failed or ran too long."""
+        return {each.host for each in self.attempts(task) if each.state in ("failed", "timeout")}
 
     def counts(self) -> dict[TaskState, int]:
         """How many tasks are in each state, those of values since removed from the set included."""
@@ -319,6 +391,14 @@ class Journal:
             "SELECT DISTINCT key FROM tasks, json_each(tasks.metrics) WHERE state IN ('done', 'failed')"
         )
         return {name for (name,) in rows}
+
+    def check_room(self) -> None:
+        """Raises JournalError if nothing can be written now."""
+        with self.batch():
+            # Takes pages of its own, so that it does not fit into what is left of a page.
+            self._execute("CREATE TABLE IF NOT EXISTS room (filling BLOB)")
+            self._execute("INSERT INTO room VALUES (zeroblob(100000))")
+            self._execute("DROP TABLE room")
 
     # SQLite.
 
@@ -341,11 +421,20 @@ class Journal:
                 for statement in _SCHEMA:
                     self._execute(statement)
 
-    def _state(self, task: str) -> tuple[str, int]:
-        row = self._row("SELECT state, attempts FROM tasks WHERE task = ?", task)
+    def _state(self, task: str) -> str:
+        row = self._row("SELECT state FROM tasks WHERE task = ?", task)
         if row is None:
             raise UnknownTaskError(f"task {task} is not in the journal")
-        return row["state"], row["attempts"]
+        return str(row["state"])
+
+    def _attempt_state(self, task: str, attempt: int) -> str | None:
+        row = self._row("SELECT state FROM attempts WHERE task = ? AND attempt = ?", task, attempt)
+        return None if row is None else str(row["state"])
+
+    def _open_attempt(self, task: str) -> int | None:
+        """The one attempt of a task that is under way; there is never more than one."""
+        row = self._row("SELECT attempt FROM attempts WHERE task = ? AND state IN ('sent', 'running')", task)
+        return None if row is None else int(row["attempt"])
 
     def _execute(self, statement: str, *values: object) -> sqlite3.Cursor:
         with self._lock, self._translated():

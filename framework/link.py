@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import amqp
@@ -12,8 +12,10 @@ from celery import Celery
 
 from framework.broker import (
     CONFIRM_TIMEOUT_SECONDS,
+    DEAD_QUEUE,
     REPORTS_QUEUE,
     RESULTS_QUEUE,
+    STOP_COMMAND,
     TASK_NAME,
     TASKS,
     Identity,
@@ -39,13 +41,18 @@ class Link:
         channel.basic_qos(0, PREFETCH, False)
         consumer = kombu.Consumer(
             channel,
-            [RESULTS_QUEUE, REPORTS_QUEUE],
+            [RESULTS_QUEUE, REPORTS_QUEUE, DEAD_QUEUE],
             on_message=self._inbox.append,
+            # What kombu cannot even unpack is for the master to set aside, like all that makes no sense.
+            on_decode_error=lambda message, _: self._inbox.append(message),
             auto_declare=False,
             accept=["json"],
         )
         consumer.consume()
         self._producer = kombu.Producer(self._connection.channel(), exchange=TASKS, auto_declare=False)
+        self._control = kombu.Producer(
+            self._connection.channel(), exchange=self._app.control.mailbox.exchange
+        )  # declares it: a new broker has no such exchange before Celery's first worker is up
 
     def close(self) -> None:
         self._connection.collect(socket_timeout=1)
@@ -84,6 +91,27 @@ class Link:
             retry=False,
             serializer="json",
             mandatory=True,
+            timeout=CONFIRM_TIMEOUT_SECONDS,
+            confirm_timeout=CONFIRM_TIMEOUT_SECONDS,
+        )
+
+    def stop(self, host: str, attempts: Sequence[str]) -> None:
+        """Tell the worker of `host` to stop attempts; lost if it does not listen now.
+
+        It is what app.control.broadcast does, but on this connection, confirmed, and without trying for ever.
+        """
+        self._control.publish(
+            {
+                "method": STOP_COMMAND,
+                "arguments": {"names": list(attempts)},
+                "destination": [f"worker@{host}"],
+                "pattern": None,
+                "matcher": None,
+            },
+            routing_key="",
+            headers={"clock": self._app.clock.forward(), "expires": 0},
+            serializer="json",
+            retry=False,
             timeout=CONFIRM_TIMEOUT_SECONDS,
             confirm_timeout=CONFIRM_TIMEOUT_SECONDS,
         )

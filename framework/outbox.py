@@ -74,9 +74,22 @@ class Outbox(threading.Thread):
                 return
             except BROKER_ERRORS as error:
                 log.warning("the broker at %s: %r; next try in %.0f s", self._identity.broker, error, pause)
+            except Exception:
+                # Without this thread the worker would run on, and nobody would hear of it.
+                log.exception("sending failed; next try in %.0f s", pause)
             if self._closing.wait(pause):
                 return
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _send_result(self, producer: kombu.Producer, file: Path) -> None:
+        try:
+            result = json.loads(file.read_text())
+        except ValueError as error:
+            log.error("%s is no result (%s): put aside", file, error)
+            file.rename(file.with_suffix(".damaged"))
+            return
+        publish(producer, "results", result, lasting=True)
+        file.unlink()
 
     def _send_until_closed(self, connection: kombu.Connection) -> None:
         # Before the first beat, which makes the master use it; and after each loss of the connection, for the
@@ -89,8 +102,7 @@ class Outbox(threading.Thread):
             self._wake.clear()
             closing = self._closing.is_set()
             for file in sorted(self._spool.glob("*.json")):
-                publish(producer, "results", json.loads(file.read_text()), lasting=True)
-                file.unlink()
+                self._send_result(producer, file)
             while self._news:
                 publish(producer, "reports", self._news[0], lasting=False)
                 self._news.popleft()

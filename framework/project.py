@@ -18,7 +18,7 @@ from framework.yaml_source import Entry, Node, Position, Problems, Scalar, Unusa
 Goal: TypeAlias = Literal["maximize", "minimize"]
 T = TypeVar("T")
 
-_KEYS = ("command", "metric", "goal", "timeout", "retries", "image")
+_KEYS = ("command", "metric", "goal", "timeout", "retries", "max_failures", "image")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([smhd]?)")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?")
@@ -39,6 +39,7 @@ class Project:
     retries: int  # further attempts after one that failed
     image: str | None  # base of the worker image, if not the usual one
     space: Space
+    max_failures: int | None = None  # the set is stopped when that many tasks have failed for good
 
     def argv(self, parameters: Mapping[str, Value]) -> list[str]:
         """The command with `parameters` as options: --name=value, --name for true, nothing for false."""
@@ -69,6 +70,7 @@ def load_project(path: Path, name: str | None = None) -> Project:
         retries=settings.read("retries", _retries, 0),
         image=settings.read("image", _image, None),
         space=_read_space(ProjectFiles(path).parameters, problems),
+        max_failures=settings.read("max_failures", _max_failures, None),
     )
     if problems.lines:
         raise ProjectError(problems.lines)
@@ -159,9 +161,17 @@ def _duration(node: Node) -> float:
 
 
 def _retries(node: Node) -> int:
+    return _whole_number(node, 0)
+
+
+def _max_failures(node: Node) -> int:
+    return _whole_number(node, 1)
+
+
+def _whole_number(node: Node, least: int) -> int:
     value = node.value if isinstance(node, Scalar) else None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError("has to be a whole number, 0 or more")
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"has to be a whole number, {least} or more")
     return value
 
 

@@ -12,7 +12,7 @@ from typing import IO
 
 from framework.errors import UsageError
 from framework.files import atomic_file
-from framework.journal import Journal, TaskRecord
+from framework.journal import ENDED, Journal, TaskRecord
 from framework.project import Project
 from framework.space import Value
 from framework.task import task_id
@@ -38,13 +38,11 @@ def write_results(project: Project, journal: Journal, path: Path) -> None:
 
 
 def ended(project: Project, journal: Journal) -> Iterator[TaskRecord]:
-    """The records of the project's combinations that are done or failed, in the order of the set."""
+    """The records of the project's combinations that have ended, in the order of the set."""
     ids = (task_id(project.command, parameters) for parameters in project.space)
     while page := list(islice(ids, _PAGE)):
         records = journal.records(page)
-        yield from (
-            records[task] for task in page if task in records and records[task].state in ("done", "failed")
-        )
+        yield from (records[task] for task in page if task in records and records[task].state in ENDED)
 
 
 def best(project: Project, journal: Journal, number: int) -> list[TaskRecord]:

@@ -38,12 +38,24 @@ class Status:
     finished: bool  # every combination has a terminal record and results.csv is written
     seconds_left: float | None  # expected; None when nothing is known yet
     refused_version: str = ""  # of code that was pushed and is not valid
+    cancelled: int = 0
+    stopped: str = ""  # why nothing more is sent, and how to go on; empty if the set is not stopped
+    set_aside: int = 0  # messages that made no sense
     notices: list[str] = field(default_factory=list)  # what a person should know or do
     hosts: dict[str, HostStatus] = field(default_factory=dict)
 
     @property
     def waiting(self) -> int:
-        return self.total - self.done - self.failed - self.running
+        return self.total - self.ended - self.running
+
+    @property
+    def ended(self) -> int:
+        return self.done + self.failed + self.cancelled
+
+    @property
+    def idle(self) -> bool:
+        """Does no host have anything to do?"""
+        return not any(host.running or host.reserved for host in self.hosts.values())
 
     def write(self, path: Path) -> None:
         write_atomically(path, json.dumps(asdict(self)), fsync=False)
@@ -70,7 +82,9 @@ def summary(status: Status) -> str:
     """The status for a terminal: a few lines."""
     lines = [
         f"{status.project}: {status.total} combinations: {status.done} done, {status.running} running, "
-        f"{status.waiting} waiting, {status.failed} failed{remaining(status)}"
+        f"{status.waiting} waiting, {status.failed} failed"
+        + (f", {status.cancelled} cancelled" if status.cancelled else "")
+        + remaining(status)
     ]
     if status.hosts:
         width = max(len("host"), *(len(name) for name in status.hosts))
@@ -78,17 +92,19 @@ def summary(status: Status) -> str:
         for name, host in sorted(status.hosts.items()):
             heard = f"{host.seconds_since_beat:.0f} s ago" + ("" if host.alive else "  (out of reach)")
             lines.append(f"{name:<{width}}  {host.slots:>5}  {host.running:>7}  {heard}")
+    if status.set_aside:
+        lines.append(f"{status.set_aside} messages made no sense and were set aside (set_aside.jsonl)")
     lines.extend(status.notices)
     return "\n".join(lines)
 
 
 def progress(status: Status, columns: int) -> str:
     """The status as a progress bar in one line of at most `columns` characters."""
-    text = f" {status.done + status.failed}/{status.total} tasks, {status.running} running"
+    text = f" {status.ended}/{status.total} tasks, {status.running} running"
     text += f", {status.failed} failed" if status.failed else ""
-    text += remaining(status)
+    text += ", stopped" if status.stopped else remaining(status)
     width = max(10, min(40, columns - len(text) - 3))
-    filled = width if not status.total else width * (status.done + status.failed) // status.total
+    filled = width if not status.total else width * status.ended // status.total
     return ("[" + "#" * filled + "-" * (width - filled) + "]" + text)[: max(columns, 1)]
 
 

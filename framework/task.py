@@ -13,8 +13,9 @@ from framework.space import Value, canonical, name_problem, value_problem
 
 AttemptState: TypeAlias = Literal["done", "failed", "timeout", "stopped"]
 
-_TASK = re.compile(r"[0-9a-f]{16}")
-_LONGEST_REASON = 2000
+TASK_DIGITS = 16
+_TASK = re.compile(f"[0-9a-f]{{{TASK_DIGITS}}}")
+LONGEST_REASON = 2000  # characters
 
 
 def task_id(command: Sequence[str], parameters: Mapping[str, Value]) -> str:
@@ -23,7 +24,7 @@ def task_id(command: Sequence[str], parameters: Mapping[str, Value]) -> str:
     Independent of the order of the metaparameters; 1, 1.0, true and "1" are different values.
     """
     content = canonical({"command": list(command), "parameters": dict(parameters)})
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+    return hashlib.sha256(content.encode()).hexdigest()[:TASK_DIGITS]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Assignment:
     @classmethod
     def from_message(cls, message: object) -> "Assignment":
         """Raises MessageError on anything that is not exactly an assignment."""
-        return cls(**_checked(message, _ASSIGNMENT))
+        return cls(**checked(message, _ASSIGNMENT))
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class AttemptResult:
     task: str
     attempt: int  # from 1
     host: str
-    state: AttemptState  # stopped: its worker was stopped, it is to be run again
+    state: AttemptState  # stopped: by the master or with its worker, no failure
     started: float  # seconds since the epoch, by the worker's clock
     seconds: float  # from start to end
     exit_code: int | None  # 128 + signal if one ended it, None if it never started
@@ -69,35 +70,35 @@ class AttemptResult:
     @classmethod
     def from_message(cls, message: object) -> "AttemptResult":
         """Raises MessageError on anything that is not exactly a result."""
-        return cls(**_checked(message, _RESULT))
+        return cls(**checked(message, _RESULT))
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= 255 and value_problem(value) is None
 
 
 def _is_optional_text(value: object) -> bool:
-    return value == "" or _is_text(value)
+    return value == "" or is_text(value)
 
 
-def _is_reason(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= _LONGEST_REASON and value_problem(value) is None
+def is_reason(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_REASON and value_problem(value) is None
 
 
-def _is_task(value: object) -> bool:
+def is_task(value: object) -> bool:
     return isinstance(value, str) and _TASK.fullmatch(value) is not None
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
         and value_problem(value) is None
-        and value >= 0
+        and 0 <= value < 2**53  # more would not fit into the journal
     )
 
 
-def _is_attempt(value: object) -> bool:
+def is_attempt(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
 
 
@@ -116,37 +117,38 @@ def _are_parameters(value: object) -> bool:
     )
 
 
-def _are_metrics(value: object) -> bool:
+def are_metrics(value: object) -> bool:
     return isinstance(value, dict) and all(
         isinstance(name, str) and metric_problem(name, item) is None for name, item in value.items()
     )
 
 
 _ASSIGNMENT: dict[str, Callable[[object], bool]] = {
-    "infrastructure": _is_text,
-    "project": _is_text,
-    "task": _is_task,
-    "attempt": _is_attempt,
+    "infrastructure": is_text,
+    "project": is_text,
+    "task": is_task,
+    "attempt": is_attempt,
     "parameters": _are_parameters,
 }
 _RESULT: dict[str, Callable[[object], bool]] = {
-    "task": _is_task,
-    "attempt": _is_attempt,
-    "host": _is_text,
+    "task": is_task,
+    "attempt": is_attempt,
+    "host": is_text,
     "state": _is_state,
-    "started": _is_number,
-    "seconds": _is_number,
+    "started": is_number,
+    "seconds": is_number,
     "exit_code": _is_exit_code,
-    "reason": _is_reason,
-    "metrics": _are_metrics,
+    "reason": is_reason,
+    "metrics": are_metrics,
     "code": _is_optional_text,
     "image": _is_optional_text,
-    "infrastructure": _is_text,
-    "project": _is_text,
+    "infrastructure": is_text,
+    "project": is_text,
 }
 
 
-def _checked(message: object, checks: Mapping[str, Callable[[object], bool]]) -> dict[str, Any]:
+def checked(message: object, checks: Mapping[str, Callable[[object], bool]]) -> dict[str, Any]:
+    """The message, if it has exactly the fields of `checks` and each is right; raises MessageError if not."""
     if not isinstance(message, dict):
         raise MessageError(f"a message that is no object: {message!r:.100}")
     if message.keys() != checks.keys():

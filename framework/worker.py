@@ -5,29 +5,34 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
+from celery.worker.control import control_command
 
-from framework.broker import TASK_NAME, Identity, make_app
+from framework.broker import STOP_COMMAND, TASK_NAME, Identity, make_app
 from framework.errors import FrameworkError, ProjectError
 from framework.execution import Execution, run_attempt
 from framework.files import AttemptFiles, Code, WorkerFiles, write_atomically
+from framework.news import is_attempt_name
 from framework.outbox import Outbox
 from framework.project import Project, load_project
-from framework.task import Assignment, AttemptResult
+from framework.task import LONGEST_REASON, Assignment, AttemptResult
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 10.0  # for the last results, when the worker is stopped
 FULL_DISK_PAUSE_SECONDS = 5.0
+LEAST_FREE_BYTES = 200 * 10**6
+LEAST_FREE_SHARE = 0.01  # of the disk
 
 
 class AttemptFailed(Exception):
@@ -44,10 +49,11 @@ class Worker:
         self._code = code
         self._incarnation = uuid.uuid4().hex
         self._framework_version = Code.current(code).framework_version
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # stop() is called by a signal, in a thread that may hold it
         self._reserved: set[str] = set()
-        self._running: set[str] = set()
-        self._stop = threading.Event()
+        self._running: dict[str, threading.Event] = {}  # what stops each
+        self._unwanted: set[str] = set()  # of the reserved ones: to be skipped when their turn comes
+        self._stopping = threading.Event()
         self.outbox = Outbox(identity, files.spool, self.beat)
 
     # What the master is told.
@@ -59,16 +65,32 @@ class Worker:
         """
         draining = Code.current(self._code).framework_version != self._framework_version
         with self._lock:
-            running, reserved = sorted(self._running), sorted(self._reserved - self._running)
+            running, reserved = sorted(self._running), sorted(self._reserved - self._running.keys())
         if draining and not running and not reserved:
             log.info("new framework files: restarting to use them")
             os.kill(os.getpid(), signal.SIGTERM)  # Docker's restart policy starts it again
+        notice = self._disk_notice()
         return self._news(
             "beat",
             incarnation=self._incarnation,
-            slots=0 if draining or self._stop.is_set() else self.slots,
+            slots=0 if draining or notice or self._stopping.is_set() else self.slots,
             running=running,
             reserved=reserved,
+            notice=notice,
+        )
+
+    def _disk_notice(self) -> str:
+        """Why this worker is to be sent nothing until there is room on its disk; empty if there is."""
+        try:
+            disk = shutil.disk_usage(self._files.path)
+        except OSError as error:
+            return f"{self._files.path} cannot be used ({error.strerror}): it gets no tasks until it can"
+        needed = max(LEAST_FREE_BYTES, int(disk.total * LEAST_FREE_SHARE))
+        if disk.free >= needed:
+            return ""
+        return (
+            f"only {disk.free // 10**6} MB are free on its disk, of {needed // 10**6} MB that are needed: "
+            "it gets no tasks until there is room"
         )
 
     def _news(self, kind: str, **content: Any) -> dict[str, Any]:
@@ -86,28 +108,52 @@ class Worker:
         with self._lock:
             self._reserved.add(name)
 
-    def run(self, message: Mapping[str, Any]) -> None:
+    def release(self, name: str) -> None:
+        """Not held any more, whatever became of it."""
+        with self._lock:
+            if name not in self._running:
+                self._reserved.discard(name)
+                self._unwanted.discard(name)
+
+    def run(self, message: object) -> None:
         """Run one attempt; raises AttemptFailed when it failed, FrameworkError for a message not for us."""
-        assignment = Assignment.from_message(message)
-        name = f"{assignment.task}.{assignment.attempt}"
-        ours = (self.identity.infrastructure, self.identity.project)
-        if (assignment.infrastructure, assignment.project) != ours:
-            raise FrameworkError(
-                f"task {name} is of {assignment.infrastructure}/{assignment.project}: not run"
+        try:
+            assignment = self._read(message)
+        except FrameworkError as error:
+            self.outbox.tell(
+                self._news(
+                    "refused", reason=str(error)[:LONGEST_REASON], message=ascii(message)[:LONGEST_REASON]
+                )
             )
+            raise
+        name = f"{assignment.task}.{assignment.attempt}"
         with self._lock:
             if name in self._running:
                 log.warning("task %s came a second time while it runs: not run again", name)
                 return
-            self._running.add(name)
+            stop = self._running[name] = threading.Event()
+            if name in self._unwanted or self._stopping.is_set():
+                stop.set()
         try:
-            self._run_once(assignment, name)
+            self._run_once(assignment, name, stop)
         finally:
             with self._lock:
-                self._running.discard(name)
+                del self._running[name]
                 self._reserved.discard(name)
+                self._unwanted.discard(name)
 
-    def _run_once(self, assignment: Assignment, name: str) -> None:
+    def _read(self, message: object) -> Assignment:
+        """What we are to run; raises FrameworkError if it is not exactly an assignment, or not for us."""
+        assignment = Assignment.from_message(message)
+        ours = (self.identity.infrastructure, self.identity.project)
+        if (assignment.infrastructure, assignment.project) != ours:
+            raise FrameworkError(
+                f"task {assignment.task}.{assignment.attempt} is of "
+                f"{assignment.infrastructure}/{assignment.project}: not run"
+            )
+        return assignment
+
+    def _run_once(self, assignment: Assignment, name: str, stop: threading.Event) -> None:
         files = self._files.attempt(assignment.task, assignment.attempt)
         if files.result.exists():
             # Its message was repeated, or the master has lost its journal.
@@ -120,11 +166,14 @@ class Worker:
             log.warning("task %s was begun before this worker started: left to the master", name)
             return
         started = time.time()
-        self.outbox.tell(
-            self._news("started", task=assignment.task, attempt=assignment.attempt, started=started)
-        )
         code = Code.current(self._code)
-        execution = self._execute(assignment, files, code)
+        if stop.is_set():
+            execution = Execution(None, 0.0, "stopped", "stopped before it began", {})
+        else:
+            self.outbox.tell(
+                self._news("started", task=assignment.task, attempt=assignment.attempt, started=started)
+            )
+            execution = self._execute(assignment, files, code, stop)
         result = AttemptResult(
             task=assignment.task,
             attempt=assignment.attempt,
@@ -133,7 +182,7 @@ class Worker:
             started=started,
             seconds=execution.seconds,
             exit_code=execution.exit_code,
-            reason=execution.reason,
+            reason=execution.reason[:LONGEST_REASON],
             metrics=execution.metrics,
             code=code.version,
             image=self.identity.image,
@@ -144,7 +193,9 @@ class Worker:
         if execution.state != "done":
             raise AttemptFailed(execution.reason)
 
-    def _execute(self, assignment: Assignment, files: AttemptFiles, code: Code) -> Execution:
+    def _execute(
+        self, assignment: Assignment, files: AttemptFiles, code: Code, stop: threading.Event
+    ) -> Execution:
         try:
             project = cached_project(code.project_path, self.identity.project)
             argv = project.argv(assignment.parameters)
@@ -164,11 +215,11 @@ class Worker:
         while True:
             try:
                 return run_attempt(
-                    argv, files, code.project_path, environment, project.timeout, tell_metrics, self._stop
+                    argv, files, code.project_path, environment, project.timeout, tell_metrics, stop
                 )
             except FrameworkError as error:
                 log.error("%s; waiting for room", error)
-                if self._stop.wait(FULL_DISK_PAUSE_SECONDS):
+                if stop.wait(FULL_DISK_PAUSE_SECONDS):
                     return Execution(None, 0.0, "stopped", str(error), {})
 
     def _keep(self, name: str, files: AttemptFiles, result: AttemptResult) -> None:
@@ -182,20 +233,34 @@ class Worker:
                 return
             except OSError as error:
                 log.error("cannot keep the result of task %s: %s; waiting for room", name, error)
-                if self._stop.wait(FULL_DISK_PAUSE_SECONDS):
+                if self._stopping.wait(FULL_DISK_PAUSE_SECONDS):
                     raise
 
     def finish_earlier_results(self) -> None:
         """Complete what a crash left between the spool and the attempt's own directory."""
         for spooled in self._files.spool.glob("*.json"):
-            task, _, attempt = spooled.stem.rpartition(".")
-            files = self._files.attempt(task, int(attempt))
-            if not files.result.exists():
-                write_atomically(files.result, spooled.read_text(), fsync=True)
+            try:
+                result = AttemptResult.from_message(json.loads(spooled.read_text()))
+                files = self._files.attempt(result.task, result.attempt)
+                if not files.result.exists():
+                    files.directory.mkdir(parents=True, exist_ok=True)
+                    write_atomically(files.result, spooled.read_text(), fsync=True)
+            except (FrameworkError, ValueError, OSError) as error:
+                log.error("%s cannot be put into its place: %s", spooled, error)
+
+    def stop_attempts(self, names: Collection[str]) -> None:
+        """End those that run: their process groups get TERM, then KILL; skip those that are reserved."""
+        with self._lock:
+            self._unwanted |= self._reserved.intersection(names)
+            for name in self._running.keys() & set(names):
+                self._running[name].set()
 
     def stop(self) -> None:
-        """End every running task: its process group gets TERM, then KILL."""
-        self._stop.set()
+        """End every running task, and begin no other."""
+        with self._lock:
+            self._stopping.set()
+            for stop in self._running.values():
+                stop.set()
 
 
 @lru_cache(maxsize=4)
@@ -208,12 +273,25 @@ def make_worker_app(worker: Worker) -> Celery:
     """Celery's side of the worker: its task, and its signals."""
     app = make_app(worker.identity)
 
-    @app.task(name=TASK_NAME, throws=(AttemptFailed, FrameworkError))
-    def run(message: dict[str, Any]) -> None:
-        worker.run(message)
+    @app.task(bind=True, name=TASK_NAME, throws=(AttemptFailed, FrameworkError))
+    def run(task: Any, *arguments: object, **_: object) -> None:
+        # whatever came: the worker, not Python, says what is wrong with it
+        try:
+            worker.run(arguments[0] if len(arguments) == 1 else arguments)
+        finally:
+            worker.release(task.request.id)
+
+    @control_command(name=STOP_COMMAND)
+    def stop_attempts(_: Any, names: list[str]) -> dict[str, str]:
+        worker.stop_attempts([name for name in names if isinstance(name, str)])
+        return {"ok": "told to stop"}
 
     def on_received(request: Any, **_: Any) -> None:
-        worker.reserve(request.id)
+        if is_attempt_name(request.id):  # else it will be refused; no beat may name it
+            worker.reserve(request.id)
+
+    def on_revoked(request: Any, **_: Any) -> None:
+        worker.release(request.id)  # by Celery, for a reason in the message that none of ours has
 
     def on_stopping(**_: Any) -> None:
         worker.stop()
@@ -222,6 +300,7 @@ def make_worker_app(worker: Worker) -> Celery:
         worker.outbox.close(FLUSH_SECONDS)
 
     signals.task_received.connect(on_received, weak=False)
+    signals.task_revoked.connect(on_revoked, weak=False)
     signals.worker_shutting_down.connect(on_stopping, weak=False)
     signals.worker_shutdown.connect(on_stopped, weak=False)
     return app

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import random
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from framework import dispatch
+from framework import cli, dispatch, requests
 from framework.broker import Identity
 from framework.dispatch import Master
+from framework.errors import FrameworkError
 from framework.files import MasterFiles
 from framework.journal import Journal
-from framework.status import read_status
-from framework.task import Assignment
+from framework.status import Status, read_status
+from framework.task import Assignment, AttemptResult, task_id
 
 
 class Message:
+    headers: Mapping[str, Any] = {}
+
     def __init__(self, routing_key: str, content: Any) -> None:
         self.body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.delivery_info = {"routing_key": routing_key}
@@ -38,6 +43,7 @@ class Messenger:
         self.sent: list[tuple[str, Assignment]] = []
         self.incoming: list[Message] = []
         self.purged: list[str] = []
+        self.stopped: list[tuple[str, str]] = []  # host, attempt
 
     def receive(self, timeout: float) -> list[Message]:
         messages, self.incoming = self.incoming, []
@@ -53,13 +59,22 @@ class Messenger:
         self.purged.append(host)
         return 0
 
+    def stop(self, host: str, attempts: Sequence[str]) -> None:
+        self.stopped += [(host, attempt) for attempt in attempts]
+
     def close(self) -> None:
         pass
 
     def beat(
-        self, host: str, slots: int = 1, running: list[str] | None = None, incarnation: str = "first"
+        self,
+        host: str,
+        slots: int = 1,
+        running: Sequence[str] = (),
+        incarnation: str = "first",
+        reserved: Sequence[str] = (),
     ) -> None:
-        self._news("beat", host, slots=slots, running=running or [], reserved=[], incarnation=incarnation)
+        held = {"running": list(running), "reserved": list(reserved)}
+        self._news("beat", host, slots=slots, incarnation=incarnation, **held)
 
     def started(self, host: str, assignment: Assignment) -> None:
         self._news("started", host, task=assignment.task, attempt=assignment.attempt, started=time.time())
@@ -111,10 +126,10 @@ class Bench:
         self.files.path.mkdir()
         self.master = self.start()
 
-    def write_project(self, x: str, retries: int = 0) -> None:
+    def write_project(self, x: str, retries: int = 0, more: str = "") -> None:
         project = self.path / "code/v1/project"
         project.mkdir(parents=True, exist_ok=True)
-        (project / "project.yml").write_text(f"command: train\nmetric: loss\nretries: {retries}\n")
+        (project / "project.yml").write_text(f"command: train\nmetric: loss\nretries: {retries}\n{more}")
         (project / "parameters.yml").write_text(f"x: {x}\n")
         (self.path / "code/v1/VERSION").write_text("framework=f1\nproject=p1\n")
         if not (self.path / "code/current").exists():
@@ -129,6 +144,16 @@ class Bench:
         self.messenger.sent = []
         self.master.turn(self.messenger)
         return self.messenger.sent
+
+    def ask(self, action: requests.Action, *numbers: int) -> None:
+        """What `framework cancel` and so on write, without waiting."""
+        tasks = tuple((number, task_id(("train",), {"x": number + 1})) for number in numbers)
+        self.files.requests.mkdir(exist_ok=True)
+        request = dataclasses.asdict(requests.Request(action, tasks))
+        (self.files.requests / "1.json").write_text(json.dumps(request))
+
+    def status(self) -> Status:
+        return read_status(self.files.status)
 
     def rows(self) -> list[dict[str, str]]:
         with self.files.results.open() as file:
@@ -310,17 +335,421 @@ def test_a_message_that_makes_no_sense_is_set_aside(bench: Bench, routing_key: s
     bench.messenger.beat("a", slots=4)
     assert len(bench.turn()) == 4
     assert message.acknowledged
+    assert bench.status().set_aside == 1
+    (line,) = bench.files.set_aside.read_text().splitlines()
+    assert json.loads(line)["queue"] == routing_key
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"null", b"5", b"[" * 100_000, b"\0" * 10, b"9" * 10_000, b"NaN",
+        b" " * (dispatch.LONGEST_MESSAGE + 1), None, 5,
+    ],
+    ids=lambda body: repr(body)[:20],
+)  # fmt: skip
+def test_no_garbage_is_fatal(bench: Bench, body: Any) -> None:
+    for routing_key in ("results", "reports", "dead", "elsewhere"):
+        message = Message(routing_key, {})
+        message.body = body
+        bench.messenger.incoming.append(message)
+    bench.turn()
+    assert bench.status().set_aside == 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"started": 1e300}, {"seconds": 2**80}, {"attempt": 2**31}, {"exit_code": 300}, {"task": "0" * 16}],
+    ids=str,
+)
+def test_a_result_that_the_journal_could_not_hold_changes_nothing(
+    bench: Bench, change: dict[str, Any]
+) -> None:
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    content = bench.messenger.result(host, assignment)
+    bench.messenger.incoming = [Message("results", {**content, **change})]
+    bench.turn()
+    assert bench.status().set_aside == 1
+    assert attempts(bench, assignment.task) == ["sent"]
+
+
+def test_dead_letters_are_set_aside_but_a_result_among_them_counts(bench: Bench) -> None:
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    content = bench.messenger.result(host, assignment)
+    bench.messenger.incoming = [Message("dead", content), Message("dead", b"x"), Message("dead", content)]
+    bench.messenger.incoming[0].headers = {"x-first-death-queue": "results"}
+    bench.messenger.incoming[1].headers = {"x-first-death-queue": "results"}
+    bench.messenger.incoming[2].headers = {"x-first-death-queue": "tasks.a"}
+    bench.turn()
+    assert (bench.status().done, bench.status().set_aside) == (1, 2)
+    last = json.loads(bench.files.set_aside.read_text().splitlines()[-1])
+    assert (last["queue"], last["reason"]) == ("dead", "a dead letter of the queue tasks.a")
+
+
+def test_what_a_worker_refused_is_counted(bench: Bench) -> None:
+    bench.messenger._news("refused", "a", reason="not exactly right", message="{}")
+    bench.turn()
+    assert bench.status().set_aside == 1
+    assert "refused by the worker on a" in bench.files.set_aside.read_text()
+
+
+def test_cancelled_tasks_end_wherever_they_are(bench: Bench) -> None:
+    bench.messenger.beat("a", slots=1)
+    ((host, first),) = bench.turn()
+    bench.messenger.started(host, first)
+    bench.turn()
+    bench.ask("cancel", 0, 1, 3, 77)  # runs, is looked ahead at, was not looked at, is not in the set
+    bench.messenger.beat("a", running=[f"{first.task}.1"])
+    ((_, third),) = bench.turn()
+    assert third.parameters == {"x": 3}
+    assert bench.messenger.stopped == [("a", f"{first.task}.1")]
+    assert list(bench.files.requests.iterdir()) == []
+    assert bench.status().cancelled == 2, "the fourth has not been looked at yet"
+    bench.messenger.result("a", first)
+    bench.messenger.result("a", third)
+    bench.turn()
+    assert [(row["x"], row["state"], row["attempts"]) for row in bench.rows()] == [
+        ("1", "cancelled", "1"), ("2", "cancelled", "0"), ("3", "done", "1"), ("4", "cancelled", "0"),
+    ]  # fmt: skip
+    status = bench.status()
+    assert (status.finished, status.done, status.failed, status.cancelled) == (True, 1, 0, 3)
+    bench.master = bench.start()
+    bench.messenger.beat("a", slots=4)
+    assert bench.turn() == []
+    assert bench.status().cancelled == 3
+
+
+def test_a_stopped_set_stops_what_runs_and_goes_on_when_asked_to(bench: Bench) -> None:
+    bench.messenger.beat("a", slots=2)
+    (host, one), (_, two) = bench.turn()
+    bench.messenger.started(host, one)
+    bench.turn()
+    bench.ask("stop")
+    assert bench.turn() == []
+    assert sorted(bench.messenger.stopped) == sorted([("a", f"{one.task}.1"), ("a", f"{two.task}.1")])
+    bench.messenger.stopped.clear()
+    for _ in range(2):
+        bench.messenger.beat("a", slots=2, running=[f"{one.task}.1"], reserved=[f"{two.task}.1"])
+        assert bench.turn() == []
+    assert len(bench.messenger.stopped) == 2, "told again as long as beats name them"
+    status = bench.status()
+    assert "the set is stopped" in status.stopped
+    assert status.stopped in status.notices
+    assert not status.idle
+    bench.messenger.result("a", one, "stopped")
+    bench.messenger.result("a", two, "stopped")
+    bench.messenger.beat("a", slots=2)
+    assert bench.turn() == []
+    assert (bench.status().waiting, bench.status().idle) == (4, True)
+    bench.master = bench.start()
+    bench.messenger.beat("a", slots=2)
+    assert bench.turn() == [], "it stays stopped"
+    assert bench.status().stopped
+    bench.ask("resume")
+    assert sorted(assignment.attempt for _, assignment in bench.turn()) == [2, 2]
+    assert not bench.status().stopped
+    assert not bench.files.stopped.exists()
+
+
+def test_too_many_failures_stop_the_set(bench: Bench) -> None:
+    bench.write_project(x="[1, 2, 3, 4, 5]", more="max_failures: 2\n")
+    bench.master = bench.start()
+    bench.messenger.beat("a")
+    for number in range(2):
+        ((host, assignment),) = bench.turn()
+        assert number == bench.status().failed
+        bench.messenger.result(host, assignment, "failed")
+    assert bench.turn() == []
+    assert "2 tasks have failed, with max_failures: 2" in bench.status().stopped
+    bench.ask("resume")
+    ((host, assignment),) = bench.turn()
+    bench.messenger.result(host, assignment)
+    ((host, assignment),) = bench.turn()
+    bench.messenger.result(host, assignment, "failed")
+    assert bench.turn() == []
+    assert bench.status().stopped
+
+
+def test_a_host_that_fails_everything_eats_no_tasks(bench: Bench, clock: Clock) -> None:
+    """Tasks of hours, no retries, and one host of three on which each fails at once."""
+    count = 12
+    bench.write_project(x=str(list(range(1, count + 1))))
+    bench.master = bench.start()
+    under_way: list[tuple[float, str, Assignment]] = []
+    on_bad = 0
+    for _ in range(20_000):
+        clock.now += 10
+        for due, host, assignment in [each for each in under_way if each[0] <= clock.now]:
+            under_way.remove((due, host, assignment))
+            bench.messenger.result(host, assignment, "failed" if host == "bad" else "done", 3600)
+        for host in ("good1", "good2", "bad"):
+            held = [f"{each.task}.{each.attempt}" for _, where, each in under_way if where == host]
+            bench.messenger.beat(host, 1, held)
+        for host, assignment in bench.turn():
+            on_bad += host == "bad"
+            under_way.append((clock.now + (10 if host == "bad" else 3600), host, assignment))
+        if bench.status().finished:
+            break
+    assert {row["state"] for row in bench.rows()} == {"done"}
+    assert len(bench.rows()) == count
+    assert 3 <= on_bad <= 3 + 10, "three, and probes"
+    assert any("bad is put aside" in notice for notice in bench.status().notices)
+
+
+def test_a_set_in_which_every_task_fails_ends(bench: Bench, clock: Clock) -> None:
+    bench.write_project(x=str(list(range(20))), retries=1)
+    bench.master = bench.start()
+    for _ in range(2000):
+        clock.now += 1
+        bench.messenger.beat("a", 2)
+        bench.messenger.beat("b", 2)
+        for host, assignment in bench.turn():
+            bench.messenger.result(host, assignment, "failed", 1)
+        if bench.status().finished:
+            break
+    assert bench.status().failed == 20
+    assert max(int(row["attempts"]) for row in bench.rows()) <= 3
+
+
+def test_a_retry_waits_for_another_host_only_while_its_own_is_suspect(bench: Bench) -> None:
+    bench.write_project(x="[1, 2, 3, 4, 5]", retries=1)
+    bench.master = bench.start()
+    bench.messenger.beat("a")
+    ((_, first),) = bench.turn()
+    bench.messenger.beat("b")
+    ((_, second),) = bench.turn()
+    bench.messenger.result("a", first, "failed")
+    ((host, third),) = bench.turn()
+    assert (host, third.parameters) == ("a", {"x": 3}), "the first waits for host b, which is busy"
+    bench.messenger.result("a", third)
+    ((host, again),) = bench.turn()
+    assert (host, again.task, again.attempt) == ("a", first.task, 2), "a has proven itself since"
+    bench.messenger.result("b", second)
+    bench.turn()
+
+
+def test_a_worker_without_room_gets_nothing_and_says_so(bench: Bench) -> None:
+    content = {"slots": 0, "running": [], "reserved": [], "incarnation": "x", "notice": "only 5 MB are free"}
+    bench.messenger._news("beat", "a", **content)
+    assert bench.turn() == []
+    assert bench.status().notices == ["a: only 5 MB are free"]
+    bench.messenger.beat("a", slots=4)
+    assert len(bench.turn()) == 4
+    assert bench.status().notices == []
+
+
+def test_the_master_waits_for_room_and_goes_on(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = bench.master._journal
+    bench.messenger.beat("a", slots=4)
+    assigned = bench.turn()
+    pages = journal._value("PRAGMA page_count")
+    journal._connection.execute(f"PRAGMA max_page_count = {pages}")
+    events: list[str] = []
+
+    class Link(Messenger):
+        def __init__(self, *_: object) -> None:
+            super().__init__()
+
+        def open(self) -> None:
+            events.append("open")
+            for host, assignment in assigned:
+                self.result(host, assignment)
+
+        def receive(self, timeout: float) -> list[Message]:
+            bench.master._stopping = not self.incoming
+            return super().receive(timeout)
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+        if clock.now > 1060:
+            journal._connection.execute("PRAGMA max_page_count = 1000000")
+            events.append("room")
+        elif clock.now > 1030:
+            events.append(" ".join(bench.status().notices))
+
+    monkeypatch.setattr(dispatch, "Link", Link)
+    monkeypatch.setattr(dispatch, "make_app", lambda _: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(clock, "sleep", sleep, raising=False)
+    bench.master.run()
+    assert events[-1] == "open"
+    assert "room" in events
+    assert "the master waits for room" in events[0]
+    assert events.count("open") == 1, "results are not fetched before they can be written"
+    assert bench.status().done == 4
+
+
+def test_the_command_line_asks_and_waits(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "DATA", bench.files.path)
+    monkeypatch.setattr(cli, "CODE", bench.path / "code")
+    bench.turn()
+    ended = threading.Event()
+
+    def serve() -> None:
+        while not ended.wait(0.02):
+            bench.turn()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        assert cli.main(["cancel", "2", "9"]) == 2
+        assert "'9': no such task" in capsys.readouterr().err
+        assert cli.main(["cancel", "2"]) == 0
+        assert capsys.readouterr().out == f"task 2, {task_id(('train',), {'x': 2})}: cancelled\n"
+        assert cli.main(["cancel"]) == 0
+        assert bench.status().stopped
+        assert cli.main(["watch"]) == 1
+        assert "the set is stopped: it was cancelled" in capsys.readouterr().err
+        assert cli.main(["resume"]) == 0
+        assert not bench.status().stopped
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_request_that_nobody_takes_is_taken_back(bench: Bench) -> None:
+    with pytest.raises(FrameworkError, match="not answered"):
+        requests.ask(bench.files.requests, requests.Request("stop"), timeout=0.2)
+    assert list(bench.files.requests.iterdir()) == []
+    bench.turn()
+    assert not bench.status().stopped
+
+
+def test_files_that_are_no_requests_are_removed(bench: Bench) -> None:
+    bench.files.requests.mkdir()
+    for name, text in {"a.json": "{", "b.json": "[]", "c.json": '{"action": "explode", "tasks": []}'}.items():
+        (bench.files.requests / name).write_text(text)
+    bench.turn()
+    assert list(bench.files.requests.iterdir()) == []
+
+
+def test_recovered_results_are_taken_up_by_a_running_master(bench: Bench) -> None:
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    content = bench.messenger.result(host, assignment)
+    bench.messenger.incoming.clear()
+    with Journal(bench.files.journal) as journal:
+        journal.finish(AttemptResult.from_message(dict(content)), final=True)
+    bench.ask("reload")
+    bench.turn()
+    assert bench.status().done == 1
+
+
+def lose(bench: Bench, clock: Clock) -> Assignment:
+    """Send the one task to host a, which falls silent for longer than a lease."""
+    bench.write_project(x="1")
+    bench.master = bench.start()
+    bench.messenger.beat("a")
+    ((_, assignment),) = bench.turn()
+    bench.messenger.started("a", assignment)
+    bench.turn()
+    clock.now += 31
+    return assignment
+
+
+def attempts(bench: Bench, task: str) -> list[str]:
+    with Journal(bench.files.journal, read_only=True) as journal:
+        return [attempt.state for attempt in journal.attempts(task)]
+
+
+def test_a_worker_that_returns_with_its_task_keeps_it_and_the_younger_attempt_is_stopped(
+    bench: Bench, clock: Clock
+) -> None:
+    first = lose(bench, clock)
+    bench.messenger.beat("b")
+    ((_, second),) = bench.turn()
+    bench.messenger.started("b", second)
+    name, younger = f"{first.task}.1", f"{first.task}.2"
+    for _ in range(2):
+        clock.now += 3
+        bench.messenger.beat("a", running=[name])
+        bench.messenger.beat("b", running=[younger])
+        assert bench.turn() == []
+    assert bench.messenger.stopped == [("b", younger)]
+    assert attempts(bench, first.task) == ["running", "stopped"]
+    bench.messenger.result("b", second, "stopped")
+    assert bench.turn() == []
+    # The new owner is an owner like any other: its lease counts, and another attempt follows.
+    clock.now += 31
+    bench.messenger.beat("b")
+    ((_, third),) = bench.turn()
+    assert third.attempt == 3
+    bench.messenger.result("b", third)
+    bench.turn()
+    assert [(row["state"], row["attempts"]) for row in bench.rows()] == [("done", "3")]
+
+
+def test_a_worker_that_returns_before_the_task_was_sent_again_keeps_it(bench: Bench, clock: Clock) -> None:
+    first = lose(bench, clock)
+    assert bench.turn() == []
+    bench.messenger.beat("a", running=[f"{first.task}.1"])
+    bench.messenger.beat("b")
+    assert bench.turn() == []
+    bench.messenger.result("a", first)
+    bench.turn()
+    assert [(row["state"], row["attempts"]) for row in bench.rows()] == [("done", "1")]
+
+
+def test_what_a_returned_worker_only_reserved_is_not_run_there(bench: Bench, clock: Clock) -> None:
+    first = lose(bench, clock)
+    bench.messenger.beat("b")
+    assert len(bench.turn()) == 1
+    for _ in range(2):
+        bench.messenger.beat("a", reserved=[f"{first.task}.1"])
+        bench.messenger.beat("b", running=[f"{first.task}.2"])
+        bench.turn()
+    assert bench.messenger.stopped == [("a", f"{first.task}.1")]
+    assert attempts(bench, first.task) == ["lost", "sent"]
+
+
+def test_an_attempt_of_a_task_that_has_ended_is_stopped_until_beats_name_it_no_more(
+    bench: Bench, clock: Clock
+) -> None:
+    first = lose(bench, clock)
+    bench.messenger.beat("b")
+    ((_, second),) = bench.turn()
+    bench.messenger.result("b", second)
+    for _ in range(3):
+        bench.messenger.beat("a", running=[f"{first.task}.1"])
+        bench.turn()
+    assert bench.messenger.stopped == [("a", f"{first.task}.1")] * 2
+    bench.messenger.beat("a")
+    bench.messenger.beat("a", running=[f"{first.task}.1"])
+    bench.turn()
+    assert len(bench.messenger.stopped) == 2, "one beat may be older than the result"
+
+
+def test_a_restarted_master_knows_which_attempt_is_under_way(bench: Bench, clock: Clock) -> None:
+    first = lose(bench, clock)
+    bench.messenger.beat("b")
+    bench.turn()
+    bench.messenger.beat("a", running=[f"{first.task}.1"])
+    bench.turn()
+    bench.master = bench.start()
+    bench.messenger.beat("a", running=[f"{first.task}.1"])
+    bench.messenger.beat("b")
+    assert bench.turn() == []
+    assert attempts(bench, first.task) == ["running", "stopped"]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_happens_each_task_ends_with_one_record(bench: Bench, clock: Clock, seed: int) -> None:
-    """Results lost, repeated and late; workers silent and restarted; masters killed."""
+    """Results lost, repeated and late; workers silent, back, and restarted; masters killed; tasks
+    cancelled, and the set stopped."""
     rng = random.Random(seed)
     count = 60
-    bench.write_project(x=str(list(range(count))), retries=2)
+    bench.write_project(x=str(list(range(1, count + 1))), retries=2)
     bench.master = bench.start()
     held: dict[str, list[Assignment]] = {"a": [], "b": [], "c": []}
     incarnations = dict.fromkeys(held, 0)
+    cancelled: set[int] = set()
+    silent = dict.fromkeys(held, 0.0)  # out of reach until then: their tasks run on
     for _ in range(4000):
         clock.now += rng.choice([0.5, 1, 3])
         for host, assignments in held.items():
@@ -328,6 +757,10 @@ def test_whatever_happens_each_task_ends_with_one_record(bench: Bench, clock: Cl
             if event < 0.05:
                 incarnations[host] += 1
                 assignments.clear()
+            elif event < 0.06:
+                silent[host] = clock.now + rng.choice([5, 40, 100])
+            elif silent[host] > clock.now:
+                continue
             elif event < 0.4 and assignments:
                 assignment = assignments.pop(rng.randrange(len(assignments)))
                 for _ in range(rng.choice([1, 1, 1, 2])):
@@ -339,13 +772,29 @@ def test_whatever_happens_each_task_ends_with_one_record(bench: Bench, clock: Cl
                 bench.messenger.beat(host, 3, running, str(incarnations[host]))
         if rng.random() < 0.02:
             bench.master = bench.start()
+        match rng.random():
+            case chance if chance < 0.01:
+                number = rng.randrange(count)
+                bench.ask("cancel", number)
+                cancelled.add(number + 1)
+            case chance if chance < 0.02:
+                bench.ask("stop")
+            case chance if chance < 0.1 and bench.files.stopped.exists():
+                bench.ask("resume")
         for host, assignment in bench.turn():
             if rng.random() < 0.95:
                 held[host].append(assignment)
+        for host, name in bench.messenger.stopped:
+            for assignment in [each for each in held[host] if f"{each.task}.{each.attempt}" == name]:
+                if rng.random() < 0.9:
+                    held[host].remove(assignment)
+                    bench.messenger.result(host, assignment, rng.choice(["stopped", "stopped", "done"]))
+        bench.messenger.stopped.clear()
         if read_status(bench.files.status).finished:
             break
     rows = bench.rows()
-    assert [int(row["x"]) for row in rows] == list(range(count))
+    assert [int(row["x"]) for row in rows] == list(range(1, count + 1))
     assert len({row["task"] for row in rows}) == count
-    status = read_status(bench.files.status)
-    assert status.done + status.failed == count
+    assert {int(row["x"]) for row in rows if row["state"] == "cancelled"} <= cancelled
+    status = bench.status()
+    assert status.ended == count

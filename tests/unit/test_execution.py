@@ -206,7 +206,7 @@ def test_what_ignores_term_is_killed(bench: Bench) -> None:
 def test_stop(bench: Bench) -> None:
     threading.Timer(0.2, bench.stop.set).start()
     found = bench.shell("sleep 60")
-    assert (found.state, found.reason) == ("stopped", "its worker was stopped")
+    assert (found.state, found.reason) == ("stopped", "stopped, by the master or with its worker")
     assert found.seconds < 5
 
 

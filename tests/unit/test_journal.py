@@ -180,6 +180,46 @@ def test_news_that_come_late_or_in_another_order(journal: Journal) -> None:
     journal.metrics("f" * 16, 1, {"x": 1})
 
 
+def test_a_lost_attempt_that_runs_on_takes_its_place_again(journal: Journal) -> None:
+    sent(journal)
+    journal.start(TASK, 1, "a", 150.0)
+    journal.lost(TASK, 1, "no sign of a", final=False)
+    sent(journal, "b")
+    assert not journal.reinstate(TASK, 2, "b"), "it is under way"
+    assert journal.reinstate(TASK, 1, "a")
+    assert not journal.reinstate(TASK, 1, "a")
+    record = journal.get(TASK)
+    assert record is not None
+    assert (record.state, record.host, record.started, record.attempts) == ("running", "a", 150.0, 2)
+    assert [(attempt.attempt, attempt.state) for attempt in journal.attempts(TASK)] == [
+        (1, "running"),
+        (2, "stopped"),
+    ]
+    assert [attempt.attempt for attempt in journal.under_way()] == [1]
+    journal.metrics(TASK, 1, {"epoch": 3})
+    journal.metrics(TASK, 2, {"epoch": 9})
+    assert (record := journal.get(TASK)) is not None
+    assert record.metrics == {"epoch": 3}
+    assert not journal.finish(dataclasses.replace(FAILED, attempt=2, state="stopped"), final=False)
+    assert state(journal) == "running"
+    assert not journal.finish(FAILED, final=False)
+    assert state(journal) == "waiting"
+    assert sent(journal, "b") == 3
+
+
+def test_a_stopped_attempt_that_was_done_before_it_heard_of_it_counts(journal: Journal) -> None:
+    sent(journal)
+    journal.lost(TASK, 1, "no sign of a", final=False)
+    sent(journal, "b")
+    journal.reinstate(TASK, 1, "a")
+    assert journal.finish(dataclasses.replace(RESULT, attempt=2, host="b"), final=True)
+    assert not journal.reinstate(TASK, 1, "a")
+    assert not journal.finish(RESULT, final=True)
+    record = journal.get(TASK)
+    assert record is not None
+    assert (record.state, record.host) == ("done", "b")
+
+
 def test_what_is_under_way_is_not_sent_again(journal: Journal) -> None:
     sent(journal)
     with pytest.raises(FrameworkError, match="it is sent"):
@@ -373,7 +413,7 @@ def test_what_was_committed_survives_kill_9(tmp_path: Path) -> None:
 
 events = st.lists(
     st.tuples(
-        st.sampled_from(["assign", "start", "done", "failed", "stopped", "lost"]),
+        st.sampled_from(["assign", "start", "done", "failed", "stopped", "lost", "reinstate"]),
         st.integers(1, 4),
         st.booleans(),
     ),
@@ -397,6 +437,8 @@ def test_there_is_never_more_than_one_terminal_record(
                         assert sent(journal, f"host{attempt}") == before.attempts + 1
                 case "start":
                     journal.start(TASK, attempt, "a", 1.0)
+                case "reinstate":
+                    journal.reinstate(TASK, attempt, "a")
                 case "lost":
                     firsts += journal.lost(TASK, attempt, "lost", final)
                 case "done" | "failed" | "stopped" as end:
@@ -408,4 +450,9 @@ def test_there_is_never_more_than_one_terminal_record(
             if before.state in ("done", "failed"):
                 assert after == before
             assert firsts <= 1
+            under_way = [each for each in journal.attempts(TASK) if each.state in ("sent", "running")]
+            if after.state in ("sent", "running"):
+                assert len(under_way) == 1
+            else:
+                assert after.state != "waiting" or not under_way
             assert after.attempts >= before.attempts

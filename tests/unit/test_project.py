@@ -197,6 +197,8 @@ def test_what_is_wrong_with_parameters(directory: Directory, line: str, problem:
         ("command: run\nretries: -1", "2:10: retries: has to be a whole number"),
         ("command: run\nretries: 1.5", "2:10: retries: has to be a whole number"),
         ("command: run\nretries: true", "2:10: retries: has to be a whole number"),
+        ("command: run\nmax_failures: 0", "2:15: max_failures: has to be a whole number, 1 or more"),
+        ("command: run\nmax_failures: many", "2:15: max_failures: has to be a whole number, 1 or more"),
         ("command: run\nimage: --privileged", "2:8: image: '--privileged' is no image"),
         ("command: run\nimage: a b", "2:8: image: 'a b' is no image"),
         ("", "1:1: the file is empty"),

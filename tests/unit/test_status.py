@@ -54,6 +54,14 @@ def test_the_summary_names_every_figure_host_and_notice() -> None:
         assert part in text
 
 
+def test_the_summary_names_what_is_out_of_the_ordinary() -> None:
+    text = summary(dataclasses.replace(STATUS, cancelled=3, set_aside=7))
+    assert "18 waiting, 1 failed, 3 cancelled" in text
+    assert "7 messages made no sense" in text
+    assert "14/36 tasks" in progress(dataclasses.replace(STATUS, cancelled=3), 80)
+    assert "stopped" in progress(dataclasses.replace(STATUS, stopped="the set is stopped"), 80)
+
+
 @pytest.mark.parametrize("columns", [1, 10, 40, 80, 300])
 def test_the_progress_bar_fits(columns: int) -> None:
     assert len(progress(STATUS, columns)) <= columns

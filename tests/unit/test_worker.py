@@ -6,15 +6,19 @@ import json
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery import Celery, signals
 
 from framework import worker as worker_module
-from framework.broker import Identity
+from framework.broker import STOP_COMMAND, TASK_NAME, Identity
 from framework.errors import FrameworkError
 from framework.files import WorkerFiles
+from framework.news import check_news
 from framework.task import Assignment, AttemptResult
 from framework.worker import AttemptFailed, Worker
 
@@ -129,6 +133,64 @@ def test_a_message_for_others_is_refused(bench: Bench, other: dict[str, str]) ->
     with pytest.raises(FrameworkError, match="not run"):
         bench.worker.run(assignment("fine") | other)
     assert bench.executions() == []
+    assert [news["kind"] for news in bench.outbox.news] == ["refused"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [None, [], "rm -rf /", {}, {"task": TASK}, assignment("fine") | {"command": ["x"]},
+     assignment("fine") | {"parameters": {"--x": 1}}, assignment("fine") | {"task": "../../etc"},
+     assignment("fine") | {"parameters": {"x": "\ud800"}}, ["x" * 10**6]],
+    ids=lambda message: repr(message)[:20],
+)  # fmt: skip
+def test_a_message_that_is_not_exactly_right_runs_nothing_and_the_master_hears_of_it(
+    bench: Bench, message: object
+) -> None:
+    with pytest.raises(FrameworkError):
+        bench.worker.run(message)
+    assert bench.executions() == []
+    assert not list(bench.files.tasks.iterdir())
+    (news,) = bench.outbox.news
+    assert check_news(json.loads(json.dumps(news)))["kind"] == "refused"
+
+
+def test_a_full_disk_is_told_and_forgotten_when_there_is_room(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {"bytes": 150 * 10**6}
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda path: SimpleNamespace(total=100 * 10**9, used=0, free=free["bytes"])
+    )
+    beat = check_news(bench.worker.beat())
+    assert (beat["slots"], beat["notice"][:25]) == (0, "only 150 MB are free on i")
+    free["bytes"] = 900 * 10**6
+    assert "of 1000 MB" in bench.worker.beat()["notice"], "one percent of a large disk"
+    free["bytes"] = 2 * 10**9
+    assert (bench.worker.beat()["slots"], bench.worker.beat()["notice"]) == (2, "")
+
+
+def test_what_celery_drops_is_not_held_for_ever(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "make_app", lambda identity: Celery("test", set_as_current=False))
+    app = worker_module.make_worker_app(bench.worker)
+    for name in (f"{TASK}.1", f"{TASK}.2", "garbage", None):
+        signals.task_received.send(sender=None, request=SimpleNamespace(id=name))
+    assert bench.worker.beat()["reserved"] == [f"{TASK}.1", f"{TASK}.2"]
+    signals.task_revoked.send(sender=None, request=SimpleNamespace(id=f"{TASK}.1"))
+    assert bench.worker.beat()["reserved"] == [f"{TASK}.2"]
+    app.tasks[TASK_NAME].apply(args=["garbage"], task_id=f"{TASK}.2")
+    assert bench.worker.beat()["reserved"] == []
+    assert [news["kind"] for news in bench.outbox.news] == ["refused"]
+    assert "garbage" in bench.outbox.news[0]["message"]
+
+
+def test_the_reason_of_a_broken_project_fits_into_a_message(bench: Bench) -> None:
+    bench.push("v2", "f1")
+    (bench.code / "v2/project/project.yml").write_text(
+        "command: x\n" + "".join(f"unknown{number}: 1\n" for number in range(200))
+    )
+    with pytest.raises(AttemptFailed):
+        bench.run("fine")
+    assert bench.outbox.results[0].state == "failed"
 
 
 def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench: Bench) -> None:
@@ -151,6 +213,7 @@ def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench
     beat = bench.worker.beat()
     assert (beat["running"], beat["reserved"]) == ([name], [])
     bench.run("sleep")  # the same message again, while it runs
+    bench.worker.stop_attempts([f"{TASK}.7", "nonsense"])
     bench.worker.stop()
     thread.join(20)
     assert not thread.is_alive()
@@ -159,6 +222,57 @@ def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench
     assert bench.executions() == ["sleep"]
     beat = bench.worker.beat()
     assert (beat["running"], beat["reserved"], beat["slots"]) == ([], [], 0)
+
+
+def test_attempts_are_stopped_one_by_one_and_reserved_ones_skipped(bench: Bench) -> None:
+    first, second = f"{TASK}.1", f"{TASK}.2"
+    bench.worker.reserve(first)
+    bench.worker.reserve(second)
+
+    def run(value: str, attempt: int) -> None:
+        with suppress(AttemptFailed):
+            bench.run(value, attempt)
+
+    thread = threading.Thread(target=run, args=("sleep", 1))
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not bench.executions() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    bench.worker.stop_attempts([second])
+    run("fine", 2)
+    assert bench.executions() == ["sleep"], "the second was reserved, and skipped"
+    assert [(result.attempt, result.state) for result in bench.outbox.results] == [(2, "stopped")]
+    assert (bench.worker.beat()["running"], bench.worker.beat()["reserved"]) == ([first], [])
+    bench.worker.stop_attempts([first])
+    thread.join(20)
+    assert [(result.attempt, result.state) for result in bench.outbox.results] == [
+        (2, "stopped"),
+        (1, "stopped"),
+    ]
+    assert bench.worker.beat()["slots"] == 2, "the worker itself goes on"
+    run("fine", 3)
+    assert bench.executions() == ["sleep", "fine"]
+
+
+def test_a_worker_that_is_stopped_begins_nothing(bench: Bench) -> None:
+    bench.worker.stop()
+    with pytest.raises(AttemptFailed):
+        bench.run("fine")
+    assert bench.executions() == []
+    assert [result.state for result in bench.outbox.results] == ["stopped"]
+
+
+def test_celery_passes_on_what_the_master_wants_stopped(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from celery.worker.control import Panel
+
+    told: list[list[str]] = []
+    monkeypatch.setattr(worker_module, "make_app", lambda identity: Celery("test", set_as_current=False))
+    monkeypatch.setattr(bench.worker, "stop_attempts", told.append)
+    worker_module.make_worker_app(bench.worker)
+    Panel.data[STOP_COMMAND](None, names=[f"{TASK}.1", 5])
+    assert told == [[f"{TASK}.1"]]
 
 
 def test_new_framework_files_restart_a_worker_that_holds_nothing(

@@ -1,0 +1,58 @@
+"""News of workers: beats, starts, metrics and refusals; they may be lost, and are checked like results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from framework.errors import MessageError
+from framework.task import are_metrics, checked, is_attempt, is_number, is_reason, is_task, is_text
+
+_MOST_HELD = 100_000  # attempts that one worker holds
+_MOST_SLOTS = 100_000
+
+
+def _is_slots(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_SLOTS
+
+
+def is_attempt_name(value: object) -> bool:
+    """TASK.ATTEMPT, as in 0123456789abcdef.2"""
+    if not isinstance(value, str):
+        return False
+    task, _, attempt = value.partition(".")
+    return is_task(task) and attempt.isascii() and attempt.isdecimal() and is_attempt(int(attempt[:20]))
+
+
+def _are_attempt_names(value: object) -> bool:
+    return isinstance(value, list) and len(value) <= _MOST_HELD and all(map(is_attempt_name, value))
+
+
+_HEADER: dict[str, Callable[[object], bool]] = {
+    "kind": is_text,
+    "infrastructure": is_text,
+    "project": is_text,
+    "host": is_text,
+}
+_KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
+    "beat": {
+        "incarnation": is_text,
+        "slots": _is_slots,
+        "running": _are_attempt_names,
+        "reserved": _are_attempt_names,
+        "notice": is_reason,  # what a person should know of this worker; empty if all is well
+    },
+    "started": {"task": is_task, "attempt": is_attempt, "started": is_number},
+    "metrics": {"task": is_task, "attempt": is_attempt, "metrics": are_metrics},
+    "refused": {"reason": is_reason, "message": is_reason},  # a message that a worker did not execute
+}
+
+
+def check_news(content: object) -> Mapping[str, Any]:
+    """The news, if they are exactly what they have to be; raises MessageError if not."""
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(kind, str) or kind not in _KINDS:
+        raise MessageError(f"news of no known kind: {kind!r:.100}")
+    if kind == "beat":
+        content = {"notice": ""} | content  # workers of an older framework have none
+    return checked(content, _HEADER | _KINDS[kind])

@@ -1,0 +1,72 @@
+"""What the command line asks of a running master: files in its data directory, one for each request."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from framework.errors import FrameworkError
+from framework.files import write_atomically
+
+log = logging.getLogger(__name__)
+
+Action: TypeAlias = Literal["cancel", "stop", "resume", "reload"]
+
+ANSWER_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request.
+
+    cancel: end `tasks` · stop: send nothing more and stop what runs · resume: go on · reload: the journal was
+    changed by somebody else
+    """
+
+    action: Action
+    tasks: tuple[tuple[int, str], ...] = ()  # number of the combination, task
+
+
+def ask(directory: Path, request: Request, timeout: float = ANSWER_SECONDS) -> None:
+    """Hand in a request and wait until the master has acted on it; raises FrameworkError if it does not."""
+    file = directory / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, json.dumps(asdict(request)))
+    except OSError as error:
+        raise FrameworkError(f"{directory}: the request cannot be written: {error.strerror}") from error
+    deadline = time.monotonic() + timeout
+    while file.exists():
+        if time.monotonic() > deadline:
+            file.unlink(missing_ok=True)
+            raise FrameworkError(
+                f"the master has not answered for {timeout:.0f} s, the request was taken back: see its log"
+            )
+        time.sleep(0.1)
+
+
+def pending(directory: Path) -> list[tuple[Path, Request]]:
+    """The requests that wait, the first one first; files that are none are removed. Raises OSError."""
+    found = []
+    for file in sorted(directory.glob("*.json")):
+        try:
+            found.append((file, _parse(file.read_text())))
+        except FileNotFoundError:
+            pass  # taken back
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("%s is no request (%r): removed", file, error)
+            file.unlink(missing_ok=True)
+    return found
+
+
+def _parse(text: str) -> Request:
+    content = json.loads(text)
+    if content["action"] not in ("cancel", "stop", "resume", "reload"):
+        raise ValueError(f"unknown action {content['action']!r}")
+    tasks = tuple((int(number), str(task)) for number, task in content["tasks"])
+    return Request(content["action"], tasks)
