@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -26,7 +27,10 @@ def bed() -> Iterator[Bed]:
         shutil.which("docker") is None
         or subprocess.run(["docker", "info"], capture_output=True).returncode != 0
     ):
-        cannot("no Docker engine answers this user, so there are no hosts to test on")
+        cannot(
+            "no Docker engine answers this user, so there are no hosts to test on: install Docker with "
+            "./install_docker_ubuntu.sh, and log in again if it has just been installed"
+        )
     given = os.environ.get("TESTBED")
     bed = Bed(given or "tests")
     if not given:
@@ -49,8 +53,9 @@ def checkout(bed: Bed) -> Checkout:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly what was skipped, and where the outputs of the scripts are when something failed."""
-    for report in terminalreporter.getreports("skipped"):
-        terminalreporter.write_line(f"SKIPPED {report.nodeid}: {report.longrepr}", red=True)
+    reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.getreports("skipped"))
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"{count} tests: {reason}", red=True)
     if terminalreporter.getreports("failed") or terminalreporter.getreports("error"):
         name = os.environ.get("TESTBED", "tests")
         terminalreporter.write_line(f"what the scripts said: {Bed(name).logs}", red=True)
