@@ -92,7 +92,18 @@ end_cleanly() {
 interrupt() {
   trap '' HUP INT TERM
   stop_parallel_jobs
+  if [[ $FOLLOWING && $1 == 130 ]]; then
+    offer_to_stop
+  fi
   exit "$1"
+}
+
+# offer_to_stop: for Ctrl-C while the tasks run; where there is no terminal to ask on they go on.
+offer_to_stop() {
+  if confirm "Stop the tasks? If not, they go on without this script."; then
+    docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework cancel &&
+      FOLLOWING=stopped
+  fi
 }
 
 clean_up() {
@@ -101,6 +112,8 @@ clean_up() {
   close_connections
   if ((code == 0)) || [[ ! $DOING ]]; then
     return 0
+  elif [[ $FOLLOWING == stopped ]]; then
+    say "the tasks are stopped, and nothing more is sent; go on with: $(quote "$0") -f --wait"
   elif [[ $FOLLOWING ]]; then
     say "the tasks go on without this script; watch them again: $(quote "$0") -f --wait; stop them: $(quote "$CHECKOUT/infra_clean.sh")"
   elif [[ $STARTED ]]; then
@@ -234,6 +247,8 @@ start_master_host() {
   start_flower "$MASTER_HOST"
   wait_master "$MASTER_HOST"
   wait_flower "$MASTER_HOST"
+  # A set that was stopped goes on: that is what starting it again means.
+  change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework resume >&2
 }
 
 start_workers() {

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from flower.views.monitor import Healthcheck, Metrics
+from tornado.web import authenticated
+
 port = 5555
 address = "0.0.0.0"  # inside the container; infrainit.sh decides on which address of the host it is published
 basic_auth = ["flower:" + Path("/secrets/flower_password").read_text().strip()]
@@ -11,3 +14,7 @@ read_only = True
 persistent = False
 max_tasks = 20_000
 purge_offline_workers = 3600  # seconds
+
+# Flower leaves these two open to everybody; they name workers and tasks.
+for view in (Healthcheck, Metrics):
+    view.get = authenticated(view.get)

@@ -213,11 +213,12 @@ docker_build() {
   change_docker 0 build "${options[@]}" "$context"
 }
 
-# digest_inputs DIRECTORY BASE: of the files and of the base image.
+# digest_inputs DIRECTORY BASE: of the files, their modes, and the base image.
 digest_inputs() {
   (
     cd "$1" || exit
     find . -type f -print0 | LC_ALL=C sort --zero-terminated | xargs --null sha256sum
+    find . -type f -executable -print | LC_ALL=C sort
     if has_image 0 "$2"; then # in a dry run it may be missing
       image_content 0 "$2"
     fi

@@ -61,7 +61,7 @@ close_connections() {
       ssh -o ControlPath="$socket" -O exit -- any-host 2>/dev/null || true # it may have ended by itself
     fi
   done
-  rm -r -- "$SSH_CONNECTIONS"
+  rm -rf -- "$SSH_CONNECTIONS" # an ssh that ends removes its socket at the same time
   SSH_CONNECTIONS=''
 }
 

@@ -43,14 +43,13 @@ run() {
 # What they print is held back and comes host by host; `step` and `say` speak at once. Fails if one failed, having named it.
 # Call it as a statement of its own: behind `if` or `||` FUNCTION would run without errexit.
 for_each_host() {
-  local function=$1 host reminder running=0 failed=0
+  local function=$1 host reminder job running=0 failed=0
   shift
   PARALLEL_OUTPUT=$(mktemp -d)
   exec {MESSAGES_TO}>&2
   say_who_is_busy "$@" &
   reminder=$!
   PARALLEL_JOBS=("$reminder")
-  disown # or `wait` would wait for it
   for host in "$@"; do
     if ((running == HOSTS_AT_ONCE)); then
       wait -n || true # its exit code is in its file
@@ -60,7 +59,9 @@ for_each_host() {
     PARALLEL_JOBS+=("$!")
     running=$((running + 1))
   done
-  wait
+  for job in "${PARALLEL_JOBS[@]:1}"; do # not for the reminder, which never ends
+    wait "$job" || true                  # its exit code is in its file
+  done
   PARALLEL_JOBS=("$reminder")
   exec {MESSAGES_TO}>&-
   MESSAGES_TO=2
