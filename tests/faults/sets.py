@@ -50,9 +50,13 @@ class TaskSet:
         program = PROGRAM.replace("{seconds}", str(seconds))
         self.path = checkout.project(name, f"n: {{range: [0, {tasks}, 1]}}", {"run.py": program}, settings)
 
+    def bring_up(self) -> None:
+        """Have infrainit.sh run it."""
+        self.checkout.run("infrainit.sh", "-f", "-d", str(self.path))
+
     def start(self) -> None:
         """Bring it up, and wait until every worker runs something."""
-        self.checkout.run("infrainit.sh", "-f", "-d", str(self.path))
+        self.bring_up()
         self.wait("every worker runs something", lambda status: all(
             host["running"] for host in status["hosts"].values()
         ) and len(status["hosts"]) == len(WORKERS), 60)  # fmt: skip
