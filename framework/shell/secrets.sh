@@ -163,7 +163,7 @@ make_random() {
 # render_broker: what RabbitMQ needs beside its certificate.
 render_broker() {
   local template=$CHECKOUT/docker/broker definitions user
-  definitions=$(<"$template/definitions.json.tmpl") || return
+  definitions=$(<"$template/definitions.json") || return
   for user in master worker flower; do
     make_hash "$user" || return
     definitions=${definitions//"@${user^^}_HASH@"/"$(<"hashes/$user")"}

@@ -35,7 +35,7 @@ read_permissions() {
 import json, sys
 for entry in json.load(sys.stdin)["permissions"]:
     for kind in "configure", "write", "read":
-        print(entry["user"], kind, entry[kind])' <"$TOOL/docker/broker/definitions.json.tmpl")
+        print(entry["user"], kind, entry[kind])' <"$TOOL/docker/broker/definitions.json")
 }
 
 # allows USER KIND NAME: do the permissions let USER configure, write or read NAME?
