@@ -184,10 +184,11 @@ def run_watch(options: argparse.Namespace) -> int:
         ended = status.finished and status.version == newest
         show(status, ended)
         if ended:
-            if status.cancelled:
-                print(f"{status.cancelled} of {status.total} tasks were cancelled", file=sys.stderr)
-            if status.failed:
-                raise FrameworkError(f"{status.failed} of {status.total} tasks failed: see results.csv")
+            if status.done < status.total:
+                cancelled = f", {status.cancelled} were cancelled" if status.cancelled else ""
+                raise FrameworkError(
+                    f"{status.failed} of {status.total} tasks failed{cancelled}: see results.csv"
+                )
             return 0
         if status.stopped and status.idle and status.version == newest:
             show(status, True)

@@ -89,6 +89,11 @@ def test_watch_ends_well_only_if_every_task_succeeded(
     assert "1 of 36 tasks failed" in capsys.readouterr().err
 
 
+def test_watch_does_not_end_well_when_tasks_were_cancelled(container: Path) -> None:
+    written(container, finished=True, done=35, failed=0, running=0, cancelled=1)
+    assert cli.main(["watch"]) == 1
+
+
 def test_watch_waits_for_a_master_that_has_the_newest_code(
     container: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
