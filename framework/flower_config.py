@@ -13,6 +13,7 @@ keyfile = "/secrets/key.pem"
 read_only = True
 persistent = False
 max_tasks = 20_000
+tasks_columns = "name,uuid,args,state,received,runtime,worker"  # args: the metaparameters
 purge_offline_workers = 3600  # seconds
 
 # Flower leaves these two open to everybody; they name workers and tasks.
