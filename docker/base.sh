@@ -32,34 +32,34 @@ bootstrap() {
   # An older debootstrap makes the links /bin -> usr/bin itself, where newer packages bring them.
   grep -q merge_usr_entry /usr/share/debootstrap/functions || set -- "$@" --no-merged-usr
   # It may have no script for a newer suite, either; sid's fits all of them.
-  debootstrap "$@" "$suite" "$directory/root" "$mirror" /usr/share/debootstrap/scripts/sid
+  debootstrap "$@" "$suite" "$directory/tree" "$mirror" /usr/share/debootstrap/scripts/sid
 }
 
 # The suite's security updates, where the mirror has them. It may be older than its own Release files allow; what counts is
 # that they are signed.
 write_sources() {
-  echo 'Acquire::Check-Valid-Until "false";' >"$directory/root/etc/apt/apt.conf.d/old-mirror"
+  echo 'Acquire::Check-Valid-Until "false";' >"$directory/tree/etc/apt/apt.conf.d/old-mirror"
   if download "$mirror-security/dists/$suite-security/Release" /dev/null; then
-    echo "deb $mirror-security $suite-security main" >>"$directory/root/etc/apt/sources.list"
+    echo "deb $mirror-security $suite-security main" >>"$directory/tree/etc/apt/sources.list"
   fi
 }
 
 # Packages that come later shall leave their manuals and translations behind as well.
 leave_out_documents() {
-  cat >"$directory/root/etc/dpkg/dpkg.cfg.d/documents" <<'SETTINGS'
+  cat >"$directory/tree/etc/dpkg/dpkg.cfg.d/documents" <<'SETTINGS'
 path-exclude /usr/share/doc/*
 path-include /usr/share/doc/*/copyright
 path-exclude /usr/share/info/*
 path-exclude /usr/share/locale/*
 path-exclude /usr/share/man/*
 SETTINGS
-  find "$directory/root/usr/share/doc" ! -type d ! -name copyright -delete
-  rm -rf "$directory"/root/usr/share/info/* "$directory"/root/usr/share/locale/* "$directory"/root/usr/share/man/*
-  rm -rf "$directory"/root/var/cache/apt/* "$directory"/root/var/lib/apt/lists/* "$directory"/root/var/log/*.log
+  find "$directory/tree/usr/share/doc" ! -type d ! -name copyright -delete
+  rm -rf "$directory"/tree/usr/share/info/* "$directory"/tree/usr/share/locale/* "$directory"/tree/usr/share/man/*
+  rm -rf "$directory"/tree/var/cache/apt/* "$directory"/tree/var/lib/apt/lists/* "$directory"/tree/var/log/*.log
 }
 
 find_keyring
 bootstrap >&2
 write_sources
 leave_out_documents
-tar --create --directory "$directory/root" --numeric-owner .
+tar --create --directory "$directory/tree" --numeric-owner .
