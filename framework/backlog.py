@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from framework.journal import ENDED, Journal, TaskRecord
 from framework.project import Project
-from framework.task import task_id
+from framework.space import Value
 
 SCAN_LIMIT = 10_000  # combinations looked up in one go, so that the master stays responsive
 PAGE = 512  # combinations looked up at once
@@ -21,6 +21,7 @@ class Waiting:
     number: int  # of its combination
     task: str
     avoid: str  # the host of its last attempt; empty if it had none
+    parameters: Mapping[str, Value] = field(compare=False)
 
 
 class Backlog:
@@ -62,25 +63,24 @@ class Backlog:
         while scanned < SCAN_LIMIT and not self.ready:
             # Most often the first one looked at will do; where many have results, whole pages are read.
             numbers = range(self._position, min(self._position + page, self.total))
-            tasks = [
-                task_id(self._project.command, self._project.space.combination(number)) for number in numbers
-            ]
+            combinations = [self._project.space.combination(number) for number in numbers]
+            tasks = [self._project.task_id(parameters) for parameters in combinations]
             records = self._journal.records(tasks)
-            for number, task in zip(numbers, tasks, strict=True):
+            for number, task, parameters in zip(numbers, tasks, combinations, strict=True):
                 if self.ready:
                     break
-                self._meet(number, task, records.get(task), is_sent(task))
+                self._meet(Waiting(number, task, "", parameters), records.get(task), is_sent(task))
             scanned, page = scanned + len(numbers), min(2 * page, PAGE)
 
-    def _meet(self, number: int, task: str, record: TaskRecord | None, sent: bool) -> None:
-        self._position = number + 1
-        self._open.add(task)
+    def _meet(self, met: Waiting, record: TaskRecord | None, sent: bool) -> None:
+        self._position = met.number + 1
+        self._open.add(met.task)
         if record is not None and record.state in ENDED:
-            self.count(task, record.state)
+            self.count(met.task, record.state)
         elif sent:
-            self._journal.renumber(task, number)
+            self._journal.renumber(met.task, met.number)
         else:
-            self._ahead = Waiting(number, task, record.host if record else "")
+            self._ahead = replace(met, avoid=record.host) if record else met
 
     def take(self) -> Waiting | None:
         """The next task to be sent, those to be sent again first; None if none is known (yet)."""
@@ -97,7 +97,7 @@ class Backlog:
         known = [self._ahead, *self._again] if self._ahead else self._again
         if any(waiting.task == task for waiting in known):
             return False
-        self.put_back(Waiting(record.number, task, record.host))
+        self.put_back(Waiting(record.number, task, record.host, record.parameters))
         return True
 
     def put_back(self, waiting: Waiting) -> None:

@@ -32,7 +32,7 @@ from framework.project import load_project
 from framework.results import write_results
 from framework.set_aside import SetAside
 from framework.status import HostStatus, Status
-from framework.task import Assignment, AttemptResult, task_id
+from framework.task import Assignment, AttemptResult
 
 log = logging.getLogger(__name__)
 
@@ -331,7 +331,7 @@ class Master:
         with self._journal.batch():
             for number, task in tasks:
                 parameters = space.combination(number) if 0 <= number < space.count else {}
-                if task_id(self._project.command, parameters) != task:
+                if self._project.task_id(parameters) != task:
                     log.warning("task %s is not in the set any more: not cancelled", task)
                 elif self._journal.cancel(task, number, parameters, time.time()):
                     self._tell_to_stop(self._fleet.remove(task))
@@ -427,11 +427,12 @@ class Master:
                 if host is None:
                     later.append(waiting)
                     continue
-                parameters = self._project.space.combination(waiting.number)
-                attempt = self._journal.assign(waiting.task, waiting.number, parameters, host, time.time())
+                attempt = self._journal.assign(
+                    waiting.task, waiting.number, waiting.parameters, host, time.time()
+                )
                 self._fleet.add(Sent(waiting.task, attempt, host, now))
                 assignment = Assignment(
-                    identity.infrastructure, identity.project, waiting.task, attempt, parameters
+                    identity.infrastructure, identity.project, waiting.task, attempt, waiting.parameters
                 )
                 outgoing.append((host, assignment))
         for waiting in later:

@@ -1,9 +1,8 @@
 """Reads and checks a project: what runs (project.yml) and with which metaparameters (parameters.yml)."""
 
-import difflib
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
@@ -12,8 +11,10 @@ from framework import yaml_source
 from framework.errors import ProjectError
 from framework.files import ProjectFiles
 from framework.metrics import metric_problem
-from framework.space import Space, Value, canonical, interval, name_problem, value_problem
-from framework.yaml_source import Entry, Node, Position, Problems, Scalar, Unusable
+from framework.parameters import read_parameters
+from framework.space import Space, Value, value_problem
+from framework.task import task_id
+from framework.yaml_source import Node, Position, Problems, Scalar, Unusable, entries_of, nearest
 
 Goal: TypeAlias = Literal["maximize", "minimize"]
 T = TypeVar("T")
@@ -21,9 +22,7 @@ T = TypeVar("T")
 _KEYS = ("command", "metric", "goal", "timeout", "retries", "max_failures", "image")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([smhd]?)")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?")
 _IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
-_INTERVAL_ADVICE = "write three numbers: [start, end, step]"
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,10 @@ class Project:
     image: str | None  # base of the worker image, if not the usual one
     space: Space
     max_failures: int | None = None  # the set is stopped when that many tasks have failed for good
+
+    def task_id(self, parameters: Mapping[str, Value]) -> str:
+        """The identity of the task that runs with `parameters`."""
+        return task_id(self.command, parameters)
 
     def argv(self, parameters: Mapping[str, Value]) -> list[str]:
         """The command with `parameters` as options: --name=value, --name for true, nothing for false."""
@@ -69,7 +72,7 @@ def load_project(path: Path, name: str | None = None) -> Project:
         timeout=settings.read("timeout", _duration, None),
         retries=settings.read("retries", _retries, 0),
         image=settings.read("image", _image, None),
-        space=_read_space(ProjectFiles(path).parameters, problems),
+        space=read_parameters(ProjectFiles(path).parameters, problems),
         max_failures=settings.read("max_failures", _max_failures, None),
     )
     if problems.lines:
@@ -83,10 +86,10 @@ class _Settings:
     def __init__(self, file: Path, problems: Problems) -> None:
         self._problems = problems
         node = yaml_source.read_yaml(file, problems)
-        self._entries = {entry.name: entry for entry in _entries(node, "command: …", problems)}
+        self._entries = {entry.name: entry for entry in entries_of(node, "command: …", problems)}
         for entry in self._entries.values():
             if entry.name not in _KEYS:
-                problems.add(entry.position, f"unknown key {entry.name!r}; {_nearest(entry.name, _KEYS)}")
+                problems.add(entry.position, f"unknown key {entry.name!r}; {nearest(entry.name, _KEYS)}")
         if node is not None and "command" not in self._entries:
             problems.add(
                 Position(file, 1, 1), "no command; write what runs, as in 'command: python train.py'"
@@ -180,110 +183,6 @@ def _image(node: Node) -> str:
     if not _IMAGE.fullmatch(image):
         raise ValueError(f"{image!r} is no image; write it as for docker pull, as in python:3.13-slim")
     return image
-
-
-def _read_space(file: Path, problems: Problems) -> Space:
-    before = len(problems.lines)
-    node = yaml_source.read_yaml(file, problems)
-    entries = _entries(node, "C: [0.1, 1, 10]", problems)
-    if not entries and len(problems.lines) == before:
-        problems.add(Position(file, 1, 1), "no metaparameters; write lines as 'C: [0.1, 1, 10]'")
-    values = {}
-    for entry in entries:
-        problem = name_problem(entry.name)
-        if problem:
-            problems.add(entry.position, problem)
-        values[entry.name] = _values(entry.node, problems)
-    return Space(values)
-
-
-def _values(node: Node, problems: Problems) -> Sequence[Value]:
-    """The values of one metaparameter; empty if they are among the problems."""
-    match node:
-        case Scalar():
-            return _usable([node], problems)
-        case yaml_source.Sequence(items=()) | yaml_source.Mapping(entries=()):
-            problems.add(node.position, "no value, no combinations; write a value, or remove the line")
-        case yaml_source.Sequence(is_tuple=True):
-            return _interval(node, problems)
-        case yaml_source.Sequence(items=items):
-            return _usable(items, problems)
-        case yaml_source.Mapping(entries=(Entry(name="range", node=limits),)):
-            return _interval(limits, problems)
-        case yaml_source.Mapping(entries=entries):
-            for entry in entries:
-                if entry.name != "range":
-                    problems.add(
-                        entry.position, f"unknown key {entry.name!r}; {_nearest(entry.name, ['range'])}"
-                    )
-    return []
-
-
-def _usable(nodes: Iterable[Node], problems: Problems) -> list[Value]:
-    values: dict[str, Value] = {}
-    for node in nodes:
-        value = _value(node, problems)
-        if value is None:
-            continue
-        if canonical(value) in values:
-            problems.add(node.position, f"{value!r} is in the list twice; remove one")
-        values[canonical(value)] = value
-    return list(values.values())
-
-
-def _value(node: Node, problems: Problems) -> Value | None:
-    match node:
-        case Unusable():
-            return None
-        case Scalar(value=None):
-            problem: str | None = (
-                "null is no value; write one, '' for empty text, or false to leave the option out"
-            )
-        case Scalar(plain=True, value=str(text)) if _DATE.fullmatch(text):
-            problem = f"{text} could be a date or text; put it in quotes to pass it as text"
-        case Scalar(value=value):
-            problem = value_problem(value)
-            if problem is None:
-                return value
-        case _:
-            problem = "a list or mapping cannot be a value; write text, a number, true or false"
-    problems.add(node.position, problem or "")
-    return None
-
-
-def _interval(node: Node, problems: Problems) -> Sequence[Value]:
-    if isinstance(node, Unusable):
-        return []
-    numbers = [_number(item) for item in node.items] if isinstance(node, yaml_source.Sequence) else []
-    match numbers:
-        case [int() | float() as start, int() | float() as end, int() | float() as step]:
-            try:
-                return interval(start, end, step)
-            except ValueError as error:
-                problems.add(
-                    node.position, f"{error}; {_INTERVAL_ADVICE}, from start up to, not including, end"
-                )
-        case _:
-            problems.add(node.position, f"this is no interval; {_INTERVAL_ADVICE}")
-    return []
-
-
-def _number(node: Node) -> int | float | None:
-    value = node.value if isinstance(node, Scalar) else None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _entries(node: Node | None, example: str, problems: Problems) -> tuple[Entry, ...]:
-    if isinstance(node, yaml_source.Mapping):
-        return node.entries
-    if node is not None and not isinstance(node, Unusable):
-        problems.add(node.position, f"the file names nothing; write lines as '{example}'")
-    return ()
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}"
 
 
 def _option_value(value: Value) -> str:

@@ -16,7 +16,7 @@ from framework.errors import FrameworkError, MessageError, UsageError
 from framework.files import AttemptFiles, WorkerFiles
 from framework.journal import ENDED, Journal
 from framework.project import Project
-from framework.task import AttemptResult, task_id
+from framework.task import AttemptResult
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def recover(project: Project, journal: Journal, directories: Sequence[Path]) -> 
     numbers = iter(range(project.space.count))
     while page := list(islice(numbers, _PAGE)):
         with journal.batch():
-            tasks = {task_id(project.command, project.space.combination(number)): number for number in page}
+            tasks = {project.task_id(project.space.combination(number)): number for number in page}
             for task, number in tasks.items():
                 if task in files:
                     _take(project, journal, number, task, files.pop(task), recovery)

@@ -15,7 +15,6 @@ from framework.files import atomic_file
 from framework.journal import ENDED, Journal, TaskRecord
 from framework.project import Project
 from framework.space import Value
-from framework.task import task_id
 
 _FIXED = ("task", "state", "attempts", "host", "started", "seconds", "exit_code", "code")
 _PAGE = 1000  # combinations looked up at once
@@ -39,7 +38,7 @@ def write_results(project: Project, journal: Journal, path: Path) -> None:
 
 def ended(project: Project, journal: Journal) -> Iterator[TaskRecord]:
     """The records of the project's combinations that have ended, in the order of the set."""
-    ids = (task_id(project.command, parameters) for parameters in project.space)
+    ids = (project.task_id(parameters) for parameters in project.space)
     while page := list(islice(ids, _PAGE)):
         records = journal.records(page)
         yield from (records[task] for task in page if task in records and records[task].state in ENDED)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from framework.errors import UsageError
 from framework.project import Project
-from framework.task import TASK_DIGITS, task_id
+from framework.task import TASK_DIGITS
 
 
 def find_tasks(project: Project, names: Sequence[str]) -> list[tuple[int, str]]:
@@ -21,12 +21,12 @@ def find_tasks(project: Project, names: Sequence[str]) -> list[tuple[int, str]]:
         if len(name) < TASK_DIGITS and name.isascii() and name.isdecimal():
             number = int(name) - 1
             if 0 <= number < project.space.count:
-                found[name] = [(number, task_id(project.command, project.space.combination(number)))]
+                found[name] = [(number, project.task_id(project.space.combination(number)))]
         else:
             beginnings.append(name)
     if beginnings:
         for number, parameters in enumerate(project.space):
-            task = task_id(project.command, parameters)
+            task = project.task_id(parameters)
             for name in beginnings:
                 if task.startswith(name):
                     found[name].append((number, task))

@@ -1,7 +1,8 @@
 """Reads YAML 1.2 into nodes that know where they stand. Only data comes out: no tag makes anything run."""
 
+import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -132,6 +133,21 @@ def read_yaml(file: Path, problems: Problems) -> Node | None:
     if node is None:
         problems.add(top, "the file is empty; write 'name: value' lines")
     return node
+
+
+def entries_of(node: Node | None, example: str, problems: Problems) -> tuple[Entry, ...]:
+    """The lines of a mapping; empty if `node` is none, which then is among the problems."""
+    if isinstance(node, Mapping):
+        return node.entries
+    if node is not None and not isinstance(node, Unusable):
+        problems.add(node.position, f"the file names nothing; write lines as '{example}'")
+    return ()
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Advice on an unknown name: the known one that is most like it, or all of them."""
+    likely = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {likely[0]!r}?" if likely else f"known: {', '.join(known)}"
 
 
 class _Composer:
