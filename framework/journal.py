@@ -247,15 +247,18 @@ class Journal:
             )  # fmt: skip
             if state in ENDED:
                 return False
+            # An attempt that was never sent, known from a worker's disk: the next one comes after it.
+            self._execute(
+                "UPDATE tasks SET attempts = max(attempts, ?) WHERE task = ?", result.attempt, result.task
+            )
             ends = final or result.state == "done"
             if ends or self._open_attempt(result.task) is None:
                 self._execute(
-                    """UPDATE tasks SET state = ?, attempts = max(attempts, ?), host = ?, started = ?,
-                    seconds = ?, exit_code = ?, reason = ?, code = ?, image = ?, metrics = ?
-                    WHERE task = ?""",
+                    """UPDATE tasks SET state = ?, host = ?, started = ?, seconds = ?, exit_code = ?,
+                    reason = ?, code = ?, image = ?, metrics = ? WHERE task = ?""",
                     ("done" if result.state == "done" else "failed") if ends else "waiting",
-                    result.attempt, result.host, result.started, result.seconds, result.exit_code,
-                    result.reason, result.code, result.image, json.dumps(dict(result.metrics)), result.task,
+                    result.host, result.started, result.seconds, result.exit_code, result.reason,
+                    result.code, result.image, json.dumps(dict(result.metrics)), result.task,
                 )  # fmt: skip
             return ends
 

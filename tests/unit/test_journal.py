@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from framework.errors import FrameworkError, JournalError, UnknownTaskError
@@ -421,6 +421,7 @@ events = st.lists(
 )
 
 
+@example([("failed", 2, False), ("failed", 1, False), ("assign", 1, False)])  # an attempt that was never sent
 @given(events)
 def test_there_is_never_more_than_one_terminal_record(
     tmp_path_factory: pytest.TempPathFactory, happened: list[tuple[str, int, bool]]
