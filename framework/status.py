@@ -39,6 +39,7 @@ class Status:
     seconds_left: float | None  # expected; None when nothing is known yet
     refused_version: str = ""  # of code that was pushed and is not valid
     cancelled: int = 0
+    outdated: int = 0  # of those done: made by another program or in another image than those of now
     stopped: str = ""  # why nothing more is sent, and how to go on; empty if the set is not stopped
     set_aside: int = 0  # messages that made no sense
     notices: list[str] = field(default_factory=list)  # what a person should know or do
@@ -106,6 +107,10 @@ def progress(status: Status, columns: int) -> str:
     width = max(10, min(40, columns - len(text) - 3))
     filled = width if not status.total else width * status.ended // status.total
     return ("[" + "#" * filled + "-" * (width - filled) + "]" + text)[: max(columns, 1)]
+
+
+def outdated_results(outdated: int, done: int) -> str:
+    return f"{outdated} of {done} results were made with other files of the project, or in another image"
 
 
 def remaining(status: Status) -> str:
