@@ -29,6 +29,7 @@ AttemptEnd: TypeAlias = Literal["done", "failed", "timeout", "stopped", "lost"]
 _VERSION = 2
 _HAS_ENDED = f"state IN {tuple(sorted(ENDED))}"
 _BUSY_SECONDS = 10.0
+_PAGE = 1000  # tasks read at once
 _SCHEMA = (
     """CREATE TABLE tasks (
         task TEXT PRIMARY KEY,
@@ -453,21 +454,31 @@ class Journal:
         return None if row is None else float(row["seconds"])
 
     def note_program(self, code: str, program: str) -> None:
-        """Write that the version `code` of framework and project holds the version `program` of the latter."""
+        """Write that the version `code` of framework and project holds this version of the program."""
         self._execute(
             "INSERT INTO programs (code, program) VALUES (?, ?) ON CONFLICT (code) DO NOTHING", code, program
         )
 
     def programs(self) -> dict[str, str]:
         """By version of the code: what note_program() was told."""
-        return {code: program for code, program in self._rows("SELECT code, program FROM programs")}
+        return dict(map(tuple, self._rows("SELECT code, program FROM programs")))
+
+    def ended(self) -> Iterator[TaskRecord]:
+        """All tasks that have ended, those of values removed from the set since among them."""
+        last = 0
+        while rows := self._rows(
+            f"SELECT rowid, * FROM tasks WHERE rowid > ? AND {_HAS_ENDED} ORDER BY rowid LIMIT {_PAGE}", last
+        ):
+            yield from (_task_record(row) for _, *row in rows)
+            last = rows[-1][0]
 
     def metric_names(self) -> set[str]:
         """The names of all metrics that any ended task has."""
-        rows = self._rows(
-            "SELECT DISTINCT key FROM tasks, json_each(tasks.metrics) WHERE state IN ('done', 'failed')"
-        )
-        return {name for (name,) in rows}
+        return self._names("metrics")
+
+    def parameter_names(self) -> set[str]:
+        """The names of all metaparameters that any ended task has."""
+        return self._names("parameters")
 
     def check_room(self) -> None:
         """Raises JournalError if nothing can be written now."""
@@ -496,10 +507,14 @@ class Journal:
                 )
             if 0 < version < _VERSION and self._read_only:
                 raise FrameworkError(
-                    f"{self.path}: written by an older framework; it is brought up to date when the master starts"
+                    f"{self.path}: written by an older framework; the master brings it up to date"
                 )
             for statement in _SCHEMA if version == 0 else _updates(version):
                 self._execute(statement)
+
+    def _names(self, column: Literal["metrics", "parameters"]) -> set[str]:
+        rows = self._rows(f"SELECT DISTINCT key FROM tasks, json_each(tasks.{column}) WHERE {_HAS_ENDED}")
+        return {name for (name,) in rows}
 
     def _standing(self, task: str) -> tuple[str, int]:
         """A task's state, and the first of its attempts that count."""
@@ -510,7 +525,8 @@ class Journal:
 
     def _attempts_that_count(self, task: str) -> list[AttemptRecord]:
         rows = self._rows(
-            "SELECT attempts.* FROM attempts JOIN tasks USING (task) WHERE task = ? AND attempt >= first", task
+            "SELECT attempts.* FROM attempts JOIN tasks USING (task) WHERE task = ? AND attempt >= first",
+            task,
         )
         return [AttemptRecord(*row) for row in rows]
 
@@ -566,7 +582,7 @@ class Journal:
                 self._connection.execute("ROLLBACK")
 
 
-def _task_record(row: sqlite3.Row) -> TaskRecord:
+def _task_record(row: Iterable[Any]) -> TaskRecord:
     task, number, parameters, *others, metrics, first = row
     columns: list[Any] = [task, number, json.loads(parameters), *others, json.loads(metrics), first]
     return TaskRecord(*columns)

@@ -77,20 +77,21 @@ def program_version(project: Path) -> str:
 
 
 def _files(project: Path) -> Iterator[str]:
-    """The files that infrainit.sh would push, as names below the project, but those that say what to run."""
+    """The program's files, as names below the project; without what Python and git leave in it."""
     files = ProjectFiles(project)
     left_out = {files.settings, files.parameters, files.results}
     for path, folders, names in os.walk(project, onerror=_raise):
-        directory = Path(path)
-        here = {folder for folder in folders if (directory / folder).is_symlink()}
-        folders[:] = [
-            folder
-            for folder in folders
-            if folder not in here | {"__pycache__", ".git"} and directory / folder not in left_out
-        ]
-        for name in {*names, *here}:
-            if directory / name not in left_out and not name.endswith(".pyc"):
-                yield str((directory / name).relative_to(project))
+        found = {name: Path(path, name) for name in (*folders, *names)}
+        kept = {
+            name
+            for name, file in found.items()
+            if file not in left_out
+            and name not in ("__pycache__", ".git")
+            and not name.endswith(".pyc")
+            and not (file / "pyvenv.cfg").exists()  # a virtual environment
+        }
+        folders[:] = [name for name in folders if name in kept and not found[name].is_symlink()]
+        yield from (str(found[name].relative_to(project)) for name in kept.difference(folders))
 
 
 def _raise(error: OSError) -> None:

@@ -27,7 +27,8 @@ class Request:
     """One request.
 
     cancel: end `tasks` · stop: send nothing more and stop what runs · resume: go on · reload: the journal was
-    changed by somebody else · again: run `tasks`, or those of the set that `which` says, although they have ended
+    changed by somebody else · again: run `tasks` although they have ended, or those of the set
+    that `which` says
     """
 
     action: Action

@@ -116,9 +116,13 @@ def outdated_results(outdated: int, done: int) -> str:
 def remaining(status: Status) -> str:
     if status.finished or status.seconds_left is None:
         return ""
-    seconds = round(status.seconds_left)
-    if seconds < 100:
-        return f", about {seconds} s left"
-    if seconds < 6000:
-        return f", about {seconds // 60} min left"
-    return f", about {seconds / 3600:.1f} h left"
+    return f", about {duration(status.seconds_left)} left"
+
+
+def duration(seconds: float) -> str:
+    """Rounded, for people."""
+    if round(seconds) < 100:
+        return f"{round(seconds)} s"
+    if round(seconds) < 6000:
+        return f"{round(seconds) // 60} min"
+    return f"{seconds / 3600:.1f} h"
