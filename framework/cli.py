@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +13,10 @@ from pathlib import Path
 from framework.errors import FrameworkError, UsageError
 from framework.files import Code, MasterFiles
 from framework.journal import Journal
+from framework.plan import Plan, make_plan
 from framework.project import Project, load_project
 from framework.recovery import recover
-from framework.requests import Request, ask
+from framework.requests import AGAIN_SECONDS, Request, ask
 from framework.results import best, render_best, write_results
 from framework.selection import find_tasks
 from framework.status import Status, progress, read_status, summary
@@ -59,7 +58,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         return command
 
     plan = add("plan", run_plan, "Check a project and say what would run.")
-    plan.add_argument("project", type=Path, help="the project's directory")
+    plan.add_argument("project", nargs="?", type=Path, help="its directory; default: what the master runs")
+    plan.add_argument(
+        "--journal", type=Path, metavar="FILE", help="default: the master's, or that of earlier runs here"
+    )
+    plan.add_argument("--slots", type=positive, metavar="N", help="how many tasks run at a time")
     plan.add_argument("--json", action="store_true", help="print it as JSON")
     add("master", run_master, "Run the master (in its container).")
     add("worker", run_worker, "Run a worker (in its container).")
@@ -73,10 +76,26 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     watch.add_argument("--columns", type=int, default=0, help="redraw one line this wide; 0: print lines")
     ranking = add("best", run_best, "Print the best combinations.")
     ranking.add_argument("number", nargs="?", type=int, default=5)
-    add("results", run_results, "Write results.csv now.")
+    results = add("results", run_results, "Write results.csv now.")
+    results.add_argument(
+        "--all", action="store_true", help="all_results.csv, with values removed from the set"
+    )
     cancel = add("cancel", run_cancel, "Cancel tasks for good; without any: stop the set until resumed.")
     cancel.add_argument("tasks", nargs="*", metavar="TASK", help="its number in the set, from 1, or its id")
     add("resume", run_resume, "Go on with a set that was stopped.")
+    again = add("again", run_again, "Run tasks again although they have ended.")
+    again.add_argument("tasks", nargs="*", metavar="TASK", help="its number in the set, from 1, or its id")
+    which = again.add_mutually_exclusive_group()
+    for option, value, description in (
+        ("--failed", "failed", "all that failed"),
+        (
+            "--outdated",
+            "outdated",
+            "all that were done with other files of the project, or in another image, than now",
+        ),
+        ("--fresh", "all", "all: done, failed and cancelled ones"),
+    ):
+        which.add_argument(option, dest="which", action="store_const", const=value, help=description)
     recovery = add("recover", run_recover, "Rebuild the journal from results on the disks of workers.")
     recovery.add_argument("directories", nargs="+", type=Path, metavar="DIRECTORY")
     recovery.add_argument("--project", type=Path, help="the project's directory; default: the current code")
@@ -86,19 +105,33 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 def run_plan(options: argparse.Namespace) -> int:
-    project = load_project(options.project)
-    space = project.space
-    ends = {0, space.count - 1}
-    examples = {number: project.argv(space.combination(number)) for number in sorted(ends)}
-    if options.json:
-        print(json.dumps({"project": project.name, "combinations": space.count, "metaparameters": space.names,
-                          "examples": list(examples.values())}, indent=2))  # fmt: skip
-        return 0
-    print(f"{project.name}: {space.count} combinations of {', '.join(space.names)}")
-    for number, argv in examples.items():
-        print(f"  {number + 1}: {shlex.join(argv)}")
+    if options.project is None:
+        plan = current_plan(options.journal, options.slots)
+    else:
+        project = load_project(options.project)
+        earlier = MasterFiles(Path("results") / project.name).journal  # of runs on this machine alone
+        journal = options.journal or (earlier if earlier.exists() else None)
+        plan = make_plan(project, journal, options.slots or os.cpu_count() or 1)
+    print(plan.to_json() if options.json else plan)
     return 0
+
+
+def current_plan(journal: Path | None = None, slots: int | None = None) -> Plan:
+    """What the master does."""
+    files = MasterFiles(DATA)
+    if slots is None and is_master_alive(files):
+        slots = sum(host.slots for host in read_status(files.status).hosts.values() if host.alive)
+    return make_plan(
+        current_project(), journal or files.journal, slots or 1, os.environ.get("IMAGE", ""), CODE
+    )
 
 
 def run_master(_: argparse.Namespace) -> int:
@@ -204,17 +237,33 @@ def run_cancel(options: argparse.Namespace) -> int:
         return 0
     chosen = find_tasks(current_project(), options.tasks)
     ask(files.requests, Request("cancel", tuple(chosen)))
-    with Journal(files.journal, read_only=True) as journal:
-        records = journal.records([task for _, task in chosen])
-    for number, task in chosen:
+    print_states(chosen)
+    return 0
+
+
+def print_states(tasks: Sequence[tuple[int, str]]) -> None:
+    with Journal(MasterFiles(DATA).journal, read_only=True) as journal:
+        records = journal.records([task for _, task in tasks])
+    for number, task in tasks:
         state = records[task].state if task in records else "not known to the master"
         print(f"task {number + 1}, {task}: {state}")
-    return 0
 
 
 def run_resume(_: argparse.Namespace) -> int:
     ask(MasterFiles(DATA).requests, Request("resume"))
-    print("the set goes on")
+    print("\n".join(["the set goes on", *current_plan().standing()]))
+    return 0
+
+
+def run_again(options: argparse.Namespace) -> int:
+    if bool(options.tasks) == bool(options.which):
+        raise UsageError("which tasks? name some, or say one of --failed, --outdated and --fresh")
+    chosen = find_tasks(current_project(), options.tasks)
+    ask(MasterFiles(DATA).requests, Request("again", tuple(chosen), options.which), AGAIN_SECONDS)
+    if chosen:
+        print_states(chosen)
+    else:
+        print("\n".join(current_plan().standing()))
     return 0
 
 
@@ -270,10 +319,11 @@ def run_best(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_results(_: argparse.Namespace) -> int:
+def run_results(options: argparse.Namespace) -> int:
     files = MasterFiles(DATA)
+    path = files.all_results if options.all else files.results
     with Journal(files.journal, read_only=True) as journal:
-        write_results(current_project(), journal, files.results)
+        write_results(current_project(), journal, path, removed=options.all)
     return 0
 
 
