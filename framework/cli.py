@@ -12,6 +12,7 @@ from pathlib import Path
 
 from framework.errors import FrameworkError, UsageError
 from framework.files import Code, MasterFiles
+from framework.identity import Identity
 from framework.journal import Journal
 from framework.plan import Plan, make_plan
 from framework.project import Project, load_project
@@ -135,16 +136,18 @@ def current_plan(journal: Path | None = None, slots: int | None = None) -> Plan:
 
 
 def run_master(_: argparse.Namespace) -> int:
-    from framework.broker import Identity
+    from framework.broker import connect, make_app
     from framework.dispatch import Master
+    from framework.link import Link
 
-    Master(Identity.of_container("master"), MasterFiles(DATA), CODE).run()
+    identity = Identity.of_container("master")
+    app = make_app(identity)
+    Master(identity, MasterFiles(DATA), CODE).run(lambda: Link(app, connect(identity)))
     return 0
 
 
 def run_worker(_: argparse.Namespace) -> int:
-    from framework.broker import Identity
-    from framework.worker import serve
+    from framework.inbox import serve
 
     slots = os.environ.get("SLOTS") or str(os.cpu_count() or 1)
     if not slots.isdecimal() or int(slots) < 1:
@@ -154,7 +157,7 @@ def run_worker(_: argparse.Namespace) -> int:
 
 
 def run_flower(_: argparse.Namespace) -> int:
-    from framework.broker import Identity, make_app
+    from framework.broker import make_app
 
     configuration = Path(__file__).with_name("flower_config.py")
     make_app(Identity.of_container("flower")).start(["flower", f"--conf={configuration}"])
@@ -162,14 +165,14 @@ def run_flower(_: argparse.Namespace) -> int:
 
 
 def run_celery(options: argparse.Namespace) -> int:
-    from framework.broker import Identity, make_app
+    from framework.broker import make_app
 
     make_app(Identity.of_container("master")).start(options.arguments)
     return 0
 
 
 def run_wait_workers(options: argparse.Namespace) -> int:
-    from framework.broker import BROKER_ERRORS, Identity, make_app
+    from framework.broker import BROKER_ERRORS, make_app
 
     app = make_app(Identity.of_container("master"))
     missing = {f"worker@{host}": host for host in options.hosts}

@@ -13,23 +13,22 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from framework import requests
+from framework import queues, requests
 from framework.backlog import Backlog, Waiting
 from framework.blame import Blame
-from framework.broker import BROKER_ERRORS, DEAD_QUEUE, RESULTS_QUEUE, Identity, make_app
 from framework.census import Which, again
 from framework.errors import FrameworkError, JournalError, MessageError, ProjectError
 from framework.files import Code, MasterFiles, write_atomically
 from framework.fleet import Fleet, Sent
+from framework.identity import Identity
 from framework.journal import Journal
-from framework.link import Link
 from framework.news import check_news
 from framework.origins import Origins, note_program, program_version
 from framework.project import load_project
@@ -52,7 +51,7 @@ RESULTS_SECONDS = 5.0  # between two results.csv on the way, at the least
 
 
 class Messenger(Protocol):
-    """What the master needs of its connection; Link has it."""
+    """What the master needs to take messages in and send some."""
 
     def receive(self, timeout: float) -> list[Any]: ...
     def send(self, host: str, assignment: Assignment) -> None: ...
@@ -60,6 +59,14 @@ class Messenger(Protocol):
     def purge(self, host: str) -> int: ...
     def stop(self, host: str, attempts: Sequence[str]) -> None: ...
     def close(self) -> None: ...
+
+
+class Connection(Messenger, Protocol):
+    """A messenger that has to be opened, and is given up after any of `errors`; Link is one."""
+
+    errors: tuple[type[Exception], ...]
+
+    def open(self) -> None: ...
 
 
 @dataclass
@@ -113,7 +120,7 @@ class Master:
             started = attempt.state == "running"
             self._fleet.add(Sent(attempt.task, attempt.attempt, attempt.host, now, started))
 
-    def run(self) -> None:
+    def run(self, connect: Callable[[], Connection]) -> None:
         """Until stopped by a signal; starts itself anew when new code has been pushed."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
@@ -121,10 +128,9 @@ class Master:
             "project %s, code %s: %d combinations; %d tasks were under way",
             self._project.name, self._code.version, self._backlog.census.total, len(list(self._fleet)),
         )  # fmt: skip
-        app = make_app(self._identity)
         pause = 1.0
         while not self._stopping:
-            link = Link(self._identity, app)
+            link = connect()
             try:
                 self._load()  # a batch that failed has left what is in memory out of step
                 self._journal.check_room()  # results must not go back and forth while they cannot be written
@@ -136,7 +142,7 @@ class Master:
                     self.turn(link)
             except JournalError as error:
                 self._notices["trouble"] = f"{error}; nothing is lost, the master waits for room"
-            except BROKER_ERRORS as error:
+            except link.errors as error:
                 self._notices["trouble"] = f"the broker does not answer ({error!r}); the master tries again"
             finally:
                 link.close()
@@ -164,7 +170,7 @@ class Master:
         self._stopping = True
 
     def turn(self, link: Messenger) -> None:
-        """Take what has come in, send what there is room for, publish the status. Raises BROKER_ERRORS."""
+        """Take what has come in, send what there is room for, publish the status. Raises `link`'s errors."""
         began = time.monotonic()
         taken = self._take_requests()
         with self._journal.batch():
@@ -193,14 +199,14 @@ class Master:
     def _take(self, message: Any) -> None:
         """Take a message for what it is; set it aside if it is not exactly right. Nothing in it is fatal."""
         queue = str(message.delivery_info.get("routing_key", ""))
-        dead = queue == DEAD_QUEUE.name
+        dead = queue == queues.DEAD
         try:
             if dead:
                 queue = str((message.headers or {}).get("x-first-death-queue", ""))
-            if dead and queue != RESULTS_QUEUE.name:
+            if dead and queue != queues.RESULTS:
                 raise MessageError(f"a dead letter of the queue {queue}")
             content = self._read(message.body)
-            if queue == RESULTS_QUEUE.name:
+            if queue == queues.RESULTS:
                 self._take_result(AttemptResult.from_message(content))
             else:
                 self._take_news(check_news(content))
@@ -209,7 +215,7 @@ class Master:
         except Exception as error:
             if not isinstance(error, FrameworkError | ValueError):
                 log.exception("nobody thought of such a message")
-            self._set_aside.add(DEAD_QUEUE.name if dead else queue, message.body, str(error))
+            self._set_aside.add(queues.DEAD if dead else queue, message.body, str(error))
 
     def _read(self, body: Any) -> object:
         if len(body) > LONGEST_MESSAGE:
@@ -236,7 +242,7 @@ class Master:
                 self._journal.metrics(news["task"], news["attempt"], news["metrics"])
             case "refused":
                 reason = f"refused by the worker on {news['host']}: {news['reason']}"
-                self._set_aside.add(f"tasks.{news['host']}", news["message"], reason)
+                self._set_aside.add(queues.tasks_of(news["host"]), news["message"], reason)
 
     def _take_beat(self, beat: Mapping[str, Any]) -> None:
         host, running, reserved = beat["host"], set(beat["running"]), set(beat["reserved"])

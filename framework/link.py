@@ -11,6 +11,7 @@ import kombu
 from celery import Celery
 
 from framework.broker import (
+    BROKER_ERRORS,
     CONFIRM_TIMEOUT_SECONDS,
     DEAD_QUEUE,
     REPORTS_QUEUE,
@@ -18,7 +19,6 @@ from framework.broker import (
     STOP_COMMAND,
     TASK_NAME,
     TASKS,
-    Identity,
     task_queue,
 )
 from framework.task import Assignment
@@ -30,9 +30,11 @@ DRAIN_LIMIT = 5000
 class Link:
     """One connection; after any of BROKER_ERRORS it is closed, and a new Link is made."""
 
-    def __init__(self, identity: Identity, app: Celery) -> None:
+    errors: tuple[type[Exception], ...] = BROKER_ERRORS
+
+    def __init__(self, app: Celery, connection: kombu.Connection) -> None:
         self._app = app
-        self._connection = identity.connect()
+        self._connection = connection
         self._inbox: list[kombu.Message] = []
 
     def open(self) -> None:

@@ -13,23 +13,18 @@ import uuid
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
-from celery import Celery, signals
-from celery.worker.control import control_command
-
-from framework.broker import STOP_COMMAND, TASK_NAME, Identity, make_app
 from framework.errors import FrameworkError, ProjectError
 from framework.execution import Execution, run_attempt
 from framework.files import AttemptFiles, Code, WorkerFiles, write_atomically
-from framework.news import is_attempt_name
-from framework.outbox import Outbox
+from framework.identity import Identity
 from framework.project import Project, load_project
 from framework.task import LONGEST_REASON, Assignment, AttemptResult
 
 log = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 10.0  # for the last results, when the worker is stopped
+Message: TypeAlias = Mapping[str, Any]
 FULL_DISK_PAUSE_SECONDS = 5.0
 LEAST_FREE_BYTES = 200 * 10**6
 LEAST_FREE_SHARE = 0.01  # of the disk
@@ -39,12 +34,25 @@ class AttemptFailed(Exception):
     """Shows a failed attempt as failed in Celery and Flower; the master has the result already."""
 
 
+class Outbox(Protocol):
+    """What a worker needs to be heard by the master."""
+
+    def tell(self, news: Message) -> None:
+        """Send when possible; lost if this process dies first."""
+
+    def deliver(self, name: str, result: Message) -> None:
+        """Keep a result until the master can be sure to get it. Raises OSError when it cannot be kept."""
+
+
 class Worker:
     """The tasks this host holds, and what becomes of them."""
 
-    def __init__(self, identity: Identity, files: WorkerFiles, code: Path, slots: int) -> None:
+    def __init__(
+        self, identity: Identity, files: WorkerFiles, code: Path, slots: int, outbox: Outbox
+    ) -> None:
         self.identity = identity
         self.slots = slots
+        self.outbox = outbox
         self._files = files
         self._code = code
         self._incarnation = uuid.uuid4().hex
@@ -54,7 +62,6 @@ class Worker:
         self._running: dict[str, threading.Event] = {}  # what stops each
         self._unwanted: set[str] = set()  # of the reserved ones: to be skipped when their turn comes
         self._stopping = threading.Event()
-        self.outbox = Outbox(identity, files.spool, self.beat)
 
     # What the master is told.
 
@@ -267,59 +274,3 @@ class Worker:
 def cached_project(path: Path, name: str) -> Project:
     """The project of one code version; its path carries the version, so it never changes."""
     return load_project(path, name)
-
-
-def make_worker_app(worker: Worker) -> Celery:
-    """Celery's side of the worker: its task, and its signals."""
-    app = make_app(worker.identity)
-
-    @app.task(bind=True, name=TASK_NAME, throws=(AttemptFailed, FrameworkError))
-    def run(task: Any, *arguments: object, **_: object) -> None:
-        # whatever came: the worker, not Python, says what is wrong with it
-        try:
-            worker.run(arguments[0] if len(arguments) == 1 else arguments)
-        finally:
-            worker.release(task.request.id)
-
-    @control_command(name=STOP_COMMAND)
-    def stop_attempts(_: Any, names: list[str]) -> dict[str, str]:
-        worker.stop_attempts([name for name in names if isinstance(name, str)])
-        return {"ok": "told to stop"}
-
-    def on_received(request: Any, **_: Any) -> None:
-        if is_attempt_name(request.id):  # else it will be refused; no beat may name it
-            worker.reserve(request.id)
-
-    def on_revoked(request: Any, **_: Any) -> None:
-        worker.release(request.id)  # by Celery, for a reason in the message that none of ours has
-
-    def on_stopping(**_: Any) -> None:
-        worker.stop()
-
-    def on_stopped(**_: Any) -> None:
-        worker.outbox.close(FLUSH_SECONDS)
-
-    signals.task_received.connect(on_received, weak=False)
-    signals.task_revoked.connect(on_revoked, weak=False)
-    signals.worker_shutting_down.connect(on_stopping, weak=False)
-    signals.worker_shutdown.connect(on_stopped, weak=False)
-    return app
-
-
-def serve(identity: Identity, data: Path, code: Path, slots: int) -> None:
-    """Run the worker until it is stopped; does not return."""
-    worker = Worker(identity, WorkerFiles(data), code, slots)
-    worker.finish_earlier_results()
-    worker.outbox.start()
-    worker.outbox.connected.wait()  # it has made the queue that Celery is to consume
-    make_worker_app(worker).worker_main(
-        [
-            "worker",
-            f"--hostname=worker@{identity.host}",
-            "--pool=threads",  # the work is in processes of its own; threads only watch over them
-            f"--concurrency={slots}",
-            "--without-mingle",
-            "--without-gossip",
-            "--loglevel=INFO",
-        ]
-    )

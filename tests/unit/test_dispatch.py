@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from framework import cli, dispatch, requests
-from framework.broker import Identity
 from framework.dispatch import Master
 from framework.errors import FrameworkError
 from framework.files import MasterFiles
+from framework.identity import Identity
 from framework.journal import Journal
 from framework.status import Status, read_status
 from framework.task import Assignment, AttemptResult, task_id
@@ -551,6 +551,8 @@ def test_the_master_waits_for_room_and_goes_on(
     events: list[str] = []
 
     class Link(Messenger):
+        errors: tuple[type[Exception], ...] = (OSError,)
+
         def __init__(self, *_: object) -> None:
             super().__init__()
 
@@ -571,11 +573,9 @@ def test_the_master_waits_for_room_and_goes_on(
         elif clock.now > 1030:
             events.append(" ".join(bench.status().notices))
 
-    monkeypatch.setattr(dispatch, "Link", Link)
-    monkeypatch.setattr(dispatch, "make_app", lambda _: None)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(clock, "sleep", sleep, raising=False)
-    bench.master.run()
+    bench.master.run(Link)
     assert events[-1] == "open"
     assert "room" in events
     assert "the master waits for room" in events[0]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import kombu
 import pytest
 from celery import Celery
 
-from framework.broker import DEAD_QUEUE, REPORTS, REPORTS_QUEUE, RESULTS_QUEUE, STOP_COMMAND, Identity
+from framework.broker import DEAD_QUEUE, REPORTS, REPORTS_QUEUE, RESULTS_QUEUE, STOP_COMMAND
 from framework.link import Link
 
 
@@ -27,8 +26,7 @@ def link(app: Celery) -> Iterator[Link]:
         for queue in (RESULTS_QUEUE, REPORTS_QUEUE, DEAD_QUEUE):
             exchange = kombu.Exchange(queue.exchange.name, type="direct")
             kombu.Queue(queue.name, exchange, routing_key=queue.routing_key or queue.name)(channel).declare()
-        identity = SimpleNamespace(connect=lambda: kombu.Connection("memory://"))
-        link = Link(cast(Identity, identity), app)
+        link = Link(app, kombu.Connection("memory://"))
         link.open()
         yield link
         link.close()

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 from celery import Celery, signals
 
+from framework import inbox
 from framework import worker as worker_module
-from framework.broker import STOP_COMMAND, TASK_NAME, Identity
+from framework.broker import STOP_COMMAND, TASK_NAME
 from framework.errors import FrameworkError
 from framework.files import WorkerFiles
+from framework.identity import Identity
 from framework.news import check_news
 from framework.task import Assignment, AttemptResult
 from framework.worker import AttemptFailed, Worker
@@ -68,9 +70,8 @@ class Bench:
 
     def start(self) -> tuple[Worker, Outbox]:
         identity = Identity("worker", "infra-1", "p", "host1", "broker:5671", "sha256:1", Path("/none"))
-        worker, outbox = Worker(identity, self.files, self.code, slots=2), Outbox()
-        worker.outbox = outbox  # type: ignore[assignment]
-        return worker, outbox
+        outbox = Outbox()
+        return Worker(identity, self.files, self.code, 2, outbox), outbox
 
     def run(self, value: str, attempt: int = 1) -> None:
         self.worker.run(assignment(value, attempt))
@@ -170,8 +171,8 @@ def test_a_full_disk_is_told_and_forgotten_when_there_is_room(
 
 
 def test_what_celery_drops_is_not_held_for_ever(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "make_app", lambda identity: Celery("test", set_as_current=False))
-    app = worker_module.make_worker_app(bench.worker)
+    monkeypatch.setattr(inbox, "make_app", lambda identity: Celery("test", set_as_current=False))
+    app = inbox.make_worker_app(bench.worker)
     for name in (f"{TASK}.1", f"{TASK}.2", "garbage", None):
         signals.task_received.send(sender=None, request=SimpleNamespace(id=name))
     assert bench.worker.beat()["reserved"] == [f"{TASK}.1", f"{TASK}.2"]
@@ -268,9 +269,9 @@ def test_celery_passes_on_what_the_master_wants_stopped(
     from celery.worker.control import Panel
 
     told: list[list[str]] = []
-    monkeypatch.setattr(worker_module, "make_app", lambda identity: Celery("test", set_as_current=False))
+    monkeypatch.setattr(inbox, "make_app", lambda identity: Celery("test", set_as_current=False))
     monkeypatch.setattr(bench.worker, "stop_attempts", told.append)
-    worker_module.make_worker_app(bench.worker)
+    inbox.make_worker_app(bench.worker)
     Panel.data[STOP_COMMAND](None, names=[f"{TASK}.1", 5])
     assert told == [[f"{TASK}.1"]]
 
