@@ -95,7 +95,8 @@ def load_project(path: Path, name: str | None = None) -> Project:
     else:
         settings = _Settings(files.settings, _read_settings(files.settings, problems), problems)
     method = Method(
-        settings.read("method", _method, "grid"),
+        # one that is wrong is no grid, of which more would be asked
+        settings.read("method", _method, "" if "method" in settings else "grid"),
         settings.read("run_cap", _run_cap, None),
         settings.read("seed", _seed, 0),
     )
@@ -149,6 +150,9 @@ class _Settings:
                 self._entries["goal"].position,
                 "a goal without a metric; name the metric it is about, or remove it",
             )
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
 
     def check_method(self, method: Method, space: Space) -> None:
         """What is wrong with the method for this space becomes a problem."""
