@@ -18,7 +18,7 @@ from framework.plan import Plan, make_plan
 from framework.project import Project, load_project
 from framework.recovery import recover
 from framework.requests import AGAIN_SECONDS, Request, ask
-from framework.results import best, render_best, write_results
+from framework.results import best, best_over_seeds, render_best, render_seeds, write_results
 from framework.selection import find_tasks
 from framework.status import Status, progress, read_status, summary
 
@@ -318,7 +318,10 @@ def run_best(options: argparse.Namespace) -> int:
         print("project.yml names no metric: there is nothing to rank the results by", file=sys.stderr)
         return 0
     with Journal(MasterFiles(DATA).journal, read_only=True) as journal:
-        print(render_best(project, best(project, journal, options.number)))
+        if project.search_space.seeds is None:
+            print(render_best(project, best(project, journal, options.number)))
+        else:
+            print(render_seeds(project, best_over_seeds(project, journal, options.number)))
     return 0
 
 

@@ -30,6 +30,12 @@ class ProjectFiles:
         """What was brought home into it; it is never pushed."""
         return self.path / "results"
 
+    @property
+    def sweep(self) -> Path | None:
+        """The W&B sweep file of a directory that has one in place of project.yml."""
+        found = [self.path / name for name in ("sweep.yaml", "sweep.yml")]
+        return next((file for file in found if file.is_file() and not self.settings.exists()), None)
+
 
 @dataclass(frozen=True)
 class Code:

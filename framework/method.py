@@ -12,6 +12,7 @@ from framework.distributions import Distribution
 from framework.space import Combinations, Space, Value, canonical
 
 METHODS = ("grid", "random")
+SEED = "seed"  # the metaparameter that `seeds:` makes
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,10 @@ class First(Combinations):
 
 
 class WithSeeds(Combinations):
-    """Each of other combinations with every `seed` from 0 to seeds - 1, which varies fastest."""
+    """Each of other combinations with every seed from 0 to seeds - 1, which varies fastest."""
 
     def __init__(self, combinations: Combinations, seeds: int) -> None:
-        self.names = (*combinations.names, "seed")
+        self.names = (*combinations.names, SEED)
         self._combinations = combinations
         self._seeds = seeds
 
@@ -66,7 +67,7 @@ class WithSeeds(Combinations):
     def combination(self, index: int) -> dict[str, Value]:
         self._check(index)
         number, seed = divmod(index, self._seeds)
-        return {**self._combinations.combination(number), "seed": seed}
+        return {**self._combinations.combination(number), SEED: seed}
 
 
 class Shuffled(Combinations):
