@@ -7,13 +7,14 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from framework.errors import FrameworkError, UsageError
-from framework.files import Code, MasterFiles
+from framework.files import Code, LocalFiles, MasterFiles
 from framework.identity import Identity
 from framework.journal import Journal
 from framework.project import Project, load_project
@@ -27,7 +28,10 @@ from framework.status import Status, progress, read_status, summary
 CODE = Path(os.environ.get("CODE", "/code"))
 DATA = Path(os.environ.get("DATA", "/data"))
 
+LOCAL = Path("results/local")  # get_results.sh puts nothing there, and results/ is no part of a project
+
 UNREACHED_SECONDS = 60.0  # how long `watch` bears a master without a status: it may be restarting
+CLEAR_LINE = "\r\x1b[K"  # of a terminal
 LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal to redraw
 
 
@@ -62,6 +66,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     plan = add("plan", run_plan, "Check a project and say what would run.")
     plan.add_argument("project", type=Path, help="the project's directory")
     plan.add_argument("--json", action="store_true", help="print it as JSON")
+    local = add("run", run_local, "Run a project's set on this machine alone: no Docker, no broker.")
+    local.add_argument("project", type=Path, help="the project's directory")
+    local.add_argument("--slots", type=int, metavar="N", help="tasks at a time (default: one for each CPU)")
+    local.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help=f"for journal, results, files of tasks (default: {LOCAL}/NAME)",
+    )
+    local.add_argument("--name", help="of the project (default: as its directory)")
     add("master", run_master, "Run the master (in its container).")
     add("worker", run_worker, "Run a worker (in its container).")
     add("flower", run_flower, "Run Flower (in its container).")
@@ -100,6 +114,49 @@ def run_plan(options: argparse.Namespace) -> int:
     for number, argv in examples.items():
         print(f"  {number + 1}: {shlex.join(argv)}")
     return 0
+
+
+def run_local(options: argparse.Namespace) -> int:
+    from framework.local import run_project
+
+    columns = shutil.get_terminal_size().columns - 1 if sys.stderr.isatty() else 0
+    form = f"{CLEAR_LINE if columns else ''}%(message)s"
+    logging.basicConfig(level=logging.WARNING, format=form, force=True)
+    name = options.name or options.project.resolve().name
+    if Path(name).name != name:
+        raise UsageError(f"--name is {name!r}: it must be a name without '/'")
+    slots = options.slots if options.slots is not None else usable_cpus()
+    if slots < 1:
+        raise UsageError(f"--slots is {slots}: it must be 1 or more")
+    files = LocalFiles((options.data or LOCAL / name).resolve())
+    outcome = run_project(options.project, name, files, slots, redraw(columns) if columns else print_lines())
+
+    project, status = outcome.project, outcome.status
+    with Journal(files.master.journal, read_only=True) as journal:
+        write_results(project, journal, files.master.results)
+        if project.metric is not None and status.done:
+            print(render_best(project, best(project, journal, 5)), flush=True)
+    print(f"results: {shown_path(files.master.results)}", file=sys.stderr)
+    if outcome.interrupted:
+        print(f"stopped after {status.ended} of {status.total} tasks; run it again to go on", file=sys.stderr)
+        return 130
+    if outcome.stopped:
+        raise FrameworkError(f"the set is stopped: {outcome.stopped}; run it again to go on")
+    if status.done < status.total:
+        print(f"logs of a failed task: {shown_path(files.worker.tasks)}/TASK/ATTEMPT/stderr", file=sys.stderr)
+        raise FrameworkError(failures(status))
+    return 0
+
+
+def usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def shown_path(path: Path) -> Path:
+    """As short as it can be said here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def run_master(_: argparse.Namespace) -> int:
@@ -188,15 +245,17 @@ def run_watch(options: argparse.Namespace) -> int:
         show(status, ended)
         if ended:
             if status.done < status.total:
-                cancelled = f", {status.cancelled} were cancelled" if status.cancelled else ""
-                raise FrameworkError(
-                    f"{status.failed} of {status.total} tasks failed{cancelled}: see results.csv"
-                )
+                raise FrameworkError(failures(status))
             return 0
         if status.stopped and status.idle and status.version == newest:
             show(status, True)
             raise FrameworkError(status.stopped)
         time.sleep(1)
+
+
+def failures(status: Status) -> str:
+    cancelled = f", {status.cancelled} were cancelled" if status.cancelled else ""
+    return f"{status.failed} of {status.total} tasks failed{cancelled}: see results.csv"
 
 
 def run_cancel(options: argparse.Namespace) -> int:

@@ -162,6 +162,31 @@ class WorkerFiles:
         return AttemptFiles(self.tasks / task / str(number), task, number)
 
 
+@dataclass(frozen=True)
+class LocalFiles:
+    """What a run on this machine alone keeps: what a master and a worker keep, in one directory."""
+
+    path: Path
+
+    @property
+    def master(self) -> MasterFiles:
+        return MasterFiles(self.path)
+
+    @property
+    def worker(self) -> WorkerFiles:
+        return WorkerFiles(self.path)
+
+    @property
+    def code(self) -> Path:
+        """The version of the project that is run: what update_files.sh would bring to a host."""
+        return self.path / "code"
+
+    @property
+    def lock(self) -> Path:
+        """Locked while a run uses the directory; holds its process id."""
+        return self.path / "lock"
+
+
 @contextmanager
 def atomic_file(path: Path, *, fsync: bool = True) -> Iterator[IO[bytes]]:
     """A binary file that replaces `path` when the block ends well, and disappears when it does not.
