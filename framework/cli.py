@@ -10,19 +10,24 @@ import shlex
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from framework.errors import FrameworkError, UsageError
-from framework.files import Code, LocalFiles, MasterFiles
+from framework.files import Code, LocalFiles, MasterFiles, ProjectFiles
 from framework.identity import Identity
 from framework.journal import Journal
 from framework.project import Project, load_project
 from framework.recovery import recover
 from framework.requests import Request, ask
-from framework.results import best, render_best, write_results
+from framework.results import best, ended, render_best, write_results
 from framework.selection import find_tasks
 from framework.status import Status, progress, read_status, summary
+
+if TYPE_CHECKING:
+    from framework.local import Outcome
 
 # Where infrainit.sh mounts them; tests put them elsewhere.
 CODE = Path(os.environ.get("CODE", "/code"))
@@ -32,6 +37,8 @@ LOCAL = Path("results/local")  # get_results.sh puts nothing there, and results/
 
 UNREACHED_SECONDS = 60.0  # how long `watch` bears a master without a status: it may be restarting
 CLEAR_LINE = "\r\x1b[K"  # of a terminal
+WARNINGS_SHOWN = 10  # of each kind, by `run`
+BEST_SHOWN = 5
 LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal to redraw
 
 
@@ -87,7 +94,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     watch = add("watch", run_watch, "Show progress until the set is finished; fail if a task failed.")
     watch.add_argument("--columns", type=int, default=0, help="redraw one line this wide; 0: print lines")
     ranking = add("best", run_best, "Print the best combinations.")
-    ranking.add_argument("number", nargs="?", type=int, default=5)
+    ranking.add_argument("number", nargs="?", type=int, default=BEST_SHOWN)
     add("results", run_results, "Write results.csv now.")
     cancel = add("cancel", run_cancel, "Cancel tasks for good; without any: stop the set until resumed.")
     cancel.add_argument("tasks", nargs="*", metavar="TASK", help="its number in the set, from 1, or its id")
@@ -119,33 +126,58 @@ def run_plan(options: argparse.Namespace) -> int:
 def run_local(options: argparse.Namespace) -> int:
     from framework.local import run_project
 
-    columns = shutil.get_terminal_size().columns - 1 if sys.stderr.isatty() else 0
-    form = f"{CLEAR_LINE if columns else ''}%(message)s"
-    logging.basicConfig(level=logging.WARNING, format=form, force=True)
     name = options.name or options.project.resolve().name
     if Path(name).name != name:
         raise UsageError(f"--name is {name!r}: it must be a name without '/'")
     slots = options.slots if options.slots is not None else usable_cpus()
     if slots < 1:
         raise UsageError(f"--slots is {slots}: it must be 1 or more")
+    columns = shutil.get_terminal_size().columns - 1 if sys.stderr.isatty() else 0
+    handler = logging.StreamHandler()
+    handler.addFilter(few_of_a_kind(WARNINGS_SHOWN))
+    line = f"{CLEAR_LINE if columns else ''}%(message)s"
+    logging.basicConfig(level=logging.WARNING, format=line, handlers=[handler], force=True)
+    show = redraw(columns) if columns else print_lines()
     files = LocalFiles((options.data or LOCAL / name).resolve())
-    outcome = run_project(options.project, name, files, slots, redraw(columns) if columns else print_lines())
+    return tell_outcome(run_project(options.project, name, files, slots, show), files)
 
+
+def tell_outcome(outcome: Outcome, files: LocalFiles) -> int:
+    """Write and show the results of a local run; returns its exit code, or raises what is to be said."""
     project, status = outcome.project, outcome.status
     with Journal(files.master.journal, read_only=True) as journal:
         write_results(project, journal, files.master.results)
         if project.metric is not None and status.done:
-            print(render_best(project, best(project, journal, 5)), flush=True)
+            print(render_best(project, best(project, journal, BEST_SHOWN)), flush=True)
+        misses_modules = any("ModuleNotFoundError" in record.reason for record in ended(project, journal))
     print(f"results: {shown_path(files.master.results)}", file=sys.stderr)
     if outcome.interrupted:
         print(f"stopped after {status.ended} of {status.total} tasks; run it again to go on", file=sys.stderr)
         return 130
+    requirements = ProjectFiles(project.path).requirements
+    if misses_modules and requirements.exists():
+        install = shlex.join(["python", "-m", "pip", "install", "-r", str(shown_path(requirements))])
+        print(f"modules were missing, which are not installed by 'run': {install}", file=sys.stderr)
     if outcome.stopped:
         raise FrameworkError(f"the set is stopped: {outcome.stopped}; run it again to go on")
     if status.done < status.total:
         print(f"logs of a failed task: {shown_path(files.worker.tasks)}/TASK/ATTEMPT/stderr", file=sys.stderr)
         raise FrameworkError(failures(status))
     return 0
+
+
+def few_of_a_kind(most: int) -> Callable[[logging.LogRecord], bool]:
+    """A filter of log records: of a thousand tasks that fail alike, the first few will do."""
+    seen: Counter[str] = Counter()
+
+    def let_pass(record: logging.LogRecord) -> bool:
+        kind = str(record.msg)
+        seen[kind] += 1
+        if seen[kind] > most:
+            record.msg, record.args = "and more of these: see results.csv", ()
+        return seen[kind] <= most + 1
+
+    return let_pass
 
 
 def usable_cpus() -> int:

@@ -25,6 +25,11 @@ class ProjectFiles:
     def parameters(self) -> Path:
         return self.path / "parameters.yml"
 
+    @property
+    def requirements(self) -> Path:
+        """Python packages that the project needs; optional."""
+        return self.path / "requirements.txt"
+
 
 @dataclass(frozen=True)
 class Code:
