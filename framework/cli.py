@@ -39,6 +39,7 @@ UNREACHED_SECONDS = 60.0  # how long `watch` bears a master without a status: it
 CLEAR_LINE = "\r\x1b[K"  # of a terminal
 WARNINGS_SHOWN = 10  # of each kind, by `run`
 BEST_SHOWN = 5
+REDRAW_SECONDS = 0.1  # between two progress bars, at the least
 LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal to redraw
 
 
@@ -138,13 +139,18 @@ def run_local(options: argparse.Namespace) -> int:
     line = f"{CLEAR_LINE if columns else ''}%(message)s"
     logging.basicConfig(level=logging.WARNING, format=line, handlers=[handler], force=True)
     show = redraw(columns) if columns else print_lines()
+    project = load_project(options.project, name)
     files = LocalFiles((options.data or LOCAL / name).resolve())
-    return tell_outcome(run_project(options.project, name, files, slots, show), files)
+    print(
+        f"{name}: {project.space.count} combinations of {', '.join(project.space.names)}, {slots} at a time",
+        file=sys.stderr,
+    )
+    return tell_outcome(project, run_project(project, files, slots, show), files)
 
 
-def tell_outcome(outcome: Outcome, files: LocalFiles) -> int:
+def tell_outcome(project: Project, outcome: Outcome, files: LocalFiles) -> int:
     """Write and show the results of a local run; returns its exit code, or raises what is to be said."""
-    project, status = outcome.project, outcome.status
+    status = outcome.status
     with Journal(files.master.journal, read_only=True) as journal:
         write_results(project, journal, files.master.results)
         if project.metric is not None and status.done:
@@ -334,9 +340,14 @@ def is_master_alive(files: MasterFiles) -> bool:
 
 
 def redraw(columns: int) -> Callable[[Status, bool], None]:
+    due = 0.0
+
     def show(status: Status, ended: bool) -> None:
-        line = progress(status, columns).ljust(columns)
-        print(f"\r{line}", end="\n" if ended else "", file=sys.stderr, flush=True)
+        nonlocal due
+        if ended or time.monotonic() >= due:
+            line = progress(status, columns).ljust(columns)
+            print(f"\r{line}", end="\n" if ended else "", file=sys.stderr, flush=True)
+            due = time.monotonic() + REDRAW_SECONDS
 
     return show
 

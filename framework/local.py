@@ -27,7 +27,7 @@ from framework.errors import FrameworkError, JournalError, UsageError
 from framework.execution import GRACE_SECONDS
 from framework.files import LocalFiles, ProjectFiles
 from framework.identity import Identity
-from framework.project import Project, load_project
+from framework.project import Project
 from framework.snapshot import changed_files, take_snapshot
 from framework.status import Status
 from framework.worker import Worker
@@ -41,14 +41,13 @@ HOST = "local"
 class Outcome:
     """How a run ended."""
 
-    project: Project
     status: Status
     interrupted: bool
     stopped: str  # why the master sent nothing more; empty if it did not stop
 
 
 def run_project(
-    path: Path, name: str | None, files: LocalFiles, slots: int, show: Callable[[Status, bool], None]
+    project: Project, files: LocalFiles, slots: int, show: Callable[[Status, bool], None]
 ) -> Outcome:
     """Run what has no result yet, until all is run or a signal comes; call it from the main thread.
 
@@ -57,11 +56,10 @@ def run_project(
     Raises UsageError for a project that cannot be run here, FrameworkError if the directory of `files` cannot
     be used, or is in use by another run.
     """
-    project = load_project(path, name)
     _check_program(project)
-    _check_directory(files.path, path)
+    _check_directory(files.path, project.path)
     with alone(files):
-        code = take_snapshot(path, files.code, files.path)
+        code = take_snapshot(project.path, files.code, files.path)
         files.master.stopped.unlink(missing_ok=True)  # running it again is how people say: go on
         identity = Identity("local", "local", project.name, HOST)
         outbox = LocalOutbox()
@@ -79,11 +77,11 @@ def run_project(
                 master.close()
         if changed := changed_files(code):
             log.warning(
-                "tasks wrote into files of the project, which are one copy for all tasks and cannot be "
-                "written to on a host: %s", ", ".join(changed[:5])
+                "tasks wrote into directories of the project, of which there is one copy for all tasks; "
+                "on a host they fail: %s", ", ".join(changed[:5])
             )  # fmt: skip
         why = files.master.stopped.read_text() if status.stopped else ""
-        return Outcome(project, status, signals.count > 0, why)
+        return Outcome(status, signals.count > 0 and not status.finished, why)
 
 
 def _take_turns(

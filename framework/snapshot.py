@@ -31,7 +31,8 @@ def take_snapshot(project: Path, root: Path, keep_out: Path) -> Code:
     """
     framework = Path(__file__).parent
     try:
-        _remove(root)
+        if root.exists():
+            shutil.rmtree(root)
         new = root / "new"
         new.mkdir(parents=True)
         (new / "framework").symlink_to(framework)
@@ -50,7 +51,7 @@ def take_snapshot(project: Path, root: Path, keep_out: Path) -> Code:
 
 
 def changed_files(code: Code) -> list[str]:
-    """The files of the project that tasks have written into: on a host they could not, here root can."""
+    """The files of the project that tasks wrote into or added, which they could not do on a host."""
     since = (code.path / "VERSION").stat().st_ctime_ns
     changed = (
         file.relative_to(code.project_path)
@@ -82,7 +83,7 @@ def _digest_of_sources(framework: Path) -> str:
 
 
 def _copy(source: Path, target: Path, keep_out: Path, digest: _Digest, top: bool = True) -> None:
-    """Copy a directory, read-only as it is on hosts; what is neither file, directory nor link is left out."""
+    """Copy a directory, its files read-only; what is neither file, directory nor link is left out."""
     target.mkdir()
     with os.scandir(source) as entries:
         chosen = sorted(entries, key=lambda entry: entry.name)
@@ -104,7 +105,6 @@ def _copy(source: Path, target: Path, keep_out: Path, digest: _Digest, top: bool
             executable = bool(entry.stat().st_mode & stat.S_IXUSR)
             digest.add(b"program" if executable else b"file", name, _copy_file(path, copy))
             copy.chmod(0o555 if executable else 0o444)
-    target.chmod(0o555)
 
 
 def _is_left_out(name: str) -> bool:
@@ -121,14 +121,6 @@ def _copy_file(source: Path, target: Path) -> bytes:
         times = os.fstat(original.fileno())
     os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
     return digest.digest()
-
-
-def _remove(root: Path) -> None:
-    """Remove the versions under `root`, whose directories are read-only."""
-    if root.exists():
-        for directory, _, _ in os.walk(root):
-            os.chmod(directory, 0o755)
-        shutil.rmtree(root)
 
 
 def _regular_files(directory: Path) -> Iterator[Path]:

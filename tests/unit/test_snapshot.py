@@ -36,10 +36,8 @@ def test_a_snapshot_has_all_files_read_only_and_is_the_current_version(project: 
     code = snapshot(project)
     assert content(code) == ["library", "library/a.py", "link", "run.sh"]
     assert (code.project_path / "link").readlink() == Path("library/a.py")
-    modes = [
-        (code.project_path / name).stat().st_mode & 0o777 for name in ("library", "library/a.py", "run.sh")
-    ]
-    assert modes == [0o555, 0o444, 0o555]
+    modes = [(code.project_path / name).stat().st_mode & 0o777 for name in ("library/a.py", "run.sh")]
+    assert modes == [0o444, 0o555]
     assert (code.path / "framework/report.py").is_file()
     assert Code.current(project.parent / "data/code") == code
 
@@ -83,13 +81,16 @@ def test_the_version_tells_every_change_and_nothing_else(
     )
 
 
-def test_files_that_tasks_wrote_into_are_named(project: Path) -> None:
+def test_files_that_tasks_changed_or_added_are_named(project: Path) -> None:
     code = snapshot(project)
     assert changed_files(code) == []
     file = code.project_path / "library/a.py"
     file.chmod(0o644)  # as root need not
     file.write_text("A = 3\n")
-    assert changed_files(code) == ["library/a.py"]
+    (code.project_path / "library/cache").touch()
+    (code.project_path / "library/__pycache__").mkdir()
+    (code.project_path / "library/__pycache__/a.pyc").touch()
+    assert changed_files(code) == ["library/a.py", "library/cache"]
     assert (project / "library/a.py").read_text() == "A = 1\n"
 
 
