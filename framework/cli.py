@@ -5,28 +5,41 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
+import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from framework.errors import FrameworkError, UsageError
-from framework.files import Code, MasterFiles
+from framework.files import Code, LocalFiles, MasterFiles, ProjectFiles
 from framework.identity import Identity
 from framework.journal import Journal
 from framework.plan import Plan, make_plan
 from framework.project import Project, load_project
 from framework.recovery import recover
 from framework.requests import AGAIN_SECONDS, Request, ask
-from framework.results import best, best_over_seeds, render_best, render_seeds, write_results
+from framework.results import ended, ranking, write_results
 from framework.selection import find_tasks
 from framework.status import Status, progress, read_status, summary
+
+if TYPE_CHECKING:
+    from framework.local import Outcome
 
 # Where infrainit.sh mounts them; tests put them elsewhere.
 CODE = Path(os.environ.get("CODE", "/code"))
 DATA = Path(os.environ.get("DATA", "/data"))
 
+LOCAL = Path("results/local")  # get_results.sh puts nothing there, and results/ is no part of a project
+
 UNREACHED_SECONDS = 60.0  # how long `watch` bears a master without a status: it may be restarting
+CLEAR_LINE = "\r\x1b[K"  # of a terminal
+WARNINGS_SHOWN = 10  # of each kind, by `run`
+BEST_SHOWN = 5
+REDRAW_SECONDS = 0.1  # between two progress bars, at the least
 LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal to redraw
 
 
@@ -65,6 +78,18 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     plan.add_argument("--slots", type=positive, metavar="N", help="how many tasks run at a time")
     plan.add_argument("--json", action="store_true", help="print it as JSON")
+    local = add("run", run_local, "Run a project's set on this machine alone: no Docker, no broker.")
+    local.add_argument("project", type=Path, help="the project's directory")
+    local.add_argument(
+        "--slots", type=positive, metavar="N", help="tasks at a time (default: one for each CPU)"
+    )
+    local.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help=f"for journal, results, files of tasks (default: {LOCAL}/NAME)",
+    )
+    local.add_argument("--name", help="of the project (default: as its directory)")
     add("master", run_master, "Run the master (in its container).")
     add("worker", run_worker, "Run a worker (in its container).")
     add("flower", run_flower, "Run Flower (in its container).")
@@ -75,8 +100,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     wait.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS")
     watch = add("watch", run_watch, "Show progress until the set is finished; fail if a task failed.")
     watch.add_argument("--columns", type=int, default=0, help="redraw one line this wide; 0: print lines")
-    ranking = add("best", run_best, "Print the best combinations.")
-    ranking.add_argument("number", nargs="?", type=int, default=5)
+    best = add("best", run_best, "Print the best combinations.")
+    best.add_argument("number", nargs="?", type=int, default=BEST_SHOWN)
     results = add("results", run_results, "Write results.csv now.")
     results.add_argument(
         "--all", action="store_true", help="all_results.csv, with values removed from the set"
@@ -107,10 +132,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)
 
 
 def run_plan(options: argparse.Namespace) -> int:
@@ -120,7 +144,7 @@ def run_plan(options: argparse.Namespace) -> int:
         project = load_project(options.project)
         earlier = MasterFiles(Path("results") / project.name).journal  # of runs on this machine alone
         journal = options.journal or (earlier if earlier.exists() else None)
-        plan = make_plan(project, journal, options.slots or os.cpu_count() or 1)
+        plan = make_plan(project, journal, options.slots or usable_cpus())
     print(plan.to_json() if options.json else plan)
     return 0
 
@@ -133,6 +157,77 @@ def current_plan(journal: Path | None = None, slots: int | None = None) -> Plan:
     return make_plan(
         current_project(), journal or files.journal, slots or 1, os.environ.get("IMAGE", ""), CODE
     )
+
+
+def run_local(options: argparse.Namespace) -> int:
+    from framework.local import run_project
+
+    name = options.name or options.project.resolve().name
+    if Path(name).name != name:
+        raise UsageError(f"--name is {name!r}: it must be a name without '/'")
+    slots = options.slots or usable_cpus()
+    columns = shutil.get_terminal_size().columns - 1 if sys.stderr.isatty() else 0
+    handler = logging.StreamHandler()
+    handler.addFilter(few_of_a_kind(WARNINGS_SHOWN))
+    line = f"{CLEAR_LINE if columns else ''}%(message)s"
+    logging.basicConfig(level=logging.WARNING, format=line, handlers=[handler], force=True)
+    show = redraw(columns) if columns else print_lines()
+    project = load_project(options.project, name)
+    files = LocalFiles((options.data or LOCAL / name).resolve())
+    print(
+        f"{name}: {project.space.count} combinations of {', '.join(project.space.names)}, {slots} at a time",
+        file=sys.stderr,
+    )
+    return tell_outcome(project, run_project(project, files, slots, show), files)
+
+
+def tell_outcome(project: Project, outcome: Outcome, files: LocalFiles) -> int:
+    """Write and show the results of a local run; returns its exit code, or raises what is to be said."""
+    status = outcome.status
+    with Journal(files.master.journal, read_only=True) as journal:
+        write_results(project, journal, files.master.results)
+        if project.metric is not None and status.done:
+            print(ranking(project, journal, BEST_SHOWN), flush=True)
+        misses_modules = any("ModuleNotFoundError" in record.reason for record in ended(project, journal))
+    print(f"results: {shown_path(files.master.results)}", file=sys.stderr)
+    if outcome.interrupted:
+        print(f"stopped after {status.ended} of {status.total} tasks; run it again to go on", file=sys.stderr)
+        return 130
+    requirements = ProjectFiles(project.path).requirements
+    if misses_modules and requirements.exists():
+        install = shlex.join(["python", "-m", "pip", "install", "-r", str(shown_path(requirements))])
+        print(f"modules were missing, which are not installed by 'run': {install}", file=sys.stderr)
+    if outcome.stopped:
+        raise FrameworkError(f"the set is stopped: {outcome.stopped}; run it again to go on")
+    if status.done < status.total:
+        print(f"logs of a failed task: {shown_path(files.worker.tasks)}/TASK/ATTEMPT/stderr", file=sys.stderr)
+        raise FrameworkError(failures(status))
+    return 0
+
+
+def few_of_a_kind(most: int) -> Callable[[logging.LogRecord], bool]:
+    """A filter of log records: of a thousand tasks that fail alike, the first few will do."""
+    seen: Counter[str] = Counter()
+
+    def let_pass(record: logging.LogRecord) -> bool:
+        kind = str(record.msg)
+        seen[kind] += 1
+        if seen[kind] > most:
+            record.msg, record.args = "and more of these: see results.csv", ()
+        return seen[kind] <= most + 1
+
+    return let_pass
+
+
+def usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def shown_path(path: Path) -> Path:
+    """As short as it can be said here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def run_master(_: argparse.Namespace) -> int:
@@ -149,7 +244,7 @@ def run_master(_: argparse.Namespace) -> int:
 def run_worker(_: argparse.Namespace) -> int:
     from framework.inbox import serve
 
-    slots = os.environ.get("SLOTS") or str(os.cpu_count() or 1)
+    slots = os.environ.get("SLOTS") or str(usable_cpus())
     if not slots.isdecimal() or int(slots) < 1:
         raise UsageError(f"SLOTS is {slots!r}: it must be a number of 1 or more")
     serve(Identity.of_container("worker"), DATA, CODE, int(slots))
@@ -221,15 +316,17 @@ def run_watch(options: argparse.Namespace) -> int:
         show(status, ended)
         if ended:
             if status.done < status.total:
-                cancelled = f", {status.cancelled} were cancelled" if status.cancelled else ""
-                raise FrameworkError(
-                    f"{status.failed} of {status.total} tasks failed{cancelled}: see results.csv"
-                )
+                raise FrameworkError(failures(status))
             return 0
         if status.stopped and status.idle and status.version == newest:
             show(status, True)
             raise FrameworkError(status.stopped)
         time.sleep(1)
+
+
+def failures(status: Status) -> str:
+    cancelled = f", {status.cancelled} were cancelled" if status.cancelled else ""
+    return f"{status.failed} of {status.total} tasks failed{cancelled}: see results.csv"
 
 
 def run_cancel(options: argparse.Namespace) -> int:
@@ -292,9 +389,14 @@ def is_master_alive(files: MasterFiles) -> bool:
 
 
 def redraw(columns: int) -> Callable[[Status, bool], None]:
+    due = 0.0
+
     def show(status: Status, ended: bool) -> None:
-        line = progress(status, columns).ljust(columns)
-        print(f"\r{line}", end="\n" if ended else "", file=sys.stderr, flush=True)
+        nonlocal due
+        if ended or time.monotonic() >= due:
+            line = progress(status, columns).ljust(columns)
+            print(f"\r{line}", end="\n" if ended else "", file=sys.stderr, flush=True)
+            due = time.monotonic() + REDRAW_SECONDS
 
     return show
 
@@ -318,10 +420,7 @@ def run_best(options: argparse.Namespace) -> int:
         print("project.yml names no metric: there is nothing to rank the results by", file=sys.stderr)
         return 0
     with Journal(MasterFiles(DATA).journal, read_only=True) as journal:
-        if project.search_space.seeds is None:
-            print(render_best(project, best(project, journal, options.number)))
-        else:
-            print(render_seeds(project, best_over_seeds(project, journal, options.number)))
+        print(ranking(project, journal, options.number))
     return 0
 
 

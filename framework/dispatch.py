@@ -54,10 +54,10 @@ class Messenger(Protocol):
     """What the master needs to take messages in and send some."""
 
     def receive(self, timeout: float) -> list[Any]: ...
-    def send(self, host: str, assignment: Assignment) -> None: ...
-    def waiting_for(self, host: str) -> int: ...
-    def purge(self, host: str) -> int: ...
-    def stop(self, host: str, attempts: Sequence[str]) -> None: ...
+    def send(self, host: str, assignment: Assignment, /) -> None: ...
+    def waiting_for(self, host: str, /) -> int: ...
+    def purge(self, host: str, /) -> int: ...
+    def stop(self, host: str, attempts: Sequence[str], /) -> None: ...
     def close(self) -> None: ...
 
 
@@ -120,6 +120,15 @@ class Master:
             started = attempt.state == "running"
             self._fleet.add(Sent(attempt.task, attempt.attempt, attempt.host, now, started))
 
+    def presume_lost(self) -> list[Sent]:
+        """No worker of before is left: what was under way is lost, unless its result comes in this turn."""
+        for sent in self._fleet:
+            sent.lost_at = time.monotonic()
+        return list(self._fleet)
+
+    def close(self) -> None:
+        self._journal.close()
+
     def run(self, connect: Callable[[], Connection]) -> None:
         """Until stopped by a signal; starts itself anew when new code has been pushed."""
         signal.signal(signal.SIGTERM, self._on_signal)
@@ -150,7 +159,7 @@ class Master:
                 log.warning("%s in %.0f s", self._notices["trouble"], pause)
                 self._wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        self._journal.close()
+        self.close()
 
     def _wait(self, seconds: float) -> None:
         """Between two connections: what people ask for is done all the same."""
@@ -529,11 +538,11 @@ class Master:
         try:
             self._write_results()
             self._set_aside.save()
-            self._status().write(self._files.status)
+            self.status().write(self._files.status)
         except (OSError, JournalError) as error:
             log.error("cannot write status and results: %s", error)
 
-    def _status(self) -> Status:
+    def status(self) -> Status:
         now = time.monotonic()
         backlog, census = self._backlog, self._backlog.census
         left = census.total - census.ended

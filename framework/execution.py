@@ -186,6 +186,8 @@ def _watch(
     finally:
         _signal_group(process, signal.SIGKILL)
         process.wait()
+    if cause == "exit" and end.exit_code != 0 and stop.is_set():
+        cause = "stopped"  # by somebody who was quicker
     return _Ending(cause, end.when - began, end.exit_code, end.signal)
 
 

@@ -36,6 +36,11 @@ class ProjectFiles:
         found = [self.path / name for name in ("sweep.yaml", "sweep.yml")]
         return next((file for file in found if file.is_file() and not self.settings.exists()), None)
 
+    @property
+    def requirements(self) -> Path:
+        """Python packages that the project needs; optional."""
+        return self.path / "requirements.txt"
+
 
 @dataclass(frozen=True)
 class Code:
@@ -169,6 +174,31 @@ class WorkerFiles:
 
     def attempt(self, task: str, number: int) -> AttemptFiles:
         return AttemptFiles(self.tasks / task / str(number), task, number)
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """What a run on this machine alone keeps: what a master and a worker keep, in one directory."""
+
+    path: Path
+
+    @property
+    def master(self) -> MasterFiles:
+        return MasterFiles(self.path)
+
+    @property
+    def worker(self) -> WorkerFiles:
+        return WorkerFiles(self.path)
+
+    @property
+    def code(self) -> Path:
+        """The version of the project that is run: what update_files.sh would bring to a host."""
+        return self.path / "code"
+
+    @property
+    def lock(self) -> Path:
+        """Locked while a run uses the directory; holds its process id."""
+        return self.path / "lock"
 
 
 @contextmanager

@@ -57,6 +57,13 @@ def ended(project: Project, journal: Journal) -> Iterator[TaskRecord]:
         yield from (records[task] for task in page if task in records and records[task].state in ENDED)
 
 
+def ranking(project: Project, journal: Journal, number: int) -> str:
+    """The `number` best combinations as a table for people; over the seeds if there are any."""
+    if project.search_space.seeds is None:
+        return render_best(project, best(project, journal, number))
+    return render_seeds(project, best_over_seeds(project, journal, number))
+
+
 def best(project: Project, journal: Journal, number: int) -> list[TaskRecord]:
     """The `number` best done tasks by the project's metric and goal; those without that metric are left out.
 

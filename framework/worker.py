@@ -37,10 +37,10 @@ class AttemptFailed(Exception):
 class Outbox(Protocol):
     """What a worker needs to be heard by the master."""
 
-    def tell(self, news: Message) -> None:
+    def tell(self, news: Message, /) -> None:
         """Send when possible; lost if this process dies first."""
 
-    def deliver(self, name: str, result: Message) -> None:
+    def deliver(self, name: str, result: Message, /) -> None:
         """Keep a result until the master can be sure to get it. Raises OSError when it cannot be kept."""
 
 
