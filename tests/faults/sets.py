@@ -79,6 +79,10 @@ class TaskSet:
         """The name of a container."""
         return f"{self.checkout.identity}-{role}"
 
+    def data(self, role: str) -> str:
+        """Where the containers of a role keep what is the set's, on each host."""
+        return f"{HOME}/{REMOTE_PATH}/{role}/{self.name}"
+
     def status(self) -> dict[str, Any]:
         """What the master says."""
         said = at(self.bed, MASTER, "exec", self.role("master"), "framework", "status", "--json")
