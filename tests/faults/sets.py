@@ -26,6 +26,32 @@ time.sleep({seconds})
 print("Done: value=1")
 """
 
+READ_ATTEMPTS = """
+import json, sqlite3
+journal = sqlite3.connect("file:/data/journal.sqlite?mode=ro", uri=True)
+columns = "task, attempt, host, state, sent, started, seconds, reason"
+print(json.dumps(journal.execute(f"SELECT {columns} FROM attempts ORDER BY task, attempt").fetchall()))
+"""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What the journal says of an attempt. Times are seconds since the epoch."""
+
+    task: str
+    attempt: int
+    host: str
+    state: str
+    sent: float | None
+    started: float | None
+    seconds: float | None
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """As workers call it."""
+        return f"{self.task}.{self.attempt}"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -115,6 +141,11 @@ class TaskSet:
             for line in self.bed.inside(place, "find", directory, "-name", "began").stdout.splitlines():
                 found[line.removeprefix(directory + "/").split("/")[0]] += 1
         return found
+
+    def attempts(self) -> list[Attempt]:
+        """What the master's journal says of all attempts."""
+        said = at(self.bed, MASTER, "exec", self.role("master"), "python", "-c", READ_ATTEMPTS)
+        return [Attempt(*row) for row in json.loads(said)]
 
     def check(self, outcome: Outcome, repeats: int) -> None:
         """Demand one row for each combination, all done, and at most so many repeats."""
