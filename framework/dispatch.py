@@ -24,7 +24,7 @@ from framework import queues, requests
 from framework.backlog import Backlog, Waiting
 from framework.blame import Blame
 from framework.census import Which, again
-from framework.errors import FrameworkError, JournalError, MessageError, ProjectError
+from framework.errors import BrokerBlocked, FrameworkError, JournalError, MessageError, ProjectError
 from framework.files import Code, MasterFiles, write_atomically
 from framework.fleet import Fleet, Sent
 from framework.identity import Identity
@@ -151,6 +151,11 @@ class Master:
                     self.turn(link)
             except JournalError as error:
                 self._notices["trouble"] = f"{error}; nothing is lost, the master waits for room"
+            except BrokerBlocked as error:
+                self._notices["trouble"] = f"{error}; nothing is lost, the master waits"
+                log.warning("%s", self._notices["trouble"])
+                while not self._stopping and error.lasts():
+                    self._wait(RECEIVE_SECONDS)
             except link.errors as error:
                 self._notices["trouble"] = f"the broker does not answer ({error!r}); the master tries again"
             finally:
@@ -214,7 +219,7 @@ class Master:
                 queue = str((message.headers or {}).get("x-first-death-queue", ""))
             if dead and queue != queues.RESULTS:
                 raise MessageError(f"a dead letter of the queue {queue}")
-            content = self._read(message.body)
+            content = self._read(message.body, queue)
             if queue == queues.RESULTS:
                 self._take_result(AttemptResult.from_message(content))
             else:
@@ -226,19 +231,23 @@ class Master:
                 log.exception("nobody thought of such a message")
             self._set_aside.add(queues.DEAD if dead else queue, message.body, str(error))
 
-    def _read(self, body: Any) -> object:
+    def _read(self, body: Any, queue: str) -> object:
         if len(body) > LONGEST_MESSAGE:
             raise MessageError(f"a message of {len(body)} bytes")
         content = json.loads(body if isinstance(body, str) else bytes(body))
         if not isinstance(content, dict):
             raise MessageError("a message that is no object")
-        ours = {"infrastructure": self._identity.infrastructure, "project": self._project.name}
+        ours = {"infrastructure": self._identity.infrastructure}
+        if queue == queues.RESULTS:
+            ours["project"] = self._project.name
         for field, expected in ours.items():
             if content.get(field) != expected:
                 raise MessageError(f"a message of another {field}: {content.get(field)!r:.100}")
         return content
 
     def _take_news(self, news: Mapping[str, Any]) -> None:
+        if news["project"] != self._project.name:
+            return  # the last words of workers that ran another project before
         match news["kind"]:
             case "beat":
                 self._take_beat(news)
@@ -538,9 +547,17 @@ class Master:
         try:
             self._write_results()
             self._set_aside.save()
-            self.status().write(self._files.status)
+            self._notices.pop("files", None)
         except (OSError, JournalError) as error:
-            log.error("cannot write status and results: %s", error)
+            why = error.strerror if isinstance(error, OSError) else error
+            notice = f"the master cannot write its files ({why}): it tries again"
+            if self._notices.get("files") != notice:
+                log.error("%s", notice)
+            self._notices["files"] = notice
+        try:
+            self.status().write(self._files.status)
+        except OSError as error:
+            log.error("cannot write the status: %s", error)
 
     def status(self) -> Status:
         now = time.monotonic()

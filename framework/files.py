@@ -98,7 +98,8 @@ class MasterFiles:
 
     @property
     def status(self) -> Path:
-        return self.path / "status.json"
+        """In the master's container it is kept in memory: it says so when the disk is full."""
+        return Path(os.environ.get("STATUS") or self.path / "status.json")
 
     @property
     def results(self) -> Path:

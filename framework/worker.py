@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -88,17 +89,19 @@ class Worker:
 
     def _disk_notice(self) -> str:
         """Why this worker is to be sent nothing until there is room on its disk; empty if there is."""
+        shortage = self._disk_shortage()
+        return f"{shortage}: it gets no tasks until there is room" if shortage else ""
+
+    def _disk_shortage(self) -> str:
+        """What its disk lacks; empty if nothing."""
         try:
             disk = shutil.disk_usage(self._files.path)
         except OSError as error:
-            return f"{self._files.path} cannot be used ({error.strerror}): it gets no tasks until it can"
+            return f"{self._files.path} cannot be used ({error.strerror})"
         needed = max(LEAST_FREE_BYTES, int(disk.total * LEAST_FREE_SHARE))
         if disk.free >= needed:
             return ""
-        return (
-            f"only {disk.free // 10**6} MB are free on its disk, of {needed // 10**6} MB that are needed: "
-            "it gets no tasks until there is room"
-        )
+        return f"only {disk.free // 10**6} MB are free on its disk, of {needed // 10**6} MB that are needed"
 
     def _news(self, kind: str, **content: Any) -> dict[str, Any]:
         return {
@@ -124,8 +127,9 @@ class Worker:
 
     def run(self, message: object) -> None:
         """Run one attempt; raises AttemptFailed when it failed, FrameworkError for a message not for us."""
+        code = Code.current(self._code)
         try:
-            assignment = self._read(message)
+            assignment = self._read(message, code)
         except FrameworkError as error:
             self.outbox.tell(
                 self._news(
@@ -142,15 +146,18 @@ class Worker:
             if name in self._unwanted or self._stopping.is_set():
                 stop.set()
         try:
-            self._run_once(assignment, name, stop)
+            self._run_once(assignment, name, stop, code)
         finally:
             with self._lock:
                 del self._running[name]
                 self._reserved.discard(name)
                 self._unwanted.discard(name)
 
-    def _read(self, message: object) -> Assignment:
-        """What we are to run; raises FrameworkError if it is not exactly an assignment, or not for us."""
+    def _read(self, message: object, code: Code) -> Assignment:
+        """What we are to run; raises FrameworkError if it is not exactly an assignment, or not for us.
+
+        If the project cannot be read, its metaparameters cannot be told from others: the attempt will fail.
+        """
         assignment = Assignment.from_message(message)
         ours = (self.identity.infrastructure, self.identity.project)
         if (assignment.infrastructure, assignment.project) != ours:
@@ -158,9 +165,16 @@ class Worker:
                 f"task {assignment.task}.{assignment.attempt} is of "
                 f"{assignment.infrastructure}/{assignment.project}: not run"
             )
+        with suppress(ProjectError):
+            project = cached_project(code.project_path, self.identity.project)
+            if project.task_id(assignment.parameters) != assignment.task:
+                raise FrameworkError(
+                    f"task {assignment.task}.{assignment.attempt} is another one than its metaparameters "
+                    f"make with the command of code {code.version}: not run"
+                )
         return assignment
 
-    def _run_once(self, assignment: Assignment, name: str, stop: threading.Event) -> None:
+    def _run_once(self, assignment: Assignment, name: str, stop: threading.Event, code: Code) -> None:
         files = self._files.attempt(assignment.task, assignment.attempt)
         if files.result.exists():
             # Its message was repeated, or the master has lost its journal.
@@ -173,7 +187,6 @@ class Worker:
             log.warning("task %s was begun before this worker started: left to the master", name)
             return
         started = time.time()
-        code = Code.current(self._code)
         if stop.is_set():
             execution = Execution(None, 0.0, "stopped", "stopped before it began", {})
         else:
@@ -181,6 +194,9 @@ class Worker:
                 self._news("started", task=assignment.task, attempt=assignment.attempt, started=started)
             )
             execution = self._execute(assignment, files, code, stop)
+        reason = execution.reason[:LONGEST_REASON]
+        if execution.state == "failed" and (shortage := self._disk_shortage()):
+            reason = f"{reason[: LONGEST_REASON - len(shortage) - 2]}; {shortage}"
         result = AttemptResult(
             task=assignment.task,
             attempt=assignment.attempt,
@@ -189,7 +205,7 @@ class Worker:
             started=started,
             seconds=execution.seconds,
             exit_code=execution.exit_code,
-            reason=execution.reason[:LONGEST_REASON],
+            reason=reason,
             metrics=execution.metrics,
             code=code.version,
             image=self.identity.image,

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from checkout import Checkout, Place, at
-from testbed import HOME, HOST1, HOST2, HOST3, Bed, BedError, wait_for
+import pytest
+from checkout import Checkout, Place, at, options
+from testbed import HOME, HOST1, HOST2, HOST3, Bed, BedError, Host, wait_for
 
 MASTER = HOST1
-WORKERS: tuple[Place, ...] = (HOST1, HOST2, HOST3)
+WORKERS: tuple[Host, ...] = (HOST1, HOST2, HOST3)
 REMOTE_PATH = "celery tasks"
+SLOTS = 2  # of each worker: the hosts have as many cores as this machine, the sets are made for two
 
 PROGRAM = """
 import time
@@ -23,6 +25,32 @@ open("began", "x").close()
 time.sleep({seconds})
 print("Done: value=1")
 """
+
+READ_ATTEMPTS = """
+import json, sqlite3
+journal = sqlite3.connect("file:/data/journal.sqlite?mode=ro", uri=True)
+columns = "task, attempt, host, state, sent, started, seconds, reason"
+print(json.dumps(journal.execute(f"SELECT {columns} FROM attempts ORDER BY task, attempt").fetchall()))
+"""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What the journal says of an attempt. Times are seconds since the epoch."""
+
+    task: str
+    attempt: int
+    host: str
+    state: str
+    sent: float | None
+    started: float | None
+    seconds: float | None
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """As workers call it."""
+        return f"{self.task}.{self.attempt}"
 
 
 @dataclass(frozen=True)
@@ -39,15 +67,27 @@ class Outcome:
         return sum(self.executions.values()) - len(self.executions)
 
 
+@pytest.fixture(scope="session")
+def infrastructure(checkout: Checkout) -> None:
+    """Workers on all hosts; each test brings a set of its own to it."""
+    chosen = options(checkout.bed, ["-a", "host1,host2,host3", "-w", "1-3"])
+    checkout.run("infrainit.sh", *chosen, seconds=600)
+    config = checkout.path / "config.sh"
+    config.write_text(config.read_text() + f"\nSLOTS={SLOTS}\n")
+
+
 class TaskSet:
     """One set on the infrastructure that runs."""
 
-    def __init__(self, checkout: Checkout, name: str, tasks: int, seconds: float, settings: str = "") -> None:
+    def __init__(
+        self, checkout: Checkout, name: str, tasks: int, seconds: float | str, settings: str = ""
+    ) -> None:
+        """`seconds`: how long a task takes; or a program of its own."""
         self.checkout = checkout
         self.bed: Bed = checkout.bed
         self.name = name
         self.tasks = tasks
-        program = PROGRAM.replace("{seconds}", str(seconds))
+        program = seconds if isinstance(seconds, str) else PROGRAM.replace("{seconds}", str(seconds))
         self.path = checkout.project(name, f"n: {{range: [0, {tasks}, 1]}}", {"run.py": program}, settings)
 
     def bring_up(self) -> None:
@@ -64,6 +104,10 @@ class TaskSet:
     def role(self, role: str) -> str:
         """The name of a container."""
         return f"{self.checkout.identity}-{role}"
+
+    def data(self, role: str) -> str:
+        """Where the containers of a role keep what is the set's, on each host."""
+        return f"{HOME}/{REMOTE_PATH}/{role}/{self.name}"
 
     def status(self) -> dict[str, Any]:
         """What the master says."""
@@ -93,11 +137,15 @@ class TaskSet:
         """How often each task was executed, on all hosts."""
         found: Counter[str] = Counter()
         for place in WORKERS:
-            assert place is not None
             directory = f"{HOME}/{REMOTE_PATH}/worker/{self.name}/tasks"
             for line in self.bed.inside(place, "find", directory, "-name", "began").stdout.splitlines():
                 found[line.removeprefix(directory + "/").split("/")[0]] += 1
         return found
+
+    def attempts(self) -> list[Attempt]:
+        """What the master's journal says of all attempts."""
+        said = at(self.bed, MASTER, "exec", self.role("master"), "python", "-c", READ_ATTEMPTS)
+        return [Attempt(*row) for row in json.loads(said)]
 
     def check(self, outcome: Outcome, repeats: int) -> None:
         """Demand one row for each combination, all done, and at most so many repeats."""

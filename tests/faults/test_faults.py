@@ -6,19 +6,11 @@ import time
 from typing import Any
 
 import pytest
-from checkout import Checkout, at, options
-from sets import MASTER, TaskSet
+from checkout import Checkout, at
+from sets import MASTER, SLOTS, TaskSet
 from testbed import HOST1, HOST2, HOST3, docker, wait_for
 
-SLOTS = 2  # of each worker: the hosts have as many cores as this machine, the sets are made for two
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _infrastructure(checkout: Checkout) -> None:
-    chosen = options(checkout.bed, ["-a", "host1,host2,host3", "-w", "1-3"])
-    checkout.run("infrainit.sh", *chosen, seconds=600)
-    config = checkout.path / "config.sh"
-    config.write_text(config.read_text() + f"\nSLOTS={SLOTS}\n")
+pytestmark = pytest.mark.usefixtures("infrastructure")
 
 
 def test_a_worker_that_crashes_is_restarted_and_repeats_what_it_ran(checkout: Checkout) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from framework.journal import Journal
-from framework.task import Assignment, AttemptResult
+from framework.task import Assignment, AttemptResult, task_id
 
-TASK = "0123456789abcdef"
+TASK = task_id(("sh", "run.sh"), {"x": 1})
 
 # Runs the attempt in argv[1], and dies at the step named in argv[2], before or after what is done there.
 WORKER = """
