@@ -113,10 +113,10 @@ def run_worker(_: argparse.Namespace) -> int:
     from framework.broker import Identity
     from framework.worker import serve
 
-    slots = os.environ.get("SLOTS") or str(os.cpu_count() or 1)
-    if not slots.isdecimal() or int(slots) < 1:
+    slots = os.environ.get("SLOTS", "")
+    if slots and (not slots.isdecimal() or int(slots) < 1):
         raise UsageError(f"SLOTS is {slots!r}: it must be a number of 1 or more")
-    serve(Identity.of_container("worker"), DATA, CODE, int(slots))
+    serve(Identity.of_container("worker"), DATA, CODE, int(slots) if slots else None)
     return 0
 
 

@@ -41,6 +41,7 @@ LOST_ATTEMPTS_LIMIT = 5
 SHORT_TASK_SECONDS = 2.0  # of shorter ones a host is sent more than it runs: it never waits for the master
 LONGEST_PAUSE_SECONDS = 15.0
 HOW_TO_GO_ON = "./infrainit.sh -f, or 'framework resume' in the master's container"
+UNFIT_SECONDS = 30.0  # how long no host can run a task until that is final: others may be about to come up
 LONGEST_MESSAGE = 4 * 2**20  # bytes; no right one is as long
 RESULTS_SECONDS = 5.0  # between two results.csv on the way, at the least
 
@@ -75,6 +76,7 @@ class Master:
         self._set_aside = SetAside(files.set_aside)
         self._stopped = self._read_stopped()
         self._failed_now = False  # has a task failed for good in this turn?
+        self._unfit_since: float | None = None  # since when the set can run nowhere
         self._blame = Blame()
         self._done_seconds = 0.0  # of all tasks done in this process's life, for the time that is left
         self._done_count = 0
@@ -217,7 +219,9 @@ class Master:
         if host not in self._fleet.hosts:
             log.info("worker host %s has %d slots", host, beat["slots"])
         now = time.monotonic()
-        self._fleet.beat(host, beat["incarnation"], beat["slots"], running, reserved, now, beat["notice"])
+        self._fleet.beat(
+            host, beat["incarnation"], beat["slots"], running, reserved, now, beat["notice"], beat["unfit"]
+        )
         unwanted = {name for name in running | reserved if not self._is_wanted(name, host, name in running)}
         # What is named once may have ended since the beat was written: its result came in another queue.
         stop = unwanted & self._unwanted.get(host, set())
@@ -286,6 +290,10 @@ class Master:
     def _judge(self) -> None:
         """Put hosts aside and take them back; stop the set if too much of it has failed."""
         now = time.monotonic()
+        if not self._fleet.is_unfit():
+            self._unfit_since = None
+        elif self._unfit_since is None:
+            self._unfit_since = now
         for said in self._blame.review(self._fleet.usable(now), now):
             log.warning("%s", said)
         limit, failed = self._project.max_failures, self._backlog.failed
@@ -474,6 +482,9 @@ class Master:
         if self._stopped:
             stopped = f"the set is stopped: {self._stopped}; to go on: {HOW_TO_GO_ON}"
             notices.append(stopped)
+        elif self._unfit_since is not None and now - self._unfit_since > UNFIT_SECONDS and left:
+            stopped = self._runs_nowhere()
+            notices.append(stopped)
         notices += self._blame.notices(now)
         slots = min(self._fleet.live_slots(now), left)
         mean = self._done_seconds / self._done_count if self._done_count else None
@@ -487,7 +498,9 @@ class Master:
                 seconds_since_beat=now - host.last_beat,
                 alive=self._fleet.is_alive(host, now),
             )
-            if host.notice and hosts[host.name].alive:
+            if host.unfit and not stopped:
+                notices.append(f"{host.name} {host.notice}: it gets no tasks")
+            elif host.notice and not host.unfit and hosts[host.name].alive:
                 notices.append(f"{host.name}: {host.notice}")
         return Status(
             updated=time.time(),
@@ -505,6 +518,13 @@ class Master:
             stopped=stopped,
             set_aside=self._set_aside.count,
             hosts=hosts,
+        )
+
+    def _runs_nowhere(self) -> str:
+        reasons = "; ".join(f"{host.name} {host.notice}" for host in self._fleet.hosts.values())
+        return (
+            f"{self._project.name} can run on no worker host: {reasons}; change resources in project.yml "
+            "and run ./update_files.sh, or use other hosts (./infrainit.sh -w …); then it goes on"
         )
 
     def _write_results(self) -> None:

@@ -12,6 +12,7 @@ from framework.errors import ProjectError
 from framework.files import ProjectFiles
 from framework.metrics import metric_problem
 from framework.parameters import read_parameters
+from framework.resources import Resources, read_resources
 from framework.space import Space, Value, value_problem
 from framework.task import task_id
 from framework.yaml_source import Node, Position, Problems, Scalar, Unusable, entries_of, nearest
@@ -19,7 +20,7 @@ from framework.yaml_source import Node, Position, Problems, Scalar, Unusable, en
 Goal: TypeAlias = Literal["maximize", "minimize"]
 T = TypeVar("T")
 
-_KEYS = ("command", "metric", "goal", "timeout", "retries", "max_failures", "image")
+_KEYS = ("command", "metric", "goal", "timeout", "retries", "max_failures", "image", "resources")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([smhd]?)")
 _IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
@@ -39,6 +40,7 @@ class Project:
     image: str | None  # base of the worker image, if not the usual one
     space: Space
     max_failures: int | None = None  # the set is stopped when that many tasks have failed for good
+    resources: Resources | None = None  # what one task needs of its host; None: a slot
 
     def task_id(self, parameters: Mapping[str, Value]) -> str:
         """The identity of the task that runs with `parameters`."""
@@ -74,6 +76,7 @@ def load_project(path: Path, name: str | None = None) -> Project:
         image=settings.read("image", _image, None),
         space=read_parameters(ProjectFiles(path).parameters, problems),
         max_failures=settings.read("max_failures", _max_failures, None),
+        resources=settings.read("resources", lambda node: read_resources(node, problems), None),
     )
     if problems.lines:
         raise ProjectError(problems.lines)

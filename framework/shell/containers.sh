@@ -100,7 +100,9 @@ start_worker() {
   if [[ $(fact "$host" gpus) == [1-9]* ]]; then
     add_gpus "$host"
   fi
-  RUN_OPTIONS+=(--env "SLOTS=${SLOTS:-$(fact "$host" cores)}")
+  if [[ $SLOTS ]]; then # else as many as its CPUs, or as the project's resources allow
+    RUN_OPTIONS+=(--env "SLOTS=$SLOTS")
+  fi
   add_framework_options "$host" "$(broker_endpoint "$host")"
   add_data_directory "$host" worker
   start_container "$host" worker "$WORKER_IMAGE_ID" worker
