@@ -10,6 +10,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from framework.errors import FrameworkError, UsageError
@@ -18,6 +19,7 @@ from framework.journal import Journal
 from framework.project import Project, load_project
 from framework.recovery import recover
 from framework.requests import Request, ask
+from framework.resources import Capacity, Resources, why_nowhere
 from framework.results import best, render_best, write_results
 from framework.selection import find_tasks
 from framework.status import Status, progress, read_status, summary
@@ -61,6 +63,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     plan = add("plan", run_plan, "Check a project and say what would run.")
     plan.add_argument("project", type=Path, help="the project's directory")
     plan.add_argument("--json", action="store_true", help="print it as JSON")
+    plan.add_argument("--host", nargs=4, action="append", default=[], metavar=("NAME", "CPUS", "MIB", "GPUS"),
+                      help="one of the worker hosts: fail if none of them has what a task needs")  # fmt: skip
     add("master", run_master, "Run the master (in its container).")
     add("worker", run_worker, "Run a worker (in its container).")
     add("flower", run_flower, "Run Flower (in its container).")
@@ -88,6 +92,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def run_plan(options: argparse.Namespace) -> int:
     project = load_project(options.project)
+    check_hosts(project, options.host)
     space = project.space
     ends = {0, space.count - 1}
     examples = {number: project.argv(space.combination(number)) for number in sorted(ends)}
@@ -99,6 +104,18 @@ def run_plan(options: argparse.Namespace) -> int:
     for number, argv in examples.items():
         print(f"  {number + 1}: {shlex.join(argv)}")
     return 0
+
+
+def check_hosts(project: Project, hosts: Sequence[Sequence[str]]) -> None:
+    """Raises UsageError if none of these hosts (name, CPUs, MiB of memory, GPUs) can ever run a task."""
+    lacking = {}
+    for name, *numbers in hosts:
+        if not all(map(str.isdecimal, numbers)):
+            raise UsageError(f"--host {name}: CPUs, MiB and GPUs have to be whole numbers")
+        cpus, memory, gpus = map(int, numbers)
+        lacking[name] = Capacity(Fraction(cpus), memory * 2**20, gpus).lacks(project.resources or Resources())
+    if lacking and all(lacking.values()):
+        raise UsageError(why_nowhere(project.name, lacking))
 
 
 def run_master(_: argparse.Namespace) -> int:

@@ -29,6 +29,7 @@ from framework.journal import Journal
 from framework.link import Link
 from framework.news import check_news
 from framework.project import load_project
+from framework.resources import why_nowhere
 from framework.results import write_results
 from framework.set_aside import SetAside
 from framework.status import HostStatus, Status
@@ -483,7 +484,8 @@ class Master:
             stopped = f"the set is stopped: {self._stopped}; to go on: {HOW_TO_GO_ON}"
             notices.append(stopped)
         elif self._unfit_since is not None and now - self._unfit_since > UNFIT_SECONDS and left:
-            stopped = self._runs_nowhere()
+            lacking = {host.name: host.notice for host in self._fleet.hosts.values()}
+            stopped = f"{why_nowhere(self._project.name, lacking)}; then it goes on by itself"
             notices.append(stopped)
         notices += self._blame.notices(now)
         slots = min(self._fleet.live_slots(now), left)
@@ -518,13 +520,6 @@ class Master:
             stopped=stopped,
             set_aside=self._set_aside.count,
             hosts=hosts,
-        )
-
-    def _runs_nowhere(self) -> str:
-        reasons = "; ".join(f"{host.name} {host.notice}" for host in self._fleet.hosts.values())
-        return (
-            f"{self._project.name} can run on no worker host: {reasons}; change resources in project.yml "
-            "and run ./update_files.sh, or use other hosts (./infrainit.sh -w …); then it goes on"
         )
 
     def _write_results(self) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -46,6 +46,13 @@ class Capacity:
             has = f"{_gibibytes(self.memory, math.floor)} of memory for tasks"
             lacking.append((has, _gibibytes(needs.memory, math.ceil)))
         return " and ".join(f"has {has}, a task needs {needed}" for has, needed in lacking)
+
+
+def why_nowhere(project: str, lacking: Mapping[str, str]) -> str:
+    """What a person is told when no host can run a task; `lacking`: by host, what Capacity.lacks says."""
+    reasons = "; ".join(f"{host} {why}" for host, why in lacking.items())
+    advice = "change resources in project.yml, or use other worker hosts"
+    return f"{project} can run on no worker host: {reasons}; {advice}"
 
 
 def read_resources(node: Node, problems: Problems) -> Resources:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from framework import cli
 from framework.errors import ProjectError
 from framework.project import load_project
 from framework.resources import Capacity, Resources
@@ -90,3 +91,33 @@ def test_a_host_says_what_it_lacks(needs: Resources, lacking: str) -> None:
 
 def test_a_host_without_gpus_has_no_share_of_one() -> None:
     assert Capacity(Fraction(2), 0, 0).lacks(Resources(Fraction(1, 2))) == "has 0 GPUs, a task needs 0.5"
+
+
+LOCAL = ["--host", "local", "2", "4096", "0"]
+SMALL = ["--host", "small", "1", "512", "1"]
+LARGE = ["--host", "large", "8", "65536", "4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts", "code"),
+    [
+        ("", LOCAL, 0),
+        ("resources: {gpus: 1}", [], 0),
+        ("resources: {gpus: 1, cpus: 2, memory: 1G}", [*LOCAL, *SMALL, *LARGE], 0),
+        ("resources: {gpus: 1, cpus: 2, memory: 1G}", [*LOCAL, *SMALL], 2),
+        ("resources: {gpus: 1}", ["--host", "local", "two", "4096", "0"], 2),
+    ],
+)
+def test_a_plan_fails_if_none_of_the_hosts_can_run_a_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, hosts: list[str], code: int
+) -> None:
+    resources_of(tmp_path, text)
+    assert cli.main(["plan", str(tmp_path), *hosts]) == code
+    printed = capsys.readouterr()
+    assert bool(printed.out) == (code == 0)
+    if SMALL[1] in hosts and code:
+        assert printed.err == (
+            f"{tmp_path.name} can run on no worker host: local has 0 GPUs, a task needs 1; "
+            "small has 1 CPU, a task needs 2 and has 0.5 GiB of memory for tasks, a task needs 1 GiB; "
+            "change resources in project.yml, or use other worker hosts\n"
+        )
