@@ -45,7 +45,8 @@ class Capacity:
         if self.memory < needs.memory:
             has = f"{_gibibytes(self.memory, math.floor)} of memory for tasks"
             lacking.append((has, _gibibytes(needs.memory, math.ceil)))
-        return " and ".join(f"has {has}, a task needs {needed}" for has, needed in lacking)
+        each = " and ".join(f"{has} (a task needs {needed})" for has, needed in lacking)
+        return f"has {each}" if each else ""
 
 
 def why_nowhere(project: str, lacking: Mapping[str, str]) -> str:

@@ -94,7 +94,7 @@ class Slots:
         return Room(
             most=self._fitting(needs, set(), everything),
             now=now,
-            lacks=f"{lacks} ({look.problem})" if lacks and look.problem else lacks,
+            lacks=f"{lacks}; {look.problem}" if lacks and look.problem else lacks,
             trouble="; ".join(filter(None, [look.problem, *others])),
         )
 

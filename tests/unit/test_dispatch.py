@@ -614,7 +614,7 @@ def test_the_command_line_asks_and_waits(
         thread.join()
 
 
-UNFIT: dict[str, Any] = {"slots": 0, "unfit": True, "notice": "has 0 GPUs, a task needs 1"}
+UNFIT: dict[str, Any] = {"slots": 0, "unfit": True, "notice": "has 0 GPUs (a task needs 1)"}
 
 
 def test_a_set_that_no_host_can_run_is_stopped_with_the_reasons_until_one_can(
@@ -631,15 +631,15 @@ def test_a_set_that_no_host_can_run_is_stopped_with_the_reasons_until_one_can(
 
     status = turn_with("a", "b")
     assert not status.stopped, "others may be about to come up"
-    assert status.notices == [f"{host} has 0 GPUs, a task needs 1: it gets no tasks" for host in "ab"]
+    assert status.notices == [f"{host} has 0 GPUs (a task needs 1): it gets no tasks" for host in "ab"]
     clock.now += dispatch.UNFIT_SECONDS + 1
     status = turn_with("a", "b")
     assert status.stopped.startswith(
-        "p can run on no worker host: a has 0 GPUs, a task needs 1; b has 0 GPUs, a task needs 1; change"
+        "p can run on no worker host: a has 0 GPUs (a task needs 1); b has 0 GPUs (a task needs 1); change"
     )
     assert status.notices == [status.stopped]
     assert cli.main(["watch"]) == 1
-    assert "a has 0 GPUs, a task needs 1; b has" in capsys.readouterr().err
+    assert "a has 0 GPUs (a task needs 1); b has" in capsys.readouterr().err
     bench.messenger.beat("c")
     ((host, assignment),) = bench.turn()
     assert (host, bench.status().stopped) == ("c", "")

@@ -79,10 +79,10 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         (Resources(), ""),
         (Resources(Fraction(1), Fraction(2), 4 * GIBIBYTE), ""),
         (Resources(Fraction(1, 2)), ""),
-        (Resources(Fraction(2)), "has 1 GPU, a task needs 2"),
-        (Resources(cpus=Fraction(5, 2)), "has 2 CPUs, a task needs 2.5"),
-        (Resources(memory=4 * GIBIBYTE + 1), "has 4 GiB of memory for tasks, a task needs 4.01 GiB"),
-        (Resources(Fraction(2), Fraction(3)), "has 1 GPU, a task needs 2 and has 2 CPUs, a task needs 3"),
+        (Resources(Fraction(2)), "has 1 GPU (a task needs 2)"),
+        (Resources(cpus=Fraction(5, 2)), "has 2 CPUs (a task needs 2.5)"),
+        (Resources(memory=4 * GIBIBYTE + 1), "has 4 GiB of memory for tasks (a task needs 4.01 GiB)"),
+        (Resources(Fraction(2), Fraction(3)), "has 1 GPU (a task needs 2) and 2 CPUs (a task needs 3)"),
     ],
 )
 def test_a_host_says_what_it_lacks(needs: Resources, lacking: str) -> None:
@@ -90,7 +90,7 @@ def test_a_host_says_what_it_lacks(needs: Resources, lacking: str) -> None:
 
 
 def test_a_host_without_gpus_has_no_share_of_one() -> None:
-    assert Capacity(Fraction(2), 0, 0).lacks(Resources(Fraction(1, 2))) == "has 0 GPUs, a task needs 0.5"
+    assert Capacity(Fraction(2), 0, 0).lacks(Resources(Fraction(1, 2))) == "has 0 GPUs (a task needs 0.5)"
 
 
 LOCAL = ["--host", "local", "2", "4096", "0"]
@@ -117,7 +117,7 @@ def test_a_plan_fails_if_none_of_the_hosts_can_run_a_task(
     assert bool(printed.out) == (code == 0)
     if SMALL[1] in hosts and code:
         assert printed.err == (
-            f"{tmp_path.name} can run on no worker host: local has 0 GPUs, a task needs 1; "
-            "small has 1 CPU, a task needs 2 and has 0.5 GiB of memory for tasks, a task needs 1 GiB; "
+            f"{tmp_path.name} can run on no worker host: local has 0 GPUs (a task needs 1); "
+            "small has 1 CPU (a task needs 2) and 0.5 GiB of memory for tasks (a task needs 1 GiB); "
             "change resources in project.yml, or use other worker hosts\n"
         )

@@ -154,10 +154,10 @@ def test_a_gpu_that_we_have_left_counts_as_free_and_is_handed_out_after_a_look()
 def test_gpus_that_failed_are_told_and_a_host_that_never_has_enough_says_so() -> None:
     devices = host(8, a=0)
     slots = Slots(devices, None)
-    assert slots.room(Resources(Fraction(2))).lacks == "has 1 GPU, a task needs 2"
+    assert slots.room(Resources(Fraction(2))).lacks == "has 1 GPU (a task needs 2)"
     devices.problem = "nvidia-smi: Unknown Error"
     assert slots.room(Resources(Fraction(2))).lacks == (
-        "has 1 GPU, a task needs 2 (nvidia-smi: Unknown Error)"
+        "has 1 GPU (a task needs 2); nvidia-smi: Unknown Error"
     )
     assert slots.room(Resources(ONE)).trouble == "nvidia-smi: Unknown Error"
     assert slots.room(Resources(ONE)).lacks == ""
@@ -168,7 +168,7 @@ def test_nothing_is_lacking_as_long_as_nobody_has_looked() -> None:
     devices.frozen = Look()
     room = Slots(devices, None).room(Resources(ONE))
     assert (room.now, room.lacks, room.trouble) == (0, "", "")
-    assert Slots(devices, None).room(Resources(cpus=Fraction(9))).lacks == "has 8 CPUs, a task needs 9"
+    assert Slots(devices, None).room(Resources(cpus=Fraction(9))).lacks == "has 8 CPUs (a task needs 9)"
 
 
 def test_a_task_gets_what_another_gives_back() -> None:

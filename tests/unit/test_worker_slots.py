@@ -229,7 +229,7 @@ def test_a_host_that_lacks_something_is_unfit_and_says_why(bench: Bench) -> None
     bench.start()
     beat = bench.beat()
     assert (beat["slots"], beat["unfit"]) == (0, True)
-    assert beat["notice"] == "has 0 GPUs, a task needs 1 and has 2 CPUs, a task needs 4"
+    assert beat["notice"] == "has 0 GPUs (a task needs 1) and 2 CPUs (a task needs 4)"
 
 
 def test_a_push_changes_what_fits_and_what_waits_goes_by_it(bench: Bench) -> None:
