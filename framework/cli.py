@@ -11,9 +11,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from framework.devices import usable_cpus
 from framework.errors import FrameworkError, UsageError
 from framework.files import Code, LocalFiles, MasterFiles, ProjectFiles
 from framework.identity import Identity
@@ -22,6 +24,7 @@ from framework.plan import Plan, make_plan
 from framework.project import Project, load_project
 from framework.recovery import recover
 from framework.requests import AGAIN_SECONDS, Request, ask
+from framework.resources import Capacity, Resources, why_nowhere
 from framework.results import ended, ranking, write_results
 from framework.selection import find_tasks
 from framework.status import Status, progress, read_status, summary
@@ -78,6 +81,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     plan.add_argument("--slots", type=positive, metavar="N", help="how many tasks run at a time")
     plan.add_argument("--json", action="store_true", help="print it as JSON")
+    plan.add_argument("--host", nargs=4, action="append", default=[], metavar=("NAME", "CPUS", "MIB", "GPUS"),
+                      help="one of the worker hosts: fail if none of them has what a task needs")  # fmt: skip
     local = add("run", run_local, "Run a project's set on this machine alone: no Docker, no broker.")
     local.add_argument("project", type=Path, help="the project's directory")
     local.add_argument(
@@ -142,9 +147,10 @@ def run_plan(options: argparse.Namespace) -> int:
         plan = current_plan(options.journal, options.slots)
     else:
         project = load_project(options.project)
+        check_hosts(project, options.host)
         earlier = MasterFiles(Path("results") / project.name).journal  # of runs on this machine alone
         journal = options.journal or (earlier if earlier.exists() else None)
-        plan = make_plan(project, journal, options.slots or usable_cpus())
+        plan = make_plan(project, journal, options.slots or max(1, int(usable_cpus())))
     print(plan.to_json() if options.json else plan)
     return 0
 
@@ -159,13 +165,24 @@ def current_plan(journal: Path | None = None, slots: int | None = None) -> Plan:
     )
 
 
+def check_hosts(project: Project, hosts: Sequence[Sequence[str]]) -> None:
+    """Raises UsageError if none of these hosts (name, CPUs, MiB of memory, GPUs) can ever run a task."""
+    lacking = {}
+    for name, *numbers in hosts:
+        if not all(map(str.isdecimal, numbers)):
+            raise UsageError(f"--host {name}: CPUs, MiB and GPUs have to be whole numbers")
+        cpus, memory, gpus = map(int, numbers)
+        lacking[name] = Capacity(Fraction(cpus), memory * 2**20, gpus).lacks(project.resources or Resources())
+    if lacking and all(lacking.values()):
+        raise UsageError(why_nowhere(project.name, lacking))
+
+
 def run_local(options: argparse.Namespace) -> int:
     from framework.local import run_project
 
     name = options.name or options.project.resolve().name
     if Path(name).name != name:
         raise UsageError(f"--name is {name!r}: it must be a name without '/'")
-    slots = options.slots or usable_cpus()
     columns = shutil.get_terminal_size().columns - 1 if sys.stderr.isatty() else 0
     handler = logging.StreamHandler()
     handler.addFilter(few_of_a_kind(WARNINGS_SHOWN))
@@ -174,11 +191,8 @@ def run_local(options: argparse.Namespace) -> int:
     show = redraw(columns) if columns else print_lines()
     project = load_project(options.project, name)
     files = LocalFiles((options.data or LOCAL / name).resolve())
-    print(
-        f"{name}: {project.space.count} combinations of {', '.join(project.space.names)}, {slots} at a time",
-        file=sys.stderr,
-    )
-    return tell_outcome(project, run_project(project, files, slots, show), files)
+    print(f"{name}: {project.space.count} combinations of {', '.join(project.space.names)}", file=sys.stderr)
+    return tell_outcome(project, run_project(project, files, options.slots, show), files)
 
 
 def tell_outcome(project: Project, outcome: Outcome, files: LocalFiles) -> int:
@@ -219,12 +233,6 @@ def few_of_a_kind(most: int) -> Callable[[logging.LogRecord], bool]:
     return let_pass
 
 
-def usable_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def shown_path(path: Path) -> Path:
     """As short as it can be said here."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
@@ -244,10 +252,10 @@ def run_master(_: argparse.Namespace) -> int:
 def run_worker(_: argparse.Namespace) -> int:
     from framework.inbox import serve
 
-    slots = os.environ.get("SLOTS") or str(usable_cpus())
-    if not slots.isdecimal() or int(slots) < 1:
+    slots = os.environ.get("SLOTS", "")
+    if slots and (not slots.isdecimal() or int(slots) < 1):
         raise UsageError(f"SLOTS is {slots!r}: it must be a number of 1 or more")
-    serve(Identity.of_container("worker"), DATA, CODE, int(slots))
+    serve(Identity.of_container("worker"), DATA, CODE, int(slots) if slots else None)
     return 0
 
 

@@ -81,7 +81,7 @@ class Desk:
         self._tasks: Queue[Assignment | None] = Queue()
         self._threads = [
             threading.Thread(target=self._work, name=f"slot {number}", daemon=True)
-            for number in range(worker.slots)
+            for number in range(worker.concurrency)
         ]
         for thread in self._threads:
             thread.start()

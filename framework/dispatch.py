@@ -32,6 +32,7 @@ from framework.journal import Journal
 from framework.news import check_news
 from framework.origins import Origins, note_program, program_version
 from framework.project import load_project
+from framework.resources import why_nowhere
 from framework.results import write_results
 from framework.set_aside import SetAside
 from framework.status import HostStatus, Status, outdated_results
@@ -45,6 +46,7 @@ SHORT_TASK_SECONDS = 2.0  # of shorter ones a host is sent more than it runs: it
 LONGEST_PAUSE_SECONDS = 15.0
 HOW_TO_GO_ON = "./infrainit.sh -f, or 'framework resume' in the master's container"
 HOW_TO_RENEW = "'./infrainit.sh -f --outdated' runs these again, --fresh runs all again"
+UNFIT_SECONDS = 30.0  # how long no host can run a task until that is final: others may be about to come up
 LONGEST_MESSAGE = 4 * 2**20  # bytes; no right one is as long
 AGAIN_PAGES = 10  # looked through in one turn for tasks to run again
 RESULTS_SECONDS = 5.0  # between two results.csv on the way, at the least
@@ -100,6 +102,7 @@ class Master:
         self._set_aside = SetAside(files.set_aside)
         self._stopped = self._read_stopped()
         self._failed_now = False  # has a task failed for good in this turn?
+        self._unfit_since: float | None = None  # since when the set can run nowhere
         self._blame = Blame()
         self._done_seconds = 0.0  # of all tasks done in this process's life, for the time that is left
         self._done_count = 0
@@ -267,7 +270,9 @@ class Master:
         if host not in self._fleet.hosts:
             log.info("worker host %s has %d slots", host, beat["slots"])
         now = time.monotonic()
-        self._fleet.beat(host, beat["incarnation"], beat["slots"], running, reserved, now, beat["notice"])
+        self._fleet.beat(
+            host, beat["incarnation"], beat["slots"], running, reserved, now, beat["notice"], beat["unfit"]
+        )
         unwanted = {name for name in running | reserved if not self._is_wanted(name, host, name in running)}
         # What is named once may have ended since the beat was written: its result came in another queue.
         stop = unwanted & self._unwanted.get(host, set())
@@ -336,6 +341,10 @@ class Master:
     def _judge(self) -> None:
         """Put hosts aside and take them back; stop the set if too much of it has failed."""
         now = time.monotonic()
+        if not self._fleet.is_unfit():
+            self._unfit_since = None
+        elif self._unfit_since is None:
+            self._unfit_since = now
         for said in self._blame.review(self._fleet.usable(now), now):
             log.warning("%s", said)
         limit, failed = self._project.max_failures, self._backlog.census.failed
@@ -568,6 +577,10 @@ class Master:
         if self._stopped:
             stopped = f"the set is stopped: {self._stopped}; to go on: {HOW_TO_GO_ON}"
             notices.append(stopped)
+        elif self._unfit_since is not None and now - self._unfit_since > UNFIT_SECONDS and left:
+            lacking = {host.name: host.notice for host in self._fleet.hosts.values()}
+            stopped = f"{why_nowhere(self._project.name, lacking)}; then it goes on by itself"
+            notices.append(stopped)
         notices += self._blame.notices(now)
         if census.outdated:
             notices.append(f"{outdated_results(census.outdated, census.done)}: {HOW_TO_RENEW}")
@@ -583,7 +596,9 @@ class Master:
                 seconds_since_beat=now - host.last_beat,
                 alive=self._fleet.is_alive(host, now),
             )
-            if host.notice and hosts[host.name].alive:
+            if host.unfit and not stopped:
+                notices.append(f"{host.name} {host.notice}: it gets no tasks")
+            elif host.notice and not host.unfit and hosts[host.name].alive:
                 notices.append(f"{host.name}: {host.notice}")
         return Status(
             updated=time.time(),

@@ -173,6 +173,11 @@ class WorkerFiles:
     def tasks(self) -> Path:
         return self.path / "tasks"
 
+    @property
+    def devices(self) -> Path:
+        """Describes this host's devices in place of what it has; see CONTRIBUTING.md. Usually not there."""
+        return self.path / "devices.json"
+
     def attempt(self, task: str, number: int) -> AttemptFiles:
         return AttemptFiles(self.tasks / task / str(number), task, number)
 

@@ -52,7 +52,7 @@ def make_worker_app(worker: Worker) -> Celery:
     return app
 
 
-def serve(identity: Identity, data: Path, code: Path, slots: int) -> None:
+def serve(identity: Identity, data: Path, code: Path, slots: int | None) -> None:
     """Run the worker until it is stopped; does not return."""
     files = WorkerFiles(data)
     outbox = Outbox(identity, files.spool)
@@ -66,7 +66,7 @@ def serve(identity: Identity, data: Path, code: Path, slots: int) -> None:
             "worker",
             f"--hostname=worker@{identity.host}",
             "--pool=threads",  # the work is in processes of its own; threads only watch over them
-            f"--concurrency={slots}",
+            f"--concurrency={worker.concurrency}",
             "--without-mingle",
             "--without-gossip",
             "--loglevel=INFO",

@@ -28,6 +28,7 @@ from framework.execution import GRACE_SECONDS
 from framework.files import LocalFiles, ProjectFiles
 from framework.identity import Identity
 from framework.project import Project
+from framework.resources import why_nowhere
 from framework.snapshot import changed_files, take_snapshot
 from framework.status import Status
 from framework.worker import Worker
@@ -47,7 +48,7 @@ class Outcome:
 
 
 def run_project(
-    project: Project, files: LocalFiles, slots: int, show: Callable[[Status, bool], None]
+    project: Project, files: LocalFiles, slots: int | None, show: Callable[[Status, bool], None]
 ) -> Outcome:
     """Run what has no result yet, until all is run or a signal comes; call it from the main thread.
 
@@ -64,6 +65,8 @@ def run_project(
         identity = Identity("local", "local", project.name, HOST)
         outbox = LocalOutbox()
         worker = Worker(identity, files.worker, files.code, slots, outbox)
+        if lacks := worker.lacks():
+            raise UsageError(why_nowhere(project.name, {HOST: lacks}))
         master = Master(identity, files.master, files.code)
         desk = Desk(worker, outbox)
         with _Signals(outbox.wake) as signals:

@@ -16,6 +16,10 @@ def _is_slots(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_SLOTS
 
 
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
 def is_attempt_name(value: object) -> bool:
     """TASK.ATTEMPT, as in 0123456789abcdef.2"""
     if not isinstance(value, str):
@@ -41,6 +45,7 @@ _KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
         "running": _are_attempt_names,
         "reserved": _are_attempt_names,
         "notice": is_reason,  # what a person should know of this worker; empty if all is well
+        "unfit": _is_bool,  # its host can never run a task of this project; the notice says why
     },
     "started": {"task": is_task, "attempt": is_attempt, "started": is_number},
     "metrics": {"task": is_task, "attempt": is_attempt, "metrics": are_metrics},
@@ -54,5 +59,5 @@ def check_news(content: object) -> Mapping[str, Any]:
     if not isinstance(content, dict) or not isinstance(kind, str) or kind not in _KINDS:
         raise MessageError(f"news of no known kind: {kind!r:.100}")
     if kind == "beat":
-        content = {"notice": ""} | content  # workers of an older framework have none
+        content = {"notice": "", "unfit": False} | content  # workers of an older framework have none
     return checked(content, _HEADER | _KINDS[kind])

@@ -17,6 +17,7 @@ from framework.files import ProjectFiles
 from framework.method import METHODS, Method
 from framework.metrics import metric_problem
 from framework.parameters import read_parameters, read_space
+from framework.resources import Resources, read_resources
 from framework.space import Combinations, Space, Value, value_problem
 from framework.sweep_file import read_sweep
 from framework.task import task_id
@@ -36,6 +37,7 @@ _KEYS = (
     "method",
     "run_cap",
     "seed",
+    "resources",
 )
 _SWEEP_SUFFIXES = (".yaml", ".yml")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -59,6 +61,7 @@ class Project:
     max_failures: int | None = None  # the set is stopped when that many tasks have failed for good
     search_space: Space = field(default_factory=lambda: Space({}))  # what parameters.yml describes
     method: Method = field(default_factory=Method)
+    resources: Resources | None = None  # what one task needs of its host; None: a slot
 
     def task_id(self, parameters: Mapping[str, Value]) -> str:
         """The identity of the task that runs with `parameters`."""
@@ -120,6 +123,7 @@ def load_project(path: Path, name: str | None = None) -> Project:
         max_failures=settings.read("max_failures", _max_failures, None),
         search_space=search_space,
         method=method,
+        resources=settings.read("resources", lambda node: read_resources(node, problems), None),
     )
     if problems:
         raise ProjectError(problems.lines)

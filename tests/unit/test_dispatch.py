@@ -72,9 +72,10 @@ class Messenger:
         running: Sequence[str] = (),
         incarnation: str = "first",
         reserved: Sequence[str] = (),
+        **more: Any,
     ) -> None:
         held = {"running": list(running), "reserved": list(reserved)}
-        self._news("beat", host, slots=slots, incarnation=incarnation, **held)
+        self._news("beat", host, slots=slots, incarnation=incarnation, **held, **more)
 
     def started(self, host: str, assignment: Assignment) -> None:
         self._news("started", host, task=assignment.task, attempt=assignment.attempt, started=time.time())
@@ -659,6 +660,72 @@ def test_the_command_line_asks_and_waits(
     finally:
         ended.set()
         thread.join()
+
+
+UNFIT: dict[str, Any] = {"slots": 0, "unfit": True, "notice": "has 0 GPUs (a task needs 1)"}
+
+
+def test_a_set_that_no_host_can_run_is_stopped_with_the_reasons_until_one_can(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "DATA", bench.files.path)
+    monkeypatch.setattr(cli, "CODE", bench.path / "code")
+
+    def turn_with(*unfit: str) -> Status:
+        for host in unfit:
+            bench.messenger.beat(host, **UNFIT)
+        assert bench.turn() == []
+        return bench.status()
+
+    status = turn_with("a", "b")
+    assert not status.stopped, "others may be about to come up"
+    assert status.notices == [f"{host} has 0 GPUs (a task needs 1): it gets no tasks" for host in "ab"]
+    clock.now += dispatch.UNFIT_SECONDS + 1
+    status = turn_with("a", "b")
+    assert status.stopped.startswith(
+        "p can run on no worker host: a has 0 GPUs (a task needs 1); b has 0 GPUs (a task needs 1); change"
+    )
+    assert status.notices == [status.stopped]
+    assert cli.main(["watch"]) == 1
+    assert "a has 0 GPUs (a task needs 1); b has" in capsys.readouterr().err
+    bench.messenger.beat("c")
+    ((host, assignment),) = bench.turn()
+    assert (host, bench.status().stopped) == ("c", "")
+    bench.messenger.result(host, assignment)
+    assert len(bench.turn()) == 1
+
+
+def test_hosts_that_are_only_busy_or_silent_stop_no_set(bench: Bench, clock: Clock) -> None:
+    bench.messenger.beat("a", **UNFIT)
+    bench.messenger.beat("b", slots=0, notice="GPU 0 (A100) is left alone")
+    bench.turn()
+    clock.now += 1000
+    bench.turn()
+    assert not bench.status().stopped
+
+
+def test_what_still_runs_on_a_host_that_is_unfit_by_now_may_end(bench: Bench, clock: Clock) -> None:
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    for _ in range(10):
+        bench.messenger.beat("a", running=[f"{assignment.task}.1"], **UNFIT)
+        clock.now += 10
+        bench.turn()
+    assert not bench.status().stopped
+    bench.messenger.result(host, assignment)
+    bench.turn()
+    assert bench.status().done == 1
+
+
+def test_a_set_that_is_finished_needs_no_host(bench: Bench, clock: Clock) -> None:
+    bench.messenger.beat("a", slots=4)
+    for host, assignment in bench.turn():
+        bench.messenger.result(host, assignment)
+    bench.messenger.beat("a", **UNFIT)
+    bench.turn()
+    clock.now += 1000
+    bench.turn()
+    assert (bench.status().finished, bench.status().stopped) == (True, "")
 
 
 def test_a_request_that_nobody_takes_is_taken_back(bench: Bench) -> None:
