@@ -115,7 +115,7 @@ def _deliver_kept_results(master: Master, files: LocalFiles, outbox: LocalOutbox
     """What a run that was killed had finished and not written into the journal."""
     for sent in master.presume_lost():
         kept = files.worker.attempt(sent.task, sent.attempt).result
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, ValueError):  # without a whole result it is run again
             outbox.deliver(sent.name, json.loads(kept.read_text()))
 
 

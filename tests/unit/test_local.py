@@ -100,6 +100,13 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def guard_of(process: int) -> int:
+    """The one child of a run that is no task."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    (guard,) = [child for child in children if b"leftovers" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return int(guard)
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
@@ -179,10 +186,19 @@ def test_a_second_interruption_does_not_wait_for_tasks_that_will_not_end(bench: 
     assert (result["state"], result["exit_code"]) == ("stopped", 128 + signal.SIGKILL)
 
 
-def test_a_run_that_is_killed_leaves_no_task_behind_and_the_next_one_goes_on(bench: Bench) -> None:
+@pytest.mark.parametrize("guard", ["lives", "is killed, too"])
+def test_a_run_that_is_killed_leaves_no_task_behind_and_the_next_one_goes_on(
+    bench: Bench, guard: str
+) -> None:
     process = bench.interrupt()
+    if guard != "lives":
+        os.kill(guard_of(process.pid), signal.SIGKILL)
     process.kill()
     process.wait()
+    if guard == "lives":
+        wait_until(lambda: not bench.processes())
+    else:
+        assert bench.processes(), "left to the next run"
     assert bench.ran() == ["1", "2", "3", "4"]
     code, output = bench.run()
     assert (code, bench.ran()) == (0, ["3", "4", "5"]), output
