@@ -152,10 +152,13 @@ def tell_outcome(project: Project, outcome: Outcome, files: LocalFiles) -> int:
     """Write and show the results of a local run; returns its exit code, or raises what is to be said."""
     status = outcome.status
     with Journal(files.master.journal, read_only=True) as journal:
-        write_results(project, journal, files.master.results)
+        if not status.finished:  # else the master has written them
+            write_results(project, journal, files.master.results)
         if project.metric is not None and status.done:
             print(render_best(project, best(project, journal, BEST_SHOWN)), flush=True)
-        misses_modules = any("ModuleNotFoundError" in record.reason for record in ended(project, journal))
+        misses_modules = status.failed > 0 and any(
+            "ModuleNotFoundError" in record.reason for record in ended(project, journal)
+        )
     print(f"results: {shown_path(files.master.results)}", file=sys.stderr)
     if outcome.interrupted:
         print(f"stopped after {status.ended} of {status.total} tasks; run it again to go on", file=sys.stderr)
