@@ -13,24 +13,28 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 from framework import queues, requests
 from framework.backlog import Backlog, Waiting
 from framework.blame import Blame
+from framework.census import Which, again
 from framework.errors import FrameworkError, JournalError, MessageError, ProjectError
 from framework.files import Code, MasterFiles, write_atomically
 from framework.fleet import Fleet, Sent
 from framework.identity import Identity
 from framework.journal import Journal
 from framework.news import check_news
+from framework.origins import Origins, note_program, program_version
 from framework.project import load_project
 from framework.results import write_results
 from framework.set_aside import SetAside
-from framework.status import HostStatus, Status
+from framework.status import HostStatus, Status, outdated_results
 from framework.task import Assignment, AttemptResult
 
 log = logging.getLogger(__name__)
@@ -40,7 +44,9 @@ LOST_ATTEMPTS_LIMIT = 5
 SHORT_TASK_SECONDS = 2.0  # of shorter ones a host is sent more than it runs: it never waits for the master
 LONGEST_PAUSE_SECONDS = 15.0
 HOW_TO_GO_ON = "./infrainit.sh -f, or 'framework resume' in the master's container"
+HOW_TO_RENEW = "'./infrainit.sh -f --outdated' runs these again, --fresh runs all again"
 LONGEST_MESSAGE = 4 * 2**20  # bytes; no right one is as long
+AGAIN_PAGES = 10  # looked through in one turn for tasks to run again
 RESULTS_SECONDS = 5.0  # between two results.csv on the way, at the least
 
 
@@ -63,6 +69,15 @@ class Connection(Messenger, Protocol):
     def open(self) -> None: ...
 
 
+@dataclass
+class _Again:
+    """A request to run tasks of the set again, half done."""
+
+    file: Path
+    pages: Iterator[int]
+    tasks: int = 0  # so far
+
+
 class Master:
     """One project's set, its journal, and the hosts that run it."""
 
@@ -74,6 +89,9 @@ class Master:
         self._refused_version = ""
         self._project = load_project(self._code.project_path, identity.project)
         self._journal = Journal(files.journal)
+        program = program_version(self._project.path)
+        note_program(self._journal, self._code.version, program)
+        self._origins = Origins(self._journal, program, identity.image, code)
         self._load()
         self._stopping = False
         self._unwanted: dict[str, set[str]] = {}  # by host: what its last beat named and is not to run
@@ -85,12 +103,17 @@ class Master:
         self._blame = Blame()
         self._done_seconds = 0.0  # of all tasks done in this process's life, for the time that is left
         self._done_count = 0
-        self._results_stale = True
         self._results_due = 0.0
+
+    def _begin_anew(self) -> None:
+        """Go through the set from its beginning: what the journal says of it has changed."""
+        self._again: _Again | None = None
+        self._backlog = Backlog(self._project, self._journal, self._origins)
+        self._results_stale = True
 
     def _load(self) -> None:
         """Begin with what the journal says."""
-        self._backlog = Backlog(self._project, self._journal)
+        self._begin_anew()
         self._fleet = Fleet()
         now = time.monotonic()
         for attempt in self._journal.under_way():
@@ -112,7 +135,7 @@ class Master:
         signal.signal(signal.SIGINT, self._on_signal)
         log.info(
             "project %s, code %s: %d combinations; %d tasks were under way",
-            self._project.name, self._code.version, self._backlog.total, len(list(self._fleet)),
+            self._project.name, self._code.version, self._backlog.census.total, len(list(self._fleet)),
         )  # fmt: skip
         pause = 1.0
         while not self._stopping:
@@ -144,6 +167,7 @@ class Master:
         while not self._stopping and time.monotonic() < until:
             try:
                 taken = self._take_requests()
+                self._backlog.go_on_counting()
             except JournalError as error:
                 log.warning("%s", error)
                 taken = []
@@ -159,8 +183,10 @@ class Master:
         began = time.monotonic()
         taken = self._take_requests()
         with self._journal.batch():
+            self._backlog.go_on_counting()
             self._backlog.look_ahead(self._is_sent)
-        messages = link.receive(RECEIVE_SECONDS if self._backlog.ready else 0.001)
+        idle = self._backlog.ready and not self._again
+        messages = link.receive(RECEIVE_SECONDS if idle else 0.001)
         with self._journal.batch():
             for message in messages:
                 self._take(message)
@@ -272,7 +298,7 @@ class Master:
             self._fleet.remove(result.task)
         if ended_the_task:
             self._results_stale = True
-            self._backlog.count(result.task, result.state)
+            self._backlog.count(result.task)
             if result.state == "done":
                 self._done_seconds += result.seconds
                 self._done_count += 1
@@ -303,7 +329,7 @@ class Master:
         now = time.monotonic()
         for said in self._blame.review(self._fleet.usable(now), now):
             log.warning("%s", said)
-        limit, failed = self._project.max_failures, self._backlog.failed
+        limit, failed = self._project.max_failures, self._backlog.census.failed
         if self._failed_now and limit is not None and failed >= limit and not self._stopped:
             try:
                 self._stop_set(f"{failed} tasks have failed, with max_failures: {limit} in project.yml")
@@ -318,9 +344,20 @@ class Master:
         """Act on what the command line asks for; the files that are to be removed once it shows."""
         taken = []
         try:
-            for file, request in requests.pending(self._files.requests):
-                log.info("asked to %s %s", request.action, " ".join(task for _, task in request.tasks))
+            waiting = requests.pending(self._files.requests)
+            if self._again and self._again.file not in (file for file, _ in waiting):
+                self._begin_anew()  # it was taken back
+            for file, request in waiting:
+                if self._again is None or self._again.file != file:
+                    tasks = [task for _, task in request.tasks]
+                    log.info("asked to %s %s", request.action, " ".join(tasks) or request.which or "")
                 match request.action:
+                    case "again" if request.which:
+                        if not self._go_on_again(file, request.which):
+                            break
+                    case "again":
+                        self._journal.again([task for _, task in self._of_the_set(request.tasks)])
+                        self._begin_anew()
                     case "cancel":
                         self._cancel(request.tasks)
                     case "stop":
@@ -330,7 +367,6 @@ class Master:
                         self._stopped = ""
                     case "reload":
                         self._load()
-                        self._results_stale = True
                 taken.append(file)
         except OSError as error:
             log.error("cannot do what was asked for: %s", error)
@@ -341,17 +377,43 @@ class Master:
             with suppress(OSError):  # it will be done again, which does no harm
                 file.unlink(missing_ok=True)
 
+    def _of_the_set(self, tasks: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+        """Those of `tasks`, each with the number of its combination, that are in the set as it is now."""
+        space, known = self._project.space, []
+        for number, task in tasks:
+            if 0 <= number < space.count and self._project.task_id(space.combination(number)) == task:
+                known.append((number, task))
+            else:
+                log.warning("task %s is not in the set any more", task)
+        return known
+
     def _cancel(self, tasks: Sequence[tuple[int, str]]) -> None:
-        space = self._project.space
         with self._journal.batch():
-            for number, task in tasks:
-                parameters = space.combination(number) if 0 <= number < space.count else {}
-                if self._project.task_id(parameters) != task:
-                    log.warning("task %s is not in the set any more: not cancelled", task)
-                elif self._journal.cancel(task, number, parameters, time.time()):
+            for number, task in self._of_the_set(tasks):
+                parameters = self._project.space.combination(number)
+                if self._journal.cancel(task, number, parameters, time.time()):
                     self._tell_to_stop(self._fleet.remove(task))
-                    self._backlog.count(task, "cancelled")
+                    self._backlog.count(task)
                     self._results_stale = True
+
+    def _go_on_again(self, file: Path, which: Which) -> bool:
+        """Have the next tasks run again that are asked for; True once that was all of them.
+
+        Until then nothing is sent: if this process dies, the next one begins with it again, and must not find
+        any of them ended once more.
+        """
+        begun, self._again = self._again, None
+        if begun is None or begun.file != file:
+            begun = _Again(file, again(self._project, self._journal, self._origins, which))
+        with self._journal.batch():
+            pages = list(islice(begun.pages, AGAIN_PAGES))
+        begun.tasks += sum(pages)
+        if len(pages) == AGAIN_PAGES:
+            self._again = begun
+            return False
+        log.info("%d tasks are to be run again", begun.tasks)
+        self._begin_anew()
+        return True
 
     def _stop_set(self, why: str) -> None:
         """Send nothing more, until asked to go on, and stop what runs. Raises OSError."""
@@ -417,12 +479,12 @@ class Master:
             log.warning("task %s failed: %s", sent.task, reason)
             self._failed_now = True
             self._results_stale = True
-            self._backlog.count(sent.task, "failed")
+            self._backlog.count(sent.task)
         else:
             self._send_again(sent.task)
 
     def _send(self, link: Messenger) -> None:
-        if self._stopped:
+        if self._stopped or self._again:
             return
         now = time.monotonic()
         # For tasks of hours nothing may wait at one host while another is free.
@@ -482,14 +544,16 @@ class Master:
 
     def status(self) -> Status:
         now = time.monotonic()
-        backlog = self._backlog
-        left = backlog.total - backlog.ended
+        backlog, census = self._backlog, self._backlog.census
+        left = census.total - census.ended
         notices = list(self._notices.values())
         stopped = ""
         if self._stopped:
             stopped = f"the set is stopped: {self._stopped}; to go on: {HOW_TO_GO_ON}"
             notices.append(stopped)
         notices += self._blame.notices(now)
+        if census.outdated:
+            notices.append(f"{outdated_results(census.outdated, census.done)}: {HOW_TO_RENEW}")
         slots = min(self._fleet.live_slots(now), left)
         mean = self._done_seconds / self._done_count if self._done_count else None
         hosts = {}
@@ -508,15 +572,16 @@ class Master:
             updated=time.time(),
             project=self._project.name,
             version=self._code.version,
-            total=backlog.total,
-            done=backlog.done,
-            failed=backlog.failed,
+            total=census.total,
+            done=census.done,
+            failed=census.failed,
             running=sum(sent.started and backlog.is_open(sent.task) for sent in self._fleet),
             finished=backlog.finished and not self._results_stale,
             seconds_left=mean * left / slots if mean and slots else None,
             refused_version=self._refused_version,
             notices=notices,
-            cancelled=backlog.cancelled,
+            cancelled=census.cancelled,
+            outdated=census.outdated,
             stopped=stopped,
             set_aside=self._set_aside.count,
             hosts=hosts,

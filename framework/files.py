@@ -26,6 +26,17 @@ class ProjectFiles:
         return self.path / "parameters.yml"
 
     @property
+    def results(self) -> Path:
+        """What was brought home into it; it is never pushed."""
+        return self.path / "results"
+
+    @property
+    def sweep(self) -> Path | None:
+        """The W&B sweep file of a directory that has one in place of project.yml."""
+        found = [self.path / name for name in ("sweep.yaml", "sweep.yml")]
+        return next((file for file in found if file.is_file() and not self.settings.exists()), None)
+
+    @property
     def requirements(self) -> Path:
         """Python packages that the project needs; optional."""
         return self.path / "requirements.txt"
@@ -57,17 +68,6 @@ class Code:
 
     @property
     def framework_version(self) -> str:
-        return self._digest("framework")
-
-    @property
-    def project_version(self) -> str:
-        return self._digest("project")
-
-    @property
-    def project_path(self) -> Path:
-        return self.path / "project"
-
-    def _digest(self, part: str) -> str:
         file = self.path / "VERSION"
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
@@ -77,9 +77,13 @@ class Code:
             ) from error
         for line in lines:
             name, separator, value = line.partition("=")
-            if separator and name == part and value:
+            if separator and name == "framework" and value:
                 return value
-        raise FrameworkError(f"{file}: has no line '{part}='; push the code again with update_files.sh")
+        raise FrameworkError(f"{file}: has no line 'framework='; push the code again with update_files.sh")
+
+    @property
+    def project_path(self) -> Path:
+        return self.path / "project"
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,11 @@ class MasterFiles:
     @property
     def results(self) -> Path:
         return self.path / "results.csv"
+
+    @property
+    def all_results(self) -> Path:
+        """The same with what is not in the set any more, for those who ask for it."""
+        return self.path / "all_results.csv"
 
     @property
     def requests(self) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from framework.errors import FrameworkError, ProjectError
-from framework.execution import Execution, run_attempt
+from framework.execution import Execution, passed_on, run_attempt
 from framework.files import AttemptFiles, Code, WorkerFiles, write_atomically
 from framework.identity import Identity
 from framework.project import Project, load_project
@@ -205,7 +205,7 @@ class Worker:
     ) -> Execution:
         try:
             project = cached_project(code.project_path, self.identity.project)
-            argv = project.argv(assignment.parameters)
+            argv = project.argv(assignment.parameters, passed_on(os.environ))
         except ProjectError as error:
             return Execution(None, 0.0, "failed", str(error), {})
 

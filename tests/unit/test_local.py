@@ -273,7 +273,7 @@ def test_what_is_wrong_with_a_project_is_said_before_anything_is_made(bench: Ben
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--slots", "0"), "--slots is 0"),
+        (("--slots", "0"), "--slots: '0' is no whole number of 1 or more"),
         (("--name", "a/b"), "--name is 'a/b'"),
         (("--data", "a:b"), "has ':' in its name"),
         (("--data", "my project's $(id)"), "is the project itself"),
