@@ -95,6 +95,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f"for journal, results, files of tasks (default: {LOCAL}/NAME)",
     )
     local.add_argument("--name", help="of the project (default: as its directory)")
+    add_which(local)
     add("master", run_master, "Run the master (in its container).")
     add("worker", run_worker, "Run a worker (in its container).")
     add("flower", run_flower, "Run Flower (in its container).")
@@ -116,17 +117,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("resume", run_resume, "Go on with a set that was stopped.")
     again = add("again", run_again, "Run tasks again although they have ended.")
     again.add_argument("tasks", nargs="*", metavar="TASK", help="its number in the set, from 1, or its id")
-    which = again.add_mutually_exclusive_group()
-    for option, value, description in (
-        ("--failed", "failed", "all that failed"),
-        (
-            "--outdated",
-            "outdated",
-            "all that were done with other files of the project, or in another image, than now",
-        ),
-        ("--fresh", "all", "all: done, failed and cancelled ones"),
-    ):
-        which.add_argument(option, dest="which", action="store_const", const=value, help=description)
+    add_which(again)
     recovery = add("recover", run_recover, "Rebuild the journal from results on the disks of workers.")
     recovery.add_argument("directories", nargs="+", type=Path, metavar="DIRECTORY")
     recovery.add_argument("--project", type=Path, help="the project's directory; default: the current code")
@@ -134,6 +125,21 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     celery = add("celery", run_celery, "Run a command of Celery's own on this infrastructure.")
     celery.add_argument("arguments", nargs=argparse.REMAINDER)
     return parser.parse_args(arguments)
+
+
+def add_which(command: argparse.ArgumentParser) -> None:
+    """Which tasks are run again although they have ended."""
+    which = command.add_mutually_exclusive_group()
+    for option, value, description in (
+        ("--failed", "failed", "run again all that failed"),
+        (
+            "--outdated",
+            "outdated",
+            "run again all that were done with other files of the project, or in another image, than now",
+        ),
+        ("--fresh", "all", "run again all: done, failed and cancelled ones"),
+    ):
+        which.add_argument(option, dest="which", action="store_const", const=value, help=description)
 
 
 def positive(text: str) -> int:
@@ -148,7 +154,7 @@ def run_plan(options: argparse.Namespace) -> int:
     else:
         project = load_project(options.project)
         check_hosts(project, options.host)
-        earlier = MasterFiles(Path("results") / project.name).journal  # of runs on this machine alone
+        earlier = LocalFiles(LOCAL / project.name).master.journal
         journal = options.journal or (earlier if earlier.exists() else None)
         plan = make_plan(project, journal, options.slots or max(1, int(usable_cpus())))
     print(plan.to_json() if options.json else plan)
@@ -192,17 +198,20 @@ def run_local(options: argparse.Namespace) -> int:
     project = load_project(options.project, name)
     files = LocalFiles((options.data or LOCAL / name).resolve())
     print(f"{name}: {project.space.count} combinations of {', '.join(project.space.names)}", file=sys.stderr)
-    return tell_outcome(project, run_project(project, files, options.slots, show), files)
+    return tell_outcome(project, run_project(project, files, options.slots, options.which, show), files)
 
 
 def tell_outcome(project: Project, outcome: Outcome, files: LocalFiles) -> int:
     """Write and show the results of a local run; returns its exit code, or raises what is to be said."""
     status = outcome.status
     with Journal(files.master.journal, read_only=True) as journal:
-        write_results(project, journal, files.master.results)
+        if not status.finished:  # else the master has written them
+            write_results(project, journal, files.master.results)
         if project.metric is not None and status.done:
             print(ranking(project, journal, BEST_SHOWN), flush=True)
-        misses_modules = any("ModuleNotFoundError" in record.reason for record in ended(project, journal))
+        misses_modules = status.failed > 0 and any(
+            "ModuleNotFoundError" in record.reason for record in ended(project, journal)
+        )
     print(f"results: {shown_path(files.master.results)}", file=sys.stderr)
     if outcome.interrupted:
         print(f"stopped after {status.ended} of {status.total} tasks; run it again to go on", file=sys.stderr)
@@ -211,8 +220,8 @@ def tell_outcome(project: Project, outcome: Outcome, files: LocalFiles) -> int:
     if misses_modules and requirements.exists():
         install = shlex.join(["python", "-m", "pip", "install", "-r", str(shown_path(requirements))])
         print(f"modules were missing, which are not installed by 'run': {install}", file=sys.stderr)
-    if outcome.stopped:
-        raise FrameworkError(f"the set is stopped: {outcome.stopped}; run it again to go on")
+    if status.stopped:
+        raise FrameworkError(status.stopped)
     if status.done < status.total:
         print(f"logs of a failed task: {shown_path(files.worker.tasks)}/TASK/ATTEMPT/stderr", file=sys.stderr)
         raise FrameworkError(failures(status))

@@ -44,12 +44,18 @@ RECEIVE_SECONDS = 0.5
 LOST_ATTEMPTS_LIMIT = 5
 SHORT_TASK_SECONDS = 2.0  # of shorter ones a host is sent more than it runs: it never waits for the master
 LONGEST_PAUSE_SECONDS = 15.0
-HOW_TO_GO_ON = "./infrainit.sh -f, or 'framework resume' in the master's container"
-HOW_TO_RENEW = "'./infrainit.sh -f --outdated' runs these again, --fresh runs all again"
 UNFIT_SECONDS = 30.0  # how long no host can run a task until that is final: others may be about to come up
 LONGEST_MESSAGE = 4 * 2**20  # bytes; no right one is as long
 AGAIN_PAGES = 10  # looked through in one turn for tasks to run again
 RESULTS_SECONDS = 5.0  # between two results.csv on the way, at the least
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What people are told to do."""
+
+    go_on: str = "./infrainit.sh -f, or 'framework resume' in the master's container"
+    renew: str = "'./infrainit.sh -f --outdated' runs these again, --fresh runs all again"
 
 
 class Messenger(Protocol):
@@ -83,10 +89,11 @@ class _Again:
 class Master:
     """One project's set, its journal, and the hosts that run it."""
 
-    def __init__(self, identity: Identity, files: MasterFiles, code: Path) -> None:
+    def __init__(self, identity: Identity, files: MasterFiles, code: Path, advice: Advice = Advice()) -> None:
         self._identity = identity
         self._files = files
         self._code_root = code
+        self._advice = advice
         self._code = Code.current(code)
         self._refused_version = ""
         self._project = load_project(self._code.project_path, identity.project)
@@ -575,7 +582,7 @@ class Master:
         notices = list(self._notices.values())
         stopped = ""
         if self._stopped:
-            stopped = f"the set is stopped: {self._stopped}; to go on: {HOW_TO_GO_ON}"
+            stopped = f"the set is stopped: {self._stopped}; to go on: {self._advice.go_on}"
             notices.append(stopped)
         elif self._unfit_since is not None and now - self._unfit_since > UNFIT_SECONDS and left:
             lacking = {host.name: host.notice for host in self._fleet.hosts.values()}
@@ -583,7 +590,7 @@ class Master:
             notices.append(stopped)
         notices += self._blame.notices(now)
         if census.outdated:
-            notices.append(f"{outdated_results(census.outdated, census.done)}: {HOW_TO_RENEW}")
+            notices.append(f"{outdated_results(census.outdated, census.done)}: {self._advice.renew}")
         slots = min(self._fleet.live_slots(now), left)
         mean = self._done_seconds / self._done_count if self._done_count else None
         hosts = {}

@@ -33,7 +33,17 @@ _LONGEST_METRICS_FILE = 2**20  # bytes
 _LONGEST_REMARK = 300  # characters
 
 # The worker's environment holds more than a task may see: only these are passed on.
-_PASSED = ("PATH", "HOME", "USER", "LANG", "TZ", "PYTHONPATH", "PYTHONPYCACHEPREFIX")
+_PASSED = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "PYTHONPYCACHEPREFIX",
+)
 _PASSED_PREFIXES = ("CUDA_", "LC_", "NVIDIA_", "OMP_")
 
 # Errors of fork and exec that say the host is short of something.

@@ -21,13 +21,15 @@ from typing import Any
 
 from framework import leftovers
 from framework.alone import alone
+from framework.census import Which
 from framework.desk import Desk, LocalOutbox
-from framework.dispatch import Master
+from framework.dispatch import Advice, Master
 from framework.errors import FrameworkError, JournalError, UsageError
 from framework.execution import GRACE_SECONDS
 from framework.files import LocalFiles, ProjectFiles
 from framework.identity import Identity
 from framework.project import Project
+from framework.requests import Request, hand_in
 from framework.resources import why_nowhere
 from framework.snapshot import changed_files, take_snapshot
 from framework.status import Status
@@ -36,6 +38,7 @@ from framework.worker import Worker
 log = logging.getLogger(__name__)
 
 HOST = "local"
+ADVICE = Advice(go_on="run it again", renew="'run --outdated' runs these again, --fresh runs all again")
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,18 @@ class Outcome:
 
     status: Status
     interrupted: bool
-    stopped: str  # why the master sent nothing more; empty if it did not stop
 
 
 def run_project(
-    project: Project, files: LocalFiles, slots: int | None, show: Callable[[Status, bool], None]
+    project: Project,
+    files: LocalFiles,
+    slots: int | None,
+    which: Which | None,
+    show: Callable[[Status, bool], None],
 ) -> Outcome:
     """Run what has no result yet, until all is run or a signal comes; call it from the main thread.
 
+    `which` is run although it has a result: "failed", "outdated" or "all".
     `show(status, ended)` is called after each turn of the master. The first SIGINT, SIGTERM or SIGHUP ends
     the running tasks, which are run again next time; the second kills them at once.
     Raises UsageError for a project that cannot be run here, FrameworkError if the directory of `files` cannot
@@ -67,7 +74,9 @@ def run_project(
         worker = Worker(identity, files.worker, files.code, slots, outbox)
         if lacks := worker.lacks():
             raise UsageError(why_nowhere(project.name, {HOST: lacks}))
-        master = Master(identity, files.master, files.code)
+        if which:
+            hand_in(files.master.requests, Request("again", which=which))
+        master = Master(identity, files.master, files.code, ADVICE)
         desk = Desk(worker, outbox)
         with _Signals(outbox.wake) as signals:
             try:
@@ -83,8 +92,7 @@ def run_project(
                 "tasks wrote into directories of the project, of which there is one copy for all tasks; "
                 "on a host they fail: %s", ", ".join(changed[:5])
             )  # fmt: skip
-        why = files.master.stopped.read_text() if status.stopped else ""
-        return Outcome(status, signals.count > 0 and not status.finished, why)
+        return Outcome(status, signals.count > 0 and not status.finished)
 
 
 def _take_turns(
@@ -118,7 +126,7 @@ def _deliver_kept_results(master: Master, files: LocalFiles, outbox: LocalOutbox
     """What a run that was killed had finished and not written into the journal."""
     for sent in master.presume_lost():
         kept = files.worker.attempt(sent.task, sent.attempt).result
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, ValueError):  # without a whole result it is run again
             outbox.deliver(sent.name, json.loads(kept.read_text()))
 
 
@@ -137,9 +145,8 @@ def _check_program(project: Project) -> None:
         advice = "write python3, or activate an environment that has python"
     else:
         advice = "install it, or activate the environment that has it"
-    raise UsageError(
-        f"{ProjectFiles(project.path).settings}: command: {program!r} cannot be run here; {advice}"
-    )
+    files = ProjectFiles(project.path)
+    raise UsageError(f"{files.sweep or files.settings}: command: {program!r} cannot be run here; {advice}")
 
 
 def _check_directory(data: Path, project: Path) -> None:

@@ -36,14 +36,20 @@ class Request:
     which: Which | None = None
 
 
-def ask(directory: Path, request: Request, timeout: float = ANSWER_SECONDS) -> None:
-    """Hand in a request and wait until the master has acted on it; raises FrameworkError if it does not."""
+def hand_in(directory: Path, request: Request) -> Path:
+    """Write a request for the master; its file, which it removes. Raises FrameworkError."""
     file = directory / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps(asdict(request)))
     except OSError as error:
         raise FrameworkError(f"{directory}: the request cannot be written: {error.strerror}") from error
+    return file
+
+
+def ask(directory: Path, request: Request, timeout: float = ANSWER_SECONDS) -> None:
+    """Hand in a request and wait until the master has acted on it; raises FrameworkError if it does not."""
+    file = hand_in(directory, request)
     deadline = time.monotonic() + timeout
     while file.exists():
         if time.monotonic() > deadline:

@@ -15,10 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from framework.errors import FrameworkError
-from framework.files import Code
+from framework.files import Code, ProjectFiles
 
 _LEFT_OUT = ("__pycache__", ".git")  # as by update_files.sh
-_RESULTS = "results"  # at the top of a project
 _ENVIRONMENT = "pyvenv.cfg"  # in each virtual environment
 _CHUNK = 2**20  # bytes read at once
 
@@ -37,7 +36,8 @@ def take_snapshot(project: Path, root: Path, keep_out: Path) -> Code:
         new.mkdir(parents=True)
         (new / "framework").symlink_to(framework)
         digest = _Digest()
-        _copy(project.resolve(), new / "project", keep_out.resolve(), digest)
+        source = project.resolve()
+        _copy(source, new / "project", {keep_out.resolve(), ProjectFiles(source).results}, digest)
         versions = f"framework={_digest_of_sources(framework)}\nproject={digest.short()}\n"
         (new / "VERSION").write_text(versions)
         version = hashlib.sha256(versions.encode()).hexdigest()[:12]
@@ -82,14 +82,14 @@ def _digest_of_sources(framework: Path) -> str:
     return digest.short()
 
 
-def _copy(source: Path, target: Path, keep_out: Path, digest: _Digest, top: bool = True) -> None:
+def _copy(source: Path, target: Path, keep_out: set[Path], digest: _Digest) -> None:
     """Copy a directory, its files read-only; what is neither file, directory nor link is left out."""
     target.mkdir()
     with os.scandir(source) as entries:
         chosen = sorted(entries, key=lambda entry: entry.name)
     for entry in chosen:
         path, copy, name = Path(entry.path), target / entry.name, os.fsencode(entry.name)
-        if path == keep_out or _is_left_out(entry.name) or (top and entry.name == _RESULTS):
+        if path in keep_out or _is_left_out(entry.name):
             continue
         if entry.is_symlink():
             link = os.readlink(path)
@@ -99,7 +99,7 @@ def _copy(source: Path, target: Path, keep_out: Path, digest: _Digest, top: bool
             copy.symlink_to(path)
         elif entry.is_dir():
             digest.add(b"directory", name)
-            _copy(path, copy, keep_out, digest, top=False)
+            _copy(path, copy, keep_out, digest)
             digest.add(b"end")
         elif entry.is_file():
             executable = bool(entry.stat().st_mode & stat.S_IXUSR)

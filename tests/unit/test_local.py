@@ -100,6 +100,13 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def guard_of(process: int) -> int:
+    """The one child of a run that is no task."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    (guard,) = [child for child in children if b"leftovers" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return int(guard)
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
@@ -179,10 +186,19 @@ def test_a_second_interruption_does_not_wait_for_tasks_that_will_not_end(bench: 
     assert (result["state"], result["exit_code"]) == ("stopped", 128 + signal.SIGKILL)
 
 
-def test_a_run_that_is_killed_leaves_no_task_behind_and_the_next_one_goes_on(bench: Bench) -> None:
+@pytest.mark.parametrize("guard", ["lives", "is killed, too"])
+def test_a_run_that_is_killed_leaves_no_task_behind_and_the_next_one_goes_on(
+    bench: Bench, guard: str
+) -> None:
     process = bench.interrupt()
+    if guard != "lives":
+        os.kill(guard_of(process.pid), signal.SIGKILL)
     process.kill()
     process.wait()
+    if guard == "lives":
+        wait_until(lambda: not bench.processes())
+    else:
+        assert bench.processes(), "left to the next run"
     assert bench.ran() == ["1", "2", "3", "4"]
     code, output = bench.run()
     assert (code, bench.ran()) == (0, ["3", "4", "5"]), output
@@ -212,6 +228,13 @@ def test_failed_tasks_fail_the_run_and_are_said(bench: Bench) -> None:
     assert bench.states() == ["done", "failed", "done"]
     bench.ran()
     assert (bench.run()[0], bench.ran()) == (1, []), "they are not run again unless asked for"
+    assert (bench.run("--failed")[0], bench.ran()) == (1, ["2"])
+    bench.write(x="[1, 2, 3]")
+    code, output = bench.run("--failed")
+    assert (code, bench.ran()) == (0, ["2"]), output
+    assert "'run --outdated' runs these again" in output
+    assert (bench.run("--outdated")[0], bench.ran()) == (0, ["1", "3"])
+    assert (bench.run("--fresh")[0], bench.ran()) == (0, ["1", "2", "3"])
 
 
 def test_of_many_failures_a_few_are_said_and_missing_packages_are_named(bench: Bench) -> None:
@@ -230,7 +253,7 @@ def test_a_set_that_is_stopped_goes_on_when_it_is_run_again(bench: Bench) -> Non
     bench.write(x="[1, 2]", program="[ $1 != --x=1 ] || exit 1", settings="max_failures: 1")
     code, output = bench.run("--slots", "1")
     assert (code, bench.ran()) == (1, ["1"]), output
-    assert "max_failures: 1 in project.yml; run it again to go on" in output
+    assert "max_failures: 1 in project.yml; to go on: run it again" in output
     assert "infrainit" not in output
     code, output = bench.run()
     assert (code, bench.ran()) == (1, ["2"]), output
