@@ -639,6 +639,9 @@ def test_the_command_line_asks_and_waits(
         assert "say one of --failed, --outdated and --fresh" in capsys.readouterr().err
         assert cli.main(["results", "--all"]) == 0
         assert bench.files.all_results.exists()
+        bench.write_project(x="[", version="v2")
+        assert cli.main(["again", "--fresh"]) == 1
+        assert "code v2 was pushed but not taken up" in capsys.readouterr().err
     finally:
         ended.set()
         thread.join()
