@@ -512,6 +512,7 @@ events = st.lists(
 
 
 @example([("failed", 2, False), ("failed", 1, False), ("assign", 1, False)])  # an attempt that was never sent
+@example([("done", 1, True), ("done", 2, True), ("again", 1, True), ("assign", 1, True)])  # the same later
 @given(events)
 def test_there_is_never_more_than_one_terminal_record(
     tmp_path_factory: pytest.TempPathFactory, happened: list[tuple[str, int, bool]]
