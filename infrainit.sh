@@ -19,6 +19,9 @@
 #   -y, --yes                install Docker, and what this machine lacks, without asking
 #   -n, --dry-run            show every command, change nothing
 #       --wait               stay until all is run, bring the results home; exit 0 only if every task succeeded
+#       --failed             run again what has failed; without this or the next two, nothing that has ended is run again
+#       --outdated           run again what was done with other files of the project, or in another image, than now
+#       --fresh              run everything again
 #       --verbose            show every command that changes something
 #   -h, --help               this text
 #
@@ -71,6 +74,7 @@ read_settings() {
   join_record
   if [[ -z $MASTER ]]; then
     check_joining
+    [[ ! $AGAIN ]] || problem "$AGAIN without -m: only with the master; the workers that join take part in it"
   elif [[ $WAIT && -z $WORKERS ]]; then
     problem "--wait without -w: there would be no worker to wait for"
   fi
@@ -247,6 +251,9 @@ start_master_host() {
   start_flower "$MASTER_HOST"
   wait_master "$MASTER_HOST"
   wait_flower "$MASTER_HOST"
+  if [[ $AGAIN ]]; then
+    change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework again "$AGAIN" >/dev/null # `resume` says the same
+  fi
   # A set that was stopped goes on: that is what starting it again means.
   change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework resume >&2
 }

@@ -358,6 +358,21 @@ def run_cancel(options: argparse.Namespace) -> int:
     return 0
 
 
+def wait_for_newest_code() -> None:
+    """Until the master has taken up the code that was pushed last: what it knows is the set that is meant."""
+    deadline = time.monotonic() + UNREACHED_SECONDS
+    while True:
+        status = read_status(MasterFiles(DATA).status)
+        newest = Code.current(CODE).version
+        if status.version == newest:
+            return
+        if status.refused_version == newest:
+            raise FrameworkError("\n".join(status.notices))
+        if time.monotonic() > deadline:
+            raise FrameworkError(f"the master has not taken up the code {newest}: see its log (docker logs)")
+        time.sleep(0.5)
+
+
 def print_states(tasks: Sequence[tuple[int, str]]) -> None:
     with Journal(MasterFiles(DATA).journal, read_only=True) as journal:
         records = journal.records([task for _, task in tasks])
@@ -375,6 +390,7 @@ def run_resume(_: argparse.Namespace) -> int:
 def run_again(options: argparse.Namespace) -> int:
     if bool(options.tasks) == bool(options.which):
         raise UsageError("which tasks? name some, or say one of --failed, --outdated and --fresh")
+    wait_for_newest_code()
     chosen = find_tasks(current_project(), options.tasks)
     ask(MasterFiles(DATA).requests, Request("again", tuple(chosen), options.which), AGAIN_SECONDS)
     if chosen:

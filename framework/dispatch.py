@@ -615,7 +615,7 @@ class Master:
             done=census.done,
             failed=census.failed,
             running=sum(sent.started and backlog.is_open(sent.task) for sent in self._fleet),
-            finished=backlog.finished and not self._results_stale,
+            finished=backlog.finished and not self._results_stale and not self._again,
             seconds_left=mean * left / slots if mean and slots else None,
             refused_version=self._refused_version,
             notices=notices,

@@ -27,7 +27,8 @@ ENDED: frozenset[str] = frozenset(("done", "failed", "cancelled"))
 AttemptEnd: TypeAlias = Literal["done", "failed", "timeout", "stopped", "lost"]
 
 _VERSION = 2
-_HAS_ENDED = f"state IN {tuple(sorted(ENDED))}"
+# With the +, SQLite finds tasks by what else is asked for, and not through the index of all that have ended.
+_HAS_ENDED = f"+state IN {tuple(sorted(ENDED))}"
 _BUSY_SECONDS = 10.0
 _PAGE = 1000  # tasks read at once
 _SCHEMA = (
@@ -365,6 +366,13 @@ class Journal:
                 (SELECT task FROM tasks WHERE task IN (SELECT value FROM json_each(?)) AND {_HAS_ENDED})""",
                 chosen,
             )  # fmt: skip
+            # There may be attempts that were never sent, known from a worker's disk since the task ended.
+            self._execute(
+                f"""UPDATE tasks SET attempts =
+                max(attempts, ifnull((SELECT max(attempt) FROM attempts WHERE task = tasks.task), 0))
+                WHERE task IN (SELECT value FROM json_each(?)) AND {_HAS_ENDED}""",
+                chosen,
+            )
             return self._execute(
                 f"""UPDATE tasks SET state = 'waiting', first = attempts + 1, started = NULL, seconds = NULL,
                 exit_code = NULL, reason = '', code = '', image = '', metrics = '{{}}'

@@ -24,6 +24,7 @@ FLOWER_PORT=5555         # published on the master host
 BROKER_PORT=5671         #
 ASSUME_YES=''            # -y, not empty: install Docker and what this machine lacks without asking
 WAIT=''                  # --wait, not empty: stay until the set is finished
+AGAIN=''                 # --failed, --outdated or --fresh: which tasks are run again although they have ended
 FROM_CONFIG=''           # -f, not empty: all settings from config.sh; options win
 declare -gA GIVEN=()     # setting → value on the command line
 declare -gA ASSIGNED=()  # name → value of the file that read_assignments read last
@@ -46,6 +47,10 @@ parse_options() {
       -y | --yes) ASSUME_YES=yes ;;
       -n | --dry-run) DRY_RUN=yes ;;
       --wait) WAIT=yes ;;
+      --failed | --outdated | --fresh)
+        [[ ! $AGAIN || $AGAIN == "$option" ]] || problem "$AGAIN and $option: say one of them"
+        AGAIN=$option
+        ;;
       --verbose) VERBOSE=yes ;;
       -h | --help)
         show_help
@@ -63,7 +68,7 @@ parse_options() {
 # take_value OPTION [VALUE…]: true if VALUE belongs to OPTION.
 take_value() {
   local setting long=(--hosts --key --remote-path --project --broker --master --workers
-    --from-config --yes --dry-run --wait --verbose --help)
+    --from-config --yes --dry-run --wait --failed --outdated --fresh --verbose --help)
   setting=$(setting_of "$1")
   if [[ $1 != -* ]]; then
     problem "$1 belongs to no option; see $0 --help"

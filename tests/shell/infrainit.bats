@@ -73,6 +73,9 @@ assert_order() {
   assert_part 'no broker was started from'
   infrainit -d digits -m local --wait
   assert_equal "$status" 2
+  infrainit -d digits -w local -b 10.0.0.1 --fresh
+  assert_equal "$status" 2
+  assert_part '--fresh without -m'
   assert_equal "$(files)" "$before"
   assert_equal "$(<"$CALLS")" ''
 }
@@ -145,6 +148,14 @@ assert_order() {
     '-broker --label' '-master --label' '-flower --label' '-worker --label' 'dry run: nothing was changed'
   assert_equal "$(files)" "$before"
   assert_equal "$(grep -cE "^docker '(run|rm|build|volume' 'create|network' 'create)" "$CALLS")" 0
+}
+
+@test "what is to run again is asked of the master before the set goes on" {
+  infrainit -d digits -m local -w local -n --failed
+  assert_equal "$status" 0
+  assert_order '-master --label' "-master framework again --failed" "-master framework resume" '-worker --label'
+  infrainit -d digits -m local -w local -n
+  refute_part 'framework again'
 }
 
 @test "a failure half-way: infra_clean.sh is there and removes what exists" {

@@ -45,6 +45,21 @@ write_then_read() {
   assert_equal "$FROM_CONFIG $ASSUME_YES $DRY_RUN $WAIT $VERBOSE" 'yes yes yes yes yes'
 }
 
+@test "options: one of what is run again" {
+  local option
+  for option in --failed --outdated --fresh; do
+    AGAIN='' GIVEN=()
+    read_all -d digits -m local "$option" "$option"
+    assert_equal "$AGAIN" "$option"
+  done
+  AGAIN='' GIVEN=()
+  capture read_all -d digits -m local --failed --fresh
+  assert_equal "$status" 2
+  assert_part '--failed and --fresh: say one of them'
+  capture read_all -d digits -m local --failled
+  assert_part '--failled is no option; the nearest is --failed'
+}
+
 @test "options: defaults" {
   read_all -d digits -m local
   assert_equal "$REMOTE_PATH|$FLOWER_PORT|$BROKER_PORT|$SLOTS|$KEY" 'celery_tasks|5555|5671||'

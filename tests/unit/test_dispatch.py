@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import random
+import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from framework import cli, dispatch, requests
+from framework import census, cli, dispatch, requests
+from framework.census import Which
 from framework.dispatch import Master
 from framework.errors import BrokerBlocked, FrameworkError
 from framework.files import MasterFiles
@@ -85,12 +87,17 @@ class Messenger:
         self.incoming.append(Message("reports", header | content))
 
     def result(
-        self, host: str, assignment: Assignment, state: str = "done", seconds: float = 60.0
+        self,
+        host: str,
+        assignment: Assignment,
+        state: str = "done",
+        seconds: float = 60.0,
+        code: str = "v1",
     ) -> Mapping[str, Any]:
         content = {
             "task": assignment.task, "attempt": assignment.attempt, "host": host, "state": state,
             "started": time.time(), "seconds": seconds, "exit_code": int(state != "done"), "reason": "",
-            "metrics": {"loss": 0.5}, "code": "v1", "image": "i", "infrastructure": "infra-1", "project": "p",
+            "metrics": {"loss": 0.5}, "code": code, "image": "i", "infrastructure": "infra-1", "project": "p",
         }  # fmt: skip
         self.incoming.append(Message("results", content))
         return content
@@ -127,17 +134,17 @@ class Bench:
         self.files.path.mkdir()
         self.master = self.start()
 
-    def write_project(self, x: str, retries: int = 0, more: str = "") -> None:
-        project = self.path / "code/v1/project"
+    def write_project(self, x: str, retries: int = 0, more: str = "", version: str = "v1") -> None:
+        project = self.path / "code" / version / "project"
         project.mkdir(parents=True, exist_ok=True)
         (project / "project.yml").write_text(f"command: train\nmetric: loss\nretries: {retries}\n{more}")
         (project / "parameters.yml").write_text(f"x: {x}\n")
-        (self.path / "code/v1/VERSION").write_text("framework=f1\nproject=p1\n")
-        if not (self.path / "code/current").exists():
-            (self.path / "code/current").symlink_to("v1")
+        (project.parent / "VERSION").write_text("framework=f1\nproject=p1\n")
+        (self.path / "code/current").unlink(missing_ok=True)
+        (self.path / "code/current").symlink_to(version)
 
-    def start(self) -> Master:
-        identity = Identity("master", "infra-1", "p", "local", "broker:5671", "sha256:1", self.path)
+    def start(self, image: str = "i") -> Master:
+        identity = Identity("master", "infra-1", "p", "local", "broker:5671", image, self.path)
         return Master(identity, self.files, self.path / "code")
 
     def turn(self) -> list[tuple[str, Assignment]]:
@@ -146,11 +153,24 @@ class Bench:
         self.master.turn(self.messenger)
         return self.messenger.sent
 
-    def ask(self, action: requests.Action, *numbers: int) -> None:
+    def run_to_the_end(self, states: Mapping[int, str] | None = None, code: str = "v1") -> list[int]:
+        """One host runs all there is; values of x that ran, in order, and `states` of those not done."""
+        ran = []
+        for _ in range(100):
+            self.messenger.beat("a", slots=2)
+            for host, assignment in self.turn():
+                x = int(assignment.parameters["x"])
+                ran.append(x)
+                self.messenger.result(host, assignment, (states or {}).get(x, "done"), code=code)
+            if self.status().finished:
+                return ran
+        raise AssertionError(f"not finished: {self.status()}")
+
+    def ask(self, action: requests.Action, *numbers: int, which: Which | None = None) -> None:
         """What `framework cancel` and so on write, without waiting."""
         tasks = tuple((number, task_id(("train",), {"x": number + 1})) for number in numbers)
         self.files.requests.mkdir(exist_ok=True)
-        request = dataclasses.asdict(requests.Request(action, tasks))
+        request = dataclasses.asdict(requests.Request(action, tasks, which))
         (self.files.requests / "1.json").write_text(json.dumps(request))
 
     def status(self) -> Status:
@@ -655,8 +675,22 @@ def test_the_command_line_asks_and_waits(
         assert bench.status().stopped
         assert cli.main(["watch"]) == 1
         assert "the set is stopped: it was cancelled" in capsys.readouterr().err
+        capsys.readouterr()
         assert cli.main(["resume"]) == 0
+        assert capsys.readouterr().out == "the set goes on\n0 done, 0 failed, 1 cancelled; 3 to run\n"
         assert not bench.status().stopped
+        assert cli.main(["again", "2"]) == 0
+        assert capsys.readouterr().out == f"task 2, {task_id(('train',), {'x': 2})}: waiting\n"
+        assert cli.main(["again", "--failed"]) == 0
+        assert capsys.readouterr().out == "0 done, 0 failed; 4 to run\n"
+        assert cli.main(["again"]) == 2
+        assert cli.main(["again", "--fresh", "2"]) == 2
+        assert "say one of --failed, --outdated and --fresh" in capsys.readouterr().err
+        assert cli.main(["results", "--all"]) == 0
+        assert bench.files.all_results.exists()
+        bench.write_project(x="[", version="v2")
+        assert cli.main(["again", "--fresh"]) == 1
+        assert "code v2 was pushed but not taken up" in capsys.readouterr().err
     finally:
         ended.set()
         thread.join()
@@ -853,6 +887,153 @@ def test_a_restarted_master_knows_which_attempt_is_under_way(bench: Bench, clock
     assert attempts(bench, first.task) == ["running", "stopped"]
 
 
+def test_the_same_set_again_runs_nothing_and_a_new_value_only_what_is_new(bench: Bench) -> None:
+    assert bench.run_to_the_end() == [1, 2, 3, 4]
+    bench.master = bench.start()
+    assert bench.run_to_the_end() == []
+    bench.write_project(x="[0, 1, 5, 2, 3, 4]", version="v2")
+    bench.master = bench.start()
+    assert bench.run_to_the_end() == [0, 5]
+    assert bench.status().outdated == 0, "no file but the sets' own has changed"
+    bench.write_project(x="[5, 1]", version="v3")
+    bench.master = bench.start()
+    assert bench.run_to_the_end() == []
+    assert [row["x"] for row in bench.rows()] == ["5", "1"]
+
+
+def test_failed_tasks_run_again_with_all_their_retries_when_asked_for(bench: Bench) -> None:
+    bench.write_project(x="[1, 2, 3, 4]", retries=1)
+    bench.master = bench.start()
+    assert sorted(bench.run_to_the_end({2: "failed", 4: "timeout"})) == [1, 2, 2, 3, 4, 4]
+    bench.ask("cancel", 0)
+    bench.ask("again", which="failed")
+    assert sorted(bench.run_to_the_end({4: "failed"})) == [2, 4, 4]
+    assert [(row["x"], row["state"], row["attempts"]) for row in bench.rows()] == [
+        ("1", "done", "1"), ("2", "done", "3"), ("3", "done", "1"), ("4", "failed", "4"),
+    ]  # fmt: skip
+    assert (bench.status().done, bench.status().failed) == (3, 1)
+
+
+def test_all_tasks_run_again_and_a_late_result_of_before_counts_no_more(bench: Bench) -> None:
+    bench.write_project(x="[1, 2]")
+    bench.master = bench.start()
+    bench.messenger.beat("a", slots=2)
+    (host, first), _ = bench.turn()
+    bench.ask("cancel", 0, 1)
+    bench.turn()
+    bench.ask("again", which="all")
+    again = bench.turn()
+    assert [(assignment.attempt, assignment.parameters) for _, assignment in again] == [
+        (2, {"x": 1}), (2, {"x": 2}),
+    ]  # fmt: skip
+    bench.messenger.result(host, first)
+    assert bench.turn() == []
+    assert bench.status().done == 0
+    for _ in range(2):
+        bench.messenger.beat("a", slots=2, running=[f"{first.task}.1", f"{first.task}.2"])
+        bench.turn()
+    assert set(bench.messenger.stopped) >= {("a", f"{first.task}.1")}
+    assert ("a", f"{first.task}.2") not in bench.messenger.stopped
+    for host, assignment in again:
+        bench.messenger.result(host, assignment)
+    bench.turn()
+    assert [(row["state"], row["attempts"]) for row in bench.rows()] == [("done", "2")] * 2
+
+
+def test_tasks_run_again_by_name(bench: Bench) -> None:
+    bench.run_to_the_end()
+    bench.ask("again", 1, 77)
+    assert bench.run_to_the_end() == [2]
+    assert bench.status().done == 4
+
+
+def test_results_of_another_program_or_image_are_counted_and_kept(bench: Bench) -> None:
+    bench.run_to_the_end({4: "failed"})
+    assert bench.status().outdated == 0
+    bench.write_project(x="[1, 2, 3, 4, 5]", version="v2")
+    (bench.path / "code/v2/project/train.py").write_text("print('better')")
+    bench.master = bench.start()
+    assert bench.run_to_the_end(code="v2") == [5]
+    assert (bench.status().outdated, bench.status().done) == (3, 4)
+    assert any("3 of 4 results were made with other files" in notice for notice in bench.status().notices)
+    bench.ask("again", which="outdated")
+    assert bench.run_to_the_end(code="v2") == [1, 2, 3]
+    assert bench.status().outdated == 0
+    # Its files are gone where a master begins anew; the journal knows what was in them.
+    shutil.rmtree(bench.path / "code/v2")
+    bench.write_project(x="[1, 2, 3, 4, 5]", version="v1")
+    bench.master = bench.start()
+    bench.turn()
+    assert bench.status().outdated == 4
+    bench.write_project(x="[1, 2, 3, 4, 5]", version="v3")
+    (bench.path / "code/v3/project/train.py").write_text("print('better')")
+    bench.master = bench.start(image="another")
+    bench.turn()
+    assert bench.status().outdated == 4
+
+
+def test_a_large_set_runs_again_page_by_page_and_nothing_is_sent_meanwhile(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.run_to_the_end()
+    monkeypatch.setattr(census, "PAGE", 1)
+    monkeypatch.setattr(dispatch, "AGAIN_PAGES", 1)
+    bench.ask("again", which="all")
+    bench.messenger.beat("a", slots=4)
+    assert [bench.turn(), bench.turn()] == [[], []]
+    assert not bench.status().finished
+    assert len(list(bench.files.requests.iterdir())) == 1
+    bench.master = bench.start()  # it died half-way
+    bench.messenger.beat("a", slots=4)
+    sent = [assignment for _ in range(6) for _, assignment in bench.turn()]
+    assert [(assignment.attempt, assignment.parameters["x"]) for assignment in sent] == [
+        (2, 1), (2, 2), (2, 3), (2, 4),
+    ]  # fmt: skip
+    assert list(bench.files.requests.iterdir()) == []
+
+
+def test_a_request_that_is_taken_back_half_way_holds_nothing_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.run_to_the_end()
+    monkeypatch.setattr(census, "PAGE", 1)
+    monkeypatch.setattr(dispatch, "AGAIN_PAGES", 1)
+    bench.ask("again", which="all")
+    bench.messenger.beat("a", slots=4)
+    assert [bench.turn(), bench.turn()] == [[], []]
+    (bench.files.requests / "1.json").unlink()
+    assert bench.run_to_the_end() == [1, 2]
+
+
+def test_what_has_ended_is_counted_before_the_search_comes_to_it(bench: Bench) -> None:
+    assert bench.run_to_the_end({3: "failed"}) == [1, 2, 3, 4]
+    bench.write_project(x="[20, 21, 22, 23, 1, 2, 3, 4, 5, 10]")
+    bench.master = bench.start()
+    bench.messenger.beat("a", slots=1)
+    ((host, assignment),) = bench.turn()
+    assert assignment.parameters == {"x": 20}
+    status = bench.status()
+    assert (status.done, status.failed, status.waiting) == (3, 1, 6)
+    bench.ask("cancel", 9)
+    bench.turn()
+    assert bench.status().cancelled == 1
+    bench.messenger.result(host, assignment)
+    assert bench.run_to_the_end() == [21, 22, 23, 5]
+
+
+def test_a_task_that_ends_before_the_search_has_met_it_is_counted_once(bench: Bench) -> None:
+    bench.messenger.beat("a", slots=4)
+    sent = bench.turn()
+    bench.write_project(x="[7, 8, 4, 3, 2, 1]")
+    bench.master = bench.start()
+    bench.turn()
+    for host, assignment in sent:
+        bench.messenger.result(host, assignment)
+    bench.turn()
+    assert (bench.status().done, bench.status().waiting) == (4, 2)
+    assert bench.run_to_the_end() == [7, 8]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_happens_each_task_ends_with_one_record(bench: Bench, clock: Clock, seed: int) -> None:
     """Results lost, repeated and late; workers silent, back, and restarted; masters killed; tasks
@@ -865,7 +1046,7 @@ def test_whatever_happens_each_task_ends_with_one_record(bench: Bench, clock: Cl
     incarnations = dict.fromkeys(held, 0)
     cancelled: set[int] = set()
     silent = dict.fromkeys(held, 0.0)  # out of reach until then: their tasks run on
-    for _ in range(4000):
+    for turn in range(4000):
         clock.now += rng.choice([0.5, 1, 3])
         for host, assignments in held.items():
             event = rng.random()
@@ -896,6 +1077,8 @@ def test_whatever_happens_each_task_ends_with_one_record(bench: Bench, clock: Cl
                 bench.ask("stop")
             case chance if chance < 0.1 and bench.files.stopped.exists():
                 bench.ask("resume")
+            case chance if chance > 0.97 and turn < 200:
+                bench.ask("again", which=rng.choice(["failed", "outdated", "failed", "all"]))
         for host, assignment in bench.turn():
             if rng.random() < 0.95:
                 held[host].append(assignment)

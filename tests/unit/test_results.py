@@ -102,6 +102,22 @@ def test_a_removed_value_is_left_out_and_the_order_is_that_of_the_set(
     assert [row[8] for row in read(tmp_path / "results.csv")] == ["x", "3", "1"]
 
 
+def test_removed_values_follow_when_asked_for(journal: Journal, tmp_path: Path) -> None:
+    before = project({"old": [1, 2], "x": [5]})
+    end(journal, before, 1, "failed", {"aaa": 7})
+    now = project({"x": [6, 5], "new": [3]})
+    for number in range(2):
+        end(journal, now, number, "done", {"accuracy": number})
+    journal.assign("f" * 16, 0, {"older": 1}, "a", 1.0)
+    write_results(now, journal, tmp_path / "all.csv", removed=True)
+    assert [[row[1], *row[8:]] for row in read(tmp_path / "all.csv")] == [
+        ["state", "x", "new", "old", "accuracy", "aaa"],
+        ["done", "6", "3", "", "0", ""],
+        ["done", "5", "3", "", "1", ""],
+        ["failed", "5", "", "2", "", "7"],
+    ]
+
+
 def test_more_than_a_page(journal: Journal, tmp_path: Path) -> None:
     of = project({"x": list(range(2500))})
     with journal.batch():
