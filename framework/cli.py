@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -90,14 +89,14 @@ def run_plan(options: argparse.Namespace) -> int:
     project = load_project(options.project)
     space = project.space
     ends = {0, space.count - 1}
-    examples = {number: project.argv(space.combination(number)) for number in sorted(ends)}
+    examples = {number: project.shown(space.combination(number)) for number in sorted(ends)}
     if options.json:
         print(json.dumps({"project": project.name, "combinations": space.count, "metaparameters": space.names,
                           "examples": list(examples.values())}, indent=2))  # fmt: skip
         return 0
     print(f"{project.name}: {space.count} combinations of {', '.join(space.names)}")
-    for number, argv in examples.items():
-        print(f"  {number + 1}: {shlex.join(argv)}")
+    for number, example in examples.items():
+        print(f"  {number + 1}: {example}")
     return 0
 
 

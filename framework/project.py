@@ -1,8 +1,9 @@
 """Reads and checks a project: what runs (project.yml) and with which metaparameters (parameters.yml)."""
 
+import keyword
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
@@ -19,7 +20,7 @@ from framework.yaml_source import Node, Position, Problems, Scalar, Unusable, en
 Goal: TypeAlias = Literal["maximize", "minimize"]
 T = TypeVar("T")
 
-_KEYS = ("command", "metric", "goal", "timeout", "retries", "max_failures", "image")
+_KEYS = ("command", "function", "metric", "goal", "timeout", "retries", "max_failures", "image")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([smhd]?)")
 _IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
@@ -31,7 +32,7 @@ class Project:
 
     name: str
     path: Path
-    command: tuple[str, ...]
+    command: tuple[str, ...]  # empty if a function runs
     metric: str | None  # the one that best() ranks by
     goal: Goal
     timeout: float | None  # seconds an attempt may take; None: any
@@ -39,10 +40,11 @@ class Project:
     image: str | None  # base of the worker image, if not the usual one
     space: Space
     max_failures: int | None = None  # the set is stopped when that many tasks have failed for good
+    function: str | None = None  # module:name, called with the metaparameters instead of a command
 
     def task_id(self, parameters: Mapping[str, Value]) -> str:
         """The identity of the task that runs with `parameters`."""
-        return task_id(self.command, parameters)
+        return task_id(self.command, parameters, self.function)
 
     def argv(self, parameters: Mapping[str, Value]) -> list[str]:
         """The command with `parameters` as options: --name=value, --name for true, nothing for false."""
@@ -50,6 +52,12 @@ class Project:
             *self.command,
             *(f"--{name}{_option_value(value)}" for name, value in parameters.items() if value is not False),
         ]
+
+    def shown(self, parameters: Mapping[str, Value]) -> str:
+        """What runs with `parameters`, as people would write it."""
+        if self.function is None:
+            return shlex.join(self.argv(parameters))
+        return f"{self.function}({', '.join(f'{name}={value!r}' for name, value in parameters.items())})"
 
 
 def load_project(path: Path, name: str | None = None) -> Project:
@@ -74,7 +82,10 @@ def load_project(path: Path, name: str | None = None) -> Project:
         image=settings.read("image", _image, None),
         space=read_parameters(ProjectFiles(path).parameters, problems),
         max_failures=settings.read("max_failures", _max_failures, None),
+        function=settings.read("function", _function, None),
     )
+    if project.function is not None:
+        settings.check_arguments(project.space.names)
     if problems.lines:
         raise ProjectError(problems.lines)
     return project
@@ -90,9 +101,15 @@ class _Settings:
         for entry in self._entries.values():
             if entry.name not in _KEYS:
                 problems.add(entry.position, f"unknown key {entry.name!r}; {nearest(entry.name, _KEYS)}")
-        if node is not None and "command" not in self._entries:
+        if node is not None and not {"command", "function"} & self._entries.keys():
             problems.add(
-                Position(file, 1, 1), "no command; write what runs, as in 'command: python train.py'"
+                Position(file, 1, 1),
+                "no command; write what runs, as in 'command: python train.py' or 'function: train:run'",
+            )
+        if {"command", "function"} <= self._entries.keys():
+            problems.add(
+                self._entries["function"].position,
+                "a command and a function; one of them runs, remove the other",
             )
         if "goal" in self._entries and "metric" not in self._entries:
             problems.add(
@@ -109,6 +126,16 @@ class _Settings:
         except ValueError as error:
             self._problems.add(entry.node.position, f"{key}: {error}")
             return default
+
+    def check_arguments(self, names: Iterable[str]) -> None:
+        """A function is called with the metaparameters as keyword arguments."""
+        for name in names:
+            if not _is_name(name):
+                self._problems.add(
+                    self._entries["function"].position,
+                    f"a function cannot have an argument {name!r}; rename it in parameters.yml, "
+                    "to letters, digits and _",
+                )
 
 
 def _text(node: Node) -> str:
@@ -135,6 +162,18 @@ def _command(node: Node) -> tuple[str, ...]:
 
 def _word(node: Node) -> str:
     return "" if isinstance(node, Scalar) and node.value == "" else _text(node)
+
+
+def _function(node: Node) -> str:
+    text = _text(node)
+    module, colon, name = text.partition(":")
+    if not colon or not all(map(_is_name, [*module.split("."), name])):
+        raise ValueError(f"{text!r} is no function; write its module and its name, as in 'train:run'")
+    return text
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text)
 
 
 def _metric(node: Node) -> str:

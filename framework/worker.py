@@ -24,6 +24,7 @@ from framework.execution import Execution, run_attempt
 from framework.files import AttemptFiles, Code, WorkerFiles, write_atomically
 from framework.news import is_attempt_name
 from framework.outbox import Outbox
+from framework.programs import Programs
 from framework.project import Project, load_project
 from framework.task import LONGEST_REASON, Assignment, AttemptResult
 
@@ -48,6 +49,7 @@ class Worker:
         self._files = files
         self._code = code
         self._incarnation = uuid.uuid4().hex
+        self._programs = Programs()
         self._framework_version = Code.current(code).framework_version
         self._lock = threading.RLock()  # stop() is called by a signal, in a thread that may hold it
         self._reserved: set[str] = set()
@@ -198,7 +200,7 @@ class Worker:
     ) -> Execution:
         try:
             project = cached_project(code.project_path, self.identity.project)
-            argv = project.argv(assignment.parameters)
+            program = self._programs.of(project, assignment.parameters)
         except ProjectError as error:
             return Execution(None, 0.0, "failed", str(error), {})
 
@@ -215,7 +217,7 @@ class Worker:
         while True:
             try:
                 return run_attempt(
-                    argv, files, code.project_path, environment, project.timeout, tell_metrics, stop
+                    program, files, code.project_path, environment, project.timeout, tell_metrics, stop
                 )
             except FrameworkError as error:
                 log.error("%s; waiting for room", error)

@@ -186,7 +186,7 @@ def test_what_is_wrong_with_parameters(directory: Directory, line: str, problem:
         ("command: [python, [train.py]]", "1:10: command: has to be text"),
         ("command: [python, null]", "1:10: command: has to be text"),
         ("command: run\nmetrik: x", "2:1: unknown key 'metrik'; did you mean 'metric'?"),
-        ("command: run\nxyz: 1", "2:1: unknown key 'xyz'; known: command, metric"),
+        ("command: run\nxyz: 1", "2:1: unknown key 'xyz'; known: command, function, metric"),
         ("command: run\nmetric: a b", "2:9: metric: 'a b' cannot name a metric"),
         ("command: run\nmetric: a\ngoal: max", "3:7: goal: 'max' is no goal; write maximize or minimize"),
         ("command: run\ngoal: minimize", "2:1: a goal without a metric"),
