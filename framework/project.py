@@ -133,8 +133,7 @@ class _Settings:
             if not _is_name(name):
                 self._problems.add(
                     self._entries["function"].position,
-                    f"a function cannot have an argument {name!r}; rename it in parameters.yml, "
-                    "to letters, digits and _",
+                    f"metaparameter {name!r} cannot be an argument of a function; rename it",
                 )
 
 

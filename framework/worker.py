@@ -49,7 +49,7 @@ class Worker:
         self._files = files
         self._code = code
         self._incarnation = uuid.uuid4().hex
-        self._programs = Programs()
+        self.programs = Programs()
         self._framework_version = Code.current(code).framework_version
         self._lock = threading.RLock()  # stop() is called by a signal, in a thread that may hold it
         self._reserved: set[str] = set()
@@ -200,7 +200,7 @@ class Worker:
     ) -> Execution:
         try:
             project = cached_project(code.project_path, self.identity.project)
-            program = self._programs.of(project, assignment.parameters)
+            program = self.programs.of(project, assignment.parameters)
         except ProjectError as error:
             return Execution(None, 0.0, "failed", str(error), {})
 
@@ -300,6 +300,7 @@ def make_worker_app(worker: Worker) -> Celery:
 
     def on_stopped(**_: Any) -> None:
         worker.outbox.close(FLUSH_SECONDS)
+        worker.programs.close()
 
     signals.task_received.connect(on_received, weak=False)
     signals.task_revoked.connect(on_revoked, weak=False)
