@@ -81,10 +81,11 @@ class Functions:
     def give_up(self, server: "_Server") -> None:
         """End a server if it still imports: nobody knows for how long."""
         with self._lock:
-            if not server.has_imported:
-                server.is_given_up = True
-                server.kill()
-            if self._server is server and server.is_given_up:
+            if server.has_imported:
+                return
+            server.is_given_up = True
+            server.kill()
+            if self._server is server:
                 self._server = None
 
     def close(self) -> None:
