@@ -64,8 +64,8 @@ def test_before_anything_ran(project: Project, capsys: pytest.CaptureFixture[str
         "combinations": 6,
         "metaparameters": ["C", "text"],
         "examples": [
-            ["python", "train.py", "--C=0.1", "--text=a b"],
-            ["python", "train.py", "--C=10", "--text=c"],
+            "python train.py --C=0.1 '--text=a b'",
+            "python train.py --C=10 --text=c",
         ],
         "to_run": 6,
         "slots": 3,
