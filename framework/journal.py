@@ -5,6 +5,7 @@ synchronous=FULL: what a batch wrote is on the disk when the batch has ended.
 """
 
 import json
+import math
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,14 +21,21 @@ from framework.metrics import Metric
 from framework.space import Value
 from framework.task import AttemptResult
 
-# waiting: an attempt ended and the task is to be run again
-TaskState: TypeAlias = Literal["waiting", "sent", "running", "done", "failed", "cancelled"]
-ENDED: frozenset[str] = frozenset(("done", "failed", "cancelled"))
+# waiting: an attempt ended and the task is to be run again; pruned: ended early, as it did worse than others
+TaskState: TypeAlias = Literal["waiting", "sent", "running", "done", "failed", "cancelled", "pruned"]
+ENDED: frozenset[str] = frozenset(("done", "failed", "cancelled", "pruned"))
 # lost: no worker holds it any more; if its result comes after all, it counts
 AttemptEnd: TypeAlias = Literal["done", "failed", "timeout", "stopped", "lost"]
 
-_VERSION = 1
+_VERSION = 2
 _BUSY_SECONDS = 10.0
+_REPORTS = """CREATE TABLE reports (
+    task TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    value REAL,
+    PRIMARY KEY (task, attempt, step)
+) WITHOUT ROWID"""
 _SCHEMA = (
     """CREATE TABLE tasks (
         task TEXT PRIMARY KEY,
@@ -58,8 +66,16 @@ _SCHEMA = (
         reason TEXT NOT NULL DEFAULT '',
         PRIMARY KEY (task, attempt)
     ) WITHOUT ROWID""",
+    _REPORTS,
     f"PRAGMA user_version = {_VERSION}",
 )
+# By version: what makes the next one of it.
+_MIGRATIONS = {
+    1: (
+        _REPORTS,
+        "PRAGMA user_version = 2",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -224,16 +240,31 @@ class Journal:
             json.dumps(dict(metrics), allow_nan=False), task, attempt,
         )  # fmt: skip
 
+    def report(self, task: str, attempt: int, step: int, value: float) -> None:
+        """Write what an attempt's report number `step` of the project's metric said; the first one stays."""
+        self._execute(
+            "INSERT INTO reports VALUES (?, ?, ?, ?) ON CONFLICT (task, attempt, step) DO NOTHING",
+            task, attempt, step, value,  # SQLite keeps not-a-number as NULL
+        )  # fmt: skip
+
     def finish(self, result: AttemptResult, final: bool) -> bool:
         """Write how an attempt ended; True if this is the task's terminal record: the first one stays.
 
         With `final`, or if it is done, the task ends with it. Otherwise the task waits to be run again,
         unless another attempt is under way. A result that was written before changes nothing; but what was
-        stopped here, and was done over there before it heard of it, is done.
+        stopped here, and was done over there before it heard of it, is done. Of a task that was pruned its
+        last attempt tells how long it ran and how far it came.
         Raises UnknownTaskError if the task was never assigned.
         """
         with self.batch():
             state = self._state(result.task)
+            if state == "pruned":
+                self._execute(
+                    """UPDATE tasks SET seconds = ?, code = ?, image = ?, metrics = ?
+                    WHERE task = ? AND attempts = ? AND seconds IS NULL""",
+                    result.seconds, result.code, result.image, json.dumps(dict(result.metrics)),
+                    result.task, result.attempt,
+                )  # fmt: skip
             if not self.is_new(result):
                 return False
             self._execute(
@@ -311,20 +342,27 @@ class Journal:
     def cancel(self, task: str, number: int, parameters: Mapping[str, Value], when: float) -> bool:
         """Write that `task` is not to be run, or not to its end; False if it has ended already."""
         with self.batch():
-            record = self.get(task)
-            if record is not None and record.state in ENDED:
-                return False
             self.adopt(task, number, parameters, when)
-            self._execute(
-                """UPDATE attempts SET state = 'stopped', reason = 'cancelled'
-                WHERE task = ? AND state IN ('sent', 'running')""",
-                task,
-            )  # fmt: skip
-            self._execute(
-                "UPDATE tasks SET state = 'cancelled', reason = 'cancelled' WHERE task = ?",
-                task,
-            )  # fmt: skip
-            return True
+            return self._stop(task, "cancelled", "cancelled")
+
+    def prune(self, task: str, reason: str) -> bool:
+        """Write that `task` is not to be run to its end; False if it has ended already.
+
+        Raises UnknownTaskError if the task was never assigned.
+        """
+        with self.batch():
+            return self._stop(task, "pruned", reason)
+
+    def _stop(self, task: str, state: TaskState, reason: str) -> bool:
+        if self._state(task) in ENDED:
+            return False
+        self._execute(
+            """UPDATE attempts SET state = 'stopped', reason = ?
+            WHERE task = ? AND state IN ('sent', 'running')""",
+            reason, task,
+        )  # fmt: skip
+        self._execute("UPDATE tasks SET state = ?, reason = ? WHERE task = ?", state, reason, task)
+        return True
 
     def adopt(self, task: str, number: int, parameters: Mapping[str, Value], when: float) -> None:
         """Make a task known that was never assigned; nothing changes if it is known."""
@@ -356,6 +394,17 @@ class Journal:
         """All tasks that have begun and not ended: waiting, sent or running; in the order of the set."""
         rows = self._rows("SELECT * FROM tasks WHERE state IN ('waiting', 'sent', 'running') ORDER BY number")
         return [_task_record(row) for row in rows]
+
+    def in_order(self) -> list[TaskRecord]:
+        """The records of all tasks, in the order of their numbers; those of older sets are among them."""
+        return [_task_record(row) for row in self._rows("SELECT * FROM tasks ORDER BY number, task")]
+
+    def reports(self) -> dict[str, dict[int, float]]:
+        """What was reported of each task, by the number of the report; the first attempt to say it counts."""
+        reports: dict[str, dict[int, float]] = {}
+        for task, step, value in self._rows("SELECT task, step, value FROM reports ORDER BY step, attempt"):
+            reports.setdefault(task, {}).setdefault(step, math.nan if value is None else value)
+        return reports
 
     def attempts(self, task: str) -> list[AttemptRecord]:
         """All attempts of a task, the first one first."""
@@ -391,7 +440,8 @@ class Journal:
     def metric_names(self) -> set[str]:
         """The names of all metrics that any ended task has."""
         rows = self._rows(
-            "SELECT DISTINCT key FROM tasks, json_each(tasks.metrics) WHERE state IN ('done', 'failed')"
+            """SELECT DISTINCT key FROM tasks, json_each(tasks.metrics)
+            WHERE state IN ('done', 'failed', 'pruned')"""
         )
         return {name for (name,) in rows}
 
@@ -423,6 +473,10 @@ class Journal:
             if version == 0:
                 for statement in _SCHEMA:
                     self._execute(statement)
+            elif not self._read_only:
+                for older in range(version, _VERSION):
+                    for statement in _MIGRATIONS[older]:
+                        self._execute(statement)
 
     def _state(self, task: str) -> str:
         row = self._row("SELECT state FROM tasks WHERE task = ?", task)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
 from framework import yaml_source
+from framework.early_termination import EarlyTermination, Reports
 from framework.errors import ProjectError
 from framework.files import ProjectFiles
 from framework.metrics import metric_problem
@@ -39,10 +40,17 @@ class Project:
     image: str | None  # base of the worker image, if not the usual one
     space: Space
     max_failures: int | None = None  # the set is stopped when that many tasks have failed for good
+    early_termination: EarlyTermination | None = None  # of tasks that do badly; None: none is ended
 
     def task_id(self, parameters: Mapping[str, Value]) -> str:
         """The identity of the task that runs with `parameters`."""
         return task_id(self.command, parameters)
+
+    def reports(self) -> Reports | None:
+        """What counts the reports of one attempt; None if no task is ended early."""
+        return (
+            Reports(self.metric, self.early_termination) if self.metric and self.early_termination else None
+        )
 
     def argv(self, parameters: Mapping[str, Value]) -> list[str]:
         """The command with `parameters` as options: --name=value, --name for true, nothing for false."""
