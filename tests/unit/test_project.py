@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from framework.errors import ProjectError
 from framework.project import Project, load_project
-from framework.space import Value
+from framework.space import Value, listed
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -43,7 +43,7 @@ def directory(tmp_path: Path) -> Directory:
 
 
 def values(project: Project, name: str = "x") -> list[Value]:
-    return list(project.space.values[name])
+    return list(listed(project.space.dimensions[name]))
 
 
 def test_a_whole_project(directory: Directory) -> None:
