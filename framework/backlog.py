@@ -38,6 +38,7 @@ class Backlog:
         self.done = 0
         self.failed = 0
         self.cancelled = 0
+        self.pruned = 0
 
     @property
     def scanned(self) -> bool:
@@ -50,7 +51,7 @@ class Backlog:
 
     @property
     def ended(self) -> int:
-        return self.done + self.failed + self.cancelled
+        return self.done + self.failed + self.cancelled + self.pruned
 
     @property
     def ready(self) -> bool:
@@ -125,5 +126,7 @@ class Backlog:
                 self.done += 1
             elif state == "cancelled":
                 self.cancelled += 1
+            elif state == "pruned":
+                self.pruned += 1
             else:
                 self.failed += 1

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from framework.adaptive import so_far
 from framework.errors import FrameworkError, UsageError
 from framework.files import Code, MasterFiles
 from framework.journal import Journal
@@ -184,7 +185,7 @@ def run_watch(options: argparse.Namespace) -> int:
         ended = status.finished and status.version == newest
         show(status, ended)
         if ended:
-            if status.done < status.total:
+            if status.done + status.pruned < status.total:
                 cancelled = f", {status.cancelled} were cancelled" if status.cancelled else ""
                 raise FrameworkError(
                     f"{status.failed} of {status.total} tasks failed{cancelled}: see results.csv"
@@ -202,7 +203,8 @@ def run_cancel(options: argparse.Namespace) -> int:
         ask(files.requests, Request("stop"))
         print("stopped: nothing more is sent, and what ran waits to be run again; 'resume' goes on")
         return 0
-    chosen = find_tasks(current_project(), options.tasks)
+    with Journal(files.journal, read_only=True) as journal:
+        chosen = find_tasks(so_far(current_project(), journal), options.tasks)
     ask(files.requests, Request("cancel", tuple(chosen)))
     with Journal(files.journal, read_only=True) as journal:
         records = journal.records([task for _, task in chosen])
@@ -223,6 +225,7 @@ def run_recover(options: argparse.Namespace) -> int:
     project = load_project(options.project) if options.project else current_project()
     path = options.journal or files.journal
     with Journal(path) as journal:
+        project = so_far(project, journal)
         recovery = recover(project, journal, options.directories)
         write_results(project, journal, path.parent / files.results.name)
     print(recovery.summary())
@@ -266,6 +269,7 @@ def run_best(options: argparse.Namespace) -> int:
         print("project.yml names no metric: there is nothing to rank the results by", file=sys.stderr)
         return 0
     with Journal(MasterFiles(DATA).journal, read_only=True) as journal:
+        project = so_far(project, journal)
         print(render_best(project, best(project, journal, options.number)))
     return 0
 
@@ -273,7 +277,7 @@ def run_best(options: argparse.Namespace) -> int:
 def run_results(_: argparse.Namespace) -> int:
     files = MasterFiles(DATA)
     with Journal(files.journal, read_only=True) as journal:
-        write_results(current_project(), journal, files.results)
+        write_results(so_far(current_project(), journal), journal, files.results)
     return 0
 
 

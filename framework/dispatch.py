@@ -16,9 +16,10 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from framework import requests
+from framework.adaptive import AdaptiveSet, so_far
 from framework.backlog import Backlog, Waiting
 from framework.blame import Blame
 from framework.broker import BROKER_ERRORS, DEAD_QUEUE, RESULTS_QUEUE, Identity, make_app
@@ -27,12 +28,16 @@ from framework.files import Code, MasterFiles, write_atomically
 from framework.fleet import Fleet, Sent
 from framework.journal import Journal
 from framework.link import Link
+from framework.metrics import as_number
 from framework.news import check_news
 from framework.project import load_project
 from framework.results import write_results
 from framework.set_aside import SetAside
 from framework.status import HostStatus, Status
 from framework.task import Assignment, AttemptResult
+
+if TYPE_CHECKING:
+    from framework.study import Study
 
 log = logging.getLogger(__name__)
 
@@ -83,12 +88,25 @@ class Master:
 
     def _load(self) -> None:
         """Begin with what the journal says."""
-        self._backlog = Backlog(self._project, self._journal)
+        self._study = self._load_study()
+        self._backlog: Backlog | AdaptiveSet
+        if self._study and self._project.method.is_adaptive:
+            self._backlog = AdaptiveSet(self._project, self._journal, self._study)
+        else:
+            self._backlog = Backlog(self._project, self._journal)
+        self._bad: dict[str, str] = {}  # tasks under way that the study wants ended, and why
         self._fleet = Fleet()
         now = time.monotonic()
         for attempt in self._journal.under_way():
             started = attempt.state == "running"
             self._fleet.add(Sent(attempt.task, attempt.attempt, attempt.host, now, started))
+
+    def _load_study(self) -> Study | None:
+        if not self._project.needs_study:
+            return None
+        from framework.study import Study  # with Optuna, which only such projects need
+
+        return Study.of_journal(self._project, self._journal)
 
     def run(self) -> None:
         """Until stopped by a signal; starts itself anew when new code has been pushed."""
@@ -149,6 +167,7 @@ class Master:
         with self._journal.batch():
             for message in messages:
                 self._take(message)
+            self._prune()
         for message in messages:
             message.ack()
         if time.monotonic() - began > self._fleet.lease / 2:
@@ -208,9 +227,40 @@ class Master:
                     self._journal.start(news["task"], news["attempt"], news["host"], news["started"])
             case "metrics":
                 self._journal.metrics(news["task"], news["attempt"], news["metrics"])
+                self._take_reports(news["task"], news["attempt"], news["reports"])
             case "refused":
                 reason = f"refused by the worker on {news['host']}: {news['reason']}"
                 self._set_aside.add(f"tasks.{news['host']}", news["message"], reason)
+
+    def _take_reports(self, task: str, attempt: int, reports: Sequence[tuple[int, Any]]) -> None:
+        """Tell the study how a task does. Whether it is ended is seen when all that has come in was taken."""
+        sent = self._fleet.get(task)
+        if self._study is None or sent is None or sent.attempt != attempt:
+            return
+        for step, value in reports:
+            number = as_number(value)
+            if number is not None and self._study.is_news(task, step):
+                self._journal.report(task, attempt, step, number)
+                if self._study.report(task, step, number):
+                    self._bad[task] = f"pruned at report {step}: {self._project.metric}={value}"
+
+    def _prune(self) -> None:
+        """End early what does badly and has not ended in the meantime."""
+        for task, reason in self._bad.items():
+            if self._journal.prune(task, reason):
+                log.info("task %s is %s", task, reason)
+                self._tell_to_stop(self._fleet.remove(task))
+                self._end(task)
+        self._bad = {}
+
+    def _end(self, task: str) -> None:
+        """A task has got its terminal record."""
+        record = self._journal.get(task)
+        if record is not None:
+            self._results_stale = True
+            self._backlog.count(task, record.state)
+            if self._study is not None:
+                self._study.end(record)
 
     def _take_beat(self, beat: Mapping[str, Any]) -> None:
         host, running, reserved = beat["host"], set(beat["running"]), set(beat["reserved"])
@@ -256,14 +306,15 @@ class Master:
         if sent is not None and (ended_the_task or sent.attempt == result.attempt):
             self._fleet.remove(result.task)
         if ended_the_task:
-            self._results_stale = True
-            self._backlog.count(result.task, result.state)
+            self._end(result.task)
             if result.state == "done":
                 self._done_seconds += result.seconds
                 self._done_count += 1
             else:
                 self._failed_now = True
                 log.warning("task %s failed on %s: %s", result.task, result.host, result.reason)
+        elif record.state == "pruned":
+            self._results_stale = True  # it is known now how long it ran
         else:
             self._send_again(result.task)
 
@@ -327,7 +378,7 @@ class Master:
                 file.unlink(missing_ok=True)
 
     def _cancel(self, tasks: Sequence[tuple[int, str]]) -> None:
-        space = self._project.space
+        space = so_far(self._project, self._journal).space
         with self._journal.batch():
             for number, task in tasks:
                 parameters = space.combination(number) if 0 <= number < space.count else {}
@@ -335,8 +386,7 @@ class Master:
                     log.warning("task %s is not in the set any more: not cancelled", task)
                 elif self._journal.cancel(task, number, parameters, time.time()):
                     self._tell_to_stop(self._fleet.remove(task))
-                    self._backlog.count(task, "cancelled")
-                    self._results_stale = True
+                    self._end(task)
 
     def _stop_set(self, why: str) -> None:
         """Send nothing more, until asked to go on, and stop what runs. Raises OSError."""
@@ -401,8 +451,7 @@ class Master:
         if self._journal.lost(sent.task, sent.attempt, reason, final):
             log.warning("task %s failed: %s", sent.task, reason)
             self._failed_now = True
-            self._results_stale = True
-            self._backlog.count(sent.task, "failed")
+            self._end(sent.task)
         else:
             self._send_again(sent.task)
 
@@ -502,6 +551,7 @@ class Master:
             refused_version=self._refused_version,
             notices=notices,
             cancelled=backlog.cancelled,
+            pruned=backlog.pruned,
             stopped=stopped,
             set_aside=self._set_aside.count,
             hosts=hosts,
@@ -511,7 +561,7 @@ class Master:
         """When the set is finished, and on the way as often as costs little."""
         began = time.monotonic()
         if self._results_stale and (self._backlog.finished or began >= self._results_due):
-            write_results(self._project, self._journal, self._files.results)
+            write_results(so_far(self._project, self._journal), self._journal, self._files.results)
             self._results_stale = False
             ended = time.monotonic()
             self._results_due = ended + max(RESULTS_SECONDS, 50 * (ended - began))

@@ -29,6 +29,8 @@ AttemptEnd: TypeAlias = Literal["done", "failed", "timeout", "stopped", "lost"]
 
 _VERSION = 2
 _BUSY_SECONDS = 10.0
+_PAGE = 1000  # records read at once
+_BY_NUMBER = "CREATE INDEX tasks_by_number ON tasks (number, task)"
 _REPORTS = """CREATE TABLE reports (
     task TEXT NOT NULL,
     attempt INTEGER NOT NULL,
@@ -66,12 +68,14 @@ _SCHEMA = (
         reason TEXT NOT NULL DEFAULT '',
         PRIMARY KEY (task, attempt)
     ) WITHOUT ROWID""",
+    _BY_NUMBER,
     _REPORTS,
     f"PRAGMA user_version = {_VERSION}",
 )
 # By version: what makes the next one of it.
 _MIGRATIONS = {
     1: (
+        _BY_NUMBER,
         _REPORTS,
         "PRAGMA user_version = 2",
     ),
@@ -395,9 +399,14 @@ class Journal:
         rows = self._rows("SELECT * FROM tasks WHERE state IN ('waiting', 'sent', 'running') ORDER BY number")
         return [_task_record(row) for row in rows]
 
-    def in_order(self) -> list[TaskRecord]:
+    def in_order(self) -> Iterator[TaskRecord]:
         """The records of all tasks, in the order of their numbers; those of older sets are among them."""
-        return [_task_record(row) for row in self._rows("SELECT * FROM tasks ORDER BY number, task")]
+        last = (-1, "")
+        while rows := self._rows(
+            f"SELECT * FROM tasks WHERE (number, task) > (?, ?) ORDER BY number, task LIMIT {_PAGE}", *last
+        ):
+            yield from map(_task_record, rows)
+            last = (rows[-1]["number"], rows[-1]["task"])
 
     def reports(self) -> dict[str, dict[int, float]]:
         """What was reported of each task, by the number of the report; the first attempt to say it counts."""

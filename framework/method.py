@@ -11,7 +11,7 @@ from functools import cached_property
 from framework.distributions import Distribution
 from framework.space import Combinations, Space, Value, canonical
 
-METHODS = ("grid", "random")
+METHODS = ("grid", "random", "tpe", "bayes")
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,11 @@ class Method:
     name: str = "grid"  # one of METHODS
     run_cap: int | None = None  # the most tasks of the set; None: all. Needed for draws from distributions
     seed: int = 0  # of what is random
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Is each combination made from the results so far? bayes is W&B's word; TPE is such a method."""
+        return self.name in ("tpe", "bayes")
 
     def choose(self, space: Space) -> Combinations:
         """The combinations of the space that are run."""

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
@@ -11,9 +11,10 @@ from framework import yaml_source
 from framework.early_termination import EarlyTermination, Reports
 from framework.errors import ProjectError
 from framework.files import ProjectFiles
+from framework.method import Method
 from framework.metrics import metric_problem
 from framework.parameters import read_parameters
-from framework.space import Space, Value, value_problem
+from framework.space import Combinations, Space, Value, value_problem
 from framework.task import task_id
 from framework.yaml_source import Node, Position, Problems, Scalar, Unusable, entries_of, nearest
 
@@ -38,13 +39,20 @@ class Project:
     timeout: float | None  # seconds an attempt may take; None: any
     retries: int  # further attempts after one that failed
     image: str | None  # base of the worker image, if not the usual one
-    space: Space
+    space: Combinations  # those that are run: what the method makes of the search space
     max_failures: int | None = None  # the set is stopped when that many tasks have failed for good
+    search_space: Space = field(default_factory=lambda: Space({}))  # what parameters.yml describes
+    method: Method = field(default_factory=Method)
     early_termination: EarlyTermination | None = None  # of tasks that do badly; None: none is ended
 
     def task_id(self, parameters: Mapping[str, Value]) -> str:
         """The identity of the task that runs with `parameters`."""
         return task_id(self.command, parameters)
+
+    @property
+    def needs_study(self) -> bool:
+        """Does something decide on its tasks from the results of others? Then Optuna has to be installed."""
+        return self.method.is_adaptive or self.early_termination is not None
 
     def reports(self) -> Reports | None:
         """What counts the reports of one attempt; None if no task is ended early."""

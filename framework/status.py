@@ -39,6 +39,7 @@ class Status:
     seconds_left: float | None  # expected; None when nothing is known yet
     refused_version: str = ""  # of code that was pushed and is not valid
     cancelled: int = 0
+    pruned: int = 0  # ended early, as they did worse than others
     stopped: str = ""  # why nothing more is sent, and how to go on; empty if the set is not stopped
     set_aside: int = 0  # messages that made no sense
     notices: list[str] = field(default_factory=list)  # what a person should know or do
@@ -50,7 +51,7 @@ class Status:
 
     @property
     def ended(self) -> int:
-        return self.done + self.failed + self.cancelled
+        return self.done + self.failed + self.cancelled + self.pruned
 
     @property
     def idle(self) -> bool:
@@ -84,6 +85,7 @@ def summary(status: Status) -> str:
         f"{status.project}: {status.total} combinations: {status.done} done, {status.running} running, "
         f"{status.waiting} waiting, {status.failed} failed"
         + (f", {status.cancelled} cancelled" if status.cancelled else "")
+        + (f", {status.pruned} pruned" if status.pruned else "")
         + remaining(status)
     ]
     if status.hosts:
