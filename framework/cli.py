@@ -19,7 +19,7 @@ from framework.journal import Journal
 from framework.project import Project, load_project
 from framework.recovery import recover
 from framework.requests import Request, ask
-from framework.results import best, render_best, write_results
+from framework.results import best, best_over_seeds, render_best, render_seeds, write_results
 from framework.selection import find_tasks
 from framework.status import Status, progress, read_status, summary
 
@@ -270,7 +270,10 @@ def run_best(options: argparse.Namespace) -> int:
         return 0
     with Journal(MasterFiles(DATA).journal, read_only=True) as journal:
         project = so_far(project, journal)
-        print(render_best(project, best(project, journal, options.number)))
+        if project.search_space.seeds is None:
+            print(render_best(project, best(project, journal, options.number)))
+        else:
+            print(render_seeds(project, best_over_seeds(project, journal, options.number)))
     return 0
 
 

@@ -111,16 +111,20 @@ def _start(
 
 
 def _task_environment(environment: Mapping[str, str], files: AttemptFiles) -> dict[str, str]:
-    passed = {
-        name: value
-        for name, value in environment.items()
-        if name in _PASSED or name.startswith(_PASSED_PREFIXES)
-    }
-    return passed | {
+    return passed_on(environment) | {
         "PYTHONUNBUFFERED": "1",  # or metrics would be seen only when a buffer is full
         "TASK_ID": files.task,
         "TASK_ATTEMPT": str(files.attempt),
         "TASK_DIR": str(files.work),
+    }
+
+
+def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a task may see of its worker's environment."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in _PASSED or name.startswith(_PASSED_PREFIXES)
     }
 
 

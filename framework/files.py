@@ -25,6 +25,12 @@ class ProjectFiles:
     def parameters(self) -> Path:
         return self.path / "parameters.yml"
 
+    @property
+    def sweep(self) -> Path | None:
+        """The W&B sweep file of a directory that has one in place of project.yml."""
+        found = [self.path / name for name in ("sweep.yaml", "sweep.yml")]
+        return next((file for file in found if file.is_file() and not self.settings.exists()), None)
+
 
 @dataclass(frozen=True)
 class Code:

@@ -1,4 +1,4 @@
-"""Which combinations of a space are run, and in which order: the methods grid and random."""
+"""Which combinations of a space are run, and in which order; adaptive methods tell as they go."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from framework.distributions import Distribution
 from framework.space import Combinations, Space, Value, canonical
 
 METHODS = ("grid", "random", "tpe", "bayes")
+SEED = "seed"  # the metaparameter that `seeds:` makes
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class Method:
         return self.name in ("tpe", "bayes")
 
     def choose(self, space: Space) -> Combinations:
-        """The combinations of the space that are run."""
+        """The combinations of the space that are run, as far as they are known before any is."""
+        if self.is_adaptive:
+            return NoneYet(space)
         chosen: Combinations = space
         if self.name == "random" and space.is_finite:
             chosen = Shuffled(space, self.seed)
@@ -37,6 +40,18 @@ class Method:
         if space.seeds is not None:
             chosen = WithSeeds(chosen, space.seeds)
         return chosen if self.run_cap is None else First(chosen, self.run_cap)
+
+
+class NoneYet(Combinations):
+    """No combination, before the first result of an adaptive set."""
+
+    count = 0
+
+    def __init__(self, space: Space) -> None:
+        self.names = space.names
+
+    def combination(self, index: int) -> dict[str, Value]:
+        raise IndexError(f"combination {index} is not known yet")
 
 
 class First(Combinations):
@@ -57,10 +72,10 @@ class First(Combinations):
 
 
 class WithSeeds(Combinations):
-    """Each of other combinations with every `seed` from 0 to seeds - 1, which varies fastest."""
+    """Each of other combinations with every seed from 0 to seeds - 1, which varies fastest."""
 
     def __init__(self, combinations: Combinations, seeds: int) -> None:
-        self.names = (*combinations.names, "seed")
+        self.names = (*combinations.names, SEED)
         self._combinations = combinations
         self._seeds = seeds
 
@@ -71,7 +86,7 @@ class WithSeeds(Combinations):
     def combination(self, index: int) -> dict[str, Value]:
         self._check(index)
         number, seed = divmod(index, self._seeds)
-        return {**self._combinations.combination(number), "seed": seed}
+        return {**self._combinations.combination(number), SEED: seed}
 
 
 class Shuffled(Combinations):

@@ -1,5 +1,8 @@
 """The space of metaparameters: every combination of values, computed by index and never held in memory."""
 
+from __future__ import annotations
+
+import copy
 import json
 import math
 import re
@@ -58,7 +61,6 @@ class Space(Combinations):
         conditions: Mapping[str, Mapping[str, Sequence[Value]]] | None = None,
         zipped: Sequence[Sequence[str]] = (),
         excluded: Sequence[Mapping[str, Sequence[Value]]] = (),
-        included: Sequence[Mapping[str, Value]] = (),
         seeds: int | None = None,
     ) -> None:
         """`conditions`: which values of earlier metaparameters one needs to exist; the same for all of a zip.
@@ -68,7 +70,7 @@ class Space(Combinations):
         """
         self.dimensions = dict(dimensions)  # in order; those with conditions too
         self.conditions = {name: dict(each) for name, each in (conditions or {}).items()}
-        self.included = tuple(dict(combination) for combination in included)
+        self.included: tuple[dict[str, Value], ...] = ()
         self.seeds = seeds  # each combination is to be run that many times with a `seed` of its own
         self.names = tuple(self.dimensions)
         self.is_finite = not any(isinstance(each, Distribution) for each in self.dimensions.values())
@@ -114,6 +116,12 @@ class Space(Combinations):
         options = [self._option(names, combination) for names in self.axes]
         return combination.keys() <= self.dimensions.keys() and self._diagram.index(options) is not None
 
+    def including(self, combinations: Sequence[Mapping[str, Value]]) -> Space:
+        """The same space with these combinations added to it."""
+        space = copy.copy(self)
+        space.included = tuple(dict(combination) for combination in combinations)
+        return space
+
     def draw(self, random: Callable[[], float]) -> dict[str, Value]:
         """A draw from the product, by what gives uniform numbers in [0, 1); nothing that is included."""
         return self._at(self._diagram.draw(random), random)
@@ -158,14 +166,11 @@ class Space(Combinations):
         first = self.dimensions[names[0]]
         if isinstance(first, Distribution) and not isinstance(first, Categorical):
             return None if first.level(combination[names[0]]) is None else 0
-        found = (
-            {
-                option
-                for option in options_with(values, combination[name])
-                if is_identical(values[option], combination[name])
-            }
-            for name, values in ((name, listed(self.dimensions[name])) for name in names)
-        )
+        found = []
+        for name in names:
+            values, wanted = listed(self.dimensions[name]), combination[name]
+            options = options_with(values, wanted)
+            found.append({option for option in options if canonical(values[option]) == canonical(wanted)})
         return min(set.intersection(*found), default=None)
 
 
@@ -263,11 +268,6 @@ def value_problem(value: object) -> str | None:
     if isinstance(value, bool | int | float):
         return None
     return f"a value is text, a number, true or false, not {type(value).__name__}"
-
-
-def is_identical(one: Value, other: Value) -> bool:
-    """Do the two give the same task? 1, 1.0, true and "1" differ."""
-    return canonical(one) == canonical(other)
 
 
 def canonical(value: object) -> str:

@@ -22,7 +22,7 @@ from framework.journal import ENDED, Journal, TaskRecord
 from framework.method import Shuffled
 from framework.metrics import as_number
 from framework.project import Project
-from framework.space import Interval, Space, Value, is_identical, listed, options_with
+from framework.space import Interval, Space, Value, canonical, listed, options_with
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -228,10 +228,7 @@ class _Listed(_Axis):
     def option(self, parameters: Parameters) -> int | None:
         pairs = list(zip(self.names, self._columns, strict=True))
         for option in options_with(self._columns[0], parameters[self.names[0]]):
-            if all(
-                name in parameters and is_identical(column[option], parameters[name])
-                for name, column in pairs
-            ):
+            if all(canonical(column[option]) == canonical(parameters.get(name)) for name, column in pairs):
                 return option if self._order is None else self._order.index(option)
         return None
 

@@ -20,7 +20,7 @@ from celery.worker.control import control_command
 
 from framework.broker import STOP_COMMAND, TASK_NAME, Identity, make_app
 from framework.errors import FrameworkError, ProjectError
-from framework.execution import Execution, run_attempt
+from framework.execution import Execution, passed_on, run_attempt
 from framework.files import AttemptFiles, Code, WorkerFiles, write_atomically
 from framework.news import is_attempt_name
 from framework.outbox import Outbox
@@ -198,7 +198,7 @@ class Worker:
     ) -> Execution:
         try:
             project = cached_project(code.project_path, self.identity.project)
-            argv = project.argv(assignment.parameters)
+            argv = project.argv(assignment.parameters, passed_on(os.environ))
         except ProjectError as error:
             return Execution(None, 0.0, "failed", str(error), {})
 
