@@ -21,22 +21,14 @@ _STATES: Mapping[Which, frozenset[str]] = {
 }
 
 
-class Census:
-    """Counts the combinations that have ended."""
+class Counts:
+    """How many combinations of a set have ended, and how."""
 
-    def __init__(self, project: Project, journal: Journal, origins: Origins) -> None:
-        self._project = project
-        self._journal = journal
-        self._origins = origins
-        self._met = 0  # tasks of the journal that were met
-        self._ended: Counter[str] = Counter()  # by state
-        self.counted = 0  # combinations; those below this number have been looked at
-        self.begins = 0  # all combinations below this number had ended when they were looked at
+    def __init__(self, total: int, origins: Origins) -> None:
+        self.total = total  # combinations of the set
         self.outdated = 0  # of those that are done
-
-    @property
-    def total(self) -> int:
-        return self._project.space.count
+        self._origins = origins
+        self._ended: Counter[str] = Counter()  # by state
 
     @property
     def done(self) -> int:
@@ -51,8 +43,29 @@ class Census:
         return self._ended["cancelled"]
 
     @property
+    def pruned(self) -> int:
+        return self._ended["pruned"]
+
+    @property
     def ended(self) -> int:
         return self._ended.total()
+
+    def count(self, outcome: Outcome) -> None:
+        """Count a task that has ended."""
+        self._ended[outcome.state] += 1
+        self.outdated += self._origins.is_outdated(outcome)
+
+
+class Census(Counts):
+    """Goes through a set and counts the combinations that have ended."""
+
+    def __init__(self, project: Project, journal: Journal, origins: Origins) -> None:
+        super().__init__(project.space.count, origins)
+        self._project = project
+        self._journal = journal
+        self._met = 0  # tasks of the journal that were met
+        self.counted = 0  # combinations; those below this number have been looked at
+        self.begins = 0  # all combinations below this number had ended when they were looked at
 
     @property
     def complete(self) -> bool:
@@ -81,11 +94,6 @@ class Census:
                     open_ones.append((number, task))
             self.counted = numbers.stop
         return open_ones
-
-    def count(self, outcome: Outcome) -> None:
-        """Count a task that has ended since it was looked at."""
-        self._ended[outcome.state] += 1
-        self.outdated += self._origins.is_outdated(outcome)
 
 
 def again(project: Project, journal: Journal, origins: Origins, which: Which) -> Iterator[int]:

@@ -15,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from framework.adaptive import so_far
 from framework.devices import usable_cpus
 from framework.errors import FrameworkError, UsageError
 from framework.files import Code, LocalFiles, MasterFiles, ProjectFiles
@@ -222,7 +223,7 @@ def tell_outcome(project: Project, outcome: Outcome, files: LocalFiles) -> int:
         print(f"modules were missing, which are not installed by 'run': {install}", file=sys.stderr)
     if status.stopped:
         raise FrameworkError(status.stopped)
-    if status.done < status.total:
+    if status.succeeded < status.total:
         print(f"logs of a failed task: {shown_path(files.worker.tasks)}/TASK/ATTEMPT/stderr", file=sys.stderr)
         raise FrameworkError(failures(status))
     return 0
@@ -332,7 +333,7 @@ def run_watch(options: argparse.Namespace) -> int:
         ended = status.finished and status.version == newest
         show(status, ended)
         if ended:
-            if status.done < status.total:
+            if status.succeeded < status.total:
                 raise FrameworkError(failures(status))
             return 0
         if status.stopped and status.idle and status.version == newest:
@@ -352,7 +353,7 @@ def run_cancel(options: argparse.Namespace) -> int:
         ask(files.requests, Request("stop"))
         print("stopped: nothing more is sent, and what ran waits to be run again; 'resume' goes on")
         return 0
-    chosen = find_tasks(current_project(), options.tasks)
+    chosen = find_tasks(set_so_far(), options.tasks)
     ask(files.requests, Request("cancel", tuple(chosen)))
     print_states(chosen)
     return 0
@@ -391,7 +392,7 @@ def run_again(options: argparse.Namespace) -> int:
     if bool(options.tasks) == bool(options.which):
         raise UsageError("which tasks? name some, or say one of --failed, --outdated and --fresh")
     wait_for_newest_code()
-    chosen = find_tasks(current_project(), options.tasks)
+    chosen = find_tasks(set_so_far(), options.tasks)
     ask(MasterFiles(DATA).requests, Request("again", tuple(chosen), options.which), AGAIN_SECONDS)
     if chosen:
         print_states(chosen)
@@ -405,6 +406,7 @@ def run_recover(options: argparse.Namespace) -> int:
     project = load_project(options.project) if options.project else current_project()
     path = options.journal or files.journal
     with Journal(path) as journal:
+        project = so_far(project, journal)
         recovery = recover(project, journal, options.directories)
         write_results(project, journal, path.parent / files.results.name)
     print(recovery.summary())
@@ -463,6 +465,12 @@ def run_results(options: argparse.Namespace) -> int:
     with Journal(files.journal, read_only=True) as journal:
         write_results(current_project(), journal, path, removed=options.all)
     return 0
+
+
+def set_so_far() -> Project:
+    """The current project with the combinations that are known until now."""
+    with Journal(MasterFiles(DATA).journal, read_only=True) as journal:
+        return so_far(current_project(), journal)
 
 
 def current_project() -> Project:

@@ -18,9 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from framework import queues, requests
+from framework.adaptive import AdaptiveSet, so_far
 from framework.backlog import Backlog, Waiting
 from framework.blame import Blame
 from framework.census import Which, again
@@ -29,6 +30,7 @@ from framework.files import Code, MasterFiles, write_atomically
 from framework.fleet import Fleet, Sent
 from framework.identity import Identity
 from framework.journal import Journal
+from framework.metrics import as_number
 from framework.news import check_news
 from framework.origins import Origins, note_program, program_version
 from framework.project import load_project
@@ -37,6 +39,9 @@ from framework.results import write_results
 from framework.set_aside import SetAside
 from framework.status import HostStatus, Status, outdated_results
 from framework.task import Assignment, AttemptResult
+
+if TYPE_CHECKING:
+    from framework.study import Study
 
 log = logging.getLogger(__name__)
 
@@ -118,12 +123,25 @@ class Master:
     def _begin_anew(self) -> None:
         """Go through the set from its beginning: what the journal says of it has changed."""
         self._again: _Again | None = None
-        self._backlog = Backlog(self._project, self._journal, self._origins)
+        self._study = self._load_study()
+        self._backlog: Backlog | AdaptiveSet
+        if self._study and self._project.method.is_adaptive:
+            self._backlog = AdaptiveSet(self._project, self._journal, self._origins, self._study)
+        else:
+            self._backlog = Backlog(self._project, self._journal, self._origins)
         self._results_stale = True
+
+    def _load_study(self) -> Study | None:
+        if not self._project.needs_study:
+            return None
+        from framework.study import Study  # with Optuna, which only such projects need
+
+        return Study.of_journal(self._project, self._journal)
 
     def _load(self) -> None:
         """Begin with what the journal says."""
         self._begin_anew()
+        self._bad: dict[str, str] = {}  # tasks under way that the study wants ended, and why
         self._fleet = Fleet()
         now = time.monotonic()
         for attempt in self._journal.under_way():
@@ -205,6 +223,7 @@ class Master:
         with self._journal.batch():
             for message in messages:
                 self._take(message)
+            self._prune()
         for message in messages:
             message.ack()
         if time.monotonic() - began > self._fleet.lease / 2:
@@ -268,9 +287,40 @@ class Master:
                     self._journal.start(news["task"], news["attempt"], news["host"], news["started"])
             case "metrics":
                 self._journal.metrics(news["task"], news["attempt"], news["metrics"])
+                self._take_reports(news["task"], news["attempt"], news["reports"])
             case "refused":
                 reason = f"refused by the worker on {news['host']}: {news['reason']}"
                 self._set_aside.add(queues.tasks_of(news["host"]), news["message"], reason)
+
+    def _take_reports(self, task: str, attempt: int, reports: Sequence[tuple[int, Any]]) -> None:
+        """Tell the study how a task does. Whether it is ended is seen when all that has come in was taken."""
+        sent = self._fleet.get(task)
+        if self._study is None or sent is None or sent.attempt != attempt:
+            return
+        for step, value in reports:
+            number = as_number(value)
+            if number is not None and self._study.is_news(task, step):
+                self._journal.report(task, attempt, step, number)
+                if self._study.report(task, step, number):
+                    self._bad[task] = f"pruned at report {step}: {self._project.metric}={value}"
+
+    def _prune(self) -> None:
+        """End early what does badly and has not ended in the meantime."""
+        for task, reason in self._bad.items():
+            if self._journal.prune(task, reason):
+                log.info("task %s is %s", task, reason)
+                self._tell_to_stop(self._fleet.remove(task))
+                self._end(task)
+        self._bad = {}
+
+    def _end(self, task: str) -> None:
+        """A task has got its terminal record."""
+        record = self._journal.get(task)
+        if record is not None:
+            self._results_stale = True
+            self._backlog.count(task)
+            if self._study is not None:
+                self._study.end(record)
 
     def _take_beat(self, beat: Mapping[str, Any]) -> None:
         host, running, reserved = beat["host"], set(beat["running"]), set(beat["reserved"])
@@ -318,14 +368,15 @@ class Master:
         if sent is not None and (ended_the_task or sent.attempt == result.attempt):
             self._fleet.remove(result.task)
         if ended_the_task:
-            self._results_stale = True
-            self._backlog.count(result.task)
+            self._end(result.task)
             if result.state == "done":
                 self._done_seconds += result.seconds
                 self._done_count += 1
             else:
                 self._failed_now = True
                 log.warning("task %s failed on %s: %s", result.task, result.host, result.reason)
+        elif record.state == "pruned":
+            self._results_stale = True  # it is known now how long it ran
         else:
             self._send_again(result.task)
 
@@ -404,7 +455,7 @@ class Master:
 
     def _of_the_set(self, tasks: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
         """Those of `tasks`, each with the number of its combination, that are in the set as it is now."""
-        space, known = self._project.space, []
+        space, known = so_far(self._project, self._journal).space, []
         for number, task in tasks:
             if 0 <= number < space.count and self._project.task_id(space.combination(number)) == task:
                 known.append((number, task))
@@ -413,13 +464,13 @@ class Master:
         return known
 
     def _cancel(self, tasks: Sequence[tuple[int, str]]) -> None:
+        space = so_far(self._project, self._journal).space
         with self._journal.batch():
             for number, task in self._of_the_set(tasks):
-                parameters = self._project.space.combination(number)
+                parameters = space.combination(number)
                 if self._journal.cancel(task, number, parameters, time.time()):
                     self._tell_to_stop(self._fleet.remove(task))
-                    self._backlog.count(task)
-                    self._results_stale = True
+                    self._end(task)
 
     def _go_on_again(self, file: Path, which: Which) -> bool:
         """Have the next tasks run again that are asked for; True once that was all of them.
@@ -429,7 +480,8 @@ class Master:
         """
         begun, self._again = self._again, None
         if begun is None or begun.file != file:
-            begun = _Again(file, again(self._project, self._journal, self._origins, which))
+            project = so_far(self._project, self._journal)
+            begun = _Again(file, again(project, self._journal, self._origins, which))
         with self._journal.batch():
             pages = list(islice(begun.pages, AGAIN_PAGES))
         begun.tasks += sum(pages)
@@ -503,8 +555,7 @@ class Master:
         if self._journal.lost(sent.task, sent.attempt, reason, final):
             log.warning("task %s failed: %s", sent.task, reason)
             self._failed_now = True
-            self._results_stale = True
-            self._backlog.count(sent.task)
+            self._end(sent.task)
         else:
             self._send_again(sent.task)
 
@@ -620,6 +671,7 @@ class Master:
             refused_version=self._refused_version,
             notices=notices,
             cancelled=census.cancelled,
+            pruned=census.pruned,
             outdated=census.outdated,
             stopped=stopped,
             set_aside=self._set_aside.count,

@@ -6,6 +6,7 @@ import bisect
 import itertools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from statistics import NormalDist
@@ -24,6 +25,21 @@ class Distribution(ABC):
 
         Of a `u` that is uniform this makes a draw.
         """
+
+    def level(self, value: Value) -> float | None:
+        """The `u` that gives `value`, in the middle of those that do; None if no draw does."""
+        if isinstance(value, str) or type(value) is not type(self.quantile(0.5)):
+            return None
+        _, least = _around(lambda u: self._number(u) >= value)
+        most, _ = _around(lambda u: self._number(u) > value)
+        u = (least + most) / 2
+        # the last digit of a value may not come back from its logarithm
+        return u if 0 < u < 1 and math.isclose(self._number(u), value, rel_tol=1e-9) else None
+
+    def _number(self, u: float) -> float:
+        value = self.quantile(u)
+        assert not isinstance(value, str)
+        return value
 
     @property
     def is_continuous(self) -> bool:
@@ -104,3 +120,22 @@ class Categorical(Distribution):
     def quantile(self, u: float) -> Value:
         ends = list(itertools.accumulate(self.probabilities))
         return self.values[min(bisect.bisect_right(ends, u), len(self.values) - 1)]
+
+    def level(self, value: Value) -> float | None:
+        for number, (each, end) in enumerate(
+            zip(self.values, itertools.accumulate(self.probabilities), strict=True)
+        ):
+            if each == value and type(each) is type(value):
+                return end - self.probabilities[number] / 2
+        return None
+
+
+def _around(is_beyond: Callable[[float], bool]) -> tuple[float, float]:
+    """The neighbours in [0, 1] between which a condition begins to hold, which holds above them."""
+    low, high = 0.0, 1.0
+    for _ in range(64):
+        middle = (low + high) / 2
+        if not low < middle < high:
+            break
+        low, high = (low, middle) if is_beyond(middle) else (middle, high)
+    return low, high

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from framework.early_termination import Reports
 from framework.errors import FrameworkError
 from framework.files import AttemptFiles
 from framework.metrics import Metric, metric_problem, parse_metrics
@@ -69,12 +70,13 @@ def run_attempt(
     timeout: float | None,
     on_metrics: Callable[[dict[str, Metric]], None],
     stop: threading.Event,
+    reports: Reports | None = None,
 ) -> Execution:
     """Run `program` to its end in the directory files.work, with the entries of `project_path` linked there.
 
     Of `environment` only what a task may see is passed on. After `timeout` seconds, or soon after `stop` is
     set, the process group gets TERM, then KILL. `on_metrics` is called from this thread with the latest
-    metrics, at most once a second; it must not block.
+    metrics, at most once a second; it must not block. `reports` takes what is reported before it is called.
     Raises FrameworkError if the host is short of something (disk, processes): that is not the task's fault.
     """
     project_path = project_path.resolve()
@@ -82,7 +84,7 @@ def run_attempt(
         files.work.mkdir(parents=True, exist_ok=True)
         links = _link_entries(project_path, files)
         files.stdout.touch()
-        tail = _Tail(files.stdout, on_metrics)
+        tail = _Tail(files.stdout, on_metrics, reports)
     except OSError as error:
         raise FrameworkError(
             f"{files.directory}: cannot be prepared for the task: {error.strerror}"
@@ -179,11 +181,15 @@ def _watch(
 class _Tail:
     """Reads output as it is written, in bounded memory, and keeps the last value of each metric in it."""
 
-    def __init__(self, path: Path, on_metrics: Callable[[dict[str, Metric]], None]) -> None:
+    def __init__(
+        self, path: Path, on_metrics: Callable[[dict[str, Metric]], None], reports: Reports | None
+    ) -> None:
         self.metrics: dict[str, Metric] = {}
         self.overflowed = False
         self._file = path.open("rb", buffering=0)
         self._on_metrics = on_metrics
+        self._reports = reports
+        self._rungs_told = 0
         self._told: dict[str, Metric] = {}
         self._told_at = -math.inf
         self._partial = b""
@@ -194,15 +200,20 @@ class _Tail:
         chunk = self._file.read(_CHUNK)
         self._take(chunk)
         now = time.monotonic()
-        if self.metrics != self._told and now - self._told_at >= METRICS_SECONDS:
-            self._told, self._told_at = dict(self.metrics), now
-            try:
-                self._on_metrics(dict(self.metrics))
-            except Exception:
-                log.exception(
-                    "metrics could not be reported"
-                )  # the task goes on: its result brings them again
+        changed = self.metrics != self._told or self._rungs_reached() > self._rungs_told
+        if changed and now - self._told_at >= METRICS_SECONDS:
+            self._tell(now)
         return len(chunk) == _CHUNK
+
+    def _rungs_reached(self) -> int:
+        return len(self._reports.at_rungs) if self._reports else 0
+
+    def _tell(self, now: float) -> None:
+        self._told, self._told_at, self._rungs_told = dict(self.metrics), now, self._rungs_reached()
+        try:
+            self._on_metrics(dict(self.metrics))
+        except Exception:
+            log.exception("metrics could not be reported")  # the task goes on: its result brings them again
 
     def read_rest(self) -> None:
         """Take in all that was written until now, an unfinished last line too."""
@@ -210,6 +221,8 @@ class _Tail:
         while self._file.tell() < size and (chunk := self._file.read(_CHUNK)):
             self._take(chunk)
         self._take(b"\n")
+        if self._rungs_reached() > self._rungs_told:  # which the result does not bring
+            self._tell(time.monotonic())
 
     def close(self) -> None:
         self._file.close()
@@ -225,7 +238,10 @@ class _Tail:
             return  # most output is no metrics: it should cost little
         for line in lines.split(b"\n"):
             if b"=" in line and len(line) <= _LONGEST_LINE:
-                self.add(parse_metrics(line.decode(errors="replace")))
+                found = parse_metrics(line.decode(errors="replace"))
+                self.add(found)
+                if self._reports and found:
+                    self._reports.take(found)
 
     def add(self, found: Mapping[str, Metric]) -> None:
         for name, value in found.items():

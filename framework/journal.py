@@ -5,6 +5,7 @@ synchronous=FULL: what a batch wrote is on the disk when the batch has ended.
 """
 
 import json
+import math
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,9 +21,9 @@ from framework.metrics import Metric
 from framework.space import Value
 from framework.task import AttemptResult
 
-# waiting: an attempt ended and the task is to be run again
-TaskState: TypeAlias = Literal["waiting", "sent", "running", "done", "failed", "cancelled"]
-ENDED: frozenset[str] = frozenset(("done", "failed", "cancelled"))
+# waiting: an attempt ended and the task is to be run again; pruned: ended early, as it did worse than others
+TaskState: TypeAlias = Literal["waiting", "sent", "running", "done", "failed", "cancelled", "pruned"]
+ENDED: frozenset[str] = frozenset(("done", "failed", "cancelled", "pruned"))
 # lost: no worker holds it any more; if its result comes after all, it counts
 AttemptEnd: TypeAlias = Literal["done", "failed", "timeout", "stopped", "lost"]
 
@@ -31,6 +32,15 @@ _VERSION = 2
 _HAS_ENDED = f"+state IN {tuple(sorted(ENDED))}"
 _BUSY_SECONDS = 10.0
 _PAGE = 1000  # tasks read at once
+_PROGRAMS = "CREATE TABLE programs (code TEXT PRIMARY KEY, program TEXT NOT NULL)"
+_BY_NUMBER = "CREATE INDEX tasks_by_number ON tasks (number, task)"
+_REPORTS = """CREATE TABLE reports (
+    task TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    value REAL,
+    PRIMARY KEY (task, attempt, step)
+) WITHOUT ROWID"""
 _SCHEMA = (
     """CREATE TABLE tasks (
         task TEXT PRIMARY KEY,
@@ -62,14 +72,18 @@ _SCHEMA = (
         reason TEXT NOT NULL DEFAULT '',
         PRIMARY KEY (task, attempt)
     ) WITHOUT ROWID""",
-    "CREATE TABLE programs (code TEXT PRIMARY KEY, program TEXT NOT NULL)",
+    _PROGRAMS,
+    _BY_NUMBER,
+    _REPORTS,
     f"PRAGMA user_version = {_VERSION}",
 )
 # By version: what makes the next one of it.
 _MIGRATIONS = {
     1: (
         "ALTER TABLE tasks ADD COLUMN first INTEGER NOT NULL DEFAULT 1",
-        "CREATE TABLE programs (code TEXT PRIMARY KEY, program TEXT NOT NULL)",
+        _PROGRAMS,
+        _BY_NUMBER,
+        _REPORTS,
         "PRAGMA user_version = 2",
     ),
 }
@@ -247,17 +261,32 @@ class Journal:
             json.dumps(dict(metrics), allow_nan=False), task, attempt,
         )  # fmt: skip
 
+    def report(self, task: str, attempt: int, step: int, value: float) -> None:
+        """Write what an attempt's report number `step` of the project's metric said; the first one stays."""
+        self._execute(
+            "INSERT INTO reports VALUES (?, ?, ?, ?) ON CONFLICT (task, attempt, step) DO NOTHING",
+            task, attempt, step, value,  # SQLite keeps not-a-number as NULL
+        )  # fmt: skip
+
     def finish(self, result: AttemptResult, final: bool) -> bool:
         """Write how an attempt ended; True if this is the task's terminal record: the first one stays.
 
         With `final`, or if it is done, the task ends with it. Otherwise the task waits to be run again,
         unless another attempt is under way. A result that was written before changes nothing; but what was
-        stopped here, and was done over there before it heard of it, is done. An attempt from before the task
-        was asked for again is written down, and does nothing to the task.
+        stopped here, and was done over there before it heard of it, is done. Of a task that was pruned its
+        last attempt tells how long it ran and how far it came. An attempt from before the task was asked for
+        again is written down, and does nothing to the task.
         Raises UnknownTaskError if the task was never assigned.
         """
         with self.batch():
             state, first = self._standing(result.task)
+            if state == "pruned":
+                self._execute(
+                    """UPDATE tasks SET seconds = ?, code = ?, image = ?, metrics = ?
+                    WHERE task = ? AND attempts = ? AND seconds IS NULL""",
+                    result.seconds, result.code, result.image, json.dumps(dict(result.metrics)),
+                    result.task, result.attempt,
+                )  # fmt: skip
             if not self.is_new(result):
                 return False
             self._execute(
@@ -337,20 +366,27 @@ class Journal:
     def cancel(self, task: str, number: int, parameters: Mapping[str, Value], when: float) -> bool:
         """Write that `task` is not to be run, or not to its end; False if it has ended already."""
         with self.batch():
-            record = self.get(task)
-            if record is not None and record.state in ENDED:
-                return False
             self.adopt(task, number, parameters, when)
-            self._execute(
-                """UPDATE attempts SET state = 'stopped', reason = 'cancelled'
-                WHERE task = ? AND state IN ('sent', 'running')""",
-                task,
-            )  # fmt: skip
-            self._execute(
-                "UPDATE tasks SET state = 'cancelled', reason = 'cancelled' WHERE task = ?",
-                task,
-            )  # fmt: skip
-            return True
+            return self._stop(task, "cancelled", "cancelled")
+
+    def prune(self, task: str, reason: str) -> bool:
+        """Write that `task` is not to be run to its end; False if it has ended already.
+
+        Raises UnknownTaskError if the task was never assigned.
+        """
+        with self.batch():
+            return self._stop(task, "pruned", reason)
+
+    def _stop(self, task: str, state: TaskState, reason: str) -> bool:
+        if self._standing(task)[0] in ENDED:
+            return False
+        self._execute(
+            """UPDATE attempts SET state = 'stopped', reason = ?
+            WHERE task = ? AND state IN ('sent', 'running')""",
+            reason, task,
+        )  # fmt: skip
+        self._execute("UPDATE tasks SET state = ?, reason = ? WHERE task = ?", state, reason, task)
+        return True
 
     def again(self, tasks: Collection[str]) -> int:
         """Write that those of `tasks` that have ended are to be run again; returns how many these are.
@@ -366,6 +402,11 @@ class Journal:
                 (SELECT task FROM tasks WHERE task IN (SELECT value FROM json_each(?)) AND {_HAS_ENDED})""",
                 chosen,
             )  # fmt: skip
+            self._execute(
+                f"""DELETE FROM reports WHERE task IN
+                (SELECT task FROM tasks WHERE task IN (SELECT value FROM json_each(?)) AND {_HAS_ENDED})""",
+                chosen,
+            )
             # There may be attempts that were never sent, known from a worker's disk since the task ended.
             self._execute(
                 f"""UPDATE tasks SET attempts =
@@ -413,6 +454,22 @@ class Journal:
             json.dumps(list(tasks)),
         )
         return {task: Outcome(*others) for task, *others in rows}
+
+    def in_order(self) -> Iterator[TaskRecord]:
+        """The records of all tasks, in the order of their numbers; those of older sets are among them."""
+        last = (-1, "")
+        while rows := self._rows(
+            f"SELECT * FROM tasks WHERE (number, task) > (?, ?) ORDER BY number, task LIMIT {_PAGE}", *last
+        ):
+            yield from map(_task_record, rows)
+            last = (rows[-1]["number"], rows[-1]["task"])
+
+    def reports(self) -> dict[str, dict[int, float]]:
+        """What was reported of each task, by the number of the report; the first attempt to say it counts."""
+        reports: dict[str, dict[int, float]] = {}
+        for task, step, value in self._rows("SELECT task, step, value FROM reports ORDER BY step, attempt"):
+            reports.setdefault(task, {}).setdefault(step, math.nan if value is None else value)
+        return reports
 
     def attempts(self, task: str) -> list[AttemptRecord]:
         """All attempts of a task, the first one first."""

@@ -1,4 +1,4 @@
-"""Which combinations of a space are run, and in which order: the methods grid and random."""
+"""Which combinations of a space are run, and in which order; adaptive methods tell as they go."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import cached_property
 from framework.distributions import Distribution
 from framework.space import Combinations, Space, Value, canonical
 
-METHODS = ("grid", "random")
+METHODS = ("grid", "random", "tpe", "bayes")
 SEED = "seed"  # the metaparameter that `seeds:` makes
 
 
@@ -23,8 +23,15 @@ class Method:
     run_cap: int | None = None  # the most tasks of the set; None: all. Needed for draws from distributions
     seed: int = 0  # of what is random
 
+    @property
+    def is_adaptive(self) -> bool:
+        """Is each combination made from the results so far? bayes is W&B's word; TPE is such a method."""
+        return self.name in ("tpe", "bayes")
+
     def choose(self, space: Space) -> Combinations:
-        """The combinations of the space that are run."""
+        """The combinations of the space that are run, as far as they are known before any is."""
+        if self.is_adaptive:
+            return NoneYet(space)
         chosen: Combinations = space
         if self.name == "random" and space.is_finite:
             chosen = Shuffled(space, self.seed)
@@ -33,6 +40,18 @@ class Method:
         if space.seeds is not None:
             chosen = WithSeeds(chosen, space.seeds)
         return chosen if self.run_cap is None else First(chosen, self.run_cap)
+
+
+class NoneYet(Combinations):
+    """No combination, before the first result of an adaptive set."""
+
+    count = 0
+
+    def __init__(self, space: Space) -> None:
+        self.names = space.names
+
+    def combination(self, index: int) -> dict[str, Value]:
+        raise IndexError(f"combination {index} is not known yet")
 
 
 class First(Combinations):

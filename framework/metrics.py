@@ -63,6 +63,16 @@ def metric_problem(name: str, value: object) -> str | None:
     return f"metric {name}: {problem}" if problem else None
 
 
+def as_number(value: object) -> float | None:
+    """The number that a metric's value stands for, not-a-number and infinities too; None for other text."""
+    if isinstance(value, str):
+        return float(value) if value in _NOT_FINITE.values() else None
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    except OverflowError:
+        return None
+
+
 def _value(text: str) -> Metric:
     if _INTEGER.fullmatch(text):
         return int(text)

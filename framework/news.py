@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from framework.errors import MessageError
+from framework.metrics import as_number
 from framework.task import are_metrics, checked, is_attempt, is_number, is_reason, is_task, is_text
 
 _MOST_HELD = 100_000  # attempts that one worker holds
 _MOST_SLOTS = 100_000
+_MOST_REPORTS = 100
 
 
 def _is_slots(value: object) -> bool:
@@ -32,6 +34,20 @@ def _are_attempt_names(value: object) -> bool:
     return isinstance(value, list) and len(value) <= _MOST_HELD and all(map(is_attempt_name, value))
 
 
+def _are_reports(value: object) -> bool:
+    return isinstance(value, list) and len(value) <= _MOST_REPORTS and all(map(_is_report, value))
+
+
+def _is_report(value: object) -> bool:
+    """What the project's metric was at one report: [its number, value], as in [9, 0.5] or [27, "nan"]"""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and is_attempt(value[0])
+        and as_number(value[1]) is not None
+    )
+
+
 _HEADER: dict[str, Callable[[object], bool]] = {
     "kind": is_text,
     "infrastructure": is_text,
@@ -48,8 +64,20 @@ _KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
         "unfit": _is_bool,  # its host can never run a task of this project; the notice says why
     },
     "started": {"task": is_task, "attempt": is_attempt, "started": is_number},
-    "metrics": {"task": is_task, "attempt": is_attempt, "metrics": are_metrics},
+    "metrics": {
+        "task": is_task,
+        "attempt": is_attempt,
+        "metrics": are_metrics,
+        "reports": _are_reports,  # of early termination: all so far
+    },
     "refused": {"reason": is_reason, "message": is_reason},  # a message that a worker did not execute
+}
+
+
+# fields that workers of an older framework do not send, and what they mean by that
+_NOT_IN_OLDER_ONES: dict[str, dict[str, Any]] = {
+    "beat": {"notice": "", "unfit": False},
+    "metrics": {"reports": []},
 }
 
 
@@ -58,6 +86,5 @@ def check_news(content: object) -> Mapping[str, Any]:
     kind = content.get("kind") if isinstance(content, dict) else None
     if not isinstance(content, dict) or not isinstance(kind, str) or kind not in _KINDS:
         raise MessageError(f"news of no known kind: {kind!r:.100}")
-    if kind == "beat":
-        content = {"notice": "", "unfit": False} | content  # workers of an older framework have none
+    content = _NOT_IN_OLDER_ONES.get(kind, {}) | content
     return checked(content, _HEADER | _KINDS[kind])

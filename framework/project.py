@@ -8,11 +8,13 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
 from framework import yaml_source
 from framework.command import expand
+from framework.early_termination import EarlyTermination, Reports, read_early_termination
 from framework.errors import ProjectError
 from framework.files import ProjectFiles
 from framework.method import METHODS, Method
@@ -40,6 +42,11 @@ _KEYS = (
     "run_cap",
     "seed",
     "resources",
+    "early_terminate",
+)
+_WITHOUT_OPTUNA = (
+    "needs Optuna, which is not installed here; add a line 'optuna' to requirements.txt, and run "
+    "./infrainit.sh -f; without a cluster: pip install 'infrainit[adaptive]'"
 )
 _SWEEP_SUFFIXES = (".yaml", ".yml")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -65,10 +72,22 @@ class Project:
     search_space: Space = field(default_factory=lambda: Space({}))  # what parameters.yml describes
     method: Method = field(default_factory=Method)
     resources: Resources | None = None  # what one task needs of its host; None: a slot
+    early_termination: EarlyTermination | None = None  # of tasks that do badly; None: none is ended
 
     def task_id(self, parameters: Mapping[str, Value]) -> str:
         """The identity of the task that runs with `parameters`."""
         return task_id(self.command, parameters, self.function)
+
+    @property
+    def needs_study(self) -> bool:
+        """Does something decide on its tasks from the results of others? Then Optuna has to be installed."""
+        return self.method.is_adaptive or self.early_termination is not None
+
+    def reports(self) -> Reports | None:
+        """What counts the reports of one attempt; None if no task is ended early."""
+        return (
+            Reports(self.metric, self.early_termination) if self.metric and self.early_termination else None
+        )
 
     def argv(
         self, parameters: Mapping[str, Value], environment: Mapping[str, str] | None = None
@@ -134,6 +153,9 @@ def load_project(path: Path, name: str | None = None) -> Project:
         method=method,
         resources=settings.read("resources", lambda node: read_resources(node, problems), None),
         function=settings.read("function", _function, None),
+        early_termination=settings.read(
+            "early_terminate", lambda node: read_early_termination(node, problems), None
+        ),
     )
     if project.function is not None:
         settings.check_arguments(project.space.names)
@@ -188,6 +210,29 @@ class _Settings:
                 self._entries["seed"].position,
                 "seed: a grid has nothing random; remove it, or write seeds: in parameters.yml",
             )
+        if method.is_adaptive:
+            self._check_adaptive(self._entries["method"], space)
+        if "early_terminate" in self._entries:
+            self._check_study(self._entries["early_terminate"])
+
+    def _check_adaptive(self, entry: Entry, space: Space) -> None:
+        self._check_study(entry)
+        if "run_cap" not in self._entries:
+            self._problems.add(
+                entry.position, "an adaptive method needs an end; say how many tasks, as in 'run_cap: 50'"
+            )
+        if space.seeds is not None:
+            self._problems.add(
+                entry.position, "seeds: in parameters.yml goes with grid and random only; remove it"
+            )
+
+    def _check_study(self, entry: Entry) -> None:
+        if "metric" not in self._entries:
+            self._problems.add(
+                entry.position, f"{entry.name}: by which metric? write it, as in 'metric: accuracy'"
+            )
+        if find_spec("optuna") is None:
+            self._problems.add(entry.position, f"{entry.name}: {_WITHOUT_OPTUNA}")
 
     def read(self, key: str, convert: Callable[[Node], T], default: T) -> T:
         entry = self._entries.get(key)

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO
 
+from framework.adaptive import so_far
 from framework.census import PAGE, tasks_of
 from framework.errors import UsageError
 from framework.files import atomic_file
@@ -51,6 +52,7 @@ def write_results(project: Project, journal: Journal, path: Path, *, removed: bo
 
 def ended(project: Project, journal: Journal) -> Iterator[TaskRecord]:
     """The records of the project's combinations that have ended, in the order of the set."""
+    project = so_far(project, journal)
     for start in range(0, project.space.count, PAGE):
         page = tasks_of(project, range(start, min(start + PAGE, project.space.count)))
         records = journal.records(page)

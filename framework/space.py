@@ -75,11 +75,11 @@ class Space(Combinations):
         self.names = tuple(self.dimensions)
         self.is_finite = not any(isinstance(each, Distribution) for each in self.dimensions.values())
         groups = {name: tuple(group) for group in zipped for name in group}
-        # the names of each axis of the product, and the other way round
-        self._axes = list(dict.fromkeys(groups.get(name, (name,)) for name in self.names))
-        self._axis_of = {name: axis for axis, names in enumerate(self._axes) for name in names}
+        # the names of each axis of the product (more than one if they are zipped), and the other way round
+        self.axes = list(dict.fromkeys(groups.get(name, (name,)) for name in self.names))
+        self._axis_of = {name: axis for axis, names in enumerate(self.axes) for name in names}
         self._diagram = Diagram(
-            [self._axis(names) for names in self._axes], [self._rule(each) for each in excluded]
+            [self._axis(names) for names in self.axes], [self._rule(each) for each in excluded]
         )
 
     @property
@@ -100,7 +100,7 @@ class Space(Combinations):
     def index_of(self, combination: Mapping[str, Value]) -> int | None:
         """The number of a combination of a finite space, or None if it has no such one; 1 and 1.0 differ."""
         wanted = canonical(dict(combination))
-        options = [self._option(names, combination) for names in self._axes]
+        options = [self._option(names, combination) for names in self.axes]
         index = self._diagram.index(options) if combination.keys() <= self.dimensions.keys() else None
         if index is not None and canonical(self.combination(index)) == wanted:
             return index
@@ -108,6 +108,13 @@ class Space(Combinations):
             if canonical(included) == wanted:
                 return self._diagram.count + number
         return None
+
+    def contains(self, combination: Mapping[str, Value]) -> bool:
+        """Is it a combination of the space, or one that could be drawn from it? 1 and 1.0 differ."""
+        if any(canonical(included) == canonical(dict(combination)) for included in self.included):
+            return True
+        options = [self._option(names, combination) for names in self.axes]
+        return combination.keys() <= self.dimensions.keys() and self._diagram.index(options) is not None
 
     def including(self, combinations: Sequence[Mapping[str, Value]]) -> Space:
         """The same space with these combinations added to it."""
@@ -156,6 +163,9 @@ class Space(Combinations):
         """Which option of an axis a combination has; None if none."""
         if not combination.keys() >= set(names):
             return None
+        first = self.dimensions[names[0]]
+        if isinstance(first, Distribution) and not isinstance(first, Categorical):
+            return None if first.level(combination[names[0]]) is None else 0
         found = []
         for name in names:
             values, wanted = listed(self.dimensions[name]), combination[name]

@@ -40,6 +40,7 @@ class Status:
     refused_version: str = ""  # of code that was pushed and is not valid
     cancelled: int = 0
     outdated: int = 0  # of those done: made by another program or in another image than those of now
+    pruned: int = 0  # ended early, as they did worse than others
     stopped: str = ""  # why nothing more is sent, and how to go on; empty if the set is not stopped
     set_aside: int = 0  # messages that made no sense
     notices: list[str] = field(default_factory=list)  # what a person should know or do
@@ -51,7 +52,12 @@ class Status:
 
     @property
     def ended(self) -> int:
-        return self.done + self.failed + self.cancelled
+        return self.done + self.failed + self.cancelled + self.pruned
+
+    @property
+    def succeeded(self) -> int:
+        """How many ended as they should: a pruned one has done what it was there for."""
+        return self.done + self.pruned
 
     @property
     def idle(self) -> bool:
@@ -85,6 +91,7 @@ def summary(status: Status) -> str:
         f"{status.project}: {status.total} combinations: {status.done} done, {status.running} running, "
         f"{status.waiting} waiting, {status.failed} failed"
         + (f", {status.cancelled} cancelled" if status.cancelled else "")
+        + (f", {status.pruned} pruned" if status.pruned else "")
         + remaining(status)
     ]
     if status.hosts:

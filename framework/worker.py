@@ -282,9 +282,17 @@ class Worker:
         except ProjectError as error:
             return Execution(None, 0.0, "failed", str(error), {})
 
+        reports = project.reports()
+
         def tell_metrics(metrics: Mapping[str, Any]) -> None:
             self.outbox.tell(
-                self._news("metrics", task=assignment.task, attempt=assignment.attempt, metrics=dict(metrics))
+                self._news(
+                    "metrics",
+                    task=assignment.task,
+                    attempt=assignment.attempt,
+                    metrics=dict(metrics),
+                    reports=[list(report) for report in reports.at_rungs.items()] if reports else [],
+                )
             )
 
         environment = os.environ | {
@@ -297,7 +305,14 @@ class Worker:
         while True:
             try:
                 return run_attempt(
-                    program, files, code.project_path, environment, project.timeout, tell_metrics, stop
+                    program,
+                    files,
+                    code.project_path,
+                    environment,
+                    project.timeout,
+                    tell_metrics,
+                    stop,
+                    reports,
                 )
             except FrameworkError as error:
                 log.error("%s; waiting for room", error)

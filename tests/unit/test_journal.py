@@ -1,6 +1,7 @@
 """The journal: one terminal record for each task, whatever comes twice, late or in another order."""
 
 import dataclasses
+import math
 import os
 import signal
 import sqlite3
@@ -402,6 +403,8 @@ def test_an_older_journal_is_brought_up_to_date(journal: Journal) -> None:
     for statement in (
         "ALTER TABLE tasks DROP COLUMN first",
         "DROP TABLE programs",
+        "DROP TABLE reports",
+        "DROP INDEX tasks_by_number",
         "PRAGMA user_version = 1",
     ):
         connection.execute(statement)
@@ -415,6 +418,12 @@ def test_an_older_journal_is_brought_up_to_date(journal: Journal) -> None:
         assert updated.again([TASK]) == 1
         updated.note_program("c1", "p1")
         assert sent(updated) == 2
+        for step, value in ((3, math.nan), (3, 0.5), (9, math.inf)):
+            updated.report(TASK, 2, step, value)
+        reports = updated.reports()[TASK]
+        assert math.isnan(reports[3])
+        assert reports[9] == math.inf
+        assert [each.task for each in updated.in_order()] == [TASK]
     with Journal(journal.path, read_only=True) as reader:
         assert state(reader) == "sent"
         assert reader.programs() == {"c1": "p1"}

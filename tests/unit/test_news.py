@@ -21,7 +21,7 @@ def test_the_right_ones() -> None:
     assert check_news(BEAT) == BEAT
     for news in (
         {"kind": "started", "task": TASK, "attempt": 1, "started": 1.5},
-        {"kind": "metrics", "task": TASK, "attempt": 1, "metrics": {"loss": 0.5}},
+        {"kind": "metrics", "task": TASK, "attempt": 1, "metrics": {"loss": 0.5}, "reports": [[3, 0.5]]},
         {"kind": "refused", "reason": "why", "message": "what"},
     ):
         assert check_news(HEADER | news) == HEADER | news
@@ -30,6 +30,23 @@ def test_the_right_ones() -> None:
 def test_a_worker_of_an_older_framework_has_no_notice_and_is_fit() -> None:
     older = {name: value for name, value in BEAT.items() if name not in ("notice", "unfit")}
     assert check_news(older) == BEAT
+
+
+def test_a_worker_of_an_older_framework_has_no_reports() -> None:
+    older = HEADER | {"kind": "metrics", "task": TASK, "attempt": 1, "metrics": {"loss": 0.5}}
+    assert check_news(older)["reports"] == []
+
+
+@pytest.mark.parametrize(
+    "reports",
+    [5, [3, 0.5], [[3]], [[0, 0.5]], [["3", 0.5]], [[3, "good"]], [[3, None]], [[3, True]], [[1, 0.5]] * 101],
+    ids=lambda reports: str(reports)[:40],
+)
+def test_reports_that_are_none(reports: Any) -> None:
+    news = HEADER | {"kind": "metrics", "task": TASK, "attempt": 1, "metrics": {}}
+    assert check_news(news | {"reports": [[3, 0.5], [9, "nan"], [27, 1]]})
+    with pytest.raises(MessageError):
+        check_news(news | {"reports": reports})
 
 
 @pytest.mark.parametrize(
