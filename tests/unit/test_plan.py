@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from framework import cli
-from framework.files import MasterFiles
+from framework.files import LocalFiles
 from framework.journal import Journal
 from framework.origins import note_program, program_version
 from framework.project import Project, load_project
@@ -31,7 +31,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 def run(project: Project, states: Mapping[int, AttemptState], code: str, seconds: float = 60.0) -> Path:
     """Write results of some combinations where runs on this machine keep them."""
-    path = MasterFiles(Path("results") / project.name).journal
+    path = LocalFiles(cli.LOCAL / project.name).master.journal
     path.parent.mkdir(parents=True, exist_ok=True)
     with Journal(path) as journal:
         note_program(journal, code, program_version(project.path))
@@ -132,7 +132,7 @@ def test_what_the_master_runs(
     project.path.rename(code / "project")
     (tmp_path / "code/current").symlink_to("v1")
     monkeypatch.setattr(cli, "CODE", tmp_path / "code")
-    monkeypatch.setattr(cli, "DATA", tmp_path / "results/my project")
+    monkeypatch.setattr(cli, "DATA", cli.LOCAL / "my project")
     monkeypatch.setenv("PROJECT", "my project")
     monkeypatch.setenv("IMAGE", "another image")
     run(load_project(code / "project", "my project"), {1: "done"}, "v1")
