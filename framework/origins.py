@@ -1,8 +1,8 @@
 """Which results were made by other files of the project, or in another image, than those of now.
 
 What counts is the program: all files of a project but project.yml and parameters.yml, or the sweep file in
-their place. What matters of these is part of a task's identity, or of the image. A new version of the framework
-makes no result outdated.
+their place. What matters of these is part of a task's identity, or of the image. A new version of the
+framework makes no result outdated.
 """
 
 from __future__ import annotations
