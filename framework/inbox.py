@@ -61,6 +61,7 @@ def serve(identity: Identity, data: Path, code: Path, slots: int | None) -> None
     outbox.begin(worker.beat)
     outbox.connected.wait()  # it has made the queue that Celery is to consume
     signals.worker_shutdown.connect(lambda **_: outbox.close(FLUSH_SECONDS), weak=False)
+    signals.worker_shutdown.connect(lambda **_: worker.programs.close(), weak=False)
     make_worker_app(worker).worker_main(
         [
             "worker",

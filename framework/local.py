@@ -86,6 +86,7 @@ def run_project(
                 raise FrameworkError(f"{error}; nothing is lost: make room, then run it again") from error
             finally:
                 desk.close()
+                worker.programs.close()
                 master.close()
         if changed := changed_files(code):
             log.warning(
@@ -135,6 +136,8 @@ def _deliver_kept_results(master: Master, files: LocalFiles, outbox: LocalOutbox
 
 def _check_program(project: Project) -> None:
     """Better one clear line now than the same failure for every task."""
+    if project.function is not None:
+        return
     program = project.command[0]
     there = project.path.resolve() / program if "/" in program else Path(shutil.which(program) or program)
     if there.is_absolute() and os.access(there, os.X_OK) and there.is_file():

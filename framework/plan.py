@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,7 +33,7 @@ class Plan:
     project: str
     combinations: int
     metaparameters: tuple[str, ...]
-    examples: list[list[str]]  # the commands of the first and the last combination
+    examples: list[str]  # what runs for the first and the last combination
     to_run: int
     slots: int  # that are assumed
     results: Results | None  # None without a journal
@@ -52,8 +51,8 @@ class Plan:
 
     def __str__(self) -> str:
         lines = [f"{self.project}: {self.combinations} combinations of {', '.join(self.metaparameters)}"]
-        for number, argv in zip((1, self.combinations), self.examples, strict=False):
-            lines.append(f"  {number}: {shlex.join(argv)}")
+        for number, example in zip((1, self.combinations), self.examples, strict=False):
+            lines.append(f"  {number}: {example}")
         return "\n".join(lines + [f"  {line}" for line in self.standing()])
 
     def standing(self) -> list[str]:
@@ -87,7 +86,7 @@ def make_plan(
         project=project.name,
         combinations=space.count,
         metaparameters=tuple(space.names),
-        examples=[project.argv(space.combination(number)) for number in sorted({0, space.count - 1})],
+        examples=[project.shown(space.combination(number)) for number in sorted({0, space.count - 1})],
         to_run=space.count - ended,
         slots=slots,
         results=results,

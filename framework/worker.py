@@ -21,6 +21,7 @@ from framework.errors import FrameworkError, ProjectError
 from framework.execution import Execution, passed_on, run_attempt
 from framework.files import AttemptFiles, Code, WorkerFiles, write_atomically
 from framework.identity import Identity
+from framework.programs import Programs
 from framework.project import Project, load_project
 from framework.resources import Resources
 from framework.slots import Lease, Slots
@@ -65,6 +66,7 @@ class Worker:
         self._files = files
         self._code = code
         self._incarnation = uuid.uuid4().hex
+        self.programs = Programs()
         self._framework_version = Code.current(code).framework_version
         self._slots = Slots(Devices(files.devices), slots)
         self.concurrency = max(self._slots.room(needs).most for needs in (Resources(), self._needs()))
@@ -276,7 +278,7 @@ class Worker:
     ) -> Execution:
         try:
             project = cached_project(code.project_path, self.identity.project)
-            argv = project.argv(assignment.parameters, passed_on(os.environ))
+            program = self.programs.of(project, assignment.parameters, passed_on(os.environ))
         except ProjectError as error:
             return Execution(None, 0.0, "failed", str(error), {})
 
@@ -295,7 +297,7 @@ class Worker:
         while True:
             try:
                 return run_attempt(
-                    argv, files, code.project_path, environment, project.timeout, tell_metrics, stop
+                    program, files, code.project_path, environment, project.timeout, tell_metrics, stop
                 )
             except FrameworkError as error:
                 log.error("%s; waiting for room", error)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from framework import cli
-from framework.files import LocalFiles
+from framework.files import MasterFiles
 from framework.journal import Journal
 from framework.origins import note_program, program_version
 from framework.project import Project, load_project
@@ -31,7 +31,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 def run(project: Project, states: Mapping[int, AttemptState], code: str, seconds: float = 60.0) -> Path:
     """Write results of some combinations where runs on this machine keep them."""
-    path = LocalFiles(cli.LOCAL / project.name).master.journal
+    path = MasterFiles(Path("results/local") / project.name).journal
     path.parent.mkdir(parents=True, exist_ok=True)
     with Journal(path) as journal:
         note_program(journal, code, program_version(project.path))
@@ -64,8 +64,8 @@ def test_before_anything_ran(project: Project, capsys: pytest.CaptureFixture[str
         "combinations": 6,
         "metaparameters": ["C", "text"],
         "examples": [
-            ["python", "train.py", "--C=0.1", "--text=a b"],
-            ["python", "train.py", "--C=10", "--text=c"],
+            "python train.py --C=0.1 '--text=a b'",
+            "python train.py --C=10 --text=c",
         ],
         "to_run": 6,
         "slots": 3,
@@ -132,7 +132,7 @@ def test_what_the_master_runs(
     project.path.rename(code / "project")
     (tmp_path / "code/current").symlink_to("v1")
     monkeypatch.setattr(cli, "CODE", tmp_path / "code")
-    monkeypatch.setattr(cli, "DATA", cli.LOCAL / "my project")
+    monkeypatch.setattr(cli, "DATA", tmp_path / "results/local/my project")
     monkeypatch.setenv("PROJECT", "my project")
     monkeypatch.setenv("IMAGE", "another image")
     run(load_project(code / "project", "my project"), {1: "done"}, "v1")

@@ -117,6 +117,21 @@ def test_a_failed_task_is_failed_for_celery_too(bench: Bench) -> None:
     assert (result.state, result.exit_code) == ("failed", 3)
 
 
+def test_a_function_is_called(bench: Bench) -> None:
+    bench.push("v2", "f1")
+    (bench.code / "v2/project/project.yml").write_text("function: program:run\n")
+    (bench.code / "v2/project/program.py").write_text(
+        "import framework\ndef run(x):\n    framework.report(loss=0.5)\n    return {'x': x}\n"
+    )
+    task = task_id((), {"x": "fine"}, "program:run")
+    for attempt in (1, 2):
+        bench.worker.run(assignment("fine", attempt) | {"task": task})
+    bench.worker.programs.close()
+    assert [(result.state, result.metrics) for result in bench.outbox.results] == [
+        ("done", {"loss": 0.5, "x": "fine"})
+    ] * 2
+
+
 def test_a_message_that_comes_again_runs_nothing_and_sends_the_result_again(bench: Bench) -> None:
     bench.run("fine")
     bench.run("fine")
