@@ -1,7 +1,8 @@
 """Which results were made by other files of the project, or in another image, than those of now.
 
-What counts is the program: all files of a project but project.yml and parameters.yml. What matters of these
-is part of a task's identity, or of the image. A new version of the framework makes no result outdated.
+What counts is the program: all files of a project but project.yml and parameters.yml, or the sweep file in
+their place. What matters of these is part of a task's identity, or of the image. A new version of the
+framework makes no result outdated.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def program_version(project: Path) -> str:
 def _files(project: Path) -> Iterator[str]:
     """The program's files, as names below the project; without what Python and git leave in it."""
     files = ProjectFiles(project)
-    left_out = {files.settings, files.parameters, files.results}
+    left_out = {files.settings, files.parameters, files.sweep, files.results}
     for path, folders, names in os.walk(project, onerror=_raise):
         found = {name: Path(path, name) for name in (*folders, *names)}
         kept = {

@@ -53,6 +53,8 @@ def test_what_is_no_part_of_the_program_does_not(tmp_path: Path) -> None:
         (path / file).parent.mkdir(parents=True, exist_ok=True)
         (path / file).touch()
     os.utime(path / "train", (1, 1))
+    (path / "project.yml").unlink()
+    (path / "sweep.yaml").write_text("program: train\n")
     os.mkfifo(path / "data/pipe.pyc")
     assert program_version(path) == before
 
