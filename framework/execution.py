@@ -109,16 +109,20 @@ def _start(
 
 
 def _task_environment(environment: Mapping[str, str], files: AttemptFiles) -> dict[str, str]:
-    passed = {
-        name: value
-        for name, value in environment.items()
-        if name in _PASSED or name.startswith(_PASSED_PREFIXES)
-    }
-    return passed | {
+    return passed_on(environment) | {
         "PYTHONUNBUFFERED": "1",  # or metrics would be seen only when a buffer is full
         "TASK_ID": files.task,
         "TASK_ATTEMPT": str(files.attempt),
         "TASK_DIR": str(files.work),
+    }
+
+
+def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a task may see of its worker's environment."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in _PASSED or name.startswith(_PASSED_PREFIXES)
     }
 
 
@@ -182,6 +186,8 @@ def _watch(
     finally:
         _signal_group(process, signal.SIGKILL)
         process.wait()
+    if cause == "exit" and end.exit_code != 0 and stop.is_set():
+        cause = "stopped"  # by somebody who was quicker
     return _Ending(cause, end.when - began, end.exit_code, end.signal)
 
 

@@ -1,25 +1,43 @@
-"""Reads and checks a project: what runs (project.yml) and with which metaparameters (parameters.yml)."""
+"""Reads and checks a project: what runs (project.yml) and with which metaparameters (parameters.yml).
+
+A W&B sweep file says both.
+"""
 
 import re
 import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
 from framework import yaml_source
+from framework.command import expand
 from framework.errors import ProjectError
 from framework.files import ProjectFiles
+from framework.method import METHODS, Method
 from framework.metrics import metric_problem
-from framework.parameters import read_parameters
-from framework.space import Space, Value, value_problem
+from framework.parameters import read_parameters, read_space
+from framework.space import Combinations, Space, Value, value_problem
+from framework.sweep_file import read_sweep
 from framework.task import task_id
-from framework.yaml_source import Node, Position, Problems, Scalar, Unusable, entries_of, nearest
+from framework.yaml_source import Entry, Node, Position, Problems, Scalar, Unusable, entries_of, nearest
 
 Goal: TypeAlias = Literal["maximize", "minimize"]
 T = TypeVar("T")
 
-_KEYS = ("command", "metric", "goal", "timeout", "retries", "max_failures", "image")
+_KEYS = (
+    "command",
+    "metric",
+    "goal",
+    "timeout",
+    "retries",
+    "max_failures",
+    "image",
+    "method",
+    "run_cap",
+    "seed",
+)
+_SWEEP_SUFFIXES = (".yaml", ".yml")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([smhd]?)")
 _IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
@@ -37,60 +55,93 @@ class Project:
     timeout: float | None  # seconds an attempt may take; None: any
     retries: int  # further attempts after one that failed
     image: str | None  # base of the worker image, if not the usual one
-    space: Space
+    space: Combinations  # those that are run: what the method makes of the search space
     max_failures: int | None = None  # the set is stopped when that many tasks have failed for good
+    search_space: Space = field(default_factory=lambda: Space({}))  # what parameters.yml describes
+    method: Method = field(default_factory=Method)
 
     def task_id(self, parameters: Mapping[str, Value]) -> str:
         """The identity of the task that runs with `parameters`."""
         return task_id(self.command, parameters)
 
-    def argv(self, parameters: Mapping[str, Value]) -> list[str]:
-        """The command with `parameters` as options: --name=value, --name for true, nothing for false."""
-        return [
-            *self.command,
-            *(f"--{name}{_option_value(value)}" for name, value in parameters.items() if value is not False),
-        ]
+    def argv(
+        self, parameters: Mapping[str, Value], environment: Mapping[str, str] | None = None
+    ) -> list[str]:
+        """The command with `parameters` in the place of its macros, see command.expand.
+
+        A command without macros gets them as options: --name=value, --name for true, nothing for false.
+        """
+        return expand(self.command, parameters, environment)
 
 
 def load_project(path: Path, name: str | None = None) -> Project:
-    """The project in the directory `path`, called `name` (default: as the directory).
+    """The project in the directory `path`, or in the W&B sweep file `path` with the files beside it.
 
+    Called `name` (default: as the directory, or the file if that is given). A directory with a sweep file
+    in the place of project.yml is a project too.
     Raises ProjectError with everything that is wrong in its files, each with file, line and column.
     """
-    if not path.is_dir():
+    directory = path.parent if path.is_file() and path.suffix in _SWEEP_SUFFIXES else path
+    if not directory.is_dir():
         raise ProjectError(
             [f"{path}: no such directory; a project is a directory with project.yml and parameters.yml"]
         )
+    files = ProjectFiles(directory)
+    sweep_file = path if directory != path else files.sweep
     problems = Problems()
-    settings = _Settings(ProjectFiles(path).settings, problems)
+    if sweep_file:
+        sweep = read_sweep(sweep_file, problems)
+        settings = _Settings(sweep_file, sweep.settings, problems)
+    else:
+        settings = _Settings(files.settings, _read_settings(files.settings, problems), problems)
+    method = Method(
+        # one that is wrong is no grid, of which more would be asked
+        settings.read("method", _method, "" if "method" in settings else "grid"),
+        settings.read("run_cap", _run_cap, None),
+        settings.read("seed", _seed, 0),
+    )
+    grid = method.name == "grid"
+    if sweep_file:
+        top = Position(sweep_file, 1, 1)
+        search_space = read_space(top, sweep.parameters, {}, problems, grid=grid)
+    else:
+        search_space = read_parameters(files.parameters, problems, grid=grid)
+    settings.check_method(method, search_space)
     project = Project(
-        name=name or path.resolve().name,
-        path=path,
+        name=name or (path.stem if path.is_file() else directory.resolve().name),
+        path=directory,
         command=settings.read("command", _command, ()),
         metric=settings.read("metric", _metric, None),
         goal=settings.read("goal", _goal, "maximize"),
         timeout=settings.read("timeout", _duration, None),
         retries=settings.read("retries", _retries, 0),
         image=settings.read("image", _image, None),
-        space=read_parameters(ProjectFiles(path).parameters, problems),
+        space=method.choose(search_space),
         max_failures=settings.read("max_failures", _max_failures, None),
+        search_space=search_space,
+        method=method,
     )
-    if problems.lines:
+    if problems:
         raise ProjectError(problems.lines)
     return project
+
+
+def _read_settings(file: Path, problems: Problems) -> tuple[Entry, ...] | None:
+    node = yaml_source.read_yaml(file, problems)
+    return None if node is None else entries_of(node, "command: …", problems)
 
 
 class _Settings:
     """The entries of project.yml; what cannot be read becomes a problem and its default."""
 
-    def __init__(self, file: Path, problems: Problems) -> None:
+    def __init__(self, file: Path, entries: Sequence[Entry] | None, problems: Problems) -> None:
+        """No entries at all (None): the file could not be read, and `problems` says so."""
         self._problems = problems
-        node = yaml_source.read_yaml(file, problems)
-        self._entries = {entry.name: entry for entry in entries_of(node, "command: …", problems)}
+        self._entries = {entry.name: entry for entry in entries or ()}
         for entry in self._entries.values():
             if entry.name not in _KEYS:
                 problems.add(entry.position, f"unknown key {entry.name!r}; {nearest(entry.name, _KEYS)}")
-        if node is not None and "command" not in self._entries:
+        if entries is not None and "command" not in self._entries:
             problems.add(
                 Position(file, 1, 1), "no command; write what runs, as in 'command: python train.py'"
             )
@@ -98,6 +149,22 @@ class _Settings:
             problems.add(
                 self._entries["goal"].position,
                 "a goal without a metric; name the metric it is about, or remove it",
+            )
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
+
+    def check_method(self, method: Method, space: Space) -> None:
+        """What is wrong with the method for this space becomes a problem."""
+        if method.name == "random" and not space.is_finite and "run_cap" not in self._entries:
+            self._problems.add(
+                self._entries["method"].position,
+                "draws from distributions never end; say how many, as in 'run_cap: 100'",
+            )
+        if method.name == "grid" and "seed" in self._entries:
+            self._problems.add(
+                self._entries["seed"].position,
+                "seed: a grid has nothing random; remove it, or write seeds: in parameters.yml",
             )
 
     def read(self, key: str, convert: Callable[[Node], T], default: T) -> T:
@@ -171,6 +238,21 @@ def _max_failures(node: Node) -> int:
     return _whole_number(node, 1)
 
 
+def _method(node: Node) -> str:
+    name = _text(node)
+    if name not in METHODS:
+        raise ValueError(f"{name!r} is no method; {nearest(name, METHODS)}")
+    return name
+
+
+def _run_cap(node: Node) -> int:
+    return _whole_number(node, 1)
+
+
+def _seed(node: Node) -> int:
+    return _whole_number(node, 0)
+
+
 def _whole_number(node: Node, least: int) -> int:
     value = node.value if isinstance(node, Scalar) else None
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -183,9 +265,3 @@ def _image(node: Node) -> str:
     if not _IMAGE.fullmatch(image):
         raise ValueError(f"{image!r} is no image; write it as for docker pull, as in python:3.13-slim")
     return image
-
-
-def _option_value(value: Value) -> str:
-    if value is True:
-        return ""
-    return f"={value!r}" if isinstance(value, float) else f"={value}"

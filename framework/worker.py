@@ -11,25 +11,21 @@ import threading
 import time
 import uuid
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
-from celery import Celery, signals
-from celery.worker.control import control_command
-
-from framework.broker import STOP_COMMAND, TASK_NAME, Identity, make_app
 from framework.errors import FrameworkError, ProjectError
-from framework.execution import Execution, run_attempt
+from framework.execution import Execution, passed_on, run_attempt
 from framework.files import AttemptFiles, Code, WorkerFiles, write_atomically
-from framework.news import is_attempt_name
-from framework.outbox import Outbox
+from framework.identity import Identity
 from framework.project import Project, load_project
 from framework.task import LONGEST_REASON, Assignment, AttemptResult
 
 log = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 10.0  # for the last results, when the worker is stopped
+Message: TypeAlias = Mapping[str, Any]
 FULL_DISK_PAUSE_SECONDS = 5.0
 LEAST_FREE_BYTES = 200 * 10**6
 LEAST_FREE_SHARE = 0.01  # of the disk
@@ -39,12 +35,25 @@ class AttemptFailed(Exception):
     """Shows a failed attempt as failed in Celery and Flower; the master has the result already."""
 
 
+class Outbox(Protocol):
+    """What a worker needs to be heard by the master."""
+
+    def tell(self, news: Message, /) -> None:
+        """Send when possible; lost if this process dies first."""
+
+    def deliver(self, name: str, result: Message, /) -> None:
+        """Keep a result until the master can be sure to get it. Raises OSError when it cannot be kept."""
+
+
 class Worker:
     """The tasks this host holds, and what becomes of them."""
 
-    def __init__(self, identity: Identity, files: WorkerFiles, code: Path, slots: int) -> None:
+    def __init__(
+        self, identity: Identity, files: WorkerFiles, code: Path, slots: int, outbox: Outbox
+    ) -> None:
         self.identity = identity
         self.slots = slots
+        self.outbox = outbox
         self._files = files
         self._code = code
         self._incarnation = uuid.uuid4().hex
@@ -54,7 +63,6 @@ class Worker:
         self._running: dict[str, threading.Event] = {}  # what stops each
         self._unwanted: set[str] = set()  # of the reserved ones: to be skipped when their turn comes
         self._stopping = threading.Event()
-        self.outbox = Outbox(identity, files.spool, self.beat)
 
     # What the master is told.
 
@@ -81,17 +89,19 @@ class Worker:
 
     def _disk_notice(self) -> str:
         """Why this worker is to be sent nothing until there is room on its disk; empty if there is."""
+        shortage = self._disk_shortage()
+        return f"{shortage}: it gets no tasks until there is room" if shortage else ""
+
+    def _disk_shortage(self) -> str:
+        """What its disk lacks; empty if nothing."""
         try:
             disk = shutil.disk_usage(self._files.path)
         except OSError as error:
-            return f"{self._files.path} cannot be used ({error.strerror}): it gets no tasks until it can"
+            return f"{self._files.path} cannot be used ({error.strerror})"
         needed = max(LEAST_FREE_BYTES, int(disk.total * LEAST_FREE_SHARE))
         if disk.free >= needed:
             return ""
-        return (
-            f"only {disk.free // 10**6} MB are free on its disk, of {needed // 10**6} MB that are needed: "
-            "it gets no tasks until there is room"
-        )
+        return f"only {disk.free // 10**6} MB are free on its disk, of {needed // 10**6} MB that are needed"
 
     def _news(self, kind: str, **content: Any) -> dict[str, Any]:
         return {
@@ -117,8 +127,9 @@ class Worker:
 
     def run(self, message: object) -> None:
         """Run one attempt; raises AttemptFailed when it failed, FrameworkError for a message not for us."""
+        code = Code.current(self._code)
         try:
-            assignment = self._read(message)
+            assignment = self._read(message, code)
         except FrameworkError as error:
             self.outbox.tell(
                 self._news(
@@ -135,15 +146,18 @@ class Worker:
             if name in self._unwanted or self._stopping.is_set():
                 stop.set()
         try:
-            self._run_once(assignment, name, stop)
+            self._run_once(assignment, name, stop, code)
         finally:
             with self._lock:
                 del self._running[name]
                 self._reserved.discard(name)
                 self._unwanted.discard(name)
 
-    def _read(self, message: object) -> Assignment:
-        """What we are to run; raises FrameworkError if it is not exactly an assignment, or not for us."""
+    def _read(self, message: object, code: Code) -> Assignment:
+        """What we are to run; raises FrameworkError if it is not exactly an assignment, or not for us.
+
+        If the project cannot be read, its metaparameters cannot be told from others: the attempt will fail.
+        """
         assignment = Assignment.from_message(message)
         ours = (self.identity.infrastructure, self.identity.project)
         if (assignment.infrastructure, assignment.project) != ours:
@@ -151,9 +165,16 @@ class Worker:
                 f"task {assignment.task}.{assignment.attempt} is of "
                 f"{assignment.infrastructure}/{assignment.project}: not run"
             )
+        with suppress(ProjectError):
+            project = cached_project(code.project_path, self.identity.project)
+            if project.task_id(assignment.parameters) != assignment.task:
+                raise FrameworkError(
+                    f"task {assignment.task}.{assignment.attempt} is another one than its metaparameters "
+                    f"make with the command of code {code.version}: not run"
+                )
         return assignment
 
-    def _run_once(self, assignment: Assignment, name: str, stop: threading.Event) -> None:
+    def _run_once(self, assignment: Assignment, name: str, stop: threading.Event, code: Code) -> None:
         files = self._files.attempt(assignment.task, assignment.attempt)
         if files.result.exists():
             # Its message was repeated, or the master has lost its journal.
@@ -166,7 +187,6 @@ class Worker:
             log.warning("task %s was begun before this worker started: left to the master", name)
             return
         started = time.time()
-        code = Code.current(self._code)
         if stop.is_set():
             execution = Execution(None, 0.0, "stopped", "stopped before it began", {})
         else:
@@ -174,6 +194,9 @@ class Worker:
                 self._news("started", task=assignment.task, attempt=assignment.attempt, started=started)
             )
             execution = self._execute(assignment, files, code, stop)
+        reason = execution.reason[:LONGEST_REASON]
+        if execution.state == "failed" and (shortage := self._disk_shortage()):
+            reason = f"{reason[: LONGEST_REASON - len(shortage) - 2]}; {shortage}"
         result = AttemptResult(
             task=assignment.task,
             attempt=assignment.attempt,
@@ -182,7 +205,7 @@ class Worker:
             started=started,
             seconds=execution.seconds,
             exit_code=execution.exit_code,
-            reason=execution.reason[:LONGEST_REASON],
+            reason=reason,
             metrics=execution.metrics,
             code=code.version,
             image=self.identity.image,
@@ -198,7 +221,7 @@ class Worker:
     ) -> Execution:
         try:
             project = cached_project(code.project_path, self.identity.project)
-            argv = project.argv(assignment.parameters)
+            argv = project.argv(assignment.parameters, passed_on(os.environ))
         except ProjectError as error:
             return Execution(None, 0.0, "failed", str(error), {})
 
@@ -267,59 +290,3 @@ class Worker:
 def cached_project(path: Path, name: str) -> Project:
     """The project of one code version; its path carries the version, so it never changes."""
     return load_project(path, name)
-
-
-def make_worker_app(worker: Worker) -> Celery:
-    """Celery's side of the worker: its task, and its signals."""
-    app = make_app(worker.identity)
-
-    @app.task(bind=True, name=TASK_NAME, throws=(AttemptFailed, FrameworkError))
-    def run(task: Any, *arguments: object, **_: object) -> None:
-        # whatever came: the worker, not Python, says what is wrong with it
-        try:
-            worker.run(arguments[0] if len(arguments) == 1 else arguments)
-        finally:
-            worker.release(task.request.id)
-
-    @control_command(name=STOP_COMMAND)
-    def stop_attempts(_: Any, names: list[str]) -> dict[str, str]:
-        worker.stop_attempts([name for name in names if isinstance(name, str)])
-        return {"ok": "told to stop"}
-
-    def on_received(request: Any, **_: Any) -> None:
-        if is_attempt_name(request.id):  # else it will be refused; no beat may name it
-            worker.reserve(request.id)
-
-    def on_revoked(request: Any, **_: Any) -> None:
-        worker.release(request.id)  # by Celery, for a reason in the message that none of ours has
-
-    def on_stopping(**_: Any) -> None:
-        worker.stop()
-
-    def on_stopped(**_: Any) -> None:
-        worker.outbox.close(FLUSH_SECONDS)
-
-    signals.task_received.connect(on_received, weak=False)
-    signals.task_revoked.connect(on_revoked, weak=False)
-    signals.worker_shutting_down.connect(on_stopping, weak=False)
-    signals.worker_shutdown.connect(on_stopped, weak=False)
-    return app
-
-
-def serve(identity: Identity, data: Path, code: Path, slots: int) -> None:
-    """Run the worker until it is stopped; does not return."""
-    worker = Worker(identity, WorkerFiles(data), code, slots)
-    worker.finish_earlier_results()
-    worker.outbox.start()
-    worker.outbox.connected.wait()  # it has made the queue that Celery is to consume
-    make_worker_app(worker).worker_main(
-        [
-            "worker",
-            f"--hostname=worker@{identity.host}",
-            "--pool=threads",  # the work is in processes of its own; threads only watch over them
-            f"--concurrency={slots}",
-            "--without-mingle",
-            "--without-gossip",
-            "--loglevel=INFO",
-        ]
-    )

@@ -53,10 +53,24 @@ class Position:
 class Problems:
     """Collects everything that is wrong, so that the user hears all of it at once."""
 
-    lines: list[str] = field(default_factory=list)
+    _found: list[tuple[Position, str]] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[str]:
+        """One for each, in the order of the file; the first file that had one comes first."""
+        files = list(dict.fromkeys(position.file for position, _ in self._found))
+
+        def place(found: tuple[Position, str]) -> tuple[int, int, int]:
+            position, _ = found
+            return files.index(position.file), position.line, position.column
+
+        return [f"{position}: {problem}" for position, problem in sorted(self._found, key=place)]
+
+    def __len__(self) -> int:
+        return len(self._found)
 
     def add(self, position: Position, problem: str) -> None:
-        self.lines.append(f"{position}: {problem}")
+        self._found.append((position, problem))
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ start_master() {
   RUN_OPTIONS+=(--hostname master)
   RUN_OPTIONS+=(--stop-timeout 30) # to write what it has received
   RUN_OPTIONS+=(--pids-limit 1024)
+  RUN_OPTIONS+=(--env STATUS=/dev/shm/status.json) # in memory: it is to be written when the disk is full, too
   add_framework_options "$host" broker:5671
   add_data_directory "$host" master
   start_container "$host" master "$WORKER_IMAGE_ID" master

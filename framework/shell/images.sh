@@ -70,10 +70,11 @@ make_name_for() {
   printf '%s\n' "$name"
 }
 
-# project_base: the image that project.yml names; nothing if it names none. Everything but one plain name is refused, so that
+# project_base: the image that the project names; nothing if it names none. Everything but one plain name is refused, so that
 # this and the framework, which reads the file as YAML, always agree.
 project_base() {
-  local file=$PROJECT_PATH/project.yml lines base
+  local file lines base
+  file=$PROJECT_PATH/$(settings_of_project)
   lines=$(grep -cE "^['\"]?image['\"]?[[:space:]]*:" "$file") || return 0
   base=$(sed -nE "s/^image:[[:space:]]+(['\"]?)([A-Za-z0-9][A-Za-z0-9._\/:@-]*)\1([[:space:]]+#.*|[[:space:]]*)$/\2/p" "$file")
   [[ $lines == 1 && $base && $base != *$'\n'* ]] || die "$file: image: write it once, with the plain name of a Docker image"

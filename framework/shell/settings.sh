@@ -196,7 +196,7 @@ check_remote_path() {
 
 # find_project: sets PROJECT_PATH and PROJECT_NAME; a project's contents are checked later, by the framework itself.
 find_project() {
-  local file path=$PROJECT
+  local file files path=$PROJECT
   if [[ $path != /* ]]; then
     path=$CHECKOUT/tasks/$path
   fi
@@ -209,11 +209,27 @@ find_project() {
   if [[ $PROJECT_NAME == *[[:cntrl:]]* || $PROJECT_PATH == / ]]; then
     problem "-d: $(quote "$PROJECT_NAME") cannot be a project's name"
   fi
-  for file in project.yml parameters.yml; do
+  files=("$(settings_of_project)")
+  if [[ ${files[0]} == project.yml ]]; then
+    files+=(parameters.yml)
+  fi
+  for file in "${files[@]}"; do
     if [[ ! -r $PROJECT_PATH/$file ]]; then
       problem "-d: the project $PROJECT_PATH has no readable $file"
     fi
   done
+}
+
+# settings_of_project: the name of the file that says what runs: project.yml, or the W&B sweep file in its place.
+settings_of_project() {
+  local file
+  for file in project.yml sweep.yaml sweep.yml; do
+    if [[ -e $PROJECT_PATH/$file ]]; then
+      printf '%s\n' "$file"
+      return 0
+    fi
+  done
+  printf 'project.yml\n'
 }
 
 # check_number NAME LOWEST HIGHEST: an empty setting is fine.

@@ -124,6 +124,10 @@ class TaskSet:
         """The name of a container."""
         return f"{self.checkout.identity}-{role}"
 
+    def data(self, role: str) -> str:
+        """Where the containers of a role keep what is the set's, on each host."""
+        return f"{HOME}/{REMOTE_PATH}/{role}/{self.name}"
+
     def status(self) -> dict[str, Any]:
         """What the master says."""
         said = at(self.bed, self.master, "exec", self.role("master"), "framework", "status", "--json")
@@ -156,11 +160,9 @@ class TaskSet:
         """What executions have left, on all hosts."""
         found = []
         for place in WORKERS:
-            directory = f"{HOME}/{REMOTE_PATH}/worker/{self.name}/tasks"
             # None if no task of this set has come to this host.
-            listing = self.bed.inside(
-                place, "find", directory, "-name", "began", "-printf", "%P %T@\\n", check=False
-            )
+            find = "find", f"{self.data('worker')}/tasks", "-name", "began", "-printf", "%P %T@\\n"
+            listing = self.bed.inside(place, *find, check=False)
             for line in listing.stdout.splitlines():
                 name, _, began = line.partition(" ")
                 task, attempt, *_ = name.split("/")

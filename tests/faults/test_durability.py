@@ -6,8 +6,8 @@ import json
 
 import pytest
 from checkout import Checkout, at
-from sets import MASTER, REMOTE_PATH, SLOTS, WORKERS, TaskSet
-from testbed import HOME, HOST2, Host, wait_for
+from sets import MASTER, SLOTS, WORKERS, TaskSet
+from testbed import HOST2, Host, wait_for
 
 pytestmark = pytest.mark.usefixtures("infrastructure")
 
@@ -48,8 +48,8 @@ def test_a_result_survives_each_step_of_its_way(checkout: Checkout) -> None:
 
 def spooled(tasks: TaskSet, host: Host) -> set[str]:
     """The attempts whose results lie on a worker's disk and are not known to be with the broker."""
-    directory = f"{HOME}/{REMOTE_PATH}/worker/{tasks.name}/spool"
-    names = tasks.bed.inside(host, "find", directory, "-name", "*.json", "-printf", "%f\n").stdout
+    find = "find", f"{tasks.data('worker')}/spool", "-name", "*.json", "-printf", "%f\n"
+    names = tasks.bed.inside(host, *find).stdout
     return {name.removesuffix(".json") for name in names.splitlines() if not name.startswith(".")}
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from checkout import Checkout, at
-from sets import MASTER, REMOTE_PATH, SLOTS, WORKERS, TaskSet
-from testbed import HOME, HOST2
+from sets import MASTER, SLOTS, WORKERS, TaskSet
+from testbed import HOST2
 
 pytestmark = pytest.mark.usefixtures("infrastructure")
 
@@ -31,7 +31,7 @@ def test_a_master_that_moves_takes_its_journal_along(checkout: Checkout) -> None
 def test_results_are_recovered_when_master_and_journal_are_gone(checkout: Checkout) -> None:
     tasks, done = half_done(checkout, "recovered")
     at(checkout.bed, MASTER, "rm", "--force", tasks.role("master"))
-    checkout.bed.inside(MASTER, "rm", "-r", f"{HOME}/{REMOTE_PATH}/master/{tasks.name}")
+    checkout.bed.inside(MASTER, "rm", "-r", tasks.data("master"))
     checkout.run("infrainit.sh", "-f", "-d", tasks.path, "--recover")
     outcome = tasks.finish()
     tasks.check(outcome, repeats=SLOTS * len(WORKERS))

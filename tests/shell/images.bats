@@ -141,6 +141,10 @@ calls() {
   echo '#image: a' >"$PROJECT_PATH/project.yml"
   capture project_base
   assert_equal "$status $output" '0 '
+  rm "$PROJECT_PATH/project.yml"
+  echo 'image: b:2' >"$PROJECT_PATH/sweep.yml"
+  capture project_base
+  assert_equal "$status $output" '0 b:2'
 }
 
 @test "project_base: refuses all that YAML might read otherwise" {

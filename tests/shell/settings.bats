@@ -109,6 +109,18 @@ write_then_read() {
   assert_part 'has no readable parameters.yml'
 }
 
+@test "project: a W&B sweep file stands for both of its files" {
+  rm "$TOOL/tasks/digits/project.yml" "$TOOL/tasks/digits/parameters.yml"
+  echo 'program: train.py' >"$TOOL/tasks/digits/sweep.yaml"
+  capture read_all -d digits -m local
+  assert_equal "$status" 0
+  rm "$TOOL/tasks/digits/sweep.yaml"
+  capture read_all -d digits -m local
+  assert_equal "$status" 2
+  assert_part 'has no readable project.yml'
+  assert_part 'has no readable parameters.yml'
+}
+
 @test "config.sh: any character survives, in every setting" {
   local value=$'a b\'"$HOME`id`*\\ü\nsecond line!'
   mkdir -p "$BATS_TEST_TMPDIR/$value"

@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from framework.errors import FrameworkError, JournalError, UnknownTaskError
-from framework.journal import Journal
+from framework.journal import Journal, Outcome
 from framework.task import AttemptResult
 
 TASK = "0123456789abcdef"
@@ -69,10 +69,9 @@ def test_the_life_of_a_task(journal: Journal) -> None:
     assert dataclasses.asdict(record) == {
         "task": TASK, "number": 7, "parameters": {"C": 0.1, "text": "a\n'"}, "state": "done", "attempts": 1,
         "host": "a", "sent": 100.0, "started": 200.0, "seconds": 5.0, "exit_code": 0, "reason": "",
-        "code": "c1", "image": "i1", "metrics": {"accuracy": 0.9},
+        "code": "c1", "image": "i1", "metrics": {"accuracy": 0.9}, "first": 1,
     }  # fmt: skip
     assert list(record.parameters) == ["C", "text"]
-    assert not journal.active()
     assert journal.counts() == {"waiting": 0, "sent": 0, "running": 0, "done": 1, "failed": 0}
 
 
@@ -268,7 +267,9 @@ def test_looking_up_many(journal: Journal) -> None:
             journal.assign(task, number, {}, "a", 1.0)
     records = journal.records(tasks)
     assert list(map(bool, map(records.get, tasks))) == [True, False] * 2500
-    assert [record.number for record in journal.active()] == list(range(2500))
+    outcomes = journal.outcomes(tasks)
+    assert [task for task in tasks if task in outcomes] == tasks[::2]
+    assert outcomes[tasks[0]] == Outcome("sent", "", "")
 
 
 def test_renumber(journal: Journal) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from framework.errors import ProjectError
 from framework.project import Project, load_project
-from framework.space import Value
+from framework.space import Value, listed
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -43,7 +43,7 @@ def directory(tmp_path: Path) -> Directory:
 
 
 def values(project: Project, name: str = "x") -> list[Value]:
-    return list(project.space.values[name])
+    return list(listed(project.search_space.dimensions[name]))
 
 
 def test_a_whole_project(directory: Directory) -> None:
@@ -128,7 +128,6 @@ def test_values(directory: Directory, line: str, expected: list[Value] | None) -
         ("x: [{a: 1}]", "1:5: a list or mapping cannot be a value"),
         ("x: []", "1:4: no value, no combinations"),
         ("x: {}", "1:4: no value, no combinations"),
-        ("x: {values: [1]}", "1:5: unknown key 'values'; known: range"),
         ("x: {range: [0, 1, 1], rang: 1}", "1:23: unknown key 'rang'; did you mean 'range'?"),
         ("x: [1, 2, 1]", "1:11: 1 is in the list twice"),
         ("x: [1.0, 1.00]", "1:10: 1.0 is in the list twice"),
@@ -201,6 +200,10 @@ def test_what_is_wrong_with_parameters(directory: Directory, line: str, problem:
         ("command: run\nmax_failures: many", "2:15: max_failures: has to be a whole number, 1 or more"),
         ("command: run\nimage: --privileged", "2:8: image: '--privileged' is no image"),
         ("command: run\nimage: a b", "2:8: image: 'a b' is no image"),
+        ("command: run\nmethod: gird", "2:9: method: 'gird' is no method; did you mean 'grid'?"),
+        ("command: run\nrun_cap: 0", "2:10: run_cap: has to be a whole number, 1 or more"),
+        ("command: run\nmethod: random\nseed: -1", "3:7: seed: has to be a whole number, 0 or more"),
+        ("command: run\nseed: 1", "2:1: seed: a grid has nothing random; remove it"),
         ("", "1:1: the file is empty"),
         (None, "1:1: cannot be read (No such file or directory)"),
     ],
@@ -211,11 +214,24 @@ def test_what_is_wrong_with_settings(directory: Directory, settings: str | None,
     assert re.search("; |\\?$|has to be a whole number", found), "it does not say what to do"
 
 
+def test_methods(directory: Directory) -> None:
+    text = "x: {range: [0, 1000000, 1]}\ny: [a, b]"
+    assert directory.load(text).space.count == 2_000_000
+    assert directory.load(text, "command: run\nrun_cap: 5").space.count == 5
+    shuffled = directory.load(text, "command: run\nmethod: random\nrun_cap: 5\nseed: 3").space
+    assert len({each["x"] for each in shuffled}) == 5
+    assert max(int(each["x"]) for each in shuffled) > 1000
+    drawn = directory.load("x: {min: 0.0, max: 1}\nseeds: 2", "command: run\nmethod: random\nrun_cap: 4")
+    assert [each["seed"] for each in drawn.space] == [0, 1, 0, 1]
+    (problem,) = directory.problems("x: {min: 0.0, max: 1}", "command: run\nmethod: random")
+    assert problem.startswith("project.yml:2:1: draws from distributions never end; say how many")
+
+
 def test_nesting_without_end(directory: Directory) -> None:
     found = directory.problems("x: " + "[" * 300 + "]" * 300 + "\n-y: 1")
     assert [problem.partition(";")[0] for problem in found] == [
-        "parameters.yml:1:23: nested more than 20 deep",
         "parameters.yml:1:5: a list or mapping cannot be a value",
+        "parameters.yml:1:23: nested more than 20 deep",
         "parameters.yml:2:1: '-y' cannot be an option",
     ]
 
