@@ -12,7 +12,7 @@ from typing import Literal
 
 import pytest
 from checkout import at
-from sets import MASTER, WORKERS, Attempt, Execution, TaskSet
+from sets import MASTER, WORKERS, Attempt, TaskSet
 from testbed import Bed, Host, docker, wait_for
 
 Role = Literal["worker", "broker", "master", "host"]
@@ -171,19 +171,16 @@ class Chaos:
                 under_way.append(pool.submit(self._happen, fault))
         self.happened = [each.result() for each in under_way]
 
-    def explains(self, earlier: Execution, later: Execution) -> bool:
-        """Had the worker of the earlier one ended before the later one, or been out of reach for a lease?"""
-        host = earlier.host
-        if any(
-            each.fault.ends_worker(host) and each.ended > earlier.began and each.began < later.began
-            for each in self.happened
-        ):
-            return True
+    def explains(self, host: str, since: float, until: float) -> bool:
+        """Did the worker of a host end between these times, or was it out of reach for a lease?"""
         return any(
-            silence.seconds > LEASE_SECONDS - SLACK_SECONDS
-            and silence.of_host
-            and silence.ended > earlier.began
-            and silence.began < later.began
+            each.fault.ends_worker(host) and each.ended > since and each.began < until
+            for each in self.happened
+        ) or any(
+            silence.of_host
+            and silence.seconds > LEASE_SECONDS - SLACK_SECONDS
+            and silence.ended > since
+            and silence.began < until
             for silence in self._silences(host)
         )
 

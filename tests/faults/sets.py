@@ -185,13 +185,14 @@ class TaskSet:
                 found.append(following.started - when)
         return found
 
-    def until_more(self, when: float) -> float:
-        """Seconds from `when`, at which something was mended, until a task ran that was sent after that."""
-        return min(
+    def until_more(self, when: float) -> list[float]:
+        """Seconds from `when`, when something was mended, until a task ran that was sent later, if any."""
+        starts = [
             attempt.started - when
             for attempt in self.attempts()
             if attempt.started is not None and attempt.sent is not None and attempt.sent > when
-        )
+        ]
+        return [min(starts)] if starts else []
 
     def check(self, outcome: Outcome, repeats: int) -> None:
         """Demand one row for each combination, all done, and at most so many repeats."""

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("infrastructure")
 
 
 def test_a_worker_that_crashes_is_restarted_and_repeats_what_it_ran(checkout: Checkout) -> None:
-    tasks = TaskSet(checkout, "crash", 18, 5)
+    tasks = TaskSet(checkout, "crash", 12, 5)
     tasks.start()
     checkout.bed.inside(HOST2, "kill", "-9", tasks.first_process(HOST2, "worker"))
     outcome = tasks.finish()
@@ -35,7 +35,7 @@ def test_what_a_killed_worker_ran_runs_elsewhere(checkout: Checkout, figures: Fi
 
 
 def test_a_stopped_worker_hands_its_tasks_back_and_leaves_no_process(checkout: Checkout) -> None:
-    tasks = TaskSet(checkout, "stopped", 18, 5)
+    tasks = TaskSet(checkout, "stopped", 12, 5)
     tasks.start()
     at(checkout.bed, HOST3, "stop", tasks.role("worker"))
     assert (
@@ -48,23 +48,23 @@ def test_a_stopped_worker_hands_its_tasks_back_and_leaves_no_process(checkout: C
 
 
 def test_a_broker_that_restarts_repeats_nothing(checkout: Checkout, figures: Figures) -> None:
-    tasks = TaskSet(checkout, "broker", 24, 5)
+    tasks = TaskSet(checkout, "broker", 12, 5)
     tasks.start()
     at(checkout.bed, MASTER, "stop", tasks.role("broker"))
     time.sleep(10)
     at(checkout.bed, MASTER, "start", tasks.role("broker"))
     started = time.time()
     tasks.check(tasks.finish(), repeats=0)
-    figures.measured(Goal.BROKER, [tasks.until_more(started)])
+    figures.measured(Goal.BROKER, tasks.until_more(started))
 
 
 def test_a_broker_that_crashes_repeats_nothing(checkout: Checkout, figures: Figures) -> None:
-    tasks = TaskSet(checkout, "broker crash", 18, 5)
+    tasks = TaskSet(checkout, "broker crash", 12, 5)
     tasks.start()
     crashed = time.time()
     checkout.bed.inside(HOST1, "kill", "-9", tasks.first_process(HOST1, "broker"))
     tasks.check(tasks.finish(), repeats=0)
-    figures.measured(Goal.BROKER, [tasks.until_more(crashed)])
+    figures.measured(Goal.BROKER, tasks.until_more(crashed))
 
 
 def test_a_broker_that_hangs_for_longer_than_a_lease_repeats_nothing(checkout: Checkout) -> None:
@@ -77,7 +77,7 @@ def test_a_broker_that_hangs_for_longer_than_a_lease_repeats_nothing(checkout: C
 
 
 def test_a_broker_with_an_empty_volume_repeats_nothing(checkout: Checkout) -> None:
-    tasks = TaskSet(checkout, "empty broker", 18, 5)
+    tasks = TaskSet(checkout, "empty broker", 12, 5)
     tasks.start()
     at(checkout.bed, MASTER, "rm", "--force", tasks.role("broker"))
     at(checkout.bed, MASTER, "volume", "rm", tasks.role("broker"))
@@ -94,11 +94,12 @@ def test_a_master_that_crashes_repeats_nothing(checkout: Checkout, figures: Figu
         checkout.bed.inside(HOST1, "kill", "-9", tasks.first_process(HOST1, "master"))
         time.sleep(4)
     tasks.check(tasks.finish(), repeats=0)
-    figures.measured(Goal.MASTER, [tasks.until_more(when) for when in crashed])
+    for when in crashed:
+        figures.measured(Goal.MASTER, tasks.until_more(when))
 
 
 def test_a_cut_of_ten_seconds_repeats_nothing(checkout: Checkout, figures: Figures) -> None:
-    tasks = TaskSet(checkout, "cut", 18, 5)
+    tasks = TaskSet(checkout, "cut", 12, 6)
     tasks.start()
     with cut(checkout.bed, HOST2):
         time.sleep(10)
@@ -108,7 +109,7 @@ def test_a_cut_of_ten_seconds_repeats_nothing(checkout: Checkout, figures: Figur
 
 
 def test_a_host_that_loses_power_costs_only_what_it_ran(checkout: Checkout, figures: Figures) -> None:
-    tasks = TaskSet(checkout, "power", 18, 5)
+    tasks = TaskSet(checkout, "power", 12, 5)
     tasks.start()
     killed = time.time()
     checkout.bed.cut_power(HOST3)

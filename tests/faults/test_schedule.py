@@ -58,8 +58,13 @@ def test_a_random_schedule_of_faults_loses_nothing(
 
     tasks.check_rows(outcome)
     check_marks(tasks.marks(), attempts)
-    for earlier, later in repeats:
-        assert chaos.explains(earlier, later), f"{later} repeats {earlier} for no reason; {chaos.happened}"
+    sent = {attempt.name: attempt.sent for attempt in attempts}
+    for first, second in repeats:
+        since, until = sent[first.name], max(first.began, second.began)
+        assert since is not None
+        assert chaos.explains(first.host, since, until), (
+            f"{second} repeats {first} for no reason; {chaos.happened}"
+        )
 
 
 def find_repeats(marks: list[Execution], attempts: list[Attempt]) -> list[tuple[Execution, Execution]]:
