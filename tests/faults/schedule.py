@@ -40,9 +40,9 @@ KINDS = (
 LONGEST_LULL = 8.0  # seconds between the beginnings of two faults
 REST = 5.0, 20.0  # seconds from the end of a fault to the next one there: of containers, of hosts
 LEASE_SECONDS = 30.0
-# From the end of a fault until what it hit is heard of again, and from one beat to the next. What is out of
-# reach for less than the lease without them is not repeated.
-SLACK_SECONDS = 12.0
+# From the end of a fault until what it hit is heard of again, and from one beat to the next. TCP doubles its
+# pauses: what was cut off for 13 s is heard of 26 s after it began.
+SLACK_SECONDS = 18.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Fault:
 
     def __str__(self) -> str:
         lasts = f" for {self.seconds:.0f} s" if self.seconds else ""
-        return f"{self.kind.name} of {self.role} on {self.host.name}{lasts}"
+        what = self.host.name if self.kind.of_hosts else f"{self.role} on {self.host.name}"
+        return f"{self.kind.name} of {what}{lasts}"
 
     @property
     def hits(self) -> set[tuple[Host, Role]]:

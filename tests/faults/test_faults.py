@@ -69,7 +69,8 @@ def test_a_broker_that_crashes_repeats_nothing(checkout: Checkout, figures: Figu
 
 def test_a_broker_that_hangs_for_longer_than_a_lease_repeats_nothing(checkout: Checkout) -> None:
     tasks = TaskSet(checkout, "broker hangs", 4, 45)
-    tasks.start()
+    tasks.bring_up()
+    tasks.wait("all run", lambda status: status["running"] == 4, 60)
     at(checkout.bed, MASTER, "pause", tasks.role("broker"))
     time.sleep(34)
     at(checkout.bed, MASTER, "unpause", tasks.role("broker"))
