@@ -52,6 +52,7 @@ LONGEST_PAUSE_SECONDS = 15.0
 UNFIT_SECONDS = 30.0  # how long no host can run a task until that is final: others may be about to come up
 LONGEST_MESSAGE = 4 * 2**20  # bytes; no right one is as long
 AGAIN_PAGES = 10  # looked through in one turn for tasks to run again
+QUESTION_SECONDS = 5.0  # between two questions whether the broker is there, well below a lease
 RESULTS_SECONDS = 5.0  # between two results.csv on the way, at the least
 
 
@@ -119,6 +120,8 @@ class Master:
         self._done_seconds = 0.0  # of all tasks done in this process's life, for the time that is left
         self._done_count = 0
         self._results_due = 0.0
+        self._listened = time.monotonic()  # when what the workers had to say was taken last
+        self._question_due = 0.0
 
     def _begin_anew(self) -> None:
         """Go through the set from its beginning: what the journal says of it has changed."""
@@ -213,7 +216,6 @@ class Master:
 
     def turn(self, link: Messenger) -> None:
         """Take what has come in, send what there is room for, publish the status. Raises `link`'s errors."""
-        began = time.monotonic()
         taken = self._take_requests()
         with self._journal.batch():
             self._backlog.go_on_counting()
@@ -226,9 +228,12 @@ class Master:
             self._prune()
         for message in messages:
             message.ack()
-        if time.monotonic() - began > self._fleet.lease / 2:
-            # This process was held up (a paused container, a slow disk): the silence was ours.
-            self._fleet.renew(time.monotonic())
+        self._ask_broker(link)
+        now = time.monotonic()
+        if now - self._listened > self._fleet.lease / 2:
+            # This process or the broker was held up (a paused container, a slow disk): the silence was ours.
+            self._fleet.renew(now)
+        self._listened = now
         self._end_leases(link)
         self._judge()
         self._send_stops(link)
@@ -525,6 +530,12 @@ class Master:
             host, names = self._to_stop.popitem()
             log.info("worker host %s is to stop %s", host, ", ".join(sorted(names)))
             link.stop(host, sorted(names))
+
+    def _ask_broker(self, link: Messenger) -> None:
+        """From time to time: one that hangs does not answer, and so holds this turn up until it goes on."""
+        if self._fleet.hosts and time.monotonic() >= self._question_due:
+            link.waiting_for(next(iter(self._fleet.hosts)))
+            self._question_due = time.monotonic() + QUESTION_SECONDS
 
     def _end_leases(self, link: Messenger) -> None:
         now = time.monotonic()

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 3.0
 MAX_NEWS = 10_000  # the oldest is dropped: beats and metrics are repeated or superseded
-LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 10.0  # well below a lease: a broker that is back hears of what runs before it ends
 
 
 class Outbox(threading.Thread):

@@ -366,6 +366,22 @@ knows_all_workers() {
   done
 }
 
+# recover_journal HOST: has the framework read what lies in the master's data directory there, under recovered/.
+recover_journal() {
+  local host=$1 data
+  data=$(data_directory "$host" master)
+  change_docker "$host" run --rm \
+    --network none \
+    --user "$(fact "$host" uid):$(fact "$host" gid)" \
+    --cap-drop ALL \
+    --security-opt no-new-privileges \
+    --env "PROJECT=$PROJECT_NAME" \
+    --mount "$(mount_option type=bind "source=$(code_directory "$host")" target=/code readonly)" \
+    --mount "$(mount_option type=bind "source=$data" target=/data)" \
+    "$WORKER_IMAGE_ID" recover /data/recovered >&2 ||
+    die "${HOST_NAMES[host]}: the journal could not be rebuilt; see above"
+}
+
 # Waiting: the container itself is asked whether it is ready
 
 wait_broker() {

@@ -54,6 +54,21 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Execution:
+    """What an execution left on its host's disk."""
+
+    task: str
+    attempt: int
+    host: str
+    began: float  # seconds since the epoch
+
+    @property
+    def name(self) -> str:
+        """Of the attempt, as workers call it."""
+        return f"{self.task}.{self.attempt}"
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What became of a set."""
 
@@ -70,7 +85,8 @@ class Outcome:
 @pytest.fixture(scope="session")
 def infrastructure(checkout: Checkout) -> None:
     """Workers on all hosts; each test brings a set of its own to it."""
-    chosen = options(checkout.bed, ["-a", "host1,host2,host3", "-w", "1-3"])
+    project = checkout.project("first", "n: 1", {"run.py": ""})
+    chosen = options(checkout.bed, ["-a", "host1,host2,host3", "-w", "1-3", "-d", str(project)])
     checkout.run("infrainit.sh", *chosen, seconds=600)
     config = checkout.path / "config.sh"
     config.write_text(config.read_text() + f"\nSLOTS={SLOTS}\n")
@@ -85,10 +101,13 @@ class TaskSet:
         """`seconds`: how long a task takes; or a program of its own."""
         self.checkout = checkout
         self.bed: Bed = checkout.bed
-        self.name = name
+        self.name = f"{name} {time.strftime('%H%M%S')}"  # the test bed may have seen this set before
         self.tasks = tasks
+        self.master: Place = MASTER
         program = seconds if isinstance(seconds, str) else PROGRAM.replace("{seconds}", str(seconds))
-        self.path = checkout.project(name, f"n: {{range: [0, {tasks}, 1]}}", {"run.py": program}, settings)
+        self.path = checkout.project(
+            self.name, f"n: {{range: [0, {tasks}, 1]}}", {"run.py": program}, settings
+        )
 
     def bring_up(self) -> None:
         """Have infrainit.sh run it."""
@@ -111,7 +130,7 @@ class TaskSet:
 
     def status(self) -> dict[str, Any]:
         """What the master says."""
-        said = at(self.bed, MASTER, "exec", self.role("master"), "framework", "status", "--json")
+        said = at(self.bed, self.master, "exec", self.role("master"), "framework", "status", "--json")
         return dict(json.loads(said))
 
     def wait(self, what: str, test: Callable[[dict[str, Any]], bool], seconds: float) -> None:
@@ -130,22 +149,50 @@ class TaskSet:
         began = time.monotonic()
         self.wait(f"{self.name} is finished", lambda status: status["finished"], seconds)
         elapsed = time.monotonic() - began
-        text = at(self.bed, MASTER, "exec", self.role("master"), "cat", "/data/results.csv")
+        text = at(self.bed, self.master, "exec", self.role("master"), "cat", "/data/results.csv")
         return Outcome(list(csv.DictReader(text.splitlines())), self.executions(), elapsed)
 
     def executions(self) -> Counter[str]:
         """How often each task was executed, on all hosts."""
-        found: Counter[str] = Counter()
+        return Counter(mark.task for mark in self.marks())
+
+    def marks(self) -> list[Execution]:
+        """What executions have left, on all hosts."""
+        found = []
         for place in WORKERS:
-            directory = f"{HOME}/{REMOTE_PATH}/worker/{self.name}/tasks"
-            for line in self.bed.inside(place, "find", directory, "-name", "began").stdout.splitlines():
-                found[line.removeprefix(directory + "/").split("/")[0]] += 1
+            # None if no task of this set has come to this host.
+            find = "find", f"{self.data('worker')}/tasks", "-name", "began", "-printf", "%P %T@\\n"
+            listing = self.bed.inside(place, *find, check=False)
+            for line in listing.stdout.splitlines():
+                name, _, began = line.partition(" ")
+                task, attempt, *_ = name.split("/")
+                found.append(Execution(task, int(attempt), place.name, float(began)))
         return found
 
     def attempts(self) -> list[Attempt]:
         """What the master's journal says of all attempts."""
-        said = at(self.bed, MASTER, "exec", self.role("master"), "python", "-c", READ_ATTEMPTS)
+        said = at(self.bed, self.master, "exec", self.role("master"), "python", "-c", READ_ATTEMPTS)
         return [Attempt(*row) for row in json.loads(said)]
+
+    def until_rerun(self, host: Host, when: float) -> list[float]:
+        """Seconds from `when`, at which a worker ended, until each task that it ran ran again."""
+        attempts = {attempt.name: attempt for attempt in self.attempts()}
+        found = []
+        for attempt in attempts.values():
+            following = attempts.get(f"{attempt.task}.{attempt.attempt + 1}")
+            if attempt.host == host.name and following is not None and following.started is not None:
+                assert attempt.started is None or attempt.started < when < following.started
+                found.append(following.started - when)
+        return found
+
+    def until_more(self, when: float) -> list[float]:
+        """Seconds from `when`, when something was mended, until a task ran that was sent later, if any."""
+        starts = [
+            attempt.started - when
+            for attempt in self.attempts()
+            if attempt.started is not None and attempt.sent is not None and attempt.sent > when
+        ]
+        return [min(starts)] if starts else []
 
     def check(self, outcome: Outcome, repeats: int) -> None:
         """Demand one row for each combination, all done, and at most so many repeats."""

@@ -251,10 +251,16 @@ class Bed:
 
     @staticmethod
     def _build_images() -> None:
-        if docker("image", "inspect", BASE_IMAGE, check=False).returncode != 0:
-            # The tool's own way to its base.
-            script = 'source "$1/framework/shell/all.sh"; ASSUME_YES=yes; build_base trixie'
-            execute(["bash", "-c", script, "testbed", CHECKOUT], timeout=600)
+        # The tool's own way to its base; and what all checkouts need, before two make it side by side.
+        script = """
+            set -eu
+            source "$1/framework/shell/all.sh"
+            ASSUME_YES=yes PROJECT_PATH=$1/tasks
+            build_base trixie
+            make_broker_image
+            build_image infrainit-worker infrainit-base:trixie stage_worker
+        """
+        execute(["bash", "-c", script, "testbed", CHECKOUT], timeout=1200)
         for stage in ("plain", "engine"):
             docker(
                 "build", "--quiet", "--target", stage, "--tag", f"infrainit-testbed:{stage}",

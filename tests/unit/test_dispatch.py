@@ -311,6 +311,20 @@ def test_a_paused_master_does_not_take_its_own_silence_for_that_of_the_workers(
     assert bench.turn() == []
 
 
+def test_a_broker_that_hangs_does_not_cost_the_workers_their_leases(bench: Bench, clock: Clock) -> None:
+    bench.messenger.beat("a", slots=4)
+    assert len(bench.turn()) == 4
+
+    def hang(host: str) -> int:
+        clock.now += 40
+        return 0
+
+    bench.messenger.waiting_for = hang  # type: ignore[method-assign]
+    clock.now += 10
+    assert bench.turn() == []
+    assert bench.messenger.purged == []
+
+
 def test_a_new_master_goes_on_where_the_old_one_ended(bench: Bench) -> None:
     bench.messenger.beat("a", slots=2)
     (host, one), (_, two) = bench.turn()
@@ -797,9 +811,15 @@ def lose(bench: Bench, clock: Clock) -> Assignment:
     bench.messenger.beat("a")
     ((_, assignment),) = bench.turn()
     bench.messenger.started("a", assignment)
-    bench.turn()
-    clock.now += 31
+    let_lease_end(bench, clock)
     return assignment
+
+
+def let_lease_end(bench: Bench, clock: Clock) -> None:
+    """No worker says anything, and the master listens all the time."""
+    for _ in range(3):
+        bench.turn()
+        clock.now += 10.5
 
 
 def attempts(bench: Bench, task: str) -> list[str]:
@@ -825,7 +845,7 @@ def test_a_worker_that_returns_with_its_task_keeps_it_and_the_younger_attempt_is
     bench.messenger.result("b", second, "stopped")
     assert bench.turn() == []
     # The new owner is an owner like any other: its lease counts, and another attempt follows.
-    clock.now += 31
+    let_lease_end(bench, clock)
     bench.messenger.beat("b")
     ((_, third),) = bench.turn()
     assert third.attempt == 3
