@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from framework.errors import ProjectError
 from framework.project import Project, load_project
+from framework.resources import Resources
 from framework.space import Value, listed
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -75,8 +77,7 @@ def test_all_settings(tmp_path: Path) -> None:
     assert (project.metric, project.timeout, project.max_failures) == ("accuracy", 1800, 10)
     needs = blocks("GPUs, CPUs, memory")[0]
     resources = load(tmp_path, "x: 1", "command: python train.py\n" + needs).resources
-    assert resources is not None
-    assert (resources.gpus, resources.cpus, resources.memory) == (1, 2, 4 * 2**30)
+    assert resources == Resources(gpus=Fraction(1), cpus=Fraction(2), memory=4 * 2**30)
     function = blocks("Functions")[0].splitlines()[0]
     assert load(tmp_path, "x: 1", function).function == "train:run"
 
