@@ -143,6 +143,7 @@ def make_app(identity: Identity) -> Celery:
         # The outbox has declared it. Celery must not know that it is a quorum queue: it would make 28 more,
         # for delays that we never use.
         task_queues=[kombu.Queue(task_queue(identity.host).name, no_declare=True)],
+        worker_consumer="framework.consumer:Consumer",
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
         worker_hijack_root_logger=False,

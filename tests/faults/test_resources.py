@@ -59,7 +59,7 @@ def test_a_broker_short_of_memory_or_disk_takes_nothing_for_a_while_and_loses_no
     tasks.check(tasks.finish(), repeats=0)
 
 
-# Task 0 eats memory until it is killed. Task 1 does so once, and sees to it that the kernel chooses the worker.
+# Task 0 eats memory until it is killed. Task 1 does so once, and makes the kernel choose the worker.
 GREEDY = """
 import glob, os, sys, time
 from pathlib import Path
