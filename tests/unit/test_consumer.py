@@ -1,4 +1,4 @@
-"""What the worker's Celery takes from its queue, on kombu's broker in memory: attempts as the master sends them."""
+"""What the worker's Celery takes from its queue, on kombu's broker in memory: what the master sends."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def test_what_the_master_sends_is_taken(bench: Bench) -> None:
     ("payload", "headers"),
     [
         (5, {}), (None, {}), ([], {}), ([1, {}, {}], {}), ([[1, 2], {}, {}], {}), ([[1], {"x": 1}, {}], {}),
-        ([[1], {}, 5], {}), ([[1], {}, {"callbacks": [1]}], {}), (RIGHT, {"id": None}), (RIGHT, {"task": "x"}),
-        (RIGHT, {"eta": "2999-01-01"}), (RIGHT, {"expires": 5}), (RIGHT, {"retries": "x"}),
-        (RIGHT, {"timelimit": "x"}),
+        ([[1], {}, 5], {}), ([[1], {}, {"callbacks": [1]}], {}),
+        (RIGHT, {"id": None}), (RIGHT, {"task": "x"}), (RIGHT, {"eta": "2999-01-01"}),
+        (RIGHT, {"expires": 5}), (RIGHT, {"retries": "x"}), (RIGHT, {"timelimit": "x"}),
     ],
 )  # fmt: skip
 def test_whatever_else_is_rejected(bench: Bench, payload: Any, headers: dict[str, Any]) -> None:
