@@ -42,12 +42,8 @@ def test_a_task_that_kills_its_worker_again_and_again_is_given_up_after_five_tim
     others = sum(outcome.executions.values()) - 5 - 11
     assert others <= 5 * (SLOTS - 1), "what ran beside it is run again, and nothing else"
     # The broker's own limit for such messages is never reached: none goes back into a queue.
-    queues = at(
-        checkout.bed, MASTER, "exec", tasks.role("broker"), "rabbitmqctl", "--quiet", "list_queues",
-        "--vhost", "tasks", "--no-table-headers", "name", "messages",
-    )  # fmt: skip
-    waiting = dict(line.split("\t") for line in queues.splitlines())
-    assert {waiting["dead"], *(waiting[f"tasks.{host.name}"] for host in WORKERS)} == {"0"}
+    waiting = tasks.queues("messages")
+    assert {waiting["dead"], *(waiting[f"tasks.{host.name}"] for host in WORKERS)} == {0}
 
 
 def test_containers_that_are_killed_or_stopped_and_started_again_go_on(checkout: Checkout) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from checkout import Checkout, at
 from sets import MASTER, TaskSet
-from testbed import HOST1, HOST2, Host
+from testbed import HOST1, HOST2
 
 pytestmark = pytest.mark.usefixtures("infrastructure")
 
@@ -97,18 +99,13 @@ put("reports", "results", result | {"state": "failed", "exit_code": 1})  # it ha
 """
 
 
-def publish(tasks: TaskSet, host: Host, role: str, script: str) -> int:
-    """Run a script in a container; it says how many bad messages it has put into queues."""
-    inside = "docker", "exec", "--interactive", tasks.role(role), "python", "-", role
-    return int(tasks.bed.inside(host, *inside, stdin=BEGIN + script).stdout)
-
-
 def test_bad_and_repeated_messages_are_never_run_and_never_fatal(checkout: Checkout) -> None:
     tasks = TaskSet(checkout, "bad messages", 18, 3)
     tasks.start()
     tasks.wait("tasks have ended on every host", lambda status: status["done"] >= 6, 60)
     before = tasks.status()["set_aside"]
-    bad = publish(tasks, HOST1, "master", ASSIGNMENTS) + publish(tasks, HOST2, "worker", REPORTS)
+    bad = int(tasks.python(MASTER, "master", BEGIN + ASSIGNMENTS))
+    bad += int(tasks.python(HOST2, "worker", BEGIN + REPORTS))
     outcome = tasks.finish()
     tasks.check(outcome, repeats=0)
     tasks.wait("all of them are counted", lambda status: status["set_aside"] - before == bad, 30)
@@ -116,3 +113,52 @@ def test_bad_and_repeated_messages_are_never_run_and_never_fatal(checkout: Check
     for role, host in (("master", MASTER), ("worker", HOST1), ("worker", HOST2)):
         restarts = at(checkout.bed, host, "inspect", "--format", "{{.RestartCount}}", tasks.role(role))
         assert int(restarts) == 0, f"{role} on {host.name}"
+
+
+# A queue like those of the workers, and somebody who takes a message from it and does not acknowledge it.
+DECLARE = """
+broker.task_queue("control")(connection.default_channel).declare()
+"""
+HOLD = """
+import time
+put("tasks", "control", {})
+channel, held = connection.channel(), []
+channel.basic_consume("tasks.control", callback=held.append)
+deadline = time.monotonic() + 60
+try:
+    while time.monotonic() < deadline:
+        try:
+            connection.drain_events(timeout=1)
+        except TimeoutError:
+            pass
+except connection.connection_errors as error:
+    print(len(held), type(error).__name__)
+"""
+
+
+def test_a_task_that_takes_longer_than_the_broker_waits_for_an_acknowledgement_runs_once(
+    checkout: Checkout,
+) -> None:
+    tasks = TaskSet(checkout, "long", 6, 15)
+    policies = json.loads(tasks.rabbitmqctl("list_policies", "--vhost", "tasks", "--formatter", "json"))
+    (policy,) = [it for it in policies if it["name"] == "tasks"]
+    definition = json.loads(policy["definition"])
+
+    def set_policy(**changed: int) -> None:
+        applies = "--priority", "1", "--apply-to", policy["apply-to"], policy["name"], policy["pattern"]
+        tasks.rabbitmqctl("set_policy", "--vhost", "tasks", *applies, json.dumps(definition | changed))
+
+    set_policy(**{"consumer-timeout": 3000})
+    try:
+        tasks.start()
+        assert not any(tasks.queues("messages_unacknowledged").values()), (
+            "a task is acknowledged at its start"
+        )
+        tasks.python(HOST2, "worker", BEGIN + DECLARE)
+        assert tasks.python(MASTER, "master", BEGIN + HOLD).split() == ["1", "ConsumerCancelled"]
+        outcome = tasks.finish()
+    finally:
+        tasks.rabbitmqctl("delete_queue", "--vhost", "tasks", "tasks.control")
+        set_policy()
+    tasks.check(outcome, repeats=0)
+    assert [row["attempts"] for row in outcome.rows] == 6 * ["1"]

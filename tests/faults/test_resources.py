@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from checkout import Checkout, at
-from sets import MASTER, WORKERS, TaskSet
+from sets import WORKERS, TaskSet
 from testbed import HOST1, HOST2
 
 pytestmark = pytest.mark.usefixtures("infrastructure")
@@ -41,21 +41,18 @@ def test_a_broker_short_of_memory_or_disk_takes_nothing_for_a_while_and_loses_no
 ) -> None:
     tasks = TaskSet(checkout, "short broker", 18, 4)
 
-    def broker(*arguments: str) -> None:
-        at(checkout.bed, MASTER, "exec", tasks.role("broker"), "rabbitmqctl", "--quiet", *arguments)
-
     def say_so(status: dict[str, Any]) -> bool:
         return "the broker takes no messages" in notices(status)
 
     tasks.start()
-    broker("set_vm_memory_high_watermark", "absolute", "1MB")
+    tasks.rabbitmqctl("set_vm_memory_high_watermark", "absolute", "1MB")
     tasks.wait("the master says so", say_so, 30)
     # The same alarm as when the disk runs full, raised by demanding more than there is.
-    broker("set_disk_free_limit", "100000GB")
-    broker("set_vm_memory_high_watermark", "absolute", "1GB")
+    tasks.rabbitmqctl("set_disk_free_limit", "100000GB")
+    tasks.rabbitmqctl("set_vm_memory_high_watermark", "absolute", "1GB")
     switched = tasks.status()["updated"]
     tasks.wait("it says so still", lambda status: say_so(status) and status["updated"] > switched + 2, 20)
-    broker("set_disk_free_limit", "50MB")
+    tasks.rabbitmqctl("set_disk_free_limit", "50MB")
     tasks.check(tasks.finish(), repeats=0)
 
 
