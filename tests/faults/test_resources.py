@@ -28,18 +28,19 @@ def test_a_full_disk_of_a_worker_or_the_master_pauses_the_work_and_costs_nothing
     bed, worker, master = checkout.bed, tasks.data("worker"), tasks.data("master")
     with bed.small_disk(HOST2, worker, 260), bed.small_disk(HOST1, master, 8):
         tasks.start()
-        with bed.full_disk(HOST2, worker), bed.full_disk(HOST1, master):
+        with bed.full_disk(HOST2, worker):
             tasks.wait(
                 "the worker says so", lambda status: "host2: only 0 MB are free" in notices(status), 20
             )
-            tasks.wait("the master says so", lambda status: "waits for room" in notices(status), 20)
+            with bed.full_disk(HOST1, master):
+                tasks.wait("the master says so", lambda status: "waits for room" in notices(status), 20)
         tasks.check(tasks.finish(), repeats=0)
 
 
 def test_a_broker_short_of_memory_or_disk_takes_nothing_for_a_while_and_loses_nothing(
     checkout: Checkout,
 ) -> None:
-    tasks = TaskSet(checkout, "short broker", 18, 4)
+    tasks = TaskSet(checkout, "short broker", 12, 4)
 
     def say_so(status: dict[str, Any]) -> bool:
         return "the broker takes no messages" in notices(status)
