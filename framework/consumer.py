@@ -44,7 +44,7 @@ class Consumer(consumer.Consumer):
         self._reject(message, exc)
 
     def _reject(self, message: kombu.Message, error: Exception) -> None:
-        log.warning("a message was rejected: %r", error)
+        log.warning("a message was rejected: %.300r", error)
         message.reject_log_error(log, self.connection_errors)
 
 

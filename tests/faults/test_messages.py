@@ -139,7 +139,7 @@ except connection.connection_errors as error:
 def test_a_task_that_takes_longer_than_the_broker_waits_for_an_acknowledgement_runs_once(
     checkout: Checkout,
 ) -> None:
-    tasks = TaskSet(checkout, "long", 6, 15)
+    tasks = TaskSet(checkout, "long", 6, 10)
     policies = json.loads(tasks.rabbitmqctl("list_policies", "--vhost", "tasks", "--formatter", "json"))
     (policy,) = [it for it in policies if it["name"] == "tasks"]
     definition = json.loads(policy["definition"])
