@@ -38,7 +38,9 @@ DEAD_QUEUE = kombu.Queue("dead", no_declare=True)
 TCP_USER_TIMEOUT_MILLISECONDS = 30_000
 HEARTBEAT_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 10
-CONFIRM_TIMEOUT_SECONDS = 30
+# Less than a lease, or a worker that was cut off for a moment would be thought lost before it tries anew; more
+# than between two of the broker's heartbeats (half of the above), which go on while it waits for room.
+CONFIRM_TIMEOUT_SECONDS = 20
 
 # Each means the same to us: give the connection up and begin again with a new one.
 BROKER_ERRORS = (amqp.AMQPError, KombuError, OSError)
