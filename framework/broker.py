@@ -33,11 +33,13 @@ REPORTS_QUEUE = kombu.Queue(queues.REPORTS, REPORTS, routing_key=queues.REPORTS,
 # Where the broker puts what it could not deliver, and what a worker's Celery has rejected.
 DEAD_QUEUE = kombu.Queue(queues.DEAD, no_declare=True)
 
-# py-amqp's own 1 s would turn two seconds of packet loss into a lost connection (FACTS R3.3).
+# py-amqp's own 1 s would turn two seconds of packet loss into a lost connection.
 TCP_USER_TIMEOUT_MILLISECONDS = 30_000
 HEARTBEAT_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 10
-CONFIRM_TIMEOUT_SECONDS = 30
+# Less than a lease, or a worker that was cut off for a moment would be thought lost before it tries anew;
+# more than between two heartbeats of the broker (half of the above), which go on while it waits for room.
+CONFIRM_TIMEOUT_SECONDS = 20
 
 # Each means the same to us: give the connection up and begin again with a new one.
 BROKER_ERRORS = (amqp.AMQPError, KombuError, OSError)
@@ -120,6 +122,7 @@ def make_app(identity: Identity) -> Celery:
         # The outbox has declared it. Celery must not know that it is a quorum queue: it would make 28 more,
         # for delays that we never use.
         task_queues=[kombu.Queue(task_queue(identity.host).name, no_declare=True)],
+        worker_consumer="framework.consumer:Consumer",
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
         worker_hijack_root_logger=False,
@@ -134,7 +137,7 @@ def publish(producer: kombu.Producer, routing_key: str, message: Mapping[str, An
     """Publish one JSON message and wait until the broker has it; raises one of BROKER_ERRORS if it has not.
 
     After an error the connection must be given up: a confirmation still under way would be taken for the next
-    message's (FACTS section 5).
+    message's.
     """
     producer.publish(
         message,

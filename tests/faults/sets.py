@@ -169,6 +169,21 @@ class TaskSet:
                 found.append(Execution(task, int(attempt), place.name, float(began)))
         return found
 
+    def rabbitmqctl(self, *arguments: str) -> str:
+        """What the broker's own command line says."""
+        return at(self.bed, MASTER, "exec", self.role("broker"), "rabbitmqctl", "--quiet", *arguments)
+
+    def python(self, host: Host, role: str, script: str) -> str:
+        """What a Python program prints that runs in a container, with all that is the container's own."""
+        inside = "docker", "exec", "--interactive", self.role(role), "python", "-", role
+        return self.bed.inside(host, *inside, stdin=script).stdout
+
+    def queues(self, column: str) -> dict[str, int]:
+        """What the broker counts in each queue."""
+        columns = "--vhost", "tasks", "--no-table-headers", "name", column
+        lines = self.rabbitmqctl("list_queues", *columns).splitlines()
+        return {name: int(count) for name, count in (line.split("\t") for line in lines)}
+
     def attempts(self) -> list[Attempt]:
         """What the master's journal says of all attempts."""
         said = at(self.bed, self.master, "exec", self.role("master"), "python", "-c", READ_ATTEMPTS)

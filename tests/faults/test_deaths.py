@@ -1,0 +1,81 @@
+"""What happens when containers, hosts and workers die in ways that are meant to be hard."""
+
+from __future__ import annotations
+
+import pytest
+from checkout import Checkout, at
+from sets import MASTER, SLOTS, WORKERS, TaskSet
+from testbed import HOST1, HOST2, HOST3, docker, wait_for
+
+pytestmark = pytest.mark.usefixtures("infrastructure")
+
+# Task 0 kills all that runs beside it in its container, wherever and whenever it is run.
+DEADLY = """
+import os, sys, time
+open("began", "x").close()
+if sys.argv[1] == "--n=0":
+    time.sleep(1)
+    os.kill(-1, 9)
+time.sleep(2)
+"""
+
+
+def restarts(tasks: TaskSet) -> int:
+    """How often Docker has restarted the workers."""
+    count = "inspect", "--format", "{{.RestartCount}}", tasks.role("worker")
+    return sum(int(at(tasks.bed, host, *count)) for host in WORKERS)
+
+
+def test_a_task_that_kills_its_worker_again_and_again_is_given_up_after_five_times(
+    checkout: Checkout,
+) -> None:
+    tasks = TaskSet(checkout, "deadly", 12, DEADLY)
+    tasks.start()
+    outcome = tasks.finish()
+    assert [row["state"] for row in outcome.rows] == ["failed"] + 11 * ["done"]
+    deadly = outcome.rows[0]["task"]
+    attempts = [it for it in tasks.attempts() if it.task == deadly]
+    assert [it.state for it in attempts] == 5 * ["lost"]
+    assert len({it.host for it in attempts}) > 1, "not always on the same host"
+    assert outcome.executions[deadly] == 5
+    assert restarts(tasks) == 5
+    others = sum(outcome.executions.values()) - 5 - 11
+    assert others <= 5 * (SLOTS - 1), "what ran beside it is run again, and nothing else"
+    # The broker's own limit for such messages is never reached: none goes back into a queue.
+    waiting = tasks.queues("messages")
+    assert {waiting["dead"], *(waiting[f"tasks.{host.name}"] for host in WORKERS)} == {0}
+
+
+def test_containers_that_are_killed_or_stopped_and_started_again_go_on(checkout: Checkout) -> None:
+    tasks = TaskSet(checkout, "restarts", 24, 4)
+    bed = checkout.bed
+    tasks.start()
+    at(bed, MASTER, "stop", tasks.role("master"))
+    at(bed, MASTER, "start", tasks.role("master"))
+    for role in ("flower", "broker", "master"):
+        at(bed, MASTER, "kill", tasks.role(role))
+        at(bed, MASTER, "start", tasks.role(role))
+    at(bed, HOST2, "kill", tasks.role("worker"))
+    at(bed, HOST2, "start", tasks.role("worker"))
+    # The broker does not hear of this death, and still has the old connection when the new one comes.
+    docker("network", "disconnect", bed.network, bed.container(HOST3))
+    bed.inside(HOST3, "kill", "-9", tasks.first_process(HOST3, "worker"))
+    docker("network", "connect", "--ip", bed.address(HOST3), bed.network, bed.container(HOST3))
+    tasks.wait("every worker runs something again", lambda status: all(
+        host["alive"] and host["running"] for host in status["hosts"].values()
+    ), 60)  # fmt: skip
+    tasks.check(tasks.finish(), repeats=2 * SLOTS)
+    said = at(bed, MASTER, "exec", tasks.role("master"), "framework", "celery", "status")
+    assert all(f"worker@{host.name}: OK" in said for host in WORKERS), said
+    assert {it["State"]["Status"] for it in checkout.inspect(MASTER)} == {"running"}
+
+
+def test_a_master_host_that_loses_power_comes_back_and_goes_on(checkout: Checkout) -> None:
+    tasks = TaskSet(checkout, "master host", 12, 5)
+    tasks.start()
+    checkout.bed.cut_power(HOST1)
+    checkout.bed.restore_power(HOST1)
+    wait_for(
+        "its containers run", lambda: {it["State"]["Status"] for it in checkout.inspect(HOST1)} == {"running"}
+    )
+    tasks.check(tasks.finish(), repeats=SLOTS)

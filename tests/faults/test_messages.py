@@ -1,0 +1,163 @@
+"""What happens to messages that nobody of ours has sent, or that were sent before: nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from checkout import Checkout, at
+from sets import MASTER, WORKERS, TaskSet
+from testbed import HOST1, HOST2
+
+pytestmark = pytest.mark.usefixtures("infrastructure")
+
+# Runs in the containers, with their addresses, certificates and passwords.
+BEGIN = """
+import glob, json, sqlite3, sys
+sys.path.insert(0, "/code/current")
+from pathlib import Path
+import kombu
+from framework import broker
+
+identity = broker.Identity.of_container(sys.argv[1])
+app = broker.make_app(identity)
+connection = identity.connect()
+producer = kombu.Producer(connection, auto_declare=False)
+sent = 0
+
+def put(exchange, key, body, **options):
+    global sent
+    producer.publish(body, exchange=exchange, routing_key=key, mandatory=True, **options)
+    sent += 1
+
+GARBAGE = (
+    (b"\\xff garbage", dict(content_type="application/json", content_encoding="utf-8")),
+    (b"{", dict(content_type="application/json", content_encoding="utf-8")),
+    (b"garbage", dict(content_type="text/plain", content_encoding="nonsense")),
+    (b"cos\\nsystem\\n", dict(content_type="application/x-python-serialize", content_encoding="binary")),
+    ({"x": 1}, {}),
+    ({"x": 1}, dict(headers={"compression": "gzip"})),
+    ({"x": "y" * 5_000_000}, {}),
+)
+"""
+
+# To workers, as the master's user.
+ASSIGNMENTS = """
+HEADERS = {"task": broker.TASK_NAME, "id": "0123456789abcdef.1", "retries": 0, "timelimit": [None, None]}
+journal = sqlite3.connect("file:/data/journal.sqlite?mode=ro", uri=True)
+TASK, HOST = journal.execute("SELECT task, host FROM tasks WHERE number = 0").fetchone()
+RIGHT = {
+    "infrastructure": identity.infrastructure, "project": identity.project,
+    "task": TASK, "attempt": 9, "parameters": {"n": 0},
+}
+
+def assign(assignment, **changed):
+    headers = {name: value for name, value in (HEADERS | changed).items() if value != "left out"}
+    put("tasks", HOST, [[assignment], {}, {}], headers=headers, serializer="json")
+
+for body, options in GARBAGE:
+    put("tasks", HOST, body, **options)
+for payload in (5, None, [], [1, 2, 3], [[RIGHT], {}, {"callbacks": [RIGHT]}], [[RIGHT], {"x": 1}, {}]):
+    put("tasks", HOST, payload, headers=HEADERS, serializer="json")
+for changed in (
+    {"id": None}, {"id": "left out"}, {"id": "nonsense"}, {"task": "os.system"}, {"task": 5},
+    {"eta": "nonsense"}, {"eta": "2999-01-01T00:00:00"}, {"expires": "2001-01-01T00:00:00"},
+    {"retries": "x"}, {"timelimit": "x"},
+):
+    assign(RIGHT, **changed)
+for changed in (
+    {"infrastructure": "another"}, {"project": "another"}, {"task": "0123456789abcdef"}, {"attempt": 0},
+    {"parameters": {"n": 99}}, {"parameters": {"n": "x" * 5_000_000}}, {"command": "rm -rf /"},
+):
+    assign(RIGHT | changed)
+print(sent)
+assign(RIGHT | {"attempt": 1})  # the message of an attempt that has ended, once more
+"""
+
+# To the master, as the workers' user.
+REPORTS = """
+result = json.loads(Path(sorted(glob.glob("/data/tasks/*/1/result.json"))[0]).read_text())
+beat = {
+    "kind": "beat", "infrastructure": identity.infrastructure, "project": identity.project,
+    "host": identity.host, "slots": 1, "incarnation": "x", "running": [], "reserved": [], "notice": "",
+}
+for key in ("results", "reports"):
+    for body, options in GARBAGE:
+        put("reports", key, body, **options)
+for changed in (
+    {"infrastructure": "another"}, {"project": "another"}, {"task": "0123456789abcdef"}, {"attempt": 0},
+    {"state": "fine"}, {"seconds": -1}, {"metrics": {"x": [1]}}, {"more": 1},
+):
+    put("reports", "results", result | changed)
+for changed in (
+    {"infrastructure": "another"}, {"kind": "nonsense"}, {"running": ["x"]}, {"slots": -1}, {"more": 1},
+):
+    put("reports", "reports", beat | changed)
+print(sent)
+put("reports", "results", result)  # once more
+put("reports", "results", result | {"state": "failed", "exit_code": 1})  # it has ended
+"""
+
+
+def test_bad_and_repeated_messages_are_never_run_and_never_fatal(checkout: Checkout) -> None:
+    tasks = TaskSet(checkout, "bad messages", 18, 3)
+    tasks.start()
+    tasks.wait("tasks have ended on every host", lambda status: status["done"] >= 6, 60)
+    before = tasks.status()["set_aside"]
+    bad = int(tasks.python(MASTER, "master", BEGIN + ASSIGNMENTS))
+    bad += int(tasks.python(HOST2, "worker", BEGIN + REPORTS))
+    outcome = tasks.finish()
+    tasks.check(outcome, repeats=0)
+    tasks.wait("all of them are counted", lambda status: status["set_aside"] - before == bad, 30)
+    assert [row["attempts"] for row in outcome.rows] == 18 * ["1"]
+    for role, host in (("master", MASTER), ("worker", HOST1), ("worker", HOST2)):
+        restarts = at(checkout.bed, host, "inspect", "--format", "{{.RestartCount}}", tasks.role(role))
+        assert int(restarts) == 0, f"{role} on {host.name}"
+
+
+# A queue like those of the workers, and somebody who takes a message from it and does not acknowledge it.
+DECLARE = """
+broker.task_queue("control")(connection.default_channel).declare()
+"""
+HOLD = """
+import time
+put("tasks", "control", {})
+channel, held = connection.channel(), []
+channel.basic_consume("tasks.control", callback=held.append)
+deadline = time.monotonic() + 60
+try:
+    while time.monotonic() < deadline:
+        try:
+            connection.drain_events(timeout=1)
+        except TimeoutError:
+            pass
+except connection.connection_errors as error:
+    print(len(held), type(error).__name__)
+"""
+
+
+def test_a_task_that_takes_longer_than_the_broker_waits_for_an_acknowledgement_runs_once(
+    checkout: Checkout,
+) -> None:
+    tasks = TaskSet(checkout, "long", 6, 10)
+    policies = json.loads(tasks.rabbitmqctl("list_policies", "--vhost", "tasks", "--formatter", "json"))
+    (policy,) = [it for it in policies if it["name"] == "tasks"]
+    definition = json.loads(policy["definition"])
+
+    def set_policy(**changed: int) -> None:
+        applies = "--priority", "1", "--apply-to", policy["apply-to"], policy["name"], policy["pattern"]
+        tasks.rabbitmqctl("set_policy", "--vhost", "tasks", *applies, json.dumps(definition | changed))
+
+    set_policy(**{"consumer-timeout": 3000})
+    try:
+        tasks.start()
+        held = tasks.queues("messages_unacknowledged")
+        assert {held[f"tasks.{host.name}"] for host in WORKERS} == {0}, "acknowledged when they are started"
+        tasks.python(HOST2, "worker", BEGIN + DECLARE)
+        assert tasks.python(MASTER, "master", BEGIN + HOLD).split() == ["1", "ConsumerCancelled"]
+        outcome = tasks.finish()
+    finally:
+        tasks.rabbitmqctl("delete_queue", "--vhost", "tasks", "tasks.control")
+        set_policy()
+    tasks.check(outcome, repeats=0)
+    assert [row["attempts"] for row in outcome.rows] == 6 * ["1"]
