@@ -37,8 +37,8 @@ DEAD_QUEUE = kombu.Queue(queues.DEAD, no_declare=True)
 TCP_USER_TIMEOUT_MILLISECONDS = 30_000
 HEARTBEAT_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 10
-# Less than a lease, or a worker that was cut off for a moment would be thought lost before it tries anew;
-# more than between two heartbeats of the broker (half of the above), which go on while it waits for room.
+# Less than a lease, or a worker that was cut off for a moment would be thought lost before it tries anew.
+# More than lies between two heartbeats of the broker, which go on while it takes no messages.
 CONFIRM_TIMEOUT_SECONDS = 20
 
 # Each means the same to us: give the connection up and begin again with a new one.
