@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Brings the results home: results.csv, and the logs and files of all tasks that have ended, from all hosts.
 #
-# usage: get_results.sh [-o DIRECTORY] [-h]
+# usage: get_results.sh [-o DIRECTORY] [-a] [-h]
 #
 #   -o, --output DIRECTORY   where to put them, in a directory named like the project (default: results/ in this copy of the tool)
+#   -a, --all                also all_results.csv: with combinations that are not in the set any more
 #   -h, --help               this text
 #
 # Only what is not here yet is brought, so it can be run again and again, while tasks run and after infra_clean.sh.
 # A host that does not answer is named, the others are asked all the same, and the exit code is 1.
 #
-#   results/<project>/results.csv                   a row for each combination
+#   results/<project>/results.csv                   a row for each combination of the set
 #   results/<project>/tasks/<task>/<attempt>/       stdout, stderr, result.json, files/
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh
@@ -18,6 +19,7 @@ source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/al
 readonly ATTEMPTS_AT_ONCE=500 # brought and put into place together; what is in place need not be brought again
 
 OUTPUT="$CHECKOUT/results" # -o
+ALL=''                     # -a, not empty
 RESULTS=''                 # the project's directory there
 INCOMING=''                # in RESULTS, for what is not whole yet
 USED_HOSTS=()              # numbers of the hosts of the infrastructure
@@ -29,7 +31,10 @@ main() {
   use_record
   make_directories
   probe_all_hosts
-  bring_table
+  bring_table results.csv
+  if [[ $ALL ]]; then
+    bring_table all_results.csv --all
+  fi
   bring_attempts
   report
 }
@@ -42,6 +47,7 @@ parse_arguments() {
         OUTPUT=$(absolute_path "$2" "$PWD")
         shift
         ;;
+      -a | --all) ALL=yes ;;
       -h | --help)
         show_help
         exit 0
@@ -70,19 +76,20 @@ probe_all_hosts() {
   done
 }
 
-# bring_table: results.csv as the master writes it now, or, if its container is gone, as it was written last.
+# bring_table NAME OPTION…: the table as `framework results OPTION…` writes it now, or, if the master's container is gone, as it
+# was written last.
 bring_table() {
-  local host=$MASTER_HOST table
+  local host=$MASTER_HOST name=$1 table
   is_reachable "$host" || return 0
   if [[ $(container_state "$host" master || true) == running\ * ]]; then
-    docker_on "$host" exec "$INFRASTRUCTURE-master" framework results >&2 ||
-      complain "${HOST_NAMES[host]}: the master could not write results.csv; the one written before is brought"
+    docker_on "$host" exec "$INFRASTRUCTURE-master" framework results "${@:2}" >&2 ||
+      complain "${HOST_NAMES[host]}: the master could not write $name; the one written before is brought"
   fi
-  table="$(data_directory "$host" master)/results.csv"
+  table="$(data_directory "$host" master)/$name"
   if ! on_host "$host" test -e "$table"; then
-    step "${HOST_NAMES[host]}" "there is no results.csv yet"
-  elif on_host "$host" cat -- "$table" >"$INCOMING/results.csv"; then
-    mv -- "$INCOMING/results.csv" "$RESULTS/results.csv"
+    step "${HOST_NAMES[host]}" "there is no $name yet"
+  elif on_host "$host" cat -- "$table" >"$INCOMING/$name"; then
+    mv -- "$INCOMING/$name" "$RESULTS/$name"
   else
     complain "${HOST_NAMES[host]}: $table could not be read; see above"
   fi

@@ -18,7 +18,11 @@
 #   -f, --from-config        all options from config.sh; those on the command line win. Without -f, config.sh is written
 #   -y, --yes                install Docker, and what this machine lacks, without asking
 #   -n, --dry-run            show every command, change nothing
+#       --recover            the master's disk is lost: rebuild its journal from what the workers kept, before anything is run
 #       --wait               stay until all is run, bring the results home; exit 0 only if every task succeeded
+#       --failed             run again what has failed; without this or the next two, nothing that has ended is run again
+#       --outdated           run again what was done with other files of the project, or in another image, than now
+#       --fresh              run everything again
 #       --verbose            show every command that changes something
 #   -h, --help               this text
 #
@@ -50,6 +54,7 @@ main() {
   send_all_images
   send_files
   remove_the_rest
+  recover_results
   start_master_host
   start_workers
   record_what_runs
@@ -71,8 +76,12 @@ read_settings() {
   join_record
   if [[ -z $MASTER ]]; then
     check_joining
+    [[ ! $AGAIN ]] || problem "$AGAIN without -m: only with the master; the workers that join take part in it"
   elif [[ $WAIT && -z $WORKERS ]]; then
     problem "--wait without -w: there would be no worker to wait for"
+  fi
+  if [[ $RECOVER && -z $MASTER ]]; then
+    problem "--recover without -m: it is the master's journal that is rebuilt"
   fi
   stop_on_problems 2
   if [[ ! $FROM_CONFIG ]]; then
@@ -238,6 +247,34 @@ move_journal() {
   change_host "$new" mv --no-target-directory -- "$to.new" "$to"
 }
 
+# recover_results: with --recover, from the disks of all hosts that answer, whether workers are to run there or not.
+recover_results() {
+  local host kept
+  [[ $RECOVER ]] || return 0
+  doing "rebuilding the journal from what the workers kept"
+  kept="$(data_directory "$MASTER_HOST" master)/recovered"
+  change_host "$MASTER_HOST" rm -rf -- "$kept"
+  for host in "${!HOSTS[@]}"; do
+    if ! is_reachable "$host"; then
+      warn "${HOST_NAMES[host]}: does not answer; the results that it keeps are not recovered"
+    elif on_host "$host" test -d "$(data_directory "$host" worker)"; then
+      step "${HOST_NAMES[host]}" "collecting what its worker kept"
+      change_host "$MASTER_HOST" mkdir -p -- "$kept/$host"
+      pack_results "$host" | change_host_stdin "$MASTER_HOST" tar --extract --file - --directory "$kept/$host" --no-same-owner
+    fi
+  done
+  recover_journal "$MASTER_HOST"
+  change_host "$MASTER_HOST" rm -rf -- "$kept"
+}
+
+# pack_results HOST: an archive of the results of its tasks, without the files of the tasks, and of what it could not send yet.
+pack_results() {
+  # shellcheck disable=SC2016 # expands over there
+  on_host "$1" sh -c '
+    cd -- "$1" && find . -mindepth 2 -maxdepth 4 \( -path "./tasks/*/*/result.json" -o -path "./spool/*.json" \) -print0 |
+      tar --create --file - --null --files-from - --ignore-failed-read' pack "$(data_directory "$1" worker)"
+}
+
 start_master_host() {
   [[ $MASTER ]] || return 0
   doing "starting broker, master and Flower"
@@ -247,6 +284,9 @@ start_master_host() {
   start_flower "$MASTER_HOST"
   wait_master "$MASTER_HOST"
   wait_flower "$MASTER_HOST"
+  if [[ $AGAIN ]]; then
+    change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework again "$AGAIN" >/dev/null # `resume` says the same
+  fi
   # A set that was stopped goes on: that is what starting it again means.
   change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework resume >&2
 }

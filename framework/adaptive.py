@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from framework.backlog import Waiting
+from framework.census import Counts
 from framework.journal import ENDED, Journal, TaskRecord
+from framework.origins import Origins
 from framework.project import Project
 from framework.space import Combinations, Value
 
@@ -47,53 +48,42 @@ def so_far(project: Project, journal: Journal) -> Project:
     return replace(project, space=Tried(project, journal)) if project.method.is_adaptive else project
 
 
+def most_combinations(project: Project) -> int:
+    """How many combinations the set of a project has in the end, at the most."""
+    space, run_cap = project.search_space, project.method.run_cap or 0
+    if not project.method.is_adaptive:
+        return project.space.count
+    return min(run_cap, space.count) if space.is_finite else run_cap
+
+
 class AdaptiveSet:
     """What of an adaptive set is still to be sent; for the master it is what Backlog is for others."""
 
     ready = True  # what is next is known when it is asked for
 
-    def __init__(self, project: Project, journal: Journal, study: Study) -> None:
+    def __init__(self, project: Project, journal: Journal, origins: Origins, study: Study) -> None:
+        self.census = Counts(most_combinations(project), origins)
         self._journal = journal
         self._study = study
         self._tasks: set[str] = set()
         self._open: set[str] = set()  # those of them that have not ended
         self._again: dict[str, Waiting] = {}  # those that are to be sent again
-        self._ended: Counter[str] = Counter()  # by state
-        space, run_cap = project.search_space, project.method.run_cap or 0
-        self.total = min(run_cap, space.count) if space.is_finite else run_cap
         for number, record in enumerate(Tried(project, journal).records):
             journal.renumber(record.task, number)
             self._tasks.add(record.task)
             self._open.add(record.task)
             if record.state in ENDED:
-                self.count(record.task, record.state)
+                self.count(record.task)
             elif record.state == "waiting":
                 self.put_back(Waiting(number, record.task, record.host, record.parameters))
 
     @property
-    def done(self) -> int:
-        return self._ended["done"]
-
-    @property
-    def failed(self) -> int:
-        return self._ended["failed"]
-
-    @property
-    def cancelled(self) -> int:
-        return self._ended["cancelled"]
-
-    @property
-    def pruned(self) -> int:
-        return self._ended["pruned"]
-
-    @property
-    def ended(self) -> int:
-        return self._ended.total()
-
-    @property
     def finished(self) -> bool:
         """Have as many combinations a terminal record as there are to be?"""
-        return self.ended == self.total
+        return self.census.ended == self.census.total
+
+    def go_on_counting(self) -> None:
+        """All that has ended was counted at the beginning: there are not as many as a grid may have."""
 
     def look_ahead(self, is_sent: Callable[[str], bool]) -> None:
         """Nothing is made before it is asked for: the results until then are to count."""
@@ -102,12 +92,12 @@ class AdaptiveSet:
         """The next task to be sent, those to be sent again first; None if there is none."""
         if self._again:
             return self._again.pop(min(self._again.values()).task)
-        if len(self._tasks) >= self.total:
+        if len(self._tasks) >= self.census.total:
             return None
         number = len(self._tasks)
         suggested = self._study.suggest(number, self._tasks)
         if suggested is None:  # all that can be suggested has been
-            self.total = number
+            self.census.total = number
             return None
         task, parameters = suggested
         self._tasks.add(task)
@@ -134,9 +124,9 @@ class AdaptiveSet:
         """Does the task belong to the set, and has not ended?"""
         return task in self._open
 
-    def count(self, task: str, state: str) -> None:
-        """Count a terminal record."""
+    def count(self, task: str) -> None:
+        """Count a task that has ended now."""
         self.withdraw(task)
         if task in self._open:
             self._open.remove(task)
-            self._ended[state] += 1
+            self.census.count(self._journal.outcomes([task])[task])

@@ -1,4 +1,8 @@
-"""What of the set is still to be sent: its combinations in order, and the tasks to be sent again."""
+"""What of the set is still to be sent: its combinations in order, and the tasks to be sent again.
+
+Two readers go through the set: the census, which counts what has ended, and behind it the search for what is
+to be sent, which stops where it has found something.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from framework.census import Census, tasks_of
 from framework.journal import ENDED, Journal, TaskRecord
+from framework.origins import Origins
 from framework.project import Project
 from framework.space import Value
 
@@ -27,43 +33,42 @@ class Waiting:
 class Backlog:
     """Reads the set by index and keeps only what is next or under way, however many combinations it has."""
 
-    def __init__(self, project: Project, journal: Journal) -> None:
+    def __init__(self, project: Project, journal: Journal, origins: Origins) -> None:
+        self.census = Census(project, journal, origins)
         self._project = project
         self._journal = journal
         self._ahead: Waiting | None = None
         self._again: list[Waiting] = []  # a heap
-        self._position = 0  # combinations below it have been looked up in the journal
+        self._position = 0  # combinations below it have been met: looked at for sending them
         self._open: set[str] = set()  # their tasks that have not ended; none of an older set is among them
-        self.total = project.space.count
-        self.done = 0
-        self.failed = 0
-        self.cancelled = 0
-        self.pruned = 0
 
     @property
     def scanned(self) -> bool:
-        return self._position >= self.total
+        return self._position >= self.census.total
 
     @property
     def finished(self) -> bool:
         """Has every combination a terminal record?"""
-        return self.ended == self.total
-
-    @property
-    def ended(self) -> int:
-        return self.done + self.failed + self.cancelled + self.pruned
+        return self.census.ended == self.census.total
 
     @property
     def ready(self) -> bool:
         """Is it known what is next, or that nothing is? If not, call look_ahead again."""
         return self._ahead is not None or self.scanned
 
+    def go_on_counting(self) -> None:
+        """Take the census further, if it is not complete."""
+        if not self.census.complete:
+            for number, task in self.census.advance(SCAN_LIMIT):
+                self._journal.renumber(task, number)
+            self._position = max(self._position, self.census.begins)
+
     def look_ahead(self, is_sent: Callable[[str], bool]) -> None:
         """Find the next combination with no terminal record and not under way, as `is_sent(task)` tells."""
         scanned, page = 0, 1
-        while scanned < SCAN_LIMIT and not self.ready:
+        while scanned < SCAN_LIMIT and not self.ready and self._position < self.census.counted:
             # Most often the first one looked at will do; where many have results, whole pages are read.
-            numbers = range(self._position, min(self._position + page, self.total))
+            numbers = range(self._position, min(self._position + page, self.census.counted))
             combinations = [self._project.space.combination(number) for number in numbers]
             tasks = [self._project.task_id(parameters) for parameters in combinations]
             records = self._journal.records(tasks)
@@ -75,12 +80,10 @@ class Backlog:
 
     def _meet(self, met: Waiting, record: TaskRecord | None, sent: bool) -> None:
         self._position = met.number + 1
-        self._open.add(met.task)
         if record is not None and record.state in ENDED:
-            self.count(met.task, record.state)
-        elif sent:
-            self._journal.renumber(met.task, met.number)
-        else:
+            return
+        self._open.add(met.task)
+        if not sent:
             self._ahead = replace(met, avoid=record.host) if record else met
 
     def take(self) -> Waiting | None:
@@ -117,16 +120,16 @@ class Backlog:
         """Does the task belong to the set, as far as it has been looked through, and has not ended?"""
         return task in self._open
 
-    def count(self, task: str, state: str) -> None:
-        """Count a terminal record; of a task that the scan has not met yet, it will be counted then."""
+    def count(self, task: str) -> None:
+        """Count a task that has ended now; what the census has not looked at yet, it will count itself."""
         self.withdraw(task)  # a lost attempt may end a task that waits to be sent again
-        if task in self._open:
-            self._open.remove(task)
-            if state == "done":
-                self.done += 1
-            elif state == "cancelled":
-                self.cancelled += 1
-            elif state == "pruned":
-                self.pruned += 1
-            else:
-                self.failed += 1
+        if task in self._open or self._is_ahead(task):
+            self._open.discard(task)
+            self.census.count(self._journal.outcomes([task])[task])
+
+    def _is_ahead(self, task: str) -> bool:
+        """Is it a task of the set that the census has looked at, and the search has not met yet?"""
+        record = self._journal.get(task)
+        if record is None or not self._position <= record.number < self.census.counted:
+            return False
+        return tasks_of(self._project, range(record.number, record.number + 1)) == [task]

@@ -1,4 +1,4 @@
-"""How this container reaches RabbitMQ: address, certificates, and the settings of Celery.
+"""How a container reaches RabbitMQ: address, certificates, and the settings of Celery.
 
 Exchanges, queues, users and policies come from the broker's definitions file (docker/broker); nothing here
 creates them, except each worker's own queue.
@@ -6,12 +6,9 @@ creates them, except each worker's own queue.
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +17,9 @@ import kombu
 from celery import Celery
 from kombu.exceptions import KombuError
 
+from framework import queues
 from framework.errors import FrameworkError
+from framework.identity import Identity
 
 VIRTUAL_HOST = "tasks"
 TASK_NAME = "framework.run"
@@ -28,11 +27,11 @@ STOP_COMMAND = "stop_attempts"  # Celery's remote control: the master tells a wo
 TASKS = kombu.Exchange("tasks", type="direct", durable=True, no_declare=True)
 REPORTS = kombu.Exchange("reports", type="direct", durable=True, no_declare=True)
 # Made by the definitions file; no_declare, so that nobody needs the right to create them.
-RESULTS_QUEUE = kombu.Queue("results", REPORTS, routing_key="results", no_declare=True)
-REPORTS_QUEUE = kombu.Queue("reports", REPORTS, routing_key="reports", no_declare=True)
+RESULTS_QUEUE = kombu.Queue(queues.RESULTS, REPORTS, routing_key=queues.RESULTS, no_declare=True)
+REPORTS_QUEUE = kombu.Queue(queues.REPORTS, REPORTS, routing_key=queues.REPORTS, no_declare=True)
 
 # Where the broker puts what it could not deliver, and what a worker's Celery has rejected.
-DEAD_QUEUE = kombu.Queue("dead", no_declare=True)
+DEAD_QUEUE = kombu.Queue(queues.DEAD, no_declare=True)
 
 # py-amqp's own 1 s would turn two seconds of packet loss into a lost connection (FACTS R3.3).
 TCP_USER_TIMEOUT_MILLISECONDS = 30_000
@@ -44,61 +43,35 @@ CONFIRM_TIMEOUT_SECONDS = 30
 BROKER_ERRORS = (amqp.AMQPError, KombuError, OSError)
 
 
-@dataclass(frozen=True)
-class Identity:
-    """Who this container is, as its environment and its secrets say."""
+def broker_url(identity: Identity) -> str:
+    """Where the broker is, and the password; raises FrameworkError if that cannot be read."""
+    try:
+        password = (identity.secrets / "password").read_text().strip()
+    except OSError as error:
+        raise FrameworkError(f"cannot read the broker password: {error}") from error
+    return f"amqps://{identity.role}:{quote(password, safe='')}@{identity.broker}/{VIRTUAL_HOST}"
 
-    role: str  # "master", "worker" or "flower": also the name of its RabbitMQ user
-    infrastructure: str
-    project: str
-    host: str
-    broker: str  # address:port, an IPv6 address in brackets
-    image: str
-    secrets: Path
 
-    @classmethod
-    def of_container(cls, role: str, environment: Mapping[str, str] = os.environ) -> Identity:
-        """Read the environment of the container; raises FrameworkError naming what is missing."""
-        names = ("INFRASTRUCTURE", "PROJECT", "HOST", "BROKER")
-        missing = [name for name in names if not environment.get(name)]
-        if missing:
-            raise FrameworkError(
-                f"{', '.join(missing)} not set: '{role}' runs in a container made by infrainit.sh"
-            )
-        infrastructure, project, host, broker = (environment[name] for name in names)
-        secrets = Path(environment.get("SECRETS", "/secrets"))
-        return cls(role, infrastructure, project, host, broker, environment.get("IMAGE", ""), secrets)
+def broker_tls(identity: Identity) -> dict[str, Any]:
+    # Without server_hostname py-amqp would accept any certificate of our CA, whatever its name.
+    return {
+        "ca_certs": str(identity.secrets / "ca.pem"),
+        "certfile": str(identity.secrets / "cert.pem"),
+        "keyfile": str(identity.secrets / "key.pem"),
+        "cert_reqs": ssl.CERT_REQUIRED,
+        "server_hostname": identity.broker_host,
+    }
 
-    @property
-    def broker_host(self) -> str:
-        return self.broker.rpartition(":")[0].strip("[]")
 
-    def url(self) -> str:
-        try:
-            password = (self.secrets / "password").read_text().strip()
-        except OSError as error:
-            raise FrameworkError(f"cannot read the broker password: {error}") from error
-        return f"amqps://{self.role}:{quote(password, safe='')}@{self.broker}/{VIRTUAL_HOST}"
-
-    def tls(self) -> dict[str, Any]:
-        # Without server_hostname py-amqp would accept any certificate of our CA, whatever its name.
-        return {
-            "ca_certs": str(self.secrets / "ca.pem"),
-            "certfile": str(self.secrets / "cert.pem"),
-            "keyfile": str(self.secrets / "key.pem"),
-            "cert_reqs": ssl.CERT_REQUIRED,
-            "server_hostname": self.broker_host,
-        }
-
-    def connect(self) -> kombu.Connection:
-        """A connection, not yet opened, on which every publication is confirmed by the broker."""
-        return kombu.Connection(
-            self.url(),
-            ssl=self.tls(),
-            heartbeat=HEARTBEAT_SECONDS,
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            transport_options=transport_options() | {"confirm_publish": True},
-        )
+def connect(identity: Identity) -> kombu.Connection:
+    """A connection, not yet opened, on which every publication is confirmed by the broker."""
+    return kombu.Connection(
+        broker_url(identity),
+        ssl=broker_tls(identity),
+        heartbeat=HEARTBEAT_SECONDS,
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        transport_options=transport_options() | {"confirm_publish": True},
+    )
 
 
 def transport_options() -> dict[str, Any]:
@@ -108,7 +81,11 @@ def transport_options() -> dict[str, Any]:
 def task_queue(host: str) -> kombu.Queue:
     """The queue of one worker host: the master puts into it what is to run there. Its worker declares it."""
     return kombu.Queue(
-        f"tasks.{host}", TASKS, routing_key=host, durable=True, queue_arguments={"x-queue-type": "quorum"}
+        queues.tasks_of(host),
+        TASKS,
+        routing_key=host,
+        durable=True,
+        queue_arguments={"x-queue-type": "quorum"},
     )
 
 
@@ -120,8 +97,8 @@ def make_app(identity: Identity) -> Celery:
     """
     app = Celery("framework", set_as_current=True)
     app.conf.update(
-        broker_url=identity.url(),
-        broker_use_ssl=identity.tls(),
+        broker_url=broker_url(identity),
+        broker_use_ssl=broker_tls(identity),
         broker_transport_options=transport_options(),
         broker_heartbeat=HEARTBEAT_SECONDS,
         broker_connection_timeout=CONNECT_TIMEOUT_SECONDS,

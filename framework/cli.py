@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import shlex
+import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from framework.adaptive import so_far
+from framework.devices import usable_cpus
 from framework.errors import FrameworkError, UsageError
-from framework.files import Code, MasterFiles
+from framework.files import Code, LocalFiles, MasterFiles, ProjectFiles
+from framework.identity import Identity
 from framework.journal import Journal
+from framework.plan import Plan, make_plan
 from framework.project import Project, load_project
 from framework.recovery import recover
-from framework.requests import Request, ask
-from framework.results import best, best_over_seeds, render_best, render_seeds, write_results
+from framework.requests import AGAIN_SECONDS, Request, ask
+from framework.resources import Capacity, Resources, why_nowhere
+from framework.results import ended, ranking, write_results
 from framework.selection import find_tasks
 from framework.status import Status, progress, read_status, summary
+
+if TYPE_CHECKING:
+    from framework.local import Outcome
 
 # Where infrainit.sh mounts them; tests put them elsewhere.
 CODE = Path(os.environ.get("CODE", "/code"))
 DATA = Path(os.environ.get("DATA", "/data"))
 
+LOCAL = Path("results/local")  # get_results.sh puts nothing there, and results/ is no part of a project
+
 UNREACHED_SECONDS = 60.0  # how long `watch` bears a master without a status: it may be restarting
+CLEAR_LINE = "\r\x1b[K"  # of a terminal
+WARNINGS_SHOWN = 10  # of each kind, by `run`
+BEST_SHOWN = 5
+REDRAW_SECONDS = 0.1  # between two progress bars, at the least
 LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal to redraw
 
 
@@ -60,8 +76,27 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         return command
 
     plan = add("plan", run_plan, "Check a project and say what would run.")
-    plan.add_argument("project", type=Path, help="the project's directory")
+    plan.add_argument("project", nargs="?", type=Path, help="its directory; default: what the master runs")
+    plan.add_argument(
+        "--journal", type=Path, metavar="FILE", help="default: the master's, or that of earlier runs here"
+    )
+    plan.add_argument("--slots", type=positive, metavar="N", help="how many tasks run at a time")
     plan.add_argument("--json", action="store_true", help="print it as JSON")
+    plan.add_argument("--host", nargs=4, action="append", default=[], metavar=("NAME", "CPUS", "MIB", "GPUS"),
+                      help="one of the worker hosts: fail if none of them has what a task needs")  # fmt: skip
+    local = add("run", run_local, "Run a project's set on this machine alone: no Docker, no broker.")
+    local.add_argument("project", type=Path, help="the project's directory")
+    local.add_argument(
+        "--slots", type=positive, metavar="N", help="tasks at a time (default: one for each CPU)"
+    )
+    local.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help=f"for journal, results, files of tasks (default: {LOCAL}/NAME)",
+    )
+    local.add_argument("--name", help="of the project (default: as its directory)")
+    add_which(local)
     add("master", run_master, "Run the master (in its container).")
     add("worker", run_worker, "Run a worker (in its container).")
     add("flower", run_flower, "Run Flower (in its container).")
@@ -72,12 +107,18 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     wait.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS")
     watch = add("watch", run_watch, "Show progress until the set is finished; fail if a task failed.")
     watch.add_argument("--columns", type=int, default=0, help="redraw one line this wide; 0: print lines")
-    ranking = add("best", run_best, "Print the best combinations.")
-    ranking.add_argument("number", nargs="?", type=int, default=5)
-    add("results", run_results, "Write results.csv now.")
+    best = add("best", run_best, "Print the best combinations.")
+    best.add_argument("number", nargs="?", type=int, default=BEST_SHOWN)
+    results = add("results", run_results, "Write results.csv now.")
+    results.add_argument(
+        "--all", action="store_true", help="all_results.csv, with values removed from the set"
+    )
     cancel = add("cancel", run_cancel, "Cancel tasks for good; without any: stop the set until resumed.")
     cancel.add_argument("tasks", nargs="*", metavar="TASK", help="its number in the set, from 1, or its id")
     add("resume", run_resume, "Go on with a set that was stopped.")
+    again = add("again", run_again, "Run tasks again although they have ended.")
+    again.add_argument("tasks", nargs="*", metavar="TASK", help="its number in the set, from 1, or its id")
+    add_which(again)
     recovery = add("recover", run_recover, "Rebuild the journal from results on the disks of workers.")
     recovery.add_argument("directories", nargs="+", type=Path, metavar="DIRECTORY")
     recovery.add_argument("--project", type=Path, help="the project's directory; default: the current code")
@@ -87,42 +128,149 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def add_which(command: argparse.ArgumentParser) -> None:
+    """Which tasks are run again although they have ended."""
+    which = command.add_mutually_exclusive_group()
+    for option, value, description in (
+        ("--failed", "failed", "run again all that failed"),
+        (
+            "--outdated",
+            "outdated",
+            "run again all that were done with other files of the project, or in another image, than now",
+        ),
+        ("--fresh", "all", "run again all: done, failed and cancelled ones"),
+    ):
+        which.add_argument(option, dest="which", action="store_const", const=value, help=description)
+
+
+def positive(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)
+
+
 def run_plan(options: argparse.Namespace) -> int:
-    project = load_project(options.project)
-    space = project.space
-    ends = {0, space.count - 1}
-    examples = {number: project.argv(space.combination(number)) for number in sorted(ends)}
-    if options.json:
-        print(json.dumps({"project": project.name, "combinations": space.count, "metaparameters": space.names,
-                          "examples": list(examples.values())}, indent=2))  # fmt: skip
-        return 0
-    print(f"{project.name}: {space.count} combinations of {', '.join(space.names)}")
-    for number, argv in examples.items():
-        print(f"  {number + 1}: {shlex.join(argv)}")
+    if options.project is None:
+        plan = current_plan(options.journal, options.slots)
+    else:
+        project = load_project(options.project)
+        check_hosts(project, options.host)
+        earlier = LocalFiles(LOCAL / project.name).master.journal
+        journal = options.journal or (earlier if earlier.exists() else None)
+        plan = make_plan(project, journal, options.slots or max(1, int(usable_cpus())))
+    print(plan.to_json() if options.json else plan)
     return 0
 
 
-def run_master(_: argparse.Namespace) -> int:
-    from framework.broker import Identity
-    from framework.dispatch import Master
+def current_plan(journal: Path | None = None, slots: int | None = None) -> Plan:
+    """What the master does."""
+    files = MasterFiles(DATA)
+    if slots is None and is_master_alive(files):
+        slots = sum(host.slots for host in read_status(files.status).hosts.values() if host.alive)
+    return make_plan(
+        current_project(), journal or files.journal, slots or 1, os.environ.get("IMAGE", ""), CODE
+    )
 
-    Master(Identity.of_container("master"), MasterFiles(DATA), CODE).run()
+
+def check_hosts(project: Project, hosts: Sequence[Sequence[str]]) -> None:
+    """Raises UsageError if none of these hosts (name, CPUs, MiB of memory, GPUs) can ever run a task."""
+    lacking = {}
+    for name, *numbers in hosts:
+        if not all(map(str.isdecimal, numbers)):
+            raise UsageError(f"--host {name}: CPUs, MiB and GPUs have to be whole numbers")
+        cpus, memory, gpus = map(int, numbers)
+        lacking[name] = Capacity(Fraction(cpus), memory * 2**20, gpus).lacks(project.resources or Resources())
+    if lacking and all(lacking.values()):
+        raise UsageError(why_nowhere(project.name, lacking))
+
+
+def run_local(options: argparse.Namespace) -> int:
+    from framework.local import run_project
+
+    name = options.name or options.project.resolve().name
+    if Path(name).name != name:
+        raise UsageError(f"--name is {name!r}: it must be a name without '/'")
+    columns = shutil.get_terminal_size().columns - 1 if sys.stderr.isatty() else 0
+    handler = logging.StreamHandler()
+    handler.addFilter(few_of_a_kind(WARNINGS_SHOWN))
+    line = f"{CLEAR_LINE if columns else ''}%(message)s"
+    logging.basicConfig(level=logging.WARNING, format=line, handlers=[handler], force=True)
+    show = redraw(columns) if columns else print_lines()
+    project = load_project(options.project, name)
+    files = LocalFiles((options.data or LOCAL / name).resolve())
+    print(f"{name}: {project.space.count} combinations of {', '.join(project.space.names)}", file=sys.stderr)
+    return tell_outcome(project, run_project(project, files, options.slots, options.which, show), files)
+
+
+def tell_outcome(project: Project, outcome: Outcome, files: LocalFiles) -> int:
+    """Write and show the results of a local run; returns its exit code, or raises what is to be said."""
+    status = outcome.status
+    with Journal(files.master.journal, read_only=True) as journal:
+        if not status.finished:  # else the master has written them
+            write_results(project, journal, files.master.results)
+        if project.metric is not None and status.done:
+            print(ranking(project, journal, BEST_SHOWN), flush=True)
+        misses_modules = status.failed > 0 and any(
+            "ModuleNotFoundError" in record.reason for record in ended(project, journal)
+        )
+    print(f"results: {shown_path(files.master.results)}", file=sys.stderr)
+    if outcome.interrupted:
+        print(f"stopped after {status.ended} of {status.total} tasks; run it again to go on", file=sys.stderr)
+        return 130
+    requirements = ProjectFiles(project.path).requirements
+    if misses_modules and requirements.exists():
+        install = shlex.join(["python", "-m", "pip", "install", "-r", str(shown_path(requirements))])
+        print(f"modules were missing, which are not installed by 'run': {install}", file=sys.stderr)
+    if status.stopped:
+        raise FrameworkError(status.stopped)
+    if status.succeeded < status.total:
+        print(f"logs of a failed task: {shown_path(files.worker.tasks)}/TASK/ATTEMPT/stderr", file=sys.stderr)
+        raise FrameworkError(failures(status))
+    return 0
+
+
+def few_of_a_kind(most: int) -> Callable[[logging.LogRecord], bool]:
+    """A filter of log records: of a thousand tasks that fail alike, the first few will do."""
+    seen: Counter[str] = Counter()
+
+    def let_pass(record: logging.LogRecord) -> bool:
+        kind = str(record.msg)
+        seen[kind] += 1
+        if seen[kind] > most:
+            record.msg, record.args = "and more of these: see results.csv", ()
+        return seen[kind] <= most + 1
+
+    return let_pass
+
+
+def shown_path(path: Path) -> Path:
+    """As short as it can be said here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def run_master(_: argparse.Namespace) -> int:
+    from framework.broker import connect, make_app
+    from framework.dispatch import Master
+    from framework.link import Link
+
+    identity = Identity.of_container("master")
+    app = make_app(identity)
+    Master(identity, MasterFiles(DATA), CODE).run(lambda: Link(app, connect(identity)))
     return 0
 
 
 def run_worker(_: argparse.Namespace) -> int:
-    from framework.broker import Identity
-    from framework.worker import serve
+    from framework.inbox import serve
 
-    slots = os.environ.get("SLOTS") or str(os.cpu_count() or 1)
-    if not slots.isdecimal() or int(slots) < 1:
+    slots = os.environ.get("SLOTS", "")
+    if slots and (not slots.isdecimal() or int(slots) < 1):
         raise UsageError(f"SLOTS is {slots!r}: it must be a number of 1 or more")
-    serve(Identity.of_container("worker"), DATA, CODE, int(slots))
+    serve(Identity.of_container("worker"), DATA, CODE, int(slots) if slots else None)
     return 0
 
 
 def run_flower(_: argparse.Namespace) -> int:
-    from framework.broker import Identity, make_app
+    from framework.broker import make_app
 
     configuration = Path(__file__).with_name("flower_config.py")
     make_app(Identity.of_container("flower")).start(["flower", f"--conf={configuration}"])
@@ -130,14 +278,14 @@ def run_flower(_: argparse.Namespace) -> int:
 
 
 def run_celery(options: argparse.Namespace) -> int:
-    from framework.broker import Identity, make_app
+    from framework.broker import make_app
 
     make_app(Identity.of_container("master")).start(options.arguments)
     return 0
 
 
 def run_wait_workers(options: argparse.Namespace) -> int:
-    from framework.broker import BROKER_ERRORS, Identity, make_app
+    from framework.broker import BROKER_ERRORS, make_app
 
     app = make_app(Identity.of_container("master"))
     missing = {f"worker@{host}": host for host in options.hosts}
@@ -185,16 +333,18 @@ def run_watch(options: argparse.Namespace) -> int:
         ended = status.finished and status.version == newest
         show(status, ended)
         if ended:
-            if status.done + status.pruned < status.total:
-                cancelled = f", {status.cancelled} were cancelled" if status.cancelled else ""
-                raise FrameworkError(
-                    f"{status.failed} of {status.total} tasks failed{cancelled}: see results.csv"
-                )
+            if status.succeeded < status.total:
+                raise FrameworkError(failures(status))
             return 0
         if status.stopped and status.idle and status.version == newest:
             show(status, True)
             raise FrameworkError(status.stopped)
         time.sleep(1)
+
+
+def failures(status: Status) -> str:
+    cancelled = f", {status.cancelled} were cancelled" if status.cancelled else ""
+    return f"{status.failed} of {status.total} tasks failed{cancelled}: see results.csv"
 
 
 def run_cancel(options: argparse.Namespace) -> int:
@@ -203,20 +353,51 @@ def run_cancel(options: argparse.Namespace) -> int:
         ask(files.requests, Request("stop"))
         print("stopped: nothing more is sent, and what ran waits to be run again; 'resume' goes on")
         return 0
-    with Journal(files.journal, read_only=True) as journal:
-        chosen = find_tasks(so_far(current_project(), journal), options.tasks)
+    chosen = find_tasks(set_so_far(), options.tasks)
     ask(files.requests, Request("cancel", tuple(chosen)))
-    with Journal(files.journal, read_only=True) as journal:
-        records = journal.records([task for _, task in chosen])
-    for number, task in chosen:
+    print_states(chosen)
+    return 0
+
+
+def wait_for_newest_code() -> None:
+    """Until the master has taken up the code that was pushed last: what it knows is the set that is meant."""
+    deadline = time.monotonic() + UNREACHED_SECONDS
+    while True:
+        status = read_status(MasterFiles(DATA).status)
+        newest = Code.current(CODE).version
+        if status.version == newest:
+            return
+        if status.refused_version == newest:
+            raise FrameworkError("\n".join(status.notices))
+        if time.monotonic() > deadline:
+            raise FrameworkError(f"the master has not taken up the code {newest}: see its log (docker logs)")
+        time.sleep(0.5)
+
+
+def print_states(tasks: Sequence[tuple[int, str]]) -> None:
+    with Journal(MasterFiles(DATA).journal, read_only=True) as journal:
+        records = journal.records([task for _, task in tasks])
+    for number, task in tasks:
         state = records[task].state if task in records else "not known to the master"
         print(f"task {number + 1}, {task}: {state}")
-    return 0
 
 
 def run_resume(_: argparse.Namespace) -> int:
     ask(MasterFiles(DATA).requests, Request("resume"))
-    print("the set goes on")
+    print("\n".join(["the set goes on", *current_plan().standing()]))
+    return 0
+
+
+def run_again(options: argparse.Namespace) -> int:
+    if bool(options.tasks) == bool(options.which):
+        raise UsageError("which tasks? name some, or say one of --failed, --outdated and --fresh")
+    wait_for_newest_code()
+    chosen = find_tasks(set_so_far(), options.tasks)
+    ask(MasterFiles(DATA).requests, Request("again", tuple(chosen), options.which), AGAIN_SECONDS)
+    if chosen:
+        print_states(chosen)
+    else:
+        print("\n".join(current_plan().standing()))
     return 0
 
 
@@ -243,9 +424,14 @@ def is_master_alive(files: MasterFiles) -> bool:
 
 
 def redraw(columns: int) -> Callable[[Status, bool], None]:
+    due = 0.0
+
     def show(status: Status, ended: bool) -> None:
-        line = progress(status, columns).ljust(columns)
-        print(f"\r{line}", end="\n" if ended else "", file=sys.stderr, flush=True)
+        nonlocal due
+        if ended or time.monotonic() >= due:
+            line = progress(status, columns).ljust(columns)
+            print(f"\r{line}", end="\n" if ended else "", file=sys.stderr, flush=True)
+            due = time.monotonic() + REDRAW_SECONDS
 
     return show
 
@@ -269,19 +455,22 @@ def run_best(options: argparse.Namespace) -> int:
         print("project.yml names no metric: there is nothing to rank the results by", file=sys.stderr)
         return 0
     with Journal(MasterFiles(DATA).journal, read_only=True) as journal:
-        project = so_far(project, journal)
-        if project.search_space.seeds is None:
-            print(render_best(project, best(project, journal, options.number)))
-        else:
-            print(render_seeds(project, best_over_seeds(project, journal, options.number)))
+        print(ranking(project, journal, options.number))
     return 0
 
 
-def run_results(_: argparse.Namespace) -> int:
+def run_results(options: argparse.Namespace) -> int:
     files = MasterFiles(DATA)
+    path = files.all_results if options.all else files.results
     with Journal(files.journal, read_only=True) as journal:
-        write_results(so_far(current_project(), journal), journal, files.results)
+        write_results(current_project(), journal, path, removed=options.all)
     return 0
+
+
+def set_so_far() -> Project:
+    """The current project with the combinations that are known until now."""
+    with Journal(MasterFiles(DATA).journal, read_only=True) as journal:
+        return so_far(current_project(), journal)
 
 
 def current_project() -> Project:

@@ -13,27 +13,31 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from framework import requests
+from framework import queues, requests
 from framework.adaptive import AdaptiveSet, so_far
 from framework.backlog import Backlog, Waiting
 from framework.blame import Blame
-from framework.broker import BROKER_ERRORS, DEAD_QUEUE, RESULTS_QUEUE, Identity, make_app
-from framework.errors import FrameworkError, JournalError, MessageError, ProjectError
+from framework.census import Which, again
+from framework.errors import BrokerBlocked, FrameworkError, JournalError, MessageError, ProjectError
 from framework.files import Code, MasterFiles, write_atomically
 from framework.fleet import Fleet, Sent
+from framework.identity import Identity
 from framework.journal import Journal
-from framework.link import Link
 from framework.metrics import as_number
 from framework.news import check_news
+from framework.origins import Origins, note_program, program_version
 from framework.project import load_project
+from framework.resources import why_nowhere
 from framework.results import write_results
 from framework.set_aside import SetAside
-from framework.status import HostStatus, Status
+from framework.status import HostStatus, Status, outdated_results
 from framework.task import Assignment, AttemptResult
 
 if TYPE_CHECKING:
@@ -45,33 +49,64 @@ RECEIVE_SECONDS = 0.5
 LOST_ATTEMPTS_LIMIT = 5
 SHORT_TASK_SECONDS = 2.0  # of shorter ones a host is sent more than it runs: it never waits for the master
 LONGEST_PAUSE_SECONDS = 15.0
-HOW_TO_GO_ON = "./infrainit.sh -f, or 'framework resume' in the master's container"
+UNFIT_SECONDS = 30.0  # how long no host can run a task until that is final: others may be about to come up
 LONGEST_MESSAGE = 4 * 2**20  # bytes; no right one is as long
+AGAIN_PAGES = 10  # looked through in one turn for tasks to run again
+QUESTION_SECONDS = 5.0  # between two questions whether the broker is there, well below a lease
 RESULTS_SECONDS = 5.0  # between two results.csv on the way, at the least
 
 
+@dataclass(frozen=True)
+class Advice:
+    """What people are told to do."""
+
+    go_on: str = "./infrainit.sh -f, or 'framework resume' in the master's container"
+    renew: str = "'./infrainit.sh -f --outdated' runs these again, --fresh runs all again"
+
+
 class Messenger(Protocol):
-    """What the master needs of its connection; Link has it."""
+    """What the master needs to take messages in and send some."""
 
     def receive(self, timeout: float) -> list[Any]: ...
-    def send(self, host: str, assignment: Assignment) -> None: ...
-    def waiting_for(self, host: str) -> int: ...
-    def purge(self, host: str) -> int: ...
-    def stop(self, host: str, attempts: Sequence[str]) -> None: ...
+    def send(self, host: str, assignment: Assignment, /) -> None: ...
+    def waiting_for(self, host: str, /) -> int: ...
+    def purge(self, host: str, /) -> int: ...
+    def stop(self, host: str, attempts: Sequence[str], /) -> None: ...
     def close(self) -> None: ...
+
+
+class Connection(Messenger, Protocol):
+    """A messenger that has to be opened, and is given up after any of `errors`; Link is one."""
+
+    errors: tuple[type[Exception], ...]
+
+    def open(self) -> None: ...
+
+
+@dataclass
+class _Again:
+    """A request to run tasks of the set again, half done."""
+
+    file: Path
+    pages: Iterator[int]
+    tasks: int = 0  # so far
 
 
 class Master:
     """One project's set, its journal, and the hosts that run it."""
 
-    def __init__(self, identity: Identity, files: MasterFiles, code: Path) -> None:
+    def __init__(self, identity: Identity, files: MasterFiles, code: Path, advice: Advice = Advice()) -> None:
         self._identity = identity
         self._files = files
         self._code_root = code
+        self._advice = advice
         self._code = Code.current(code)
         self._refused_version = ""
         self._project = load_project(self._code.project_path, identity.project)
         self._journal = Journal(files.journal)
+        program = program_version(self._project.path)
+        note_program(self._journal, self._code.version, program)
+        self._origins = Origins(self._journal, program, identity.image, code)
         self._load()
         self._stopping = False
         self._unwanted: dict[str, set[str]] = {}  # by host: what its last beat named and is not to run
@@ -80,26 +115,24 @@ class Master:
         self._set_aside = SetAside(files.set_aside)
         self._stopped = self._read_stopped()
         self._failed_now = False  # has a task failed for good in this turn?
+        self._unfit_since: float | None = None  # since when the set can run nowhere
         self._blame = Blame()
         self._done_seconds = 0.0  # of all tasks done in this process's life, for the time that is left
         self._done_count = 0
-        self._results_stale = True
         self._results_due = 0.0
+        self._listened = time.monotonic()  # when what the workers had to say was taken last
+        self._question_due = 0.0
 
-    def _load(self) -> None:
-        """Begin with what the journal says."""
+    def _begin_anew(self) -> None:
+        """Go through the set from its beginning: what the journal says of it has changed."""
+        self._again: _Again | None = None
         self._study = self._load_study()
         self._backlog: Backlog | AdaptiveSet
         if self._study and self._project.method.is_adaptive:
-            self._backlog = AdaptiveSet(self._project, self._journal, self._study)
+            self._backlog = AdaptiveSet(self._project, self._journal, self._origins, self._study)
         else:
-            self._backlog = Backlog(self._project, self._journal)
-        self._bad: dict[str, str] = {}  # tasks under way that the study wants ended, and why
-        self._fleet = Fleet()
-        now = time.monotonic()
-        for attempt in self._journal.under_way():
-            started = attempt.state == "running"
-            self._fleet.add(Sent(attempt.task, attempt.attempt, attempt.host, now, started))
+            self._backlog = Backlog(self._project, self._journal, self._origins)
+        self._results_stale = True
 
     def _load_study(self) -> Study | None:
         if not self._project.needs_study:
@@ -108,18 +141,36 @@ class Master:
 
         return Study.of_journal(self._project, self._journal)
 
-    def run(self) -> None:
+    def _load(self) -> None:
+        """Begin with what the journal says."""
+        self._begin_anew()
+        self._bad: dict[str, str] = {}  # tasks under way that the study wants ended, and why
+        self._fleet = Fleet()
+        now = time.monotonic()
+        for attempt in self._journal.under_way():
+            started = attempt.state == "running"
+            self._fleet.add(Sent(attempt.task, attempt.attempt, attempt.host, now, started))
+
+    def presume_lost(self) -> list[Sent]:
+        """No worker of before is left: what was under way is lost, unless its result comes in this turn."""
+        for sent in self._fleet:
+            sent.lost_at = time.monotonic()
+        return list(self._fleet)
+
+    def close(self) -> None:
+        self._journal.close()
+
+    def run(self, connect: Callable[[], Connection]) -> None:
         """Until stopped by a signal; starts itself anew when new code has been pushed."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         log.info(
             "project %s, code %s: %d combinations; %d tasks were under way",
-            self._project.name, self._code.version, self._backlog.total, len(list(self._fleet)),
+            self._project.name, self._code.version, self._backlog.census.total, len(list(self._fleet)),
         )  # fmt: skip
-        app = make_app(self._identity)
         pause = 1.0
         while not self._stopping:
-            link = Link(self._identity, app)
+            link = connect()
             try:
                 self._load()  # a batch that failed has left what is in memory out of step
                 self._journal.check_room()  # results must not go back and forth while they cannot be written
@@ -131,7 +182,12 @@ class Master:
                     self.turn(link)
             except JournalError as error:
                 self._notices["trouble"] = f"{error}; nothing is lost, the master waits for room"
-            except BROKER_ERRORS as error:
+            except BrokerBlocked as error:
+                self._notices["trouble"] = f"{error}; nothing is lost, the master waits"
+                log.warning("%s", self._notices["trouble"])
+                while not self._stopping and error.lasts():
+                    self._wait(RECEIVE_SECONDS)
+            except link.errors as error:
                 self._notices["trouble"] = f"the broker does not answer ({error!r}); the master tries again"
             finally:
                 link.close()
@@ -139,7 +195,7 @@ class Master:
                 log.warning("%s in %.0f s", self._notices["trouble"], pause)
                 self._wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        self._journal.close()
+        self.close()
 
     def _wait(self, seconds: float) -> None:
         """Between two connections: what people ask for is done all the same."""
@@ -147,6 +203,7 @@ class Master:
         while not self._stopping and time.monotonic() < until:
             try:
                 taken = self._take_requests()
+                self._backlog.go_on_counting()
             except JournalError as error:
                 log.warning("%s", error)
                 taken = []
@@ -158,21 +215,25 @@ class Master:
         self._stopping = True
 
     def turn(self, link: Messenger) -> None:
-        """Take what has come in, send what there is room for, publish the status. Raises BROKER_ERRORS."""
-        began = time.monotonic()
+        """Take what has come in, send what there is room for, publish the status. Raises `link`'s errors."""
         taken = self._take_requests()
         with self._journal.batch():
+            self._backlog.go_on_counting()
             self._backlog.look_ahead(self._is_sent)
-        messages = link.receive(RECEIVE_SECONDS if self._backlog.ready else 0.001)
+        idle = self._backlog.ready and not self._again
+        messages = link.receive(RECEIVE_SECONDS if idle else 0.001)
         with self._journal.batch():
             for message in messages:
                 self._take(message)
             self._prune()
         for message in messages:
             message.ack()
-        if time.monotonic() - began > self._fleet.lease / 2:
-            # This process was held up (a paused container, a slow disk): the silence was ours.
-            self._fleet.renew(time.monotonic())
+        self._ask_broker(link)
+        now = time.monotonic()
+        if now - self._listened > self._fleet.lease / 2:
+            # This process or the broker was held up (a paused container, a slow disk): the silence was ours.
+            self._fleet.renew(now)
+        self._listened = now
         self._end_leases(link)
         self._judge()
         self._send_stops(link)
@@ -186,14 +247,14 @@ class Master:
     def _take(self, message: Any) -> None:
         """Take a message for what it is; set it aside if it is not exactly right. Nothing in it is fatal."""
         queue = str(message.delivery_info.get("routing_key", ""))
-        dead = queue == DEAD_QUEUE.name
+        dead = queue == queues.DEAD
         try:
             if dead:
                 queue = str((message.headers or {}).get("x-first-death-queue", ""))
-            if dead and queue != RESULTS_QUEUE.name:
+            if dead and queue != queues.RESULTS:
                 raise MessageError(f"a dead letter of the queue {queue}")
-            content = self._read(message.body)
-            if queue == RESULTS_QUEUE.name:
+            content = self._read(message.body, queue)
+            if queue == queues.RESULTS:
                 self._take_result(AttemptResult.from_message(content))
             else:
                 self._take_news(check_news(content))
@@ -202,21 +263,25 @@ class Master:
         except Exception as error:
             if not isinstance(error, FrameworkError | ValueError):
                 log.exception("nobody thought of such a message")
-            self._set_aside.add(DEAD_QUEUE.name if dead else queue, message.body, str(error))
+            self._set_aside.add(queues.DEAD if dead else queue, message.body, str(error))
 
-    def _read(self, body: Any) -> object:
+    def _read(self, body: Any, queue: str) -> object:
         if len(body) > LONGEST_MESSAGE:
             raise MessageError(f"a message of {len(body)} bytes")
         content = json.loads(body if isinstance(body, str) else bytes(body))
         if not isinstance(content, dict):
             raise MessageError("a message that is no object")
-        ours = {"infrastructure": self._identity.infrastructure, "project": self._project.name}
+        ours = {"infrastructure": self._identity.infrastructure}
+        if queue == queues.RESULTS:
+            ours["project"] = self._project.name
         for field, expected in ours.items():
             if content.get(field) != expected:
                 raise MessageError(f"a message of another {field}: {content.get(field)!r:.100}")
         return content
 
     def _take_news(self, news: Mapping[str, Any]) -> None:
+        if news["project"] != self._project.name:
+            return  # the last words of workers that ran another project before
         match news["kind"]:
             case "beat":
                 self._take_beat(news)
@@ -230,7 +295,7 @@ class Master:
                 self._take_reports(news["task"], news["attempt"], news["reports"])
             case "refused":
                 reason = f"refused by the worker on {news['host']}: {news['reason']}"
-                self._set_aside.add(f"tasks.{news['host']}", news["message"], reason)
+                self._set_aside.add(queues.tasks_of(news["host"]), news["message"], reason)
 
     def _take_reports(self, task: str, attempt: int, reports: Sequence[tuple[int, Any]]) -> None:
         """Tell the study how a task does. Whether it is ended is seen when all that has come in was taken."""
@@ -258,7 +323,7 @@ class Master:
         record = self._journal.get(task)
         if record is not None:
             self._results_stale = True
-            self._backlog.count(task, record.state)
+            self._backlog.count(task)
             if self._study is not None:
                 self._study.end(record)
 
@@ -267,7 +332,9 @@ class Master:
         if host not in self._fleet.hosts:
             log.info("worker host %s has %d slots", host, beat["slots"])
         now = time.monotonic()
-        self._fleet.beat(host, beat["incarnation"], beat["slots"], running, reserved, now, beat["notice"])
+        self._fleet.beat(
+            host, beat["incarnation"], beat["slots"], running, reserved, now, beat["notice"], beat["unfit"]
+        )
         unwanted = {name for name in running | reserved if not self._is_wanted(name, host, name in running)}
         # What is named once may have ended since the beat was written: its result came in another queue.
         stop = unwanted & self._unwanted.get(host, set())
@@ -337,9 +404,13 @@ class Master:
     def _judge(self) -> None:
         """Put hosts aside and take them back; stop the set if too much of it has failed."""
         now = time.monotonic()
+        if not self._fleet.is_unfit():
+            self._unfit_since = None
+        elif self._unfit_since is None:
+            self._unfit_since = now
         for said in self._blame.review(self._fleet.usable(now), now):
             log.warning("%s", said)
-        limit, failed = self._project.max_failures, self._backlog.failed
+        limit, failed = self._project.max_failures, self._backlog.census.failed
         if self._failed_now and limit is not None and failed >= limit and not self._stopped:
             try:
                 self._stop_set(f"{failed} tasks have failed, with max_failures: {limit} in project.yml")
@@ -354,9 +425,20 @@ class Master:
         """Act on what the command line asks for; the files that are to be removed once it shows."""
         taken = []
         try:
-            for file, request in requests.pending(self._files.requests):
-                log.info("asked to %s %s", request.action, " ".join(task for _, task in request.tasks))
+            waiting = requests.pending(self._files.requests)
+            if self._again and self._again.file not in (file for file, _ in waiting):
+                self._begin_anew()  # it was taken back
+            for file, request in waiting:
+                if self._again is None or self._again.file != file:
+                    tasks = [task for _, task in request.tasks]
+                    log.info("asked to %s %s", request.action, " ".join(tasks) or request.which or "")
                 match request.action:
+                    case "again" if request.which:
+                        if not self._go_on_again(file, request.which):
+                            break
+                    case "again":
+                        self._journal.again([task for _, task in self._of_the_set(request.tasks)])
+                        self._begin_anew()
                     case "cancel":
                         self._cancel(request.tasks)
                     case "stop":
@@ -366,7 +448,6 @@ class Master:
                         self._stopped = ""
                     case "reload":
                         self._load()
-                        self._results_stale = True
                 taken.append(file)
         except OSError as error:
             log.error("cannot do what was asked for: %s", error)
@@ -377,16 +458,44 @@ class Master:
             with suppress(OSError):  # it will be done again, which does no harm
                 file.unlink(missing_ok=True)
 
+    def _of_the_set(self, tasks: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+        """Those of `tasks`, each with the number of its combination, that are in the set as it is now."""
+        space, known = so_far(self._project, self._journal).space, []
+        for number, task in tasks:
+            if 0 <= number < space.count and self._project.task_id(space.combination(number)) == task:
+                known.append((number, task))
+            else:
+                log.warning("task %s is not in the set any more", task)
+        return known
+
     def _cancel(self, tasks: Sequence[tuple[int, str]]) -> None:
         space = so_far(self._project, self._journal).space
         with self._journal.batch():
-            for number, task in tasks:
-                parameters = space.combination(number) if 0 <= number < space.count else {}
-                if self._project.task_id(parameters) != task:
-                    log.warning("task %s is not in the set any more: not cancelled", task)
-                elif self._journal.cancel(task, number, parameters, time.time()):
+            for number, task in self._of_the_set(tasks):
+                parameters = space.combination(number)
+                if self._journal.cancel(task, number, parameters, time.time()):
                     self._tell_to_stop(self._fleet.remove(task))
                     self._end(task)
+
+    def _go_on_again(self, file: Path, which: Which) -> bool:
+        """Have the next tasks run again that are asked for; True once that was all of them.
+
+        Until then nothing is sent: if this process dies, the next one begins with it again, and must not find
+        any of them ended once more.
+        """
+        begun, self._again = self._again, None
+        if begun is None or begun.file != file:
+            project = so_far(self._project, self._journal)
+            begun = _Again(file, again(project, self._journal, self._origins, which))
+        with self._journal.batch():
+            pages = list(islice(begun.pages, AGAIN_PAGES))
+        begun.tasks += sum(pages)
+        if len(pages) == AGAIN_PAGES:
+            self._again = begun
+            return False
+        log.info("%d tasks are to be run again", begun.tasks)
+        self._begin_anew()
+        return True
 
     def _stop_set(self, why: str) -> None:
         """Send nothing more, until asked to go on, and stop what runs. Raises OSError."""
@@ -422,6 +531,12 @@ class Master:
             log.info("worker host %s is to stop %s", host, ", ".join(sorted(names)))
             link.stop(host, sorted(names))
 
+    def _ask_broker(self, link: Messenger) -> None:
+        """From time to time: one that hangs does not answer, and so holds this turn up until it goes on."""
+        if self._fleet.hosts and time.monotonic() >= self._question_due:
+            link.waiting_for(next(iter(self._fleet.hosts)))
+            self._question_due = time.monotonic() + QUESTION_SECONDS
+
     def _end_leases(self, link: Messenger) -> None:
         now = time.monotonic()
         by_host: dict[str, list[Sent]] = {}
@@ -456,7 +571,7 @@ class Master:
             self._send_again(sent.task)
 
     def _send(self, link: Messenger) -> None:
-        if self._stopped:
+        if self._stopped or self._again:
             return
         now = time.monotonic()
         # For tasks of hours nothing may wait at one host while another is free.
@@ -510,20 +625,34 @@ class Master:
         try:
             self._write_results()
             self._set_aside.save()
-            self._status().write(self._files.status)
+            self._notices.pop("files", None)
         except (OSError, JournalError) as error:
-            log.error("cannot write status and results: %s", error)
+            why = error.strerror if isinstance(error, OSError) else error
+            notice = f"the master cannot write its files ({why}): it tries again"
+            if self._notices.get("files") != notice:
+                log.error("%s", notice)
+            self._notices["files"] = notice
+        try:
+            self.status().write(self._files.status)
+        except OSError as error:
+            log.error("cannot write the status: %s", error)
 
-    def _status(self) -> Status:
+    def status(self) -> Status:
         now = time.monotonic()
-        backlog = self._backlog
-        left = backlog.total - backlog.ended
+        backlog, census = self._backlog, self._backlog.census
+        left = census.total - census.ended
         notices = list(self._notices.values())
         stopped = ""
         if self._stopped:
-            stopped = f"the set is stopped: {self._stopped}; to go on: {HOW_TO_GO_ON}"
+            stopped = f"the set is stopped: {self._stopped}; to go on: {self._advice.go_on}"
+            notices.append(stopped)
+        elif self._unfit_since is not None and now - self._unfit_since > UNFIT_SECONDS and left:
+            lacking = {host.name: host.notice for host in self._fleet.hosts.values()}
+            stopped = f"{why_nowhere(self._project.name, lacking)}; then it goes on by itself"
             notices.append(stopped)
         notices += self._blame.notices(now)
+        if census.outdated:
+            notices.append(f"{outdated_results(census.outdated, census.done)}: {self._advice.renew}")
         slots = min(self._fleet.live_slots(now), left)
         mean = self._done_seconds / self._done_count if self._done_count else None
         hosts = {}
@@ -536,22 +665,25 @@ class Master:
                 seconds_since_beat=now - host.last_beat,
                 alive=self._fleet.is_alive(host, now),
             )
-            if host.notice and hosts[host.name].alive:
+            if host.unfit and not stopped:
+                notices.append(f"{host.name} {host.notice}: it gets no tasks")
+            elif host.notice and not host.unfit and hosts[host.name].alive:
                 notices.append(f"{host.name}: {host.notice}")
         return Status(
             updated=time.time(),
             project=self._project.name,
             version=self._code.version,
-            total=backlog.total,
-            done=backlog.done,
-            failed=backlog.failed,
+            total=census.total,
+            done=census.done,
+            failed=census.failed,
             running=sum(sent.started and backlog.is_open(sent.task) for sent in self._fleet),
-            finished=backlog.finished and not self._results_stale,
+            finished=backlog.finished and not self._results_stale and not self._again,
             seconds_left=mean * left / slots if mean and slots else None,
             refused_version=self._refused_version,
             notices=notices,
-            cancelled=backlog.cancelled,
-            pruned=backlog.pruned,
+            cancelled=census.cancelled,
+            pruned=census.pruned,
+            outdated=census.outdated,
             stopped=stopped,
             set_aside=self._set_aside.count,
             hosts=hosts,
@@ -561,7 +693,7 @@ class Master:
         """When the set is finished, and on the way as often as costs little."""
         began = time.monotonic()
         if self._results_stale and (self._backlog.finished or began >= self._results_due):
-            write_results(so_far(self._project, self._journal), self._journal, self._files.results)
+            write_results(self._project, self._journal, self._files.results)
             self._results_stale = False
             ended = time.monotonic()
             self._results_due = ended + max(RESULTS_SECONDS, 50 * (ended - began))

@@ -56,7 +56,8 @@ class Uniform(Distribution):
     high: float
 
     def quantile(self, u: float) -> float:
-        return self.low * (1 - u) + self.high * u  # high - low could overflow
+        value = self.low * (1 - u) + self.high * u  # high - low could overflow
+        return min(max(value, self.low), self.high)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The one tree of errors: whatever derives from FrameworkError is shown as a message, without a traceback."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 class FrameworkError(Exception):
@@ -25,6 +25,17 @@ class ProjectError(UsageError):
 
 class MessageError(FrameworkError):
     """A message from the broker is not exactly what it has to be; it must be set aside, never executed."""
+
+
+class BrokerBlocked(FrameworkError):
+    """The broker takes no messages now: its memory or its disk is running out.
+
+    `lasts` waits a moment and says whether that is still so.
+    """
+
+    def __init__(self, lasts: Callable[[], bool]) -> None:
+        super().__init__("the broker takes no messages: its memory or its disk is running out (see its log)")
+        self.lasts = lasts
 
 
 class JournalError(FrameworkError):

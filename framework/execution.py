@@ -6,18 +6,19 @@ import logging
 import math
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from framework.early_termination import Reports
 from framework.errors import FrameworkError
 from framework.files import AttemptFiles
 from framework.metrics import Metric, metric_problem, parse_metrics
+from framework.process import End, Process, signal_group, signal_name
+from framework.programs import Program
 from framework.task import AttemptState
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 TAIL_SECONDS = 0.5  # between two looks at the output
 METRICS_SECONDS = 1.0  # between two calls of on_metrics, at the least
 GRACE_SECONDS = 10.0  # between TERM and KILL
-OOM_SCORE = 500  # above the worker's own: short of memory, the kernel ends the task and not the worker
 MOST_METRICS = 500  # of one attempt, so that its result stays small enough for a message
 
 _CHUNK = 2**20  # bytes of output read at once
@@ -34,7 +34,17 @@ _LONGEST_METRICS_FILE = 2**20  # bytes
 _LONGEST_REMARK = 300  # characters
 
 # The worker's environment holds more than a task may see: only these are passed on.
-_PASSED = ("PATH", "HOME", "USER", "LANG", "TZ", "PYTHONPATH", "PYTHONPYCACHEPREFIX")
+_PASSED = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "PYTHONPYCACHEPREFIX",
+)
 _PASSED_PREFIXES = ("CUDA_", "LC_", "NVIDIA_", "OMP_")
 
 # Errors of fork and exec that say the host is short of something.
@@ -53,7 +63,7 @@ class Execution:
 
 
 def run_attempt(
-    argv: Sequence[str],
+    program: Program,
     files: AttemptFiles,
     project_path: Path,
     environment: Mapping[str, str],
@@ -62,16 +72,17 @@ def run_attempt(
     stop: threading.Event,
     reports: Reports | None = None,
 ) -> Execution:
-    """Run `argv` to its end in the directory files.work, with the entries of `project_path` linked into it.
+    """Run `program` to its end in the directory files.work, with the entries of `project_path` linked there.
 
     Of `environment` only what a task may see is passed on. After `timeout` seconds, or soon after `stop` is
     set, the process group gets TERM, then KILL. `on_metrics` is called from this thread with the latest
     metrics, at most once a second; it must not block. `reports` takes what is reported before it is called.
     Raises FrameworkError if the host is short of something (disk, processes): that is not the task's fault.
     """
+    project_path = project_path.resolve()
     try:
         files.work.mkdir(parents=True, exist_ok=True)
-        links = _link_entries(project_path.resolve(), files)
+        links = _link_entries(project_path, files)
         files.stdout.touch()
         tail = _Tail(files.stdout, on_metrics, reports)
     except OSError as error:
@@ -80,43 +91,24 @@ def run_attempt(
         ) from error
     try:
         began = time.monotonic()
+        # unbuffered, or metrics would be seen only when a buffer is full
+        environment = passed_on(environment) | {"PYTHONUNBUFFERED": "1"}
         try:
-            process = _start(argv, files, environment)
+            process = program.start(files, project_path, environment, _variables(files))
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in _NOT_THE_TASKS_FAULT:
                 raise FrameworkError(f"cannot start a process: {error.strerror}") from error
-            return Execution(None, 0.0, "failed", _why_not_started(argv, error), {})
-        ending = _watch(process, began, timeout, tail, stop)
+            return Execution(None, 0.0, "failed", program.why_not_started(error), {})
+        cause, end = _watch(process, began, timeout, tail, stop)
         tail.read_rest()
     finally:
         tail.close()
         _remove_links(links)
-    return _execution(ending, files, tail, timeout)
+    return _execution(cause, end, end.when - began, files, tail, timeout)
 
 
-def _start(
-    argv: Sequence[str], files: AttemptFiles, environment: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
-    # appended to, so that a program which opens its /dev/stdout again overwrites nothing
-    with files.stdout.open("ab") as stdout, files.stderr.open("ab") as stderr:
-        return subprocess.Popen(
-            argv,
-            cwd=files.work,
-            env=_task_environment(environment, files),
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-        )
-
-
-def _task_environment(environment: Mapping[str, str], files: AttemptFiles) -> dict[str, str]:
-    return passed_on(environment) | {
-        "PYTHONUNBUFFERED": "1",  # or metrics would be seen only when a buffer is full
-        "TASK_ID": files.task,
-        "TASK_ATTEMPT": str(files.attempt),
-        "TASK_DIR": str(files.work),
-    }
+def _variables(files: AttemptFiles) -> dict[str, str]:
+    return {"TASK_ID": files.task, "TASK_ATTEMPT": str(files.attempt), "TASK_DIR": str(files.work)}
 
 
 def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
@@ -150,89 +142,40 @@ def _remove_links(links: Sequence[tuple[Path, Path]]) -> None:
             log.warning("%s stays: %s", link, error.strerror)
 
 
-@dataclass(frozen=True)
-class _Ending:
-    cause: Literal["exit", "timeout", "stopped"]
-    seconds: float
-    exit_code: int | None  # None if something else took it
-    signal: int | None  # that ended the process
+Cause: TypeAlias = Literal["exit", "timeout", "stopped"]
 
 
 def _watch(
-    process: subprocess.Popen[bytes],
+    process: Process,
     began: float,
     timeout: float | None,
     tail: "_Tail",
     stop: threading.Event,
-) -> _Ending:
+) -> tuple[Cause, End]:
     """Wait for the end of a process, bring it about if need be, and end what is left of its group."""
-    end = _End(process.pid)
     deadline = math.inf if timeout is None else began + timeout
     kill_at = math.inf
-    cause: Literal["exit", "timeout", "stopped"] = "exit"
+    cause: Cause = "exit"
     try:
-        end.start()
-        _raise_oom_score(process.pid)
         pause = 0.0
-        while not end.came_within(pause):
+        while (end := process.end_within(pause)) is None:
             now = time.monotonic()
             if cause == "exit" and (now >= deadline or stop.is_set()):
                 cause = "timeout" if now >= deadline else "stopped"
-                _signal_group(process, signal.SIGTERM)
+                if process.pid is None:
+                    return cause, End(now, None, None)  # it will never begin
+                signal_group(process.pid, signal.SIGTERM)
                 deadline, kill_at = math.inf, now + GRACE_SECONDS
-            elif now >= kill_at:
-                _signal_group(process, signal.SIGKILL)
+            elif now >= kill_at and process.pid is not None:
+                signal_group(process.pid, signal.SIGKILL)
                 kill_at = math.inf
             more = tail.read()
             pause = 0.0 if more else max(0.0, min(TAIL_SECONDS, deadline - now, kill_at - now))
     finally:
-        _signal_group(process, signal.SIGKILL)
-        process.wait()
-    return _Ending(cause, end.when - began, end.exit_code, end.signal)
-
-
-class _End(threading.Thread):
-    """Waits for the end of a process without reaping it, which would free the group's number again."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(name=f"end of process {pid}", daemon=True)
-        self._pid = pid
-        self.when = 0.0
-        self.exit_code: int | None = None
-        self.signal: int | None = None
-
-    def run(self) -> None:
-        try:
-            result = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
-        except ChildProcessError:
-            result = None
-        self.when = time.monotonic()
-        if result is not None and result.si_code == os.CLD_EXITED:
-            self.exit_code = result.si_status
-        elif result is not None:
-            self.signal = result.si_status
-            self.exit_code = 128 + result.si_status
-
-    def came_within(self, seconds: float) -> bool:
-        self.join(seconds)
-        return not self.is_alive()
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    try:
-        os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass
-    except PermissionError as error:
-        log.warning("the processes of group %d cannot be ended: %s", process.pid, error.strerror)
-
-
-def _raise_oom_score(pid: int) -> None:
-    try:
-        own = int(Path("/proc/self/oom_score_adj").read_text())
-        Path(f"/proc/{pid}/oom_score_adj").write_text(str(min(own + OOM_SCORE, 1000)))
-    except OSError as error:
-        log.debug("oom_score_adj of process %d: %s", pid, error)  # it ended already, or /proc is not there
+        process.close()
+    if cause == "exit" and end.exit_code != 0 and stop.is_set():
+        cause = "stopped"  # by somebody who was quicker
+    return cause, end
 
 
 class _Tail:
@@ -308,57 +251,38 @@ class _Tail:
                 self.overflowed = True
 
 
-def _execution(ending: _Ending, files: AttemptFiles, tail: _Tail, timeout: float | None) -> Execution:
+def _execution(
+    cause: Cause, end: End, seconds: float, files: AttemptFiles, tail: _Tail, timeout: float | None
+) -> Execution:
     found, remarks = _metrics_of_file(files.metrics)
     tail.add(found)
     if tail.overflowed:
         remarks.append(f"more than {MOST_METRICS} metrics: the others were left out")
     state: AttemptState
-    match ending.cause:
+    match cause:
         case "timeout":
             state, why = "timeout", f"ran longer than its timeout of {timeout:g} s"
         case "stopped":
             state, why = "stopped", "stopped, by the master or with its worker"
-        case "exit" if ending.exit_code == 0:
+        case "exit" if end.exit_code == 0:
             state, why = "done", ""
         case _:
-            state, why = "failed", _why_failed(ending, files.stderr)
+            state, why = "failed", _why_failed(end, files.stderr)
     reason = "; ".join(filter(None, [why, *remarks]))
-    return Execution(ending.exit_code, ending.seconds, state, reason, tail.metrics)
+    return Execution(end.exit_code, seconds, state, reason, tail.metrics)
 
 
-def _why_not_started(argv: Sequence[str], error: Exception) -> str:
-    program = f"{argv[0]!r:.100}"
-    match error:
-        case FileNotFoundError():
-            return f"command not found: {program}; is it in the image or the project, and its #! line right?"
-        case PermissionError():
-            return f"{program} may not be executed; chmod +x it"
-        case OSError():
-            return f"{program} cannot be executed: {error.strerror}"
-        case _:
-            return f"{program} cannot be executed: {error!s:.200}"
-
-
-def _why_failed(ending: _Ending, stderr: Path) -> str:
-    if ending.exit_code is None:
-        return "its exit code is not known: another part of the worker took it"
-    if ending.signal is not None:
-        why = f"killed by {_signal_name(ending.signal)}"
-    elif ending.exit_code > 128:
-        why = f"exit code {ending.exit_code}, as after {_signal_name(ending.exit_code - 128)}"
+def _why_failed(end: End, stderr: Path) -> str:
+    if end.exit_code is None:
+        why = end.problem
+    elif end.signal is not None:
+        why = f"killed by {signal_name(end.signal)}"
+    elif end.exit_code > 128:
+        why = f"exit code {end.exit_code}, as after {signal_name(end.exit_code - 128)}"
     else:
-        why = f"exit code {ending.exit_code}"
+        why = f"exit code {end.exit_code}"
     last = _last_line(stderr)
     return f"{why}: {last}" if last else why
-
-
-def _signal_name(number: int) -> str:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        name = f"signal {number}"
-    return f"{name} (out of memory?)" if number == signal.SIGKILL else name
 
 
 def _last_line(file: Path) -> str:

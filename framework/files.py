@@ -26,10 +26,20 @@ class ProjectFiles:
         return self.path / "parameters.yml"
 
     @property
+    def results(self) -> Path:
+        """What was brought home into it; it is never pushed."""
+        return self.path / "results"
+
+    @property
     def sweep(self) -> Path | None:
         """The W&B sweep file of a directory that has one in place of project.yml."""
         found = [self.path / name for name in ("sweep.yaml", "sweep.yml")]
         return next((file for file in found if file.is_file() and not self.settings.exists()), None)
+
+    @property
+    def requirements(self) -> Path:
+        """Python packages that the project needs; optional."""
+        return self.path / "requirements.txt"
 
 
 @dataclass(frozen=True)
@@ -58,17 +68,6 @@ class Code:
 
     @property
     def framework_version(self) -> str:
-        return self._digest("framework")
-
-    @property
-    def project_version(self) -> str:
-        return self._digest("project")
-
-    @property
-    def project_path(self) -> Path:
-        return self.path / "project"
-
-    def _digest(self, part: str) -> str:
         file = self.path / "VERSION"
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
@@ -78,9 +77,13 @@ class Code:
             ) from error
         for line in lines:
             name, separator, value = line.partition("=")
-            if separator and name == part and value:
+            if separator and name == "framework" and value:
                 return value
-        raise FrameworkError(f"{file}: has no line '{part}='; push the code again with update_files.sh")
+        raise FrameworkError(f"{file}: has no line 'framework='; push the code again with update_files.sh")
+
+    @property
+    def project_path(self) -> Path:
+        return self.path / "project"
 
 
 @dataclass(frozen=True)
@@ -95,11 +98,17 @@ class MasterFiles:
 
     @property
     def status(self) -> Path:
-        return self.path / "status.json"
+        """In the master's container it is kept in memory: it says so when the disk is full."""
+        return Path(os.environ.get("STATUS") or self.path / "status.json")
 
     @property
     def results(self) -> Path:
         return self.path / "results.csv"
+
+    @property
+    def all_results(self) -> Path:
+        """The same with what is not in the set any more, for those who ask for it."""
+        return self.path / "all_results.csv"
 
     @property
     def requests(self) -> Path:
@@ -164,8 +173,38 @@ class WorkerFiles:
     def tasks(self) -> Path:
         return self.path / "tasks"
 
+    @property
+    def devices(self) -> Path:
+        """Describes this host's devices in place of what it has; see CONTRIBUTING.md. Usually not there."""
+        return self.path / "devices.json"
+
     def attempt(self, task: str, number: int) -> AttemptFiles:
         return AttemptFiles(self.tasks / task / str(number), task, number)
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """What a run on this machine alone keeps: what a master and a worker keep, in one directory."""
+
+    path: Path
+
+    @property
+    def master(self) -> MasterFiles:
+        return MasterFiles(self.path)
+
+    @property
+    def worker(self) -> WorkerFiles:
+        return WorkerFiles(self.path)
+
+    @property
+    def code(self) -> Path:
+        """The version of the project that is run: what update_files.sh would bring to a host."""
+        return self.path / "code"
+
+    @property
+    def lock(self) -> Path:
+        """Locked while a run uses the directory; holds its process id."""
+        return self.path / "lock"
 
 
 @contextmanager

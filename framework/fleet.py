@@ -40,6 +40,7 @@ class Host:
     incarnation: str
     last_beat: float
     notice: str = ""  # what its worker wants a person to know
+    unfit: bool = False  # it can never run a task of this project; the notice says why
     sent: dict[str, Sent] = field(default_factory=dict)  # by task
 
     def free(self, spare: int, limit: int | None = None) -> int:
@@ -87,11 +88,13 @@ class Fleet:
         reserved: set[str],
         now: float,
         notice: str = "",
+        unfit: bool = False,
     ) -> None:
         """Take a beat: the leases of what it names go on; what an earlier incarnation ran is gone with it."""
         host = self.hosts.setdefault(name, Host(name, slots, incarnation, now))
         restarted = host.incarnation not in ("", incarnation)
         host.slots, host.incarnation, host.last_beat, host.notice = slots, incarnation, now, notice
+        host.unfit = unfit
         for sent in host.sent.values():
             if sent.name in running or sent.name in reserved:
                 sent.seen, sent.lost_at = now, None
@@ -136,6 +139,11 @@ class Fleet:
     def usable(self, now: float) -> set[str]:
         """The live hosts that have slots, free or not."""
         return {host.name for host in self.hosts.values() if host.slots and self.is_alive(host, now)}
+
+    def is_unfit(self) -> bool:
+        """Can the set run nowhere? So it is if no host heard of can ever run a task, nor has one."""
+        hosts = self.hosts.values()
+        return bool(hosts) and all(host.unfit and not host.sent for host in hosts)
 
     def live_slots(self, now: float) -> int:
         return sum(host.slots for host in self.hosts.values() if self.is_alive(host, now))

@@ -8,7 +8,7 @@ import json
 import math
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,11 @@ ENDED: frozenset[str] = frozenset(("done", "failed", "cancelled", "pruned"))
 AttemptEnd: TypeAlias = Literal["done", "failed", "timeout", "stopped", "lost"]
 
 _VERSION = 2
+# With the +, SQLite finds tasks by what else is asked for, and not through the index of all that have ended.
+_HAS_ENDED = f"+state IN {tuple(sorted(ENDED))}"
 _BUSY_SECONDS = 10.0
-_PAGE = 1000  # records read at once
+_PAGE = 1000  # tasks read at once
+_PROGRAMS = "CREATE TABLE programs (code TEXT PRIMARY KEY, program TEXT NOT NULL)"
 _BY_NUMBER = "CREATE INDEX tasks_by_number ON tasks (number, task)"
 _REPORTS = """CREATE TABLE reports (
     task TEXT NOT NULL,
@@ -53,7 +56,8 @@ _SCHEMA = (
         reason TEXT NOT NULL DEFAULT '',
         code TEXT NOT NULL DEFAULT '',
         image TEXT NOT NULL DEFAULT '',
-        metrics TEXT NOT NULL DEFAULT '{}'
+        metrics TEXT NOT NULL DEFAULT '{}',
+        first INTEGER NOT NULL DEFAULT 1
     )""",
     "CREATE INDEX tasks_by_state ON tasks (state, number)",
     """CREATE TABLE attempts (
@@ -68,6 +72,7 @@ _SCHEMA = (
         reason TEXT NOT NULL DEFAULT '',
         PRIMARY KEY (task, attempt)
     ) WITHOUT ROWID""",
+    _PROGRAMS,
     _BY_NUMBER,
     _REPORTS,
     f"PRAGMA user_version = {_VERSION}",
@@ -75,6 +80,8 @@ _SCHEMA = (
 # By version: what makes the next one of it.
 _MIGRATIONS = {
     1: (
+        "ALTER TABLE tasks ADD COLUMN first INTEGER NOT NULL DEFAULT 1",
+        _PROGRAMS,
         _BY_NUMBER,
         _REPORTS,
         "PRAGMA user_version = 2",
@@ -100,6 +107,16 @@ class TaskRecord:
     code: str
     image: str
     metrics: Mapping[str, Metric]  # the last value of each
+    first: int  # attempt since the task was asked for again; those before it count no more
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a task stands and, if it has ended with a result, which code and image made that."""
+
+    state: TaskState
+    code: str
+    image: str
 
 
 @dataclass(frozen=True)
@@ -257,11 +274,12 @@ class Journal:
         With `final`, or if it is done, the task ends with it. Otherwise the task waits to be run again,
         unless another attempt is under way. A result that was written before changes nothing; but what was
         stopped here, and was done over there before it heard of it, is done. Of a task that was pruned its
-        last attempt tells how long it ran and how far it came.
+        last attempt tells how long it ran and how far it came. An attempt from before the task was asked for
+        again is written down, and does nothing to the task.
         Raises UnknownTaskError if the task was never assigned.
         """
         with self.batch():
-            state = self._state(result.task)
+            state, first = self._standing(result.task)
             if state == "pruned":
                 self._execute(
                     """UPDATE tasks SET seconds = ?, code = ?, image = ?, metrics = ?
@@ -280,7 +298,7 @@ class Journal:
                 result.task, result.attempt, result.host, result.state,
                 result.started, result.seconds, result.exit_code, result.reason,
             )  # fmt: skip
-            if state in ENDED:
+            if state in ENDED or result.attempt < first:
                 return False
             # An attempt that was never sent, known from a worker's disk: the next one comes after it.
             self._execute(
@@ -304,7 +322,7 @@ class Journal:
         Raises UnknownTaskError if the task was never assigned.
         """
         with self.batch():
-            state = self._state(task)
+            state, _ = self._standing(task)
             open_still = self._change(
                 """UPDATE attempts SET state = 'lost', reason = ?
                 WHERE task = ? AND attempt = ? AND state IN ('sent', 'running')""",
@@ -317,13 +335,15 @@ class Journal:
             return final
 
     def reinstate(self, task: str, attempt: int, host: str) -> bool:
-        """Write that an attempt thought lost runs on; False if it was not lost, or the task has ended.
+        """Write that an attempt thought lost runs on; False if it was not lost, or is wanted no more.
 
-        It is the one that is under way again; a younger one that was sent in its place is stopped.
+        It is not if the task has ended, or was asked for again since. Otherwise it is the one that is under
+        way again; a younger one that was sent in its place is stopped.
         Raises UnknownTaskError if the task was never assigned.
         """
         with self.batch():
-            if self._state(task) in ENDED or self._attempt_state(task, attempt) != "lost":
+            state, first = self._standing(task)
+            if state in ENDED or attempt < first or self._attempt_state(task, attempt) != "lost":
                 return False
             self._execute(
                 """UPDATE attempts SET state = 'stopped', reason = ?
@@ -358,7 +378,7 @@ class Journal:
             return self._stop(task, "pruned", reason)
 
     def _stop(self, task: str, state: TaskState, reason: str) -> bool:
-        if self._state(task) in ENDED:
+        if self._standing(task)[0] in ENDED:
             return False
         self._execute(
             """UPDATE attempts SET state = 'stopped', reason = ?
@@ -367,6 +387,39 @@ class Journal:
         )  # fmt: skip
         self._execute("UPDATE tasks SET state = ?, reason = ? WHERE task = ?", state, reason, task)
         return True
+
+    def again(self, tasks: Collection[str]) -> int:
+        """Write that those of `tasks` that have ended are to be run again; returns how many these are.
+
+        They wait as if never tried: attempts until now count no more, but stay known. Others are left alone.
+        """
+        chosen = json.dumps(list(tasks))
+        with self.batch():
+            # A task may have ended while a younger attempt of it, or one that was cancelled, still runs.
+            self._execute(
+                f"""UPDATE attempts SET state = 'stopped', reason = 'the task was asked for again'
+                WHERE state IN ('sent', 'running') AND task IN
+                (SELECT task FROM tasks WHERE task IN (SELECT value FROM json_each(?)) AND {_HAS_ENDED})""",
+                chosen,
+            )  # fmt: skip
+            self._execute(
+                f"""DELETE FROM reports WHERE task IN
+                (SELECT task FROM tasks WHERE task IN (SELECT value FROM json_each(?)) AND {_HAS_ENDED})""",
+                chosen,
+            )
+            # There may be attempts that were never sent, known from a worker's disk since the task ended.
+            self._execute(
+                f"""UPDATE tasks SET attempts =
+                max(attempts, ifnull((SELECT max(attempt) FROM attempts WHERE task = tasks.task), 0))
+                WHERE task IN (SELECT value FROM json_each(?)) AND {_HAS_ENDED}""",
+                chosen,
+            )
+            return self._execute(
+                f"""UPDATE tasks SET state = 'waiting', first = attempts + 1, started = NULL, seconds = NULL,
+                exit_code = NULL, reason = '', code = '', image = '', metrics = '{{}}'
+                WHERE task IN (SELECT value FROM json_each(?)) AND {_HAS_ENDED}""",
+                chosen,
+            ).rowcount  # fmt: skip
 
     def adopt(self, task: str, number: int, parameters: Mapping[str, Value], when: float) -> None:
         """Make a task known that was never assigned; nothing changes if it is known."""
@@ -394,10 +447,13 @@ class Journal:
         )
         return {record.task: record for record in map(_task_record, rows)}
 
-    def active(self) -> list[TaskRecord]:
-        """All tasks that have begun and not ended: waiting, sent or running; in the order of the set."""
-        rows = self._rows("SELECT * FROM tasks WHERE state IN ('waiting', 'sent', 'running') ORDER BY number")
-        return [_task_record(row) for row in rows]
+    def outcomes(self, tasks: Collection[str]) -> dict[str, Outcome]:
+        """The outcomes of those of `tasks` that are known: a fraction of the work that records() is."""
+        rows = self._rows(
+            "SELECT task, state, code, image FROM tasks WHERE task IN (SELECT value FROM json_each(?))",
+            json.dumps(list(tasks)),
+        )
+        return {task: Outcome(*others) for task, *others in rows}
 
     def in_order(self) -> Iterator[TaskRecord]:
         """The records of all tasks, in the order of their numbers; those of older sets are among them."""
@@ -430,13 +486,13 @@ class Journal:
         return [AttemptRecord(*row) for row in rows]
 
     def attempts_ended(self, task: str, states: Iterable[AttemptEnd]) -> int:
-        """How many attempts of a task ended in one of `states`."""
+        """How many attempts ended in one of `states` since the task was asked for."""
         chosen = set(states)
-        return sum(attempt.state in chosen for attempt in self.attempts(task))
+        return sum(attempt.state in chosen for attempt in self._attempts_that_count(task))
 
     def failed_on(self, task: str) -> set[str]:
-        """The hosts on which an attempt of a task failed or ran too long."""
-        return {each.host for each in self.attempts(task) if each.state in ("failed", "timeout")}
+        """The hosts on which an attempt failed or ran too long since the task was asked for."""
+        return {each.host for each in self._attempts_that_count(task) if each.state in ("failed", "timeout")}
 
     def counts(self) -> dict[TaskState, int]:
         """How many tasks are in each state, those of values since removed from the set included."""
@@ -446,13 +502,48 @@ class Journal:
         )
         return counts
 
+    def has_any(self, states: Collection[str]) -> bool:
+        """Is any task in one of `states`?"""
+        row = self._row(
+            "SELECT 1 FROM tasks WHERE state IN (SELECT value FROM json_each(?)) LIMIT 1",
+            json.dumps(list(states)),
+        )
+        return row is not None
+
+    def typical_seconds(self) -> float | None:
+        """How long a task takes: the median of all that are done; None if none is."""
+        row = self._row(
+            """SELECT seconds FROM tasks WHERE state = 'done' ORDER BY seconds LIMIT 1
+            OFFSET (SELECT count(*) / 2 FROM tasks WHERE state = 'done')"""
+        )
+        return None if row is None else float(row["seconds"])
+
+    def note_program(self, code: str, program: str) -> None:
+        """Write that the version `code` of framework and project holds this version of the program."""
+        self._execute(
+            "INSERT INTO programs (code, program) VALUES (?, ?) ON CONFLICT (code) DO NOTHING", code, program
+        )
+
+    def programs(self) -> dict[str, str]:
+        """By version of the code: what note_program() was told."""
+        return dict(map(tuple, self._rows("SELECT code, program FROM programs")))
+
+    def ended(self) -> Iterator[TaskRecord]:
+        """All tasks that have ended, those of values removed from the set since among them."""
+        last = 0
+        while rows := self._rows(
+            f"SELECT rowid, * FROM tasks WHERE rowid > ? AND {_HAS_ENDED} ORDER BY rowid LIMIT {_PAGE}", last
+        ):
+            yield from (_task_record(row) for _, *row in rows)
+            last = rows[-1][0]
+
     def metric_names(self) -> set[str]:
         """The names of all metrics that any ended task has."""
-        rows = self._rows(
-            """SELECT DISTINCT key FROM tasks, json_each(tasks.metrics)
-            WHERE state IN ('done', 'failed', 'pruned')"""
-        )
-        return {name for (name,) in rows}
+        return self._names("metrics")
+
+    def parameter_names(self) -> set[str]:
+        """The names of all metaparameters that any ended task has."""
+        return self._names("parameters")
 
     def check_room(self) -> None:
         """Raises JournalError if nothing can be written now."""
@@ -479,19 +570,30 @@ class Journal:
                 raise FrameworkError(
                     f"{self.path}: the journal is empty; the master has not started here yet"
                 )
-            if version == 0:
-                for statement in _SCHEMA:
-                    self._execute(statement)
-            elif not self._read_only:
-                for older in range(version, _VERSION):
-                    for statement in _MIGRATIONS[older]:
-                        self._execute(statement)
+            if 0 < version < _VERSION and self._read_only:
+                raise FrameworkError(
+                    f"{self.path}: written by an older framework; the master brings it up to date"
+                )
+            for statement in _SCHEMA if version == 0 else _updates(version):
+                self._execute(statement)
 
-    def _state(self, task: str) -> str:
-        row = self._row("SELECT state FROM tasks WHERE task = ?", task)
+    def _names(self, column: Literal["metrics", "parameters"]) -> set[str]:
+        rows = self._rows(f"SELECT DISTINCT key FROM tasks, json_each(tasks.{column}) WHERE {_HAS_ENDED}")
+        return {name for (name,) in rows}
+
+    def _standing(self, task: str) -> tuple[str, int]:
+        """A task's state, and the first of its attempts that count."""
+        row = self._row("SELECT state, first FROM tasks WHERE task = ?", task)
         if row is None:
             raise UnknownTaskError(f"task {task} is not in the journal")
-        return str(row["state"])
+        return str(row["state"]), int(row["first"])
+
+    def _attempts_that_count(self, task: str) -> list[AttemptRecord]:
+        rows = self._rows(
+            "SELECT attempts.* FROM attempts JOIN tasks USING (task) WHERE task = ? AND attempt >= first",
+            task,
+        )
+        return [AttemptRecord(*row) for row in rows]
 
     def _attempt_state(self, task: str, attempt: int) -> str | None:
         row = self._row("SELECT state FROM attempts WHERE task = ? AND attempt = ?", task, attempt)
@@ -545,7 +647,13 @@ class Journal:
                 self._connection.execute("ROLLBACK")
 
 
-def _task_record(row: sqlite3.Row) -> TaskRecord:
-    task, number, parameters, *others, metrics = row
-    columns: list[Any] = [task, number, json.loads(parameters), *others, json.loads(metrics)]
+def _task_record(row: Iterable[Any]) -> TaskRecord:
+    task, number, parameters, *others, metrics, first = row
+    columns: list[Any] = [task, number, json.loads(parameters), *others, json.loads(metrics), first]
     return TaskRecord(*columns)
+
+
+def _updates(version: int) -> Iterator[str]:
+    """The statements that bring a journal of an older schema up to date."""
+    for older in range(version, _VERSION):
+        yield from _MIGRATIONS[older]

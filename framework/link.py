@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ import kombu
 from celery import Celery
 
 from framework.broker import (
+    BROKER_ERRORS,
     CONFIRM_TIMEOUT_SECONDS,
     DEAD_QUEUE,
     REPORTS_QUEUE,
@@ -18,25 +20,39 @@ from framework.broker import (
     STOP_COMMAND,
     TASK_NAME,
     TASKS,
-    Identity,
     task_queue,
 )
+from framework.errors import BrokerBlocked
 from framework.task import Assignment
 
 PREFETCH = 1000
 DRAIN_LIMIT = 5000
+QUIET_SECONDS = 10.0  # of silence, after which the broker is asked whether it still takes messages
+BLOCKED_SECONDS = 0.5  # of listening for the end of it
+NOBODY = "nobody"  # a routing key: the broker confirms what is sent there, and drops it
 
 
 class Link:
-    """One connection; after any of BROKER_ERRORS it is closed, and a new Link is made."""
+    """One connection; after any of BROKER_ERRORS it is closed, and a new Link is made.
 
-    def __init__(self, identity: Identity, app: Celery) -> None:
+    Every method may raise BrokerBlocked, too. RabbitMQ says that it is short of memory or disk only to those
+    who publish; until there is room it reads nothing more from them. Workers can send neither beats nor
+    results then, which must not be taken for their death: hence a question after some silence.
+    """
+
+    errors: tuple[type[Exception], ...] = BROKER_ERRORS
+
+    def __init__(self, app: Celery, connection: kombu.Connection) -> None:
         self._app = app
-        self._connection = identity.connect()
+        self._connection = connection
         self._inbox: list[kombu.Message] = []
+        self._blocked = False
+        self._ask_at = 0.0
 
     def open(self) -> None:
         self._connection.connect()
+        self._connection.connection.on_blocked = self._on_blocked
+        self._connection.connection.on_unblocked = self._on_unblocked
         channel = self._connection.channel()
         channel.basic_qos(0, PREFETCH, False)
         consumer = kombu.Consumer(
@@ -53,6 +69,7 @@ class Link:
         self._control = kombu.Producer(
             self._connection.channel(), exchange=self._app.control.mailbox.exchange
         )  # declares it: a new broker has no such exchange before Celery's first worker is up
+        self._ask()
 
     def close(self) -> None:
         self._connection.collect(socket_timeout=1)
@@ -68,6 +85,10 @@ class Link:
         except TimeoutError:
             pass
         messages, self._inbox[:] = self._inbox[:], []
+        if messages:
+            self._ask_at = time.monotonic() + QUIET_SECONDS
+        elif time.monotonic() >= self._ask_at:
+            self._ask()
         return messages
 
     def send(self, host: str, assignment: Assignment) -> None:
@@ -127,6 +148,33 @@ class Link:
         with self._queue(host) as queue:
             return int(queue.purge() or 0)
         return 0
+
+    def _ask(self) -> None:
+        """Does the broker take messages? Raises BrokerBlocked if not."""
+        self._producer.publish(
+            "", routing_key=NOBODY, retry=False,
+            timeout=CONFIRM_TIMEOUT_SECONDS, confirm_timeout=CONFIRM_TIMEOUT_SECONDS,
+        )  # fmt: skip
+        self._ask_at = time.monotonic() + QUIET_SECONDS
+
+    def _on_blocked(self, *_: object) -> None:
+        # Raised where the confirmation is waited for, which would come only when there is room again.
+        self._blocked = True
+        raise BrokerBlocked(self._is_still_blocked)
+
+    def _on_unblocked(self) -> None:
+        self._blocked = False
+
+    def _is_still_blocked(self) -> bool:
+        """Listen for a moment. On this connection: the broker would keep any other open until the end."""
+        try:
+            self._connection.heartbeat_check()
+            self._connection.drain_events(timeout=BLOCKED_SECONDS)
+        except TimeoutError:
+            pass
+        except BROKER_ERRORS:
+            return False  # it is gone, as the next connection will find
+        return self._blocked
 
     @contextmanager
     def _queue(self, host: str) -> Iterator[kombu.Queue]:

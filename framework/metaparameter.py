@@ -266,7 +266,10 @@ class _Mapping:
     ) -> tuple[int | float, int | float]:
         low, high = (self._finite(self._entries[key].node) for key in _LIMITS)
         if low <= above:
-            self._refuse(self._entries["min"].node, f"min has to be above {above:g}: its logarithm is taken")
+            self._refuse(
+                self._entries["min"].node,
+                f"min has to be above {above:g}, as its logarithm is taken; write e.g. 1e-6",
+            )
         if max(abs(low), abs(high)) > most:
             self._refuse(
                 self._node,
@@ -290,7 +293,8 @@ class _Mapping:
             )
         if abs(mu) + _TAILS * sigma > most:
             self._refuse(
-                self._node, "mu and sigma are of the logarithm: e to that power is too large for a number"
+                self._node,
+                "mu and sigma are of the logarithm, and e to that power is no number; write smaller ones",
             )
         return mu, sigma
 

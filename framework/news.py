@@ -18,6 +18,10 @@ def _is_slots(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_SLOTS
 
 
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
 def is_attempt_name(value: object) -> bool:
     """TASK.ATTEMPT, as in 0123456789abcdef.2"""
     if not isinstance(value, str):
@@ -57,6 +61,7 @@ _KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
         "running": _are_attempt_names,
         "reserved": _are_attempt_names,
         "notice": is_reason,  # what a person should know of this worker; empty if all is well
+        "unfit": _is_bool,  # its host can never run a task of this project; the notice says why
     },
     "started": {"task": is_task, "attempt": is_attempt, "started": is_number},
     "metrics": {
@@ -70,7 +75,10 @@ _KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
 
 
 # fields that workers of an older framework do not send, and what they mean by that
-_NOT_IN_OLDER_ONES: dict[str, dict[str, Any]] = {"beat": {"notice": ""}, "metrics": {"reports": []}}
+_NOT_IN_OLDER_ONES: dict[str, dict[str, Any]] = {
+    "beat": {"notice": "", "unfit": False},
+    "metrics": {"reports": []},
+}
 
 
 def check_news(content: object) -> Mapping[str, Any]:

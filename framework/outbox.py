@@ -11,37 +11,41 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import kombu
 
-from framework.broker import BROKER_ERRORS, REPORTS, Identity, publish, task_queue
+from framework import queues
+from framework.broker import BROKER_ERRORS, REPORTS, connect, publish, task_queue
 from framework.files import write_atomically
+from framework.identity import Identity
+from framework.worker import Message
 
 log = logging.getLogger(__name__)
 
-Message = Mapping[str, Any]
-
 BEAT_SECONDS = 3.0
 MAX_NEWS = 10_000  # the oldest is dropped: beats and metrics are repeated or superseded
-LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 10.0  # well below a lease: a broker that is back hears of what runs before it ends
 
 
 class Outbox(threading.Thread):
     """The one thread, and the one connection, through which a worker sends."""
 
-    def __init__(self, identity: Identity, spool: Path, beat: Callable[[], Message]) -> None:
+    def __init__(self, identity: Identity, spool: Path) -> None:
         super().__init__(name="outbox", daemon=True)
         self._identity = identity
         self._spool = spool
-        self._beat = beat
         self._news: deque[Message] = deque(maxlen=MAX_NEWS)
         self._wake = threading.Event()
         self._closing = threading.Event()
         self.connected = threading.Event()
         spool.mkdir(parents=True, exist_ok=True)
+
+    def begin(self, beat: Callable[[], Message]) -> None:
+        """Send from now on, and every few seconds what `beat` says."""
+        self._beat = beat
+        self.start()
 
     def tell(self, news: Message) -> None:
         """Send when possible; lost if this process dies first."""
@@ -66,7 +70,7 @@ class Outbox(threading.Thread):
         pause = 1.0
         while True:
             try:
-                with self._identity.connect() as connection:
+                with connect(self._identity) as connection:
                     connection.connect()
                     log.info("connected to the broker at %s", self._identity.broker)
                     pause = 1.0
@@ -88,7 +92,7 @@ class Outbox(threading.Thread):
             log.error("%s is no result (%s): put aside", file, error)
             file.rename(file.with_suffix(".damaged"))
             return
-        publish(producer, "results", result, lasting=True)
+        publish(producer, queues.RESULTS, result, lasting=True)
         file.unlink()
 
     def _send_until_closed(self, connection: kombu.Connection) -> None:
@@ -104,10 +108,10 @@ class Outbox(threading.Thread):
             for file in sorted(self._spool.glob("*.json")):
                 self._send_result(producer, file)
             while self._news:
-                publish(producer, "reports", self._news[0], lasting=False)
+                publish(producer, queues.REPORTS, self._news[0], lasting=False)
                 self._news.popleft()
             if closing or time.monotonic() >= next_beat:
-                publish(producer, "reports", self._beat(), lasting=False)
+                publish(producer, queues.REPORTS, self._beat(), lasting=False)
                 next_beat = time.monotonic() + BEAT_SECONDS
             if closing:
                 return

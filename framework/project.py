@@ -3,9 +3,10 @@
 A W&B sweep file says both.
 """
 
+import keyword
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ from framework.files import ProjectFiles
 from framework.method import METHODS, Method
 from framework.metrics import metric_problem
 from framework.parameters import read_parameters, read_space
+from framework.resources import Resources, read_resources
 from framework.space import Combinations, Space, Value, value_problem
 from framework.sweep_file import read_sweep
 from framework.task import task_id
@@ -29,6 +31,7 @@ T = TypeVar("T")
 
 _KEYS = (
     "command",
+    "function",
     "metric",
     "goal",
     "timeout",
@@ -38,6 +41,7 @@ _KEYS = (
     "method",
     "run_cap",
     "seed",
+    "resources",
     "early_terminate",
 )
 _WITHOUT_OPTUNA = (
@@ -56,7 +60,7 @@ class Project:
 
     name: str
     path: Path
-    command: tuple[str, ...]
+    command: tuple[str, ...]  # empty if a function runs
     metric: str | None  # the one that best() ranks by
     goal: Goal
     timeout: float | None  # seconds an attempt may take; None: any
@@ -64,13 +68,15 @@ class Project:
     image: str | None  # base of the worker image, if not the usual one
     space: Combinations  # those that are run: what the method makes of the search space
     max_failures: int | None = None  # the set is stopped when that many tasks have failed for good
+    function: str | None = None  # module:name, called with the metaparameters instead of a command
     search_space: Space = field(default_factory=lambda: Space({}))  # what parameters.yml describes
     method: Method = field(default_factory=Method)
+    resources: Resources | None = None  # what one task needs of its host; None: a slot
     early_termination: EarlyTermination | None = None  # of tasks that do badly; None: none is ended
 
     def task_id(self, parameters: Mapping[str, Value]) -> str:
         """The identity of the task that runs with `parameters`."""
-        return task_id(self.command, parameters)
+        return task_id(self.command, parameters, self.function)
 
     @property
     def needs_study(self) -> bool:
@@ -91,6 +97,12 @@ class Project:
         A command without macros gets them as options: --name=value, --name for true, nothing for false.
         """
         return expand(self.command, parameters, environment)
+
+    def shown(self, parameters: Mapping[str, Value]) -> str:
+        """What runs with `parameters`, as people would write it."""
+        if self.function is None:
+            return shlex.join(self.argv(parameters))
+        return f"{self.function}({', '.join(f'{name}={value!r}' for name, value in parameters.items())})"
 
 
 def load_project(path: Path, name: str | None = None) -> Project:
@@ -114,7 +126,8 @@ def load_project(path: Path, name: str | None = None) -> Project:
     else:
         settings = _Settings(files.settings, _read_settings(files.settings, problems), problems)
     method = Method(
-        settings.read("method", _method, "grid"),
+        # one that is wrong is no grid, of which more would be asked
+        settings.read("method", _method, "" if "method" in settings else "grid"),
         settings.read("run_cap", _run_cap, None),
         settings.read("seed", _seed, 0),
     )
@@ -138,10 +151,14 @@ def load_project(path: Path, name: str | None = None) -> Project:
         max_failures=settings.read("max_failures", _max_failures, None),
         search_space=search_space,
         method=method,
+        resources=settings.read("resources", lambda node: read_resources(node, problems), None),
+        function=settings.read("function", _function, None),
         early_termination=settings.read(
             "early_terminate", lambda node: read_early_termination(node, problems), None
         ),
     )
+    if project.function is not None:
+        settings.check_arguments(project.space.names)
     if problems:
         raise ProjectError(problems.lines)
     return project
@@ -162,15 +179,24 @@ class _Settings:
         for entry in self._entries.values():
             if entry.name not in _KEYS:
                 problems.add(entry.position, f"unknown key {entry.name!r}; {nearest(entry.name, _KEYS)}")
-        if entries is not None and "command" not in self._entries:
+        if entries is not None and not {"command", "function"} & self._entries.keys():
             problems.add(
-                Position(file, 1, 1), "no command; write what runs, as in 'command: python train.py'"
+                Position(file, 1, 1),
+                "no command; write what runs, as in 'command: python train.py' or 'function: train:run'",
+            )
+        if {"command", "function"} <= self._entries.keys():
+            problems.add(
+                self._entries["function"].position,
+                "a command and a function; one of them runs, remove the other",
             )
         if "goal" in self._entries and "metric" not in self._entries:
             problems.add(
                 self._entries["goal"].position,
                 "a goal without a metric; name the metric it is about, or remove it",
             )
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
 
     def check_method(self, method: Method, space: Space) -> None:
         """What is wrong with the method for this space becomes a problem."""
@@ -218,6 +244,15 @@ class _Settings:
             self._problems.add(entry.node.position, f"{key}: {error}")
             return default
 
+    def check_arguments(self, names: Iterable[str]) -> None:
+        """A function is called with the metaparameters as keyword arguments."""
+        for name in names:
+            if not _is_name(name):
+                self._problems.add(
+                    self._entries["function"].position,
+                    f"metaparameter {name!r} cannot be an argument of a function; rename it",
+                )
+
 
 def _text(node: Node) -> str:
     if not isinstance(node, Scalar) or not node.text or (node.plain and node.value is None):
@@ -243,6 +278,18 @@ def _command(node: Node) -> tuple[str, ...]:
 
 def _word(node: Node) -> str:
     return "" if isinstance(node, Scalar) and node.value == "" else _text(node)
+
+
+def _function(node: Node) -> str:
+    text = _text(node)
+    module, colon, name = text.partition(":")
+    if not colon or not all(map(_is_name, [*module.split("."), name])):
+        raise ValueError(f"{text!r} is no function; write its module and its name, as in 'train:run'")
+    return text
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text)
 
 
 def _metric(node: Node) -> str:

@@ -115,9 +115,11 @@ def _kind(error: Exception) -> str:
 def _take(
     project: Project, journal: Journal, number: int, task: str, files: Sequence[Path], recovery: Recovery
 ) -> None:
-    """Write the results of one task; of two for the same attempt, one that is done counts."""
+    """Write the results of one task: what was done last counts, should it have run again although it was."""
     results = [_read(file, project) for file in files]
-    results.sort(key=lambda result: (result.attempt, result.state != "done", result.started))
+    results.sort(key=lambda result: (result.attempt, result.started))
+    done = [result for result in reversed(results) if result.state == "done"]
+    results = done + [result for result in results if result.state != "done"]
     journal.adopt(task, number, project.space.combination(number), time.time())
     for result in results:
         if not journal.is_new(result):

@@ -8,16 +8,18 @@ import time
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
+from framework.census import Which
 from framework.errors import FrameworkError
 from framework.files import write_atomically
 
 log = logging.getLogger(__name__)
 
-Action: TypeAlias = Literal["cancel", "stop", "resume", "reload"]
+Action: TypeAlias = Literal["cancel", "stop", "resume", "reload", "again"]
 
 ANSWER_SECONDS = 15.0
+AGAIN_SECONDS = 600.0  # the master goes through the whole set for it
 
 
 @dataclass(frozen=True)
@@ -25,21 +27,29 @@ class Request:
     """One request.
 
     cancel: end `tasks` · stop: send nothing more and stop what runs · resume: go on · reload: the journal was
-    changed by somebody else
+    changed by somebody else · again: run `tasks` although they have ended, or those of the set
+    that `which` says
     """
 
     action: Action
     tasks: tuple[tuple[int, str], ...] = ()  # number of the combination, task
+    which: Which | None = None
 
 
-def ask(directory: Path, request: Request, timeout: float = ANSWER_SECONDS) -> None:
-    """Hand in a request and wait until the master has acted on it; raises FrameworkError if it does not."""
+def hand_in(directory: Path, request: Request) -> Path:
+    """Write a request for the master; its file, which it removes. Raises FrameworkError."""
     file = directory / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps(asdict(request)))
     except OSError as error:
         raise FrameworkError(f"{directory}: the request cannot be written: {error.strerror}") from error
+    return file
+
+
+def ask(directory: Path, request: Request, timeout: float = ANSWER_SECONDS) -> None:
+    """Hand in a request and wait until the master has acted on it; raises FrameworkError if it does not."""
+    file = hand_in(directory, request)
     deadline = time.monotonic() + timeout
     while file.exists():
         if time.monotonic() > deadline:
@@ -66,7 +76,10 @@ def pending(directory: Path) -> list[tuple[Path, Request]]:
 
 def _parse(text: str) -> Request:
     content = json.loads(text)
-    if content["action"] not in ("cancel", "stop", "resume", "reload"):
+    if content["action"] not in get_args(Action):
         raise ValueError(f"unknown action {content['action']!r}")
+    which = content.get("which")
+    if which not in (None, *get_args(Which)):
+        raise ValueError(f"unknown tasks {which!r}")
     tasks = tuple((int(number), str(task)) for number, task in content["tasks"])
-    return Request(content["action"], tasks)
+    return Request(content["action"], tasks, which)

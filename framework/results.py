@@ -9,10 +9,11 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from itertools import islice
 from pathlib import Path
 from typing import IO
 
+from framework.adaptive import so_far
+from framework.census import PAGE, tasks_of
 from framework.errors import UsageError
 from framework.files import atomic_file
 from framework.journal import ENDED, Journal, TaskRecord
@@ -21,31 +22,48 @@ from framework.project import Project
 from framework.space import Value, canonical
 
 _FIXED = ("task", "state", "attempts", "host", "started", "seconds", "exit_code", "code")
-_PAGE = 1000  # combinations looked up at once
 
 
-def write_results(project: Project, journal: Journal, path: Path) -> None:
+def write_results(project: Project, journal: Journal, path: Path, *, removed: bool = False) -> None:
     """Write results.csv: a row for each combination of the project that has ended, in the order of the set.
 
     Columns: the fixed ones, the metaparameters, then every metric that a task reported, the project's first.
-    A name that is taken already becomes parameter.NAME or metric.NAME. Raises OSError.
+    A name that is taken already becomes parameter.NAME or metric.NAME. With `removed` there follow the tasks
+    that are not in the set any more, and the metaparameters that only they have. Raises OSError.
     """
     with journal.batch(), atomic_file(path) as file:
         metrics = sorted(journal.metric_names(), key=lambda name: (name != project.metric, name))
+        names = list(project.space.names)
+        if removed:
+            names += sorted(journal.parameter_names() - {*names})
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(_UnixLines(text))
-        writer.writerow(column_names(project.space.names, metrics))
+        writer.writerow(column_names(names, metrics))
+        of_the_set = set()
         for record in ended(project, journal):
-            writer.writerow(_row(record, project.space.names, metrics))
+            writer.writerow(_row(record, names, metrics))
+            if removed:
+                of_the_set.add(record.task)
+        for record in journal.ended() if removed else ():
+            if record.task not in of_the_set:
+                writer.writerow(_row(record, names, metrics))
         text.detach()  # flushes it; the file itself is closed by its owner
 
 
 def ended(project: Project, journal: Journal) -> Iterator[TaskRecord]:
     """The records of the project's combinations that have ended, in the order of the set."""
-    ids = (project.task_id(parameters) for parameters in project.space)
-    while page := list(islice(ids, _PAGE)):
+    project = so_far(project, journal)
+    for start in range(0, project.space.count, PAGE):
+        page = tasks_of(project, range(start, min(start + PAGE, project.space.count)))
         records = journal.records(page)
         yield from (records[task] for task in page if task in records and records[task].state in ENDED)
+
+
+def ranking(project: Project, journal: Journal, number: int) -> str:
+    """The `number` best combinations as a table for people; over the seeds if there are any."""
+    if project.search_space.seeds is None:
+        return render_best(project, best(project, journal, number))
+    return render_seeds(project, best_over_seeds(project, journal, number))
 
 
 def best(project: Project, journal: Journal, number: int) -> list[TaskRecord]:

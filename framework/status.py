@@ -39,6 +39,7 @@ class Status:
     seconds_left: float | None  # expected; None when nothing is known yet
     refused_version: str = ""  # of code that was pushed and is not valid
     cancelled: int = 0
+    outdated: int = 0  # of those done: made by another program or in another image than those of now
     pruned: int = 0  # ended early, as they did worse than others
     stopped: str = ""  # why nothing more is sent, and how to go on; empty if the set is not stopped
     set_aside: int = 0  # messages that made no sense
@@ -52,6 +53,11 @@ class Status:
     @property
     def ended(self) -> int:
         return self.done + self.failed + self.cancelled + self.pruned
+
+    @property
+    def succeeded(self) -> int:
+        """How many ended as they should: a pruned one has done what it was there for."""
+        return self.done + self.pruned
 
     @property
     def idle(self) -> bool:
@@ -110,12 +116,20 @@ def progress(status: Status, columns: int) -> str:
     return ("[" + "#" * filled + "-" * (width - filled) + "]" + text)[: max(columns, 1)]
 
 
+def outdated_results(outdated: int, done: int) -> str:
+    return f"{outdated} of {done} results were made with other files of the project, or in another image"
+
+
 def remaining(status: Status) -> str:
     if status.finished or status.seconds_left is None:
         return ""
-    seconds = round(status.seconds_left)
-    if seconds < 100:
-        return f", about {seconds} s left"
-    if seconds < 6000:
-        return f", about {seconds // 60} min left"
-    return f", about {seconds / 3600:.1f} h left"
+    return f", about {duration(status.seconds_left)} left"
+
+
+def duration(seconds: float) -> str:
+    """Rounded, for people."""
+    if round(seconds) < 100:
+        return f"{round(seconds)} s"
+    if round(seconds) < 6000:
+        return f"{round(seconds) // 60} min"
+    return f"{seconds / 3600:.1f} h"

@@ -119,9 +119,9 @@ class _Reader:
         entry = self._entries.get("command", self._entries.get("program"))
         if entry is None:
             self._problems.add(self._top, "no program; write the script that runs, as in 'program: train.py'")
-            return []
+            return [Entry(self._top, "command", Unusable(self._top))]
         if isinstance(entry.node, Unusable):
-            return []
+            return [replace(entry, name="command")]
         words: list[Node]
         if entry.name == "program":
             words = [Scalar(entry.node.position, word, word, True) for word in _DEFAULT_COMMAND]

@@ -18,12 +18,13 @@ _TASK = re.compile(f"[0-9a-f]{{{TASK_DIGITS}}}")
 LONGEST_REASON = 2000  # characters
 
 
-def task_id(command: Sequence[str], parameters: Mapping[str, Value]) -> str:
+def task_id(command: Sequence[str], parameters: Mapping[str, Value], function: str | None = None) -> str:
     """The identity of a task: 16 hex digits of the SHA-256 of what runs and with which metaparameters.
 
     Independent of the order of the metaparameters; 1, 1.0, true and "1" are different values.
     """
-    content = canonical({"command": list(command), "parameters": dict(parameters)})
+    what = {"function": function} if function is not None else {"command": list(command)}
+    content = canonical({**what, "parameters": dict(parameters)})
     return hashlib.sha256(content.encode()).hexdigest()[:TASK_DIGITS]
 
 

@@ -11,26 +11,28 @@ import threading
 import time
 import uuid
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
-from celery import Celery, signals
-from celery.worker.control import control_command
-
-from framework.broker import STOP_COMMAND, TASK_NAME, Identity, make_app
+from framework.devices import Devices
 from framework.errors import FrameworkError, ProjectError
 from framework.execution import Execution, passed_on, run_attempt
 from framework.files import AttemptFiles, Code, WorkerFiles, write_atomically
-from framework.news import is_attempt_name
-from framework.outbox import Outbox
+from framework.identity import Identity
+from framework.programs import Programs
 from framework.project import Project, load_project
+from framework.resources import Resources
+from framework.slots import Lease, Slots
 from framework.task import LONGEST_REASON, Assignment, AttemptResult
 
 log = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 10.0  # for the last results, when the worker is stopped
+Message: TypeAlias = Mapping[str, Any]
 FULL_DISK_PAUSE_SECONDS = 5.0
+ROOM_SECONDS = 1.0  # between two looks at what a waiting task needs: a push may change it
+HAND_BACK_SECONDS = 60.0  # after which a task that waits for room goes back: there may be some elsewhere
 LEAST_FREE_BYTES = 200 * 10**6
 LEAST_FREE_SHARE = 0.01  # of the disk
 
@@ -39,59 +41,96 @@ class AttemptFailed(Exception):
     """Shows a failed attempt as failed in Celery and Flower; the master has the result already."""
 
 
-class Worker:
-    """The tasks this host holds, and what becomes of them."""
+class Outbox(Protocol):
+    """What a worker needs to be heard by the master."""
 
-    def __init__(self, identity: Identity, files: WorkerFiles, code: Path, slots: int) -> None:
+    def tell(self, news: Message, /) -> None:
+        """Send when possible; lost if this process dies first."""
+
+    def deliver(self, name: str, result: Message, /) -> None:
+        """Keep a result until the master can be sure to get it. Raises OSError when it cannot be kept."""
+
+
+class Worker:
+    """The tasks this host holds, and what becomes of them.
+
+    `slots`: how many may run at a time; None: as many as the host has CPUs. What the project says that a task
+    needs may allow fewer, or, as far as it speaks of CPUs, more.
+    """
+
+    def __init__(
+        self, identity: Identity, files: WorkerFiles, code: Path, slots: int | None, outbox: Outbox
+    ) -> None:
         self.identity = identity
-        self.slots = slots
+        self.outbox = outbox
         self._files = files
         self._code = code
         self._incarnation = uuid.uuid4().hex
+        self.programs = Programs()
         self._framework_version = Code.current(code).framework_version
+        self._slots = Slots(Devices(files.devices), slots)
+        self.concurrency = max(self._slots.room(needs).most for needs in (Resources(), self._needs()))
         self._lock = threading.RLock()  # stop() is called by a signal, in a thread that may hold it
         self._reserved: set[str] = set()
         self._running: dict[str, threading.Event] = {}  # what stops each
+        self._waiting: set[str] = set()  # of the running ones: for room, so that they do not run yet
         self._unwanted: set[str] = set()  # of the reserved ones: to be skipped when their turn comes
         self._stopping = threading.Event()
-        self.outbox = Outbox(identity, files.spool, self.beat)
 
     # What the master is told.
 
     def beat(self) -> dict[str, Any]:
         """What this worker holds; no slots when it is to be sent nothing more.
 
-        Restarts the worker for new framework files once it holds nothing.
+        Restarts the worker for new framework files, or more slots than it can have, once it holds nothing.
         """
+        room = self._slots.room(self._needs())
         draining = Code.current(self._code).framework_version != self._framework_version
         with self._lock:
-            running, reserved = sorted(self._running), sorted(self._reserved - self._running.keys())
-        if draining and not running and not reserved:
-            log.info("new framework files: restarting to use them")
+            running = self._running.keys() - self._waiting
+            reserved = (self._reserved | self._waiting) - running
+        if (draining or room.most > self.concurrency) and not running and not reserved:
+            log.info("new framework files, or more slots: restarting to use them")
             os.kill(os.getpid(), signal.SIGTERM)  # Docker's restart policy starts it again
-        notice = self._disk_notice()
+        full = self._disk_notice()
+        ready = not (draining or full or self._stopping.is_set())
         return self._news(
             "beat",
             incarnation=self._incarnation,
-            slots=0 if draining or notice or self._stopping.is_set() else self.slots,
-            running=running,
-            reserved=reserved,
-            notice=notice,
+            slots=min(room.now, self.concurrency) if ready else 0,
+            running=sorted(running),
+            reserved=sorted(reserved),
+            notice=(room.lacks or "; ".join(filter(None, [full, room.trouble])))[:LONGEST_REASON],
+            unfit=bool(room.lacks),
         )
+
+    def lacks(self) -> str:
+        """Why this host can never run a task of the current project; empty if it can."""
+        return self._slots.room(self._needs()).lacks
+
+    def _needs(self, code: Code | None = None) -> Resources:
+        """What one task of the current project needs."""
+        try:
+            project = cached_project((code or Code.current(self._code)).project_path, self.identity.project)
+        except ProjectError:
+            return Resources()  # its tasks say what is wrong with it
+        return project.resources or Resources()
 
     def _disk_notice(self) -> str:
         """Why this worker is to be sent nothing until there is room on its disk; empty if there is."""
+        shortage = self._disk_shortage()
+        return f"{shortage}: it gets no tasks until there is room" if shortage else ""
+
+    def _disk_shortage(self) -> str:
+        """What its disk lacks; empty if nothing."""
         try:
             disk = shutil.disk_usage(self._files.path)
         except OSError as error:
-            return f"{self._files.path} cannot be used ({error.strerror}): it gets no tasks until it can"
+            return f"{self._files.path} cannot be used ({error.strerror})"
         needed = max(LEAST_FREE_BYTES, int(disk.total * LEAST_FREE_SHARE))
         if disk.free >= needed:
             return ""
-        return (
-            f"only {disk.free // 10**6} MB are free on its disk, of {needed // 10**6} MB that are needed: "
-            "it gets no tasks until there is room"
-        )
+        return f"only {disk.free // 10**6} MB are free on its disk, of {needed // 10**6} MB that are needed"
 
     def _news(self, kind: str, **content: Any) -> dict[str, Any]:
         return {
@@ -132,6 +171,7 @@ class Worker:
                 log.warning("task %s came a second time while it runs: not run again", name)
                 return
             stop = self._running[name] = threading.Event()
+            self._waiting.add(name)
             if name in self._unwanted or self._stopping.is_set():
                 stop.set()
         try:
@@ -139,6 +179,7 @@ class Worker:
         finally:
             with self._lock:
                 del self._running[name]
+                self._waiting.discard(name)
                 self._reserved.discard(name)
                 self._unwanted.discard(name)
 
@@ -151,7 +192,23 @@ class Worker:
                 f"task {assignment.task}.{assignment.attempt} is of "
                 f"{assignment.infrastructure}/{assignment.project}: not run"
             )
+        if problem := self._mismatch(assignment, Code.current(self._code)):
+            raise FrameworkError(f"{problem}: not run")
         return assignment
+
+    def _mismatch(self, assignment: Assignment, code: Code) -> str:
+        """Why an assignment is none of the project in `code`; empty if it is one.
+
+        If the project cannot be read, its metaparameters cannot be told from others: the attempt will fail.
+        """
+        with suppress(ProjectError):
+            project = cached_project(code.project_path, self.identity.project)
+            if project.task_id(assignment.parameters) != assignment.task:
+                return (
+                    f"task {assignment.task}.{assignment.attempt} is another one than its metaparameters "
+                    f"make with the command of code {code.version}"
+                )
+        return ""
 
     def _run_once(self, assignment: Assignment, name: str, stop: threading.Event) -> None:
         files = self._files.attempt(assignment.task, assignment.attempt)
@@ -165,15 +222,23 @@ class Worker:
             # An earlier incarnation of this worker died in it; the master sends it again as the next attempt.
             log.warning("task %s was begun before this worker started: left to the master", name)
             return
+        code, given = self._wait_for_room(assignment, stop)
         started = time.time()
-        code = Code.current(self._code)
-        if stop.is_set():
-            execution = Execution(None, 0.0, "stopped", "stopped before it began", {})
+        if isinstance(given, Lease):
+            try:
+                with self._lock:
+                    self._waiting.discard(name)
+                self.outbox.tell(
+                    self._news("started", task=assignment.task, attempt=assignment.attempt, started=started)
+                )
+                execution = self._execute(assignment, files, code, given, stop)
+            finally:
+                self._slots.release(given)
         else:
-            self.outbox.tell(
-                self._news("started", task=assignment.task, attempt=assignment.attempt, started=started)
-            )
-            execution = self._execute(assignment, files, code, stop)
+            execution = Execution(None, 0.0, "stopped", given, {})
+        reason = execution.reason[:LONGEST_REASON]
+        if execution.state == "failed" and (shortage := self._disk_shortage()):
+            reason = f"{reason[: LONGEST_REASON - len(shortage) - 2]}; {shortage}"
         result = AttemptResult(
             task=assignment.task,
             attempt=assignment.attempt,
@@ -182,7 +247,7 @@ class Worker:
             started=started,
             seconds=execution.seconds,
             exit_code=execution.exit_code,
-            reason=execution.reason[:LONGEST_REASON],
+            reason=reason,
             metrics=execution.metrics,
             code=code.version,
             image=self.identity.image,
@@ -193,12 +258,27 @@ class Worker:
         if execution.state != "done":
             raise AttemptFailed(execution.reason)
 
+    def _wait_for_room(self, assignment: Assignment, stop: threading.Event) -> tuple[Code, Lease | str]:
+        """What a task is given, with the code that is current then; or why it is not to run here now."""
+        deadline = time.monotonic() + HAND_BACK_SECONDS
+        while True:
+            code = Code.current(self._code)
+            if stop.is_set():
+                return code, "stopped before it began"
+            if problem := self._mismatch(assignment, code):
+                return code, f"{problem}, which came while it waited: handed back"
+            lease = self._slots.acquire(self._needs(code), ROOM_SECONDS)
+            if lease is not None:
+                return code, lease
+            if time.monotonic() >= deadline:
+                return code, f"there was no room for it in {HAND_BACK_SECONDS:.0f} s: handed back"
+
     def _execute(
-        self, assignment: Assignment, files: AttemptFiles, code: Code, stop: threading.Event
+        self, assignment: Assignment, files: AttemptFiles, code: Code, lease: Lease, stop: threading.Event
     ) -> Execution:
         try:
             project = cached_project(code.project_path, self.identity.project)
-            argv = project.argv(assignment.parameters, passed_on(os.environ))
+            program = self.programs.of(project, assignment.parameters, passed_on(os.environ))
         except ProjectError as error:
             return Execution(None, 0.0, "failed", str(error), {})
 
@@ -220,10 +300,19 @@ class Worker:
             "TASK_ID": assignment.task,
             "TASK_ATTEMPT": str(assignment.attempt),
         }
+        if project.resources is not None:
+            environment |= lease.environment(environment)
         while True:
             try:
                 return run_attempt(
-                    argv, files, code.project_path, environment, project.timeout, tell_metrics, stop, reports
+                    program,
+                    files,
+                    code.project_path,
+                    environment,
+                    project.timeout,
+                    tell_metrics,
+                    stop,
+                    reports,
                 )
             except FrameworkError as error:
                 log.error("%s; waiting for room", error)
@@ -275,59 +364,3 @@ class Worker:
 def cached_project(path: Path, name: str) -> Project:
     """The project of one code version; its path carries the version, so it never changes."""
     return load_project(path, name)
-
-
-def make_worker_app(worker: Worker) -> Celery:
-    """Celery's side of the worker: its task, and its signals."""
-    app = make_app(worker.identity)
-
-    @app.task(bind=True, name=TASK_NAME, throws=(AttemptFailed, FrameworkError))
-    def run(task: Any, *arguments: object, **_: object) -> None:
-        # whatever came: the worker, not Python, says what is wrong with it
-        try:
-            worker.run(arguments[0] if len(arguments) == 1 else arguments)
-        finally:
-            worker.release(task.request.id)
-
-    @control_command(name=STOP_COMMAND)
-    def stop_attempts(_: Any, names: list[str]) -> dict[str, str]:
-        worker.stop_attempts([name for name in names if isinstance(name, str)])
-        return {"ok": "told to stop"}
-
-    def on_received(request: Any, **_: Any) -> None:
-        if is_attempt_name(request.id):  # else it will be refused; no beat may name it
-            worker.reserve(request.id)
-
-    def on_revoked(request: Any, **_: Any) -> None:
-        worker.release(request.id)  # by Celery, for a reason in the message that none of ours has
-
-    def on_stopping(**_: Any) -> None:
-        worker.stop()
-
-    def on_stopped(**_: Any) -> None:
-        worker.outbox.close(FLUSH_SECONDS)
-
-    signals.task_received.connect(on_received, weak=False)
-    signals.task_revoked.connect(on_revoked, weak=False)
-    signals.worker_shutting_down.connect(on_stopping, weak=False)
-    signals.worker_shutdown.connect(on_stopped, weak=False)
-    return app
-
-
-def serve(identity: Identity, data: Path, code: Path, slots: int) -> None:
-    """Run the worker until it is stopped; does not return."""
-    worker = Worker(identity, WorkerFiles(data), code, slots)
-    worker.finish_earlier_results()
-    worker.outbox.start()
-    worker.outbox.connected.wait()  # it has made the queue that Celery is to consume
-    make_worker_app(worker).worker_main(
-        [
-            "worker",
-            f"--hostname=worker@{identity.host}",
-            "--pool=threads",  # the work is in processes of its own; threads only watch over them
-            f"--concurrency={slots}",
-            "--without-mingle",
-            "--without-gossip",
-            "--loglevel=INFO",
-        ]
-    )

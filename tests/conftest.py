@@ -3,8 +3,20 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent / "hosts"))
+sys.path.insert(0, str(Path(__file__).parent / "faults"))
 
-from fixtures import bed, checkout, pytest_terminal_summary
+from figures import figures, show_figures
+from fixtures import bed, checkout, show_what_is_wrong
+from schedule import pytest_addoption
+from sets import infrastructure
 
-__all__ = ["bed", "checkout", "pytest_terminal_summary"]
+__all__ = ["bed", "checkout", "figures", "infrastructure", "pytest_addoption"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Below the list of what failed."""
+    show_figures(terminalreporter, config)
+    show_what_is_wrong(terminalreporter)

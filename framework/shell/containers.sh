@@ -66,6 +66,7 @@ start_master() {
   RUN_OPTIONS+=(--hostname master)
   RUN_OPTIONS+=(--stop-timeout 30) # to write what it has received
   RUN_OPTIONS+=(--pids-limit 1024)
+  RUN_OPTIONS+=(--env STATUS=/dev/shm/status.json) # in memory: it is to be written when the disk is full, too
   add_framework_options "$host" broker:5671
   add_data_directory "$host" master
   start_container "$host" master "$WORKER_IMAGE_ID" master
@@ -97,10 +98,14 @@ start_worker() {
   RUN_OPTIONS+=(--pids-limit 32768) # threads count, and every task may start one for each core
   # Data loaders pass their batches through /dev/shm, where Docker gives 64 MB. What is used counts as memory.
   RUN_OPTIONS+=(--shm-size "$(($(memory_limit "$host" worker) / 2))m")
-  if [[ $(fact "$host" gpus) == [1-9]* ]]; then
-    add_gpus "$host"
+  if (($(usable_gpus "$host") > 0)); then
+    RUN_OPTIONS+=(--gpus all)
+  elif [[ $(fact "$host" gpus) == [1-9]* ]]; then
+    warn "$name: has GPUs, but its Docker cannot use them; install nvidia-container-toolkit there, and run this again"
   fi
-  RUN_OPTIONS+=(--env "SLOTS=${SLOTS:-$(fact "$host" cores)}")
+  if [[ $SLOTS ]]; then # else as many as its CPUs, or as the project's resources allow
+    RUN_OPTIONS+=(--env "SLOTS=$SLOTS")
+  fi
   add_framework_options "$host" "$(broker_endpoint "$host")"
   add_data_directory "$host" worker
   start_container "$host" worker "$WORKER_IMAGE_ID" worker
@@ -164,11 +169,12 @@ add_worker_network() {
   fi
 }
 
-add_gpus() {
+# usable_gpus HOST: how many GPUs a container there can use.
+usable_gpus() {
   if [[ $(fact "$1" gpu_runtime) == [1-9]* ]]; then
-    RUN_OPTIONS+=(--gpus all)
+    fact "$1" gpus
   else
-    warn "${HOST_NAMES[$1]}: has GPUs, but its Docker cannot use them; install nvidia-container-toolkit there, and run this again"
+    echo 0
   fi
 }
 
@@ -329,7 +335,12 @@ find_worker_image() {
 
 # check_project: has the framework, in its image, look at the staged project. It prints what is wrong, and the program ends with 2.
 check_project() {
-  local code=0
+  local code=0 host options=()
+  if knows_all_workers; then
+    for host in "${WORKER_HOSTS[@]}"; do
+      options+=(--host "${HOST_NAMES[host]}" "$(fact "$host" cores)" "$(memory_limit "$host" worker)" "$(usable_gpus "$host")")
+    done
+  fi
   change_docker 0 run --rm \
     --network none \
     --user "$(id -u):$(id -g)" \
@@ -338,12 +349,37 @@ check_project() {
     --mount "$(mount_option type=bind "source=$STAGE" target=/code/current readonly)" \
     --mount "$(mount_option type=bind "source=$STAGE/project" "target=/project/$PROJECT_NAME" readonly)" \
     --workdir /project \
-    "$WORKER_IMAGE_ID" plan "./$PROJECT_NAME" >&2 || code=$?
+    "$WORKER_IMAGE_ID" plan "./$PROJECT_NAME" "${options[@]}" >&2 || code=$?
   case $code in
     0) ;;
-    2) usage_error "the project $PROJECT_PATH is not valid; what to correct is above" ;;
+    2) usage_error "the project $PROJECT_PATH cannot be run; what to correct is above" ;;
     *) die "the project $PROJECT_PATH could not be checked in the image $WORKER_IMAGE_ID (exit code $code); see above" ;;
   esac
+}
+
+# knows_all_workers: is it known what each of them has, and can no others join?
+knows_all_workers() {
+  local host
+  [[ $MASTER && ! $BROKER ]] || return 1
+  for host in "${WORKER_HOSTS[@]}"; do
+    [[ $(fact "$host" memory) ]] || return 1
+  done
+}
+
+# recover_journal HOST: has the framework read what lies in the master's data directory there, under recovered/.
+recover_journal() {
+  local host=$1 data
+  data=$(data_directory "$host" master)
+  change_docker "$host" run --rm \
+    --network none \
+    --user "$(fact "$host" uid):$(fact "$host" gid)" \
+    --cap-drop ALL \
+    --security-opt no-new-privileges \
+    --env "PROJECT=$PROJECT_NAME" \
+    --mount "$(mount_option type=bind "source=$(code_directory "$host")" target=/code readonly)" \
+    --mount "$(mount_option type=bind "source=$data" target=/data)" \
+    "$WORKER_IMAGE_ID" recover /data/recovered >&2 ||
+    die "${HOST_NAMES[host]}: the journal could not be rebuilt; see above"
 }
 
 # Waiting: the container itself is asked whether it is ready

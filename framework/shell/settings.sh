@@ -16,14 +16,16 @@ PROJECT_NAME=''          # the last part of that
 BROKER=''                # -b: address[:port] under which workers reach the broker
 MASTER=''                # -m: local or a host number
 WORKERS=''               # -w: local, host numbers and ranges
-SLOTS=''                 # tasks at a time on one worker; empty: the host's cores
+SLOTS=''                 # tasks at a time on one worker, at the most; empty: the host's cores
 BROKER_IMAGE=''          # images to use in place of those that are built here
 WORKER_IMAGE=''          #
 DEBIAN_MIRROR=''         # where the base image is bootstrapped from, if no registry answers
 FLOWER_PORT=5555         # published on the master host
 BROKER_PORT=5671         #
 ASSUME_YES=''            # -y, not empty: install Docker and what this machine lacks without asking
+RECOVER=''               # --recover, not empty: the journal is to be rebuilt from what the workers kept
 WAIT=''                  # --wait, not empty: stay until the set is finished
+AGAIN=''                 # --failed, --outdated or --fresh: which tasks are run again although they have ended
 FROM_CONFIG=''           # -f, not empty: all settings from config.sh; options win
 declare -gA GIVEN=()     # setting → value on the command line
 declare -gA ASSIGNED=()  # name → value of the file that read_assignments read last
@@ -45,7 +47,12 @@ parse_options() {
       -f | --from-config) FROM_CONFIG=yes ;;
       -y | --yes) ASSUME_YES=yes ;;
       -n | --dry-run) DRY_RUN=yes ;;
+      --recover) RECOVER=yes ;;
       --wait) WAIT=yes ;;
+      --failed | --outdated | --fresh)
+        [[ ! $AGAIN || $AGAIN == "$option" ]] || problem "$AGAIN and $option: say one of them"
+        AGAIN=$option
+        ;;
       --verbose) VERBOSE=yes ;;
       -h | --help)
         show_help
@@ -63,7 +70,7 @@ parse_options() {
 # take_value OPTION [VALUE…]: true if VALUE belongs to OPTION.
 take_value() {
   local setting long=(--hosts --key --remote-path --project --broker --master --workers
-    --from-config --yes --dry-run --wait --verbose --help)
+    --from-config --yes --dry-run --recover --wait --failed --outdated --fresh --verbose --help)
   setting=$(setting_of "$1")
   if [[ $1 != -* ]]; then
     problem "$1 belongs to no option; see $0 --help"

@@ -51,7 +51,7 @@ def checkout(bed: Bed) -> Checkout:
     return Checkout(bed, "infra init")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def show_what_is_wrong(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly what was skipped, and where the outputs of the scripts are when something failed."""
     reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.getreports("skipped"))
     for reason, count in reasons.items():

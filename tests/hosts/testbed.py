@@ -17,7 +17,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,6 +160,28 @@ class Bed:
         docker("start", self.container(host))
         self._wait_host(host)
 
+    @contextmanager
+    def small_disk(self, host: Host, directory: str, megabytes: int) -> Iterator[None]:
+        """Have a small file system of its own at `directory`; it is gone after the block."""
+        self.inside(host, "install", "-d", "-o", USER, "-g", USER, directory)
+        options = f"size={megabytes}m,uid={USER},gid={USER},mode=755"
+        self.inside(host, "mount", "-t", "tmpfs", "-o", options, "tmpfs", directory)
+        try:
+            yield
+        finally:
+            self.inside(host, "umount", "--lazy", directory)
+
+    @contextmanager
+    def full_disk(self, host: Host, directory: str) -> Iterator[None]:
+        """Leave no byte free in the file system of `directory`, until the end of the block."""
+        filling = f"{directory}/filling"
+        done = self.inside(host, "dd", "if=/dev/zero", f"of={filling}", "bs=4096", check=False)
+        assert "No space left on device" in done.stderr, done.stderr
+        try:
+            yield
+        finally:
+            self.inside(host, "rm", filling)
+
     def environment(self) -> dict[str, str]:
         """The environment for scripts: `ssh` reaches the hosts by name, HOME is not the user's own."""
         return {
@@ -228,10 +251,16 @@ class Bed:
 
     @staticmethod
     def _build_images() -> None:
-        if docker("image", "inspect", BASE_IMAGE, check=False).returncode != 0:
-            # The tool's own way to its base.
-            script = 'source "$1/framework/shell/all.sh"; ASSUME_YES=yes; build_base trixie'
-            execute(["bash", "-c", script, "testbed", CHECKOUT], timeout=600)
+        # The tool's own way to its base; and what all checkouts need, before two make it side by side.
+        script = """
+            set -eu
+            source "$1/framework/shell/all.sh"
+            ASSUME_YES=yes PROJECT_PATH=$1/tasks
+            build_base trixie
+            make_broker_image
+            build_image infrainit-worker infrainit-base:trixie stage_worker
+        """
+        execute(["bash", "-c", script, "testbed", CHECKOUT], timeout=1200)
         for stage in ("plain", "engine"):
             docker(
                 "build", "--quiet", "--target", stage, "--tag", f"infrainit-testbed:{stage}",

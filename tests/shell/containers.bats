@@ -91,6 +91,9 @@ docker 'run' '--detach' '--name' 'infra-01234567-broker' \
 '--mount' 'type=bind,\"source=$HOME/far/celery_tasks/code/my, \"\"project\"\"\",target=/code,readonly' \
 '--mount' 'type=bind,\"source=$HOME/far/celery_tasks/worker/my, \"\"project\"\"\",target=/data' 'worker:1' 'worker'"
   [[ -d $HOME/far/celery_tasks/worker/$PROJECT_NAME ]]
+  SLOTS=''
+  start_worker 1
+  [[ $(changes | tail -n 1) != *SLOTS=* ]] # the worker itself counts what it has
 }
 
 @test "master and Flower use the broker in their own network, and Flower has no data" {
@@ -302,6 +305,27 @@ docker 'run' '--detach' '--name' 'infra-01234567-broker' \
   assert_equal "$(<"$CALLS")" "docker 'run' '--rm' '--network' 'none' '--user' '$(id -u):$(id -g)' '--cap-drop' 'ALL' \
 '--security-opt' 'no-new-privileges' '--mount' 'type=bind,source=$STAGE,target=/code/current,readonly' \
 '--mount' 'type=bind,source=$STAGE/project,target=/project/p,readonly' '--workdir' '/project' 'worker:1' 'plan' './p'"
+  remove_stage
+}
+
+@test "check_project is told what the workers have, if they are all known" {
+  make_project p
+  PROJECT_PATH="$TOOL/tasks/p" PROJECT_NAME=p MASTER=local
+  WORKER_HOSTS=(0 1) FACTS[0.gpus]=2 FACTS[0.gpu_runtime]=1 FACTS[1.gpus]=4 FACTS[1.gpu_runtime]=0
+  stage_code
+  stub docker
+  options() {
+    : >"$CALLS"
+    check_project
+    sed "s/.* 'plan' //" "$CALLS"
+  }
+  assert_equal "$(options)" "'./p' '--host' 'local' '8' '9114' '2' '--host' 'far' '4' '3584' '0'"
+  BROKER=example.org
+  assert_equal "$(options)" "'./p'"
+  BROKER='' FACTS[1.memory]=''
+  assert_equal "$(options)" "'./p'"
+  MASTER='' FACTS[1.memory]=$((4 * 1024 * MEBIBYTE))
+  assert_equal "$(options)" "'./p'"
   remove_stage
 }
 

@@ -30,6 +30,7 @@ act_as_docker() {
     'ps --all '*) echo 0123 ;;
     *State.Status*) echo 'running x 0 0' ;;
     *'framework results') echo new >'$HOME/my tasks/master/my project/results.csv' ;;
+    *'framework results --all') echo all >'$HOME/my tasks/master/my project/all_results.csv' ;;
   esac"
 }
 
@@ -97,6 +98,14 @@ all_attempts() {
   assert_equal "$output" "$BATS_TEST_TMPDIR/else where/my project"
   [[ -e "$BATS_TEST_TMPDIR/else where/my project/tasks/00000000000000aa/1/result.json" ]]
   [[ ! -e $TOOL/results ]]
+}
+
+@test "-a: also the table with what is not in the set any more" {
+  get
+  [[ ! -e $RESULTS/all_results.csv ]]
+  get --all
+  assert_equal "$status" 0
+  assert_equal "$(cat "$RESULTS/results.csv" "$RESULTS/all_results.csv")" $'new\nall'
 }
 
 @test "a host that does not answer is named, the others are asked" {

@@ -71,8 +71,14 @@ assert_order() {
   infrainit -d digits -w local -b 10.0.0.1
   assert_equal "$status" 2
   assert_part 'no broker was started from'
+  infrainit -d digits -w local -b 10.0.0.1 --recover
+  assert_equal "$status" 2
+  assert_part "--recover without -m: it is the master's journal that is rebuilt"
   infrainit -d digits -m local --wait
   assert_equal "$status" 2
+  infrainit -d digits -w local -b 10.0.0.1 --fresh
+  assert_equal "$status" 2
+  assert_part '--fresh without -m'
   assert_equal "$(files)" "$before"
   assert_equal "$(<"$CALLS")" ''
 }
@@ -145,6 +151,20 @@ assert_order() {
     '-broker --label' '-master --label' '-flower --label' '-worker --label' 'dry run: nothing was changed'
   assert_equal "$(files)" "$before"
   assert_equal "$(grep -cE "^docker '(run|rm|build|volume' 'create|network' 'create)" "$CALLS")" 0
+}
+
+@test "what is to run again is asked of the master before the set goes on" {
+  infrainit -d digits -m local -w local -n --failed
+  assert_equal "$status" 0
+  assert_order '-master --label' "-master framework again --failed" "-master framework resume" '-worker --label'
+  infrainit -d digits -m local -w local -n
+  refute_part 'framework again'
+}
+
+@test "--recover: the journal is rebuilt after the files are there, before the master is started" {
+  infrainit -d digits -m local -w local -n --recover
+  assert_equal "$status" 0
+  assert_order 'sending files' "rebuilding the journal" 'recover /data/recovered' '-broker --label' '-master --label'
 }
 
 @test "a failure half-way: infra_clean.sh is there and removes what exists" {

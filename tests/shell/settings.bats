@@ -38,11 +38,26 @@ write_then_read() {
 
 @test "options: each long form is its short one" {
   touch key
-  parse_options --hosts=h1 --key=key --remote-path=x --project=digits --broker=b --master=1 --workers=1 --from-config --yes --dry-run --wait --verbose
+  parse_options --hosts=h1 --key=key --remote-path=x --project=digits --broker=b --master=1 --workers=1 --from-config --yes --dry-run --recover --wait --verbose
   assert_equal "${PROBLEMS[*]}" ''
   assert_equal "${GIVEN[HOSTS]} ${GIVEN[KEY]} ${GIVEN[REMOTE_PATH]} ${GIVEN[PROJECT]} ${GIVEN[BROKER]} ${GIVEN[MASTER]} ${GIVEN[WORKERS]}" \
     'h1 key x digits b 1 1'
-  assert_equal "$FROM_CONFIG $ASSUME_YES $DRY_RUN $WAIT $VERBOSE" 'yes yes yes yes yes'
+  assert_equal "$FROM_CONFIG $ASSUME_YES $DRY_RUN $RECOVER $WAIT $VERBOSE" "yes yes yes yes yes yes"
+}
+
+@test "options: one of what is run again" {
+  local option
+  for option in --failed --outdated --fresh; do
+    AGAIN='' GIVEN=()
+    read_all -d digits -m local "$option" "$option"
+    assert_equal "$AGAIN" "$option"
+  done
+  AGAIN='' GIVEN=()
+  capture read_all -d digits -m local --failed --fresh
+  assert_equal "$status" 2
+  assert_part '--failed and --fresh: say one of them'
+  capture read_all -d digits -m local --failled
+  assert_part '--failled is no option; the nearest is --failed'
 }
 
 @test "options: defaults" {

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import random
+import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from framework import cli, dispatch, requests
-from framework.broker import Identity
+from framework import census, cli, dispatch, requests
+from framework.census import Which
 from framework.dispatch import Master
-from framework.errors import FrameworkError
+from framework.errors import BrokerBlocked, FrameworkError
 from framework.files import MasterFiles
+from framework.identity import Identity
 from framework.journal import Journal
 from framework.status import Status, read_status
 from framework.task import Assignment, AttemptResult, task_id
@@ -72,9 +74,10 @@ class Messenger:
         running: Sequence[str] = (),
         incarnation: str = "first",
         reserved: Sequence[str] = (),
+        **more: Any,
     ) -> None:
         held = {"running": list(running), "reserved": list(reserved)}
-        self._news("beat", host, slots=slots, incarnation=incarnation, **held)
+        self._news("beat", host, slots=slots, incarnation=incarnation, **held, **more)
 
     def started(self, host: str, assignment: Assignment) -> None:
         self._news("started", host, task=assignment.task, attempt=assignment.attempt, started=time.time())
@@ -84,12 +87,17 @@ class Messenger:
         self.incoming.append(Message("reports", header | content))
 
     def result(
-        self, host: str, assignment: Assignment, state: str = "done", seconds: float = 60.0
+        self,
+        host: str,
+        assignment: Assignment,
+        state: str = "done",
+        seconds: float = 60.0,
+        code: str = "v1",
     ) -> Mapping[str, Any]:
         content = {
             "task": assignment.task, "attempt": assignment.attempt, "host": host, "state": state,
             "started": time.time(), "seconds": seconds, "exit_code": int(state != "done"), "reason": "",
-            "metrics": {"loss": 0.5}, "code": "v1", "image": "i", "infrastructure": "infra-1", "project": "p",
+            "metrics": {"loss": 0.5}, "code": code, "image": "i", "infrastructure": "infra-1", "project": "p",
         }  # fmt: skip
         self.incoming.append(Message("results", content))
         return content
@@ -126,17 +134,17 @@ class Bench:
         self.files.path.mkdir()
         self.master = self.start()
 
-    def write_project(self, x: str, retries: int = 0, more: str = "") -> None:
-        project = self.path / "code/v1/project"
+    def write_project(self, x: str, retries: int = 0, more: str = "", version: str = "v1") -> None:
+        project = self.path / "code" / version / "project"
         project.mkdir(parents=True, exist_ok=True)
         (project / "project.yml").write_text(f"command: train\nmetric: loss\nretries: {retries}\n{more}")
         (project / "parameters.yml").write_text(f"x: {x}\n")
-        (self.path / "code/v1/VERSION").write_text("framework=f1\nproject=p1\n")
-        if not (self.path / "code/current").exists():
-            (self.path / "code/current").symlink_to("v1")
+        (project.parent / "VERSION").write_text("framework=f1\nproject=p1\n")
+        (self.path / "code/current").unlink(missing_ok=True)
+        (self.path / "code/current").symlink_to(version)
 
-    def start(self) -> Master:
-        identity = Identity("master", "infra-1", "p", "local", "broker:5671", "sha256:1", self.path)
+    def start(self, image: str = "i") -> Master:
+        identity = Identity("master", "infra-1", "p", "local", "broker:5671", image, self.path)
         return Master(identity, self.files, self.path / "code")
 
     def turn(self) -> list[tuple[str, Assignment]]:
@@ -145,11 +153,24 @@ class Bench:
         self.master.turn(self.messenger)
         return self.messenger.sent
 
-    def ask(self, action: requests.Action, *numbers: int) -> None:
+    def run_to_the_end(self, states: Mapping[int, str] | None = None, code: str = "v1") -> list[int]:
+        """One host runs all there is; values of x that ran, in order, and `states` of those not done."""
+        ran = []
+        for _ in range(100):
+            self.messenger.beat("a", slots=2)
+            for host, assignment in self.turn():
+                x = int(assignment.parameters["x"])
+                ran.append(x)
+                self.messenger.result(host, assignment, (states or {}).get(x, "done"), code=code)
+            if self.status().finished:
+                return ran
+        raise AssertionError(f"not finished: {self.status()}")
+
+    def ask(self, action: requests.Action, *numbers: int, which: Which | None = None) -> None:
         """What `framework cancel` and so on write, without waiting."""
         tasks = tuple((number, task_id(("train",), {"x": number + 1})) for number in numbers)
         self.files.requests.mkdir(exist_ok=True)
-        request = dataclasses.asdict(requests.Request(action, tasks))
+        request = dataclasses.asdict(requests.Request(action, tasks, which))
         (self.files.requests / "1.json").write_text(json.dumps(request))
 
     def status(self) -> Status:
@@ -290,6 +311,20 @@ def test_a_paused_master_does_not_take_its_own_silence_for_that_of_the_workers(
     assert bench.turn() == []
 
 
+def test_a_broker_that_hangs_does_not_cost_the_workers_their_leases(bench: Bench, clock: Clock) -> None:
+    bench.messenger.beat("a", slots=4)
+    assert len(bench.turn()) == 4
+
+    def hang(host: str) -> int:
+        clock.now += 40
+        return 0
+
+    bench.messenger.waiting_for = hang  # type: ignore[method-assign]
+    clock.now += 10
+    assert bench.turn() == []
+    assert bench.messenger.purged == []
+
+
 def test_a_new_master_goes_on_where_the_old_one_ended(bench: Bench) -> None:
     bench.messenger.beat("a", slots=2)
     (host, one), (_, two) = bench.turn()
@@ -338,6 +373,13 @@ def test_a_message_that_makes_no_sense_is_set_aside(bench: Bench, routing_key: s
     assert bench.status().set_aside == 1
     (line,) = bench.files.set_aside.read_text().splitlines()
     assert json.loads(line)["queue"] == routing_key
+
+
+def test_the_last_words_of_workers_of_another_project_are_no_nonsense(bench: Bench) -> None:
+    bench.messenger.beat("a")
+    bench.messenger.incoming[0].body = bench.messenger.incoming[0].body.replace(b'"p"', b'"q"')
+    assert bench.turn() == []
+    assert (bench.status().set_aside, bench.status().hosts) == (0, {})
 
 
 @pytest.mark.parametrize(
@@ -406,7 +448,7 @@ def test_cancelled_tasks_end_wherever_they_are(bench: Bench) -> None:
     assert third.parameters == {"x": 3}
     assert bench.messenger.stopped == [("a", f"{first.task}.1")]
     assert list(bench.files.requests.iterdir()) == []
-    assert bench.status().cancelled == 2, "the fourth has not been looked at yet"
+    assert bench.status().cancelled == 3
     bench.messenger.result("a", first)
     bench.messenger.result("a", third)
     bench.turn()
@@ -551,6 +593,8 @@ def test_the_master_waits_for_room_and_goes_on(
     events: list[str] = []
 
     class Link(Messenger):
+        errors: tuple[type[Exception], ...] = (OSError,)
+
         def __init__(self, *_: object) -> None:
             super().__init__()
 
@@ -571,16 +615,55 @@ def test_the_master_waits_for_room_and_goes_on(
         elif clock.now > 1030:
             events.append(" ".join(bench.status().notices))
 
-    monkeypatch.setattr(dispatch, "Link", Link)
-    monkeypatch.setattr(dispatch, "make_app", lambda _: None)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(clock, "sleep", sleep, raising=False)
-    bench.master.run()
+    bench.master.run(Link)
     assert events[-1] == "open"
     assert "room" in events
     assert "the master waits for room" in events[0]
     assert events.count("open") == 1, "results are not fetched before they can be written"
     assert bench.status().done == 4
+
+
+def test_a_broker_that_takes_no_messages_is_waited_for_and_costs_no_attempt(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.messenger.beat("a", slots=4)
+    assigned = bench.turn()
+    links: list[Messenger] = []
+    said: list[list[str]] = []
+
+    def lasts() -> bool:
+        clock.now += 60  # the workers cannot be heard for as long
+        said.append(bench.status().notices)
+        return len(said) < 3
+
+    class Link(Messenger):
+        errors: tuple[type[Exception], ...] = (OSError,)
+
+        def __init__(self, *_: object) -> None:
+            super().__init__()
+            links.append(self)
+
+        def open(self) -> None:
+            if len(links) > 1:
+                self.beat("a", slots=4, running=[f"{sent.task}.{sent.attempt}" for _, sent in assigned])
+
+        def receive(self, timeout: float) -> list[Message]:
+            if len(links) == 1:
+                raise BrokerBlocked(lasts)
+            bench.master._stopping = not self.incoming
+            return super().receive(timeout)
+
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(
+        clock, "sleep", lambda seconds: setattr(clock, "now", clock.now + seconds), raising=False
+    )
+    bench.master.run(Link)
+    assert "its memory or its disk is running out" in said[1][0]
+    assert (len(links), links[0].sent, links[1].sent) == (2, [], [])
+    assert {state for _, sent in assigned for state in attempts(bench, sent.task)} <= {"sent", "running"}
+    assert bench.status().notices == []
 
 
 def test_the_command_line_asks_and_waits(
@@ -606,11 +689,91 @@ def test_the_command_line_asks_and_waits(
         assert bench.status().stopped
         assert cli.main(["watch"]) == 1
         assert "the set is stopped: it was cancelled" in capsys.readouterr().err
+        capsys.readouterr()
         assert cli.main(["resume"]) == 0
+        assert capsys.readouterr().out == "the set goes on\n0 done, 0 failed, 1 cancelled; 3 to run\n"
         assert not bench.status().stopped
+        assert cli.main(["again", "2"]) == 0
+        assert capsys.readouterr().out == f"task 2, {task_id(('train',), {'x': 2})}: waiting\n"
+        assert cli.main(["again", "--failed"]) == 0
+        assert capsys.readouterr().out == "0 done, 0 failed; 4 to run\n"
+        assert cli.main(["again"]) == 2
+        assert cli.main(["again", "--fresh", "2"]) == 2
+        assert "say one of --failed, --outdated and --fresh" in capsys.readouterr().err
+        assert cli.main(["results", "--all"]) == 0
+        assert bench.files.all_results.exists()
+        bench.write_project(x="[", version="v2")
+        assert cli.main(["again", "--fresh"]) == 1
+        assert "code v2 was pushed but not taken up" in capsys.readouterr().err
     finally:
         ended.set()
         thread.join()
+
+
+UNFIT: dict[str, Any] = {"slots": 0, "unfit": True, "notice": "has 0 GPUs (a task needs 1)"}
+
+
+def test_a_set_that_no_host_can_run_is_stopped_with_the_reasons_until_one_can(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "DATA", bench.files.path)
+    monkeypatch.setattr(cli, "CODE", bench.path / "code")
+
+    def turn_with(*unfit: str) -> Status:
+        for host in unfit:
+            bench.messenger.beat(host, **UNFIT)
+        assert bench.turn() == []
+        return bench.status()
+
+    status = turn_with("a", "b")
+    assert not status.stopped, "others may be about to come up"
+    assert status.notices == [f"{host} has 0 GPUs (a task needs 1): it gets no tasks" for host in "ab"]
+    clock.now += dispatch.UNFIT_SECONDS + 1
+    status = turn_with("a", "b")
+    assert status.stopped.startswith(
+        "p can run on no worker host: a has 0 GPUs (a task needs 1); b has 0 GPUs (a task needs 1); change"
+    )
+    assert status.notices == [status.stopped]
+    assert cli.main(["watch"]) == 1
+    assert "a has 0 GPUs (a task needs 1); b has" in capsys.readouterr().err
+    bench.messenger.beat("c")
+    ((host, assignment),) = bench.turn()
+    assert (host, bench.status().stopped) == ("c", "")
+    bench.messenger.result(host, assignment)
+    assert len(bench.turn()) == 1
+
+
+def test_hosts_that_are_only_busy_or_silent_stop_no_set(bench: Bench, clock: Clock) -> None:
+    bench.messenger.beat("a", **UNFIT)
+    bench.messenger.beat("b", slots=0, notice="GPU 0 (A100) is left alone")
+    bench.turn()
+    clock.now += 1000
+    bench.turn()
+    assert not bench.status().stopped
+
+
+def test_what_still_runs_on_a_host_that_is_unfit_by_now_may_end(bench: Bench, clock: Clock) -> None:
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    for _ in range(10):
+        bench.messenger.beat("a", running=[f"{assignment.task}.1"], **UNFIT)
+        clock.now += 10
+        bench.turn()
+    assert not bench.status().stopped
+    bench.messenger.result(host, assignment)
+    bench.turn()
+    assert bench.status().done == 1
+
+
+def test_a_set_that_is_finished_needs_no_host(bench: Bench, clock: Clock) -> None:
+    bench.messenger.beat("a", slots=4)
+    for host, assignment in bench.turn():
+        bench.messenger.result(host, assignment)
+    bench.messenger.beat("a", **UNFIT)
+    bench.turn()
+    clock.now += 1000
+    bench.turn()
+    assert (bench.status().finished, bench.status().stopped) == (True, "")
 
 
 def test_a_request_that_nobody_takes_is_taken_back(bench: Bench) -> None:
@@ -648,9 +811,15 @@ def lose(bench: Bench, clock: Clock) -> Assignment:
     bench.messenger.beat("a")
     ((_, assignment),) = bench.turn()
     bench.messenger.started("a", assignment)
-    bench.turn()
-    clock.now += 31
+    let_lease_end(bench, clock)
     return assignment
+
+
+def let_lease_end(bench: Bench, clock: Clock) -> None:
+    """No worker says anything, and the master listens all the time."""
+    for _ in range(3):
+        bench.turn()
+        clock.now += 10.5
 
 
 def attempts(bench: Bench, task: str) -> list[str]:
@@ -676,7 +845,7 @@ def test_a_worker_that_returns_with_its_task_keeps_it_and_the_younger_attempt_is
     bench.messenger.result("b", second, "stopped")
     assert bench.turn() == []
     # The new owner is an owner like any other: its lease counts, and another attempt follows.
-    clock.now += 31
+    let_lease_end(bench, clock)
     bench.messenger.beat("b")
     ((_, third),) = bench.turn()
     assert third.attempt == 3
@@ -738,6 +907,153 @@ def test_a_restarted_master_knows_which_attempt_is_under_way(bench: Bench, clock
     assert attempts(bench, first.task) == ["running", "stopped"]
 
 
+def test_the_same_set_again_runs_nothing_and_a_new_value_only_what_is_new(bench: Bench) -> None:
+    assert bench.run_to_the_end() == [1, 2, 3, 4]
+    bench.master = bench.start()
+    assert bench.run_to_the_end() == []
+    bench.write_project(x="[0, 1, 5, 2, 3, 4]", version="v2")
+    bench.master = bench.start()
+    assert bench.run_to_the_end() == [0, 5]
+    assert bench.status().outdated == 0, "no file but the sets' own has changed"
+    bench.write_project(x="[5, 1]", version="v3")
+    bench.master = bench.start()
+    assert bench.run_to_the_end() == []
+    assert [row["x"] for row in bench.rows()] == ["5", "1"]
+
+
+def test_failed_tasks_run_again_with_all_their_retries_when_asked_for(bench: Bench) -> None:
+    bench.write_project(x="[1, 2, 3, 4]", retries=1)
+    bench.master = bench.start()
+    assert sorted(bench.run_to_the_end({2: "failed", 4: "timeout"})) == [1, 2, 2, 3, 4, 4]
+    bench.ask("cancel", 0)
+    bench.ask("again", which="failed")
+    assert sorted(bench.run_to_the_end({4: "failed"})) == [2, 4, 4]
+    assert [(row["x"], row["state"], row["attempts"]) for row in bench.rows()] == [
+        ("1", "done", "1"), ("2", "done", "3"), ("3", "done", "1"), ("4", "failed", "4"),
+    ]  # fmt: skip
+    assert (bench.status().done, bench.status().failed) == (3, 1)
+
+
+def test_all_tasks_run_again_and_a_late_result_of_before_counts_no_more(bench: Bench) -> None:
+    bench.write_project(x="[1, 2]")
+    bench.master = bench.start()
+    bench.messenger.beat("a", slots=2)
+    (host, first), _ = bench.turn()
+    bench.ask("cancel", 0, 1)
+    bench.turn()
+    bench.ask("again", which="all")
+    again = bench.turn()
+    assert [(assignment.attempt, assignment.parameters) for _, assignment in again] == [
+        (2, {"x": 1}), (2, {"x": 2}),
+    ]  # fmt: skip
+    bench.messenger.result(host, first)
+    assert bench.turn() == []
+    assert bench.status().done == 0
+    for _ in range(2):
+        bench.messenger.beat("a", slots=2, running=[f"{first.task}.1", f"{first.task}.2"])
+        bench.turn()
+    assert set(bench.messenger.stopped) >= {("a", f"{first.task}.1")}
+    assert ("a", f"{first.task}.2") not in bench.messenger.stopped
+    for host, assignment in again:
+        bench.messenger.result(host, assignment)
+    bench.turn()
+    assert [(row["state"], row["attempts"]) for row in bench.rows()] == [("done", "2")] * 2
+
+
+def test_tasks_run_again_by_name(bench: Bench) -> None:
+    bench.run_to_the_end()
+    bench.ask("again", 1, 77)
+    assert bench.run_to_the_end() == [2]
+    assert bench.status().done == 4
+
+
+def test_results_of_another_program_or_image_are_counted_and_kept(bench: Bench) -> None:
+    bench.run_to_the_end({4: "failed"})
+    assert bench.status().outdated == 0
+    bench.write_project(x="[1, 2, 3, 4, 5]", version="v2")
+    (bench.path / "code/v2/project/train.py").write_text("print('better')")
+    bench.master = bench.start()
+    assert bench.run_to_the_end(code="v2") == [5]
+    assert (bench.status().outdated, bench.status().done) == (3, 4)
+    assert any("3 of 4 results were made with other files" in notice for notice in bench.status().notices)
+    bench.ask("again", which="outdated")
+    assert bench.run_to_the_end(code="v2") == [1, 2, 3]
+    assert bench.status().outdated == 0
+    # Its files are gone where a master begins anew; the journal knows what was in them.
+    shutil.rmtree(bench.path / "code/v2")
+    bench.write_project(x="[1, 2, 3, 4, 5]", version="v1")
+    bench.master = bench.start()
+    bench.turn()
+    assert bench.status().outdated == 4
+    bench.write_project(x="[1, 2, 3, 4, 5]", version="v3")
+    (bench.path / "code/v3/project/train.py").write_text("print('better')")
+    bench.master = bench.start(image="another")
+    bench.turn()
+    assert bench.status().outdated == 4
+
+
+def test_a_large_set_runs_again_page_by_page_and_nothing_is_sent_meanwhile(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.run_to_the_end()
+    monkeypatch.setattr(census, "PAGE", 1)
+    monkeypatch.setattr(dispatch, "AGAIN_PAGES", 1)
+    bench.ask("again", which="all")
+    bench.messenger.beat("a", slots=4)
+    assert [bench.turn(), bench.turn()] == [[], []]
+    assert not bench.status().finished
+    assert len(list(bench.files.requests.iterdir())) == 1
+    bench.master = bench.start()  # it died half-way
+    bench.messenger.beat("a", slots=4)
+    sent = [assignment for _ in range(6) for _, assignment in bench.turn()]
+    assert [(assignment.attempt, assignment.parameters["x"]) for assignment in sent] == [
+        (2, 1), (2, 2), (2, 3), (2, 4),
+    ]  # fmt: skip
+    assert list(bench.files.requests.iterdir()) == []
+
+
+def test_a_request_that_is_taken_back_half_way_holds_nothing_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.run_to_the_end()
+    monkeypatch.setattr(census, "PAGE", 1)
+    monkeypatch.setattr(dispatch, "AGAIN_PAGES", 1)
+    bench.ask("again", which="all")
+    bench.messenger.beat("a", slots=4)
+    assert [bench.turn(), bench.turn()] == [[], []]
+    (bench.files.requests / "1.json").unlink()
+    assert bench.run_to_the_end() == [1, 2]
+
+
+def test_what_has_ended_is_counted_before_the_search_comes_to_it(bench: Bench) -> None:
+    assert bench.run_to_the_end({3: "failed"}) == [1, 2, 3, 4]
+    bench.write_project(x="[20, 21, 22, 23, 1, 2, 3, 4, 5, 10]")
+    bench.master = bench.start()
+    bench.messenger.beat("a", slots=1)
+    ((host, assignment),) = bench.turn()
+    assert assignment.parameters == {"x": 20}
+    status = bench.status()
+    assert (status.done, status.failed, status.waiting) == (3, 1, 6)
+    bench.ask("cancel", 9)
+    bench.turn()
+    assert bench.status().cancelled == 1
+    bench.messenger.result(host, assignment)
+    assert bench.run_to_the_end() == [21, 22, 23, 5]
+
+
+def test_a_task_that_ends_before_the_search_has_met_it_is_counted_once(bench: Bench) -> None:
+    bench.messenger.beat("a", slots=4)
+    sent = bench.turn()
+    bench.write_project(x="[7, 8, 4, 3, 2, 1]")
+    bench.master = bench.start()
+    bench.turn()
+    for host, assignment in sent:
+        bench.messenger.result(host, assignment)
+    bench.turn()
+    assert (bench.status().done, bench.status().waiting) == (4, 2)
+    assert bench.run_to_the_end() == [7, 8]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_happens_each_task_ends_with_one_record(bench: Bench, clock: Clock, seed: int) -> None:
     """Results lost, repeated and late; workers silent, back, and restarted; masters killed; tasks
@@ -750,7 +1066,7 @@ def test_whatever_happens_each_task_ends_with_one_record(bench: Bench, clock: Cl
     incarnations = dict.fromkeys(held, 0)
     cancelled: set[int] = set()
     silent = dict.fromkeys(held, 0.0)  # out of reach until then: their tasks run on
-    for _ in range(4000):
+    for turn in range(4000):
         clock.now += rng.choice([0.5, 1, 3])
         for host, assignments in held.items():
             event = rng.random()
@@ -781,6 +1097,8 @@ def test_whatever_happens_each_task_ends_with_one_record(bench: Bench, clock: Cl
                 bench.ask("stop")
             case chance if chance < 0.1 and bench.files.stopped.exists():
                 bench.ask("resume")
+            case chance if chance > 0.97 and turn < 200:
+                bench.ask("again", which=rng.choice(["failed", "outdated", "failed", "all"]))
         for host, assignment in bench.turn():
             if rng.random() < 0.95:
                 held[host].append(assignment)

@@ -15,16 +15,16 @@ from pathlib import Path
 import pytest
 
 from framework.journal import Journal
-from framework.task import Assignment, AttemptResult
+from framework.task import Assignment, AttemptResult, task_id
 
-TASK = "0123456789abcdef"
+TASK = task_id(("sh", "run.sh"), {"x": 1})
 
 # Runs the attempt in argv[1], and dies at the step named in argv[2], before or after what is done there.
 WORKER = """
 import json, os, signal, sys
 from pathlib import Path
 from framework import outbox, worker
-from framework.broker import Identity
+from framework.identity import Identity
 
 root, step = Path(sys.argv[1]), sys.argv[2]
 
@@ -52,11 +52,13 @@ die_around(worker, "run_attempt")
 die_around(outbox, "write_atomically")
 die_around(worker, "write_atomically")
 identity = Identity("worker", "infra-1", "p", "host1", "broker:5671", "", root)
-made = worker.Worker(identity, worker.WorkerFiles(root / "data"), root / "code", 1)
+files = worker.WorkerFiles(root / "data")
+sender = outbox.Outbox(identity, files.spool)
+made = worker.Worker(identity, files, root / "code", 1, sender)
 made.finish_earlier_results()
 def send():
     for file in sorted((root / "data/spool").glob("*.json")):
-        made.outbox._send_result(None, file)
+        sender._send_result(None, file)
 send()
 made.run(json.loads((root / "assignment").read_text()))
 send()
@@ -123,7 +125,7 @@ def test_a_worker_killed_at_any_step_runs_an_attempt_once_and_loses_no_result(
 MASTER = """
 import json, os, signal, sys, time
 from pathlib import Path
-from framework.broker import Identity
+from framework.identity import Identity
 from framework.dispatch import Master
 from framework.files import MasterFiles
 

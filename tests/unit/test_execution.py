@@ -15,6 +15,7 @@ from framework.errors import FrameworkError
 from framework.execution import Execution, run_attempt
 from framework.files import AttemptFiles, WorkerFiles
 from framework.metrics import Metric
+from framework.programs import Command
 
 TASK = "0123456789abcdef"
 ENVIRONMENT = {
@@ -41,7 +42,7 @@ class Bench:
 
     def run(self, *argv: str, timeout: float | None = 20.0, files: AttemptFiles | None = None) -> Execution:
         return run_attempt(
-            argv, files or self.files, self.project, ENVIRONMENT, timeout, self.on_metrics, self.stop
+            Command(argv), files or self.files, self.project, ENVIRONMENT, timeout, self.on_metrics, self.stop
         )
 
     def on_metrics(self, metrics: dict[str, Metric]) -> None:

@@ -18,9 +18,9 @@ def test_code_stays_the_version_it_was(tmp_path: Path) -> None:
     current.unlink()
     current.symlink_to("222222222222")
     assert (code.version, code.framework_version) == ("111111111111", "f111111111111")
-    assert (Code.current(tmp_path).version, Code.current(tmp_path).project_version) == (
+    assert (Code.current(tmp_path).version, Code.current(tmp_path).framework_version) == (
         "222222222222",
-        "p222222222222",
+        "f222222222222",
     )
     assert code.project_path == tmp_path / "111111111111" / "project"
 

@@ -1,6 +1,7 @@
 """The journal: one terminal record for each task, whatever comes twice, late or in another order."""
 
 import dataclasses
+import math
 import os
 import signal
 import sqlite3
@@ -16,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from framework.errors import FrameworkError, JournalError, UnknownTaskError
-from framework.journal import Journal
+from framework.journal import Journal, Outcome
 from framework.task import AttemptResult
 
 TASK = "0123456789abcdef"
@@ -69,10 +70,9 @@ def test_the_life_of_a_task(journal: Journal) -> None:
     assert dataclasses.asdict(record) == {
         "task": TASK, "number": 7, "parameters": {"C": 0.1, "text": "a\n'"}, "state": "done", "attempts": 1,
         "host": "a", "sent": 100.0, "started": 200.0, "seconds": 5.0, "exit_code": 0, "reason": "",
-        "code": "c1", "image": "i1", "metrics": {"accuracy": 0.9},
+        "code": "c1", "image": "i1", "metrics": {"accuracy": 0.9}, "first": 1,
     }  # fmt: skip
     assert list(record.parameters) == ["C", "text"]
-    assert not journal.active()
     assert journal.counts() == {"waiting": 0, "sent": 0, "running": 0, "done": 1, "failed": 0}
 
 
@@ -220,6 +220,60 @@ def test_a_stopped_attempt_that_was_done_before_it_heard_of_it_counts(journal: J
     assert (record.state, record.host) == ("done", "b")
 
 
+def test_a_failed_task_that_is_asked_for_again_begins_anew(journal: Journal) -> None:
+    sent(journal)
+    assert not journal.finish(FAILED, final=False)
+    sent(journal, "b")
+    assert journal.again([TASK]) == 0, "it has not ended"
+    assert journal.finish(dataclasses.replace(FAILED, attempt=2, host="b"), final=True)
+    assert journal.again([TASK, "f" * 16]) == 1
+    record = journal.get(TASK)
+    assert record is not None
+    assert (record.state, record.first, record.seconds, record.code) == ("waiting", 3, None, "")
+    assert journal.attempts_ended(TASK, ["failed"]) == 0
+    assert journal.failed_on(TASK) == set()
+    assert sent(journal) == 3
+    assert not journal.finish(dataclasses.replace(FAILED, attempt=3), final=False)
+    assert journal.attempts_ended(TASK, ["failed"]) == 1
+    assert journal.failed_on(TASK) == {"a"}
+    assert sent(journal) == 4
+    assert journal.finish(dataclasses.replace(RESULT, attempt=4), final=True)
+    assert [attempt.state for attempt in journal.attempts(TASK)] == ["failed", "failed", "failed", "done"]
+
+
+def test_an_attempt_from_before_a_task_was_asked_for_again_does_not_end_it(journal: Journal) -> None:
+    sent(journal)
+    journal.start(TASK, 1, "a", 150.0)
+    journal.lost(TASK, 1, "no sign of a", final=False)
+    sent(journal, "b")
+    journal.start(TASK, 2, "b", 250.0)
+    journal.cancel(TASK, 7, {}, 300.0)
+    assert journal.again([TASK]) == 1
+    assert journal.under_way() == []
+    assert not journal.reinstate(TASK, 1, "a")
+    assert not journal.finish(RESULT, final=True)
+    assert not journal.finish(dataclasses.replace(FAILED, attempt=2, host="b"), final=True)
+    assert state(journal) == "waiting"
+    assert sent(journal) == 3
+    assert not journal.finish(dataclasses.replace(RESULT, attempt=2, host="b"), final=True)
+    assert [attempt.attempt for attempt in journal.under_way()] == [3]
+    assert journal.finish(dataclasses.replace(RESULT, attempt=3), final=True)
+
+
+def test_what_still_runs_of_a_task_that_has_ended_is_not_taken_for_the_new_attempt(journal: Journal) -> None:
+    sent(journal)
+    journal.lost(TASK, 1, "no sign of a", final=False)
+    sent(journal, "b")
+    assert journal.finish(RESULT, final=True), "of the first attempt, while the second still runs"
+    journal.again([TASK])
+    assert sent(journal) == 3
+    assert [(attempt.attempt, attempt.state) for attempt in journal.attempts(TASK)] == [
+        (1, "done"),
+        (2, "stopped"),
+        (3, "sent"),
+    ]
+
+
 def test_what_is_under_way_is_not_sent_again(journal: Journal) -> None:
     sent(journal)
     with pytest.raises(FrameworkError, match="it is sent"):
@@ -268,7 +322,9 @@ def test_looking_up_many(journal: Journal) -> None:
             journal.assign(task, number, {}, "a", 1.0)
     records = journal.records(tasks)
     assert list(map(bool, map(records.get, tasks))) == [True, False] * 2500
-    assert [record.number for record in journal.active()] == list(range(2500))
+    outcomes = journal.outcomes(tasks)
+    assert [task for task in tasks if task in outcomes] == tasks[::2]
+    assert outcomes[tasks[0]] == Outcome("sent", "", "")
 
 
 def test_renumber(journal: Journal) -> None:
@@ -278,6 +334,15 @@ def test_renumber(journal: Journal) -> None:
     record = journal.get(TASK)
     assert record is not None
     assert record.number == 70
+
+
+def test_the_typical_time_is_the_median_of_what_is_done(journal: Journal) -> None:
+    assert journal.typical_seconds() is None
+    for number, (seconds, result) in enumerate([(1.0, RESULT), (50.0, FAILED), (9.0, RESULT), (2.0, RESULT)]):
+        task = f"{number:016x}"
+        sent(journal, task=task)
+        journal.finish(dataclasses.replace(result, task=task, seconds=seconds), final=True)
+    assert journal.typical_seconds() == 2.0
 
 
 def test_metric_names_are_those_of_ended_tasks(journal: Journal) -> None:
@@ -328,6 +393,40 @@ def test_a_newer_journal_is_refused(journal: Journal) -> None:
     for read_only in (True, False):
         with pytest.raises(FrameworkError, match="newer framework"):
             Journal(journal.path, read_only=read_only)
+
+
+def test_an_older_journal_is_brought_up_to_date(journal: Journal) -> None:
+    sent(journal)
+    journal.finish(FAILED, final=True)
+    journal.close()
+    connection = sqlite3.connect(journal.path)
+    for statement in (
+        "ALTER TABLE tasks DROP COLUMN first",
+        "DROP TABLE programs",
+        "DROP TABLE reports",
+        "DROP INDEX tasks_by_number",
+        "PRAGMA user_version = 1",
+    ):
+        connection.execute(statement)
+    connection.close()
+    with pytest.raises(FrameworkError, match="older framework"):
+        Journal(journal.path, read_only=True)
+    with Journal(journal.path) as updated:
+        record = updated.get(TASK)
+        assert record is not None
+        assert (record.state, record.first, record.parameters["C"]) == ("failed", 1, 0.1)
+        assert updated.again([TASK]) == 1
+        updated.note_program("c1", "p1")
+        assert sent(updated) == 2
+        for step, value in ((3, math.nan), (3, 0.5), (9, math.inf)):
+            updated.report(TASK, 2, step, value)
+        reports = updated.reports()[TASK]
+        assert math.isnan(reports[3])
+        assert reports[9] == math.inf
+        assert [each.task for each in updated.in_order()] == [TASK]
+    with Journal(journal.path, read_only=True) as reader:
+        assert state(reader) == "sent"
+        assert reader.programs() == {"c1": "p1"}
 
 
 def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
@@ -413,7 +512,7 @@ def test_what_was_committed_survives_kill_9(tmp_path: Path) -> None:
 
 events = st.lists(
     st.tuples(
-        st.sampled_from(["assign", "start", "done", "failed", "stopped", "lost", "reinstate"]),
+        st.sampled_from(["assign", "start", "done", "failed", "stopped", "lost", "reinstate", "again"]),
         st.integers(1, 4),
         st.booleans(),
     ),
@@ -422,13 +521,14 @@ events = st.lists(
 
 
 @example([("failed", 2, False), ("failed", 1, False), ("assign", 1, False)])  # an attempt that was never sent
+@example([("done", 1, True), ("done", 2, True), ("again", 1, True), ("assign", 1, True)])  # the same later
 @given(events)
 def test_there_is_never_more_than_one_terminal_record(
     tmp_path_factory: pytest.TempPathFactory, happened: list[tuple[str, int, bool]]
 ) -> None:
     with Journal(tmp_path_factory.mktemp("journal") / "journal.sqlite") as journal:
         sent(journal)
-        firsts = 0
+        firsts = 0  # since it was asked for again
         for event, attempt, final in happened:
             before = journal.get(TASK)
             assert before is not None
@@ -438,6 +538,9 @@ def test_there_is_never_more_than_one_terminal_record(
                         assert sent(journal, f"host{attempt}") == before.attempts + 1
                 case "start":
                     journal.start(TASK, attempt, "a", 1.0)
+                case "again":
+                    assert journal.again([TASK]) == firsts
+                    firsts = 0
                 case "reinstate":
                     journal.reinstate(TASK, attempt, "a")
                 case "lost":
@@ -448,8 +551,10 @@ def test_there_is_never_more_than_one_terminal_record(
             after = journal.get(TASK)
             assert after is not None
             assert (after.state in ("done", "failed")) == (firsts == 1)
-            if before.state in ("done", "failed"):
+            if before.state in ("done", "failed") and event != "again":
                 assert after == before
+            if attempt < before.first and event != "assign":
+                assert (after.state, after.host) == (before.state, before.host) or event == "again"
             assert firsts <= 1
             under_way = [each for each in journal.attempts(TASK) if each.state in ("sent", "running")]
             if after.state in ("sent", "running"):

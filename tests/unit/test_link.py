@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import kombu
 import pytest
 from celery import Celery
 
-from framework.broker import DEAD_QUEUE, REPORTS, REPORTS_QUEUE, RESULTS_QUEUE, STOP_COMMAND, Identity
-from framework.link import Link
+from framework import link as link_module
+from framework.broker import DEAD_QUEUE, REPORTS, REPORTS_QUEUE, RESULTS_QUEUE, STOP_COMMAND
+from framework.errors import BrokerBlocked
+from framework.link import NOBODY, QUIET_SECONDS, Link
 
 
 @pytest.fixture
@@ -27,8 +30,7 @@ def link(app: Celery) -> Iterator[Link]:
         for queue in (RESULTS_QUEUE, REPORTS_QUEUE, DEAD_QUEUE):
             exchange = kombu.Exchange(queue.exchange.name, type="direct")
             kombu.Queue(queue.name, exchange, routing_key=queue.routing_key or queue.name)(channel).declare()
-        identity = SimpleNamespace(connect=lambda: kombu.Connection("memory://"))
-        link = Link(cast(Identity, identity), app)
+        link = Link(app, kombu.Connection("memory://"))
         link.open()
         yield link
         link.close()
@@ -80,3 +82,36 @@ def test_dead_letters_are_received(link: Link) -> None:
     (message,) = link.receive(1)
     assert message.delivery_info["routing_key"] == DEAD_QUEUE.name
     message.ack()
+
+
+def test_a_broker_that_takes_no_messages_is_found_out_after_some_silence(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    amqp_connection, asked = link._connection.connection, []
+
+    def publish(*_: object, routing_key: str, **__: object) -> None:
+        asked.append(routing_key)
+        amqp_connection.on_blocked("RabbitMQ says so where a confirmation is waited for")
+
+    monkeypatch.setattr(link._producer, "publish", publish)
+    assert link.receive(0.01) == []
+    now = time.monotonic() + QUIET_SECONDS
+    monkeypatch.setattr(link_module, "time", SimpleNamespace(monotonic=lambda: now))
+    with pytest.raises(BrokerBlocked) as blocked:
+        link.receive(0.01)
+    assert asked == [NOBODY]
+    assert blocked.value.lasts()
+    amqp_connection.on_unblocked()
+    assert not blocked.value.lasts()
+
+
+def test_a_broker_that_dies_while_it_takes_no_messages_is_not_waited_for(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drain_events(timeout: float) -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(link._connection, "drain_events", drain_events)
+    with pytest.raises(BrokerBlocked) as blocked:
+        link._connection.connection.on_blocked("")
+    assert not blocked.value.lasts()

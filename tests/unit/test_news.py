@@ -13,6 +13,7 @@ TASK = "0123456789abcdef"
 HEADER = {"infrastructure": "i", "project": "p", "host": "a"}
 BEAT: dict[str, Any] = HEADER | {
     "kind": "beat", "incarnation": "x", "slots": 2, "running": [f"{TASK}.1"], "reserved": [], "notice": "",
+    "unfit": False,
 }  # fmt: skip
 
 
@@ -26,9 +27,12 @@ def test_the_right_ones() -> None:
         assert check_news(HEADER | news) == HEADER | news
 
 
-def test_a_worker_of_an_older_framework_has_no_notice_and_no_reports() -> None:
-    older = {name: value for name, value in BEAT.items() if name != "notice"}
-    assert check_news(older)["notice"] == ""
+def test_a_worker_of_an_older_framework_has_no_notice_and_is_fit() -> None:
+    older = {name: value for name, value in BEAT.items() if name not in ("notice", "unfit")}
+    assert check_news(older) == BEAT
+
+
+def test_a_worker_of_an_older_framework_has_no_reports() -> None:
     older = HEADER | {"kind": "metrics", "task": TASK, "attempt": 1, "metrics": {"loss": 0.5}}
     assert check_news(older)["reports"] == []
 
@@ -53,7 +57,7 @@ def test_reports_that_are_none(reports: Any) -> None:
         {"running": [["x"]]}, {"running": [f"{TASK}.x"]}, {"running": [TASK]}, {"running": [f"{TASK}.0"]},
         {"running": [f"{TASK}.\u0661"]}, {"reserved": [f"../../{TASK}.1"]},
         {"reserved": [f"{TASK}.{'9' * 9999}"]},
-        {"incarnation": None}, {"notice": "x" * 10_000}, {"extra": 1},
+        {"incarnation": None}, {"notice": "x" * 10_000}, {"unfit": "yes"}, {"extra": 1},
     ],
     ids=lambda change: str(change)[:40],
 )  # fmt: skip

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from framework import outbox as outbox_module
-from framework.broker import Identity
+from framework.identity import Identity
 from framework.outbox import Outbox
 
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Outbox:
     identity = Identity("worker", "infra-1", "p", "host1", "broker:5671", "", tmp_path)
-    return Outbox(identity, tmp_path / "spool", dict)
+    return Outbox(identity, tmp_path / "spool")
 
 
 def test_a_result_leaves_the_disk_only_when_the_broker_has_it(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from framework.errors import ProjectError
 from framework.project import Project, load_project
 from framework.space import Value, listed
+from framework.task import task_id
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -185,7 +186,15 @@ def test_what_is_wrong_with_parameters(directory: Directory, line: str, problem:
         ("command: [python, [train.py]]", "1:10: command: has to be text"),
         ("command: [python, null]", "1:10: command: has to be text"),
         ("command: run\nmetrik: x", "2:1: unknown key 'metrik'; did you mean 'metric'?"),
-        ("command: run\nxyz: 1", "2:1: unknown key 'xyz'; known: command, metric"),
+        ("command: run\nxyz: 1", "2:1: unknown key 'xyz'; known: command, function, metric"),
+        ("command: run\nfunction: train:run", "2:1: a command and a function; one of them runs"),
+        ("function: train", "1:11: function: 'train' is no function; write its module"),
+        ("function: 'train: run'", "1:11: function: 'train: run' is no function"),
+        ("function: models/train:run", "1:11: function: 'models/train:run' is no function"),
+        ("function: train:class", "1:11: function: 'train:class' is no function"),
+        ("function: .train:run", "1:11: function: '.train:run' is no function"),
+        ("function: train:run.now", "1:11: function: 'train:run.now' is no function"),
+        ("function: [train, run]", "1:11: function: has to be text"),
         ("command: run\nmetric: a b", "2:9: metric: 'a b' cannot name a metric"),
         ("command: run\nmetric: a\ngoal: max", "3:7: goal: 'max' is no goal; write maximize or minimize"),
         ("command: run\ngoal: minimize", "2:1: a goal without a metric"),
@@ -200,6 +209,10 @@ def test_what_is_wrong_with_parameters(directory: Directory, line: str, problem:
         ("command: run\nmax_failures: many", "2:15: max_failures: has to be a whole number, 1 or more"),
         ("command: run\nimage: --privileged", "2:8: image: '--privileged' is no image"),
         ("command: run\nimage: a b", "2:8: image: 'a b' is no image"),
+        ("command: run\nmethod: gird", "2:9: method: 'gird' is no method; did you mean 'grid'?"),
+        ("command: run\nrun_cap: 0", "2:10: run_cap: has to be a whole number, 1 or more"),
+        ("command: run\nmethod: random\nseed: -1", "3:7: seed: has to be a whole number, 0 or more"),
+        ("command: run\nseed: 1", "2:1: seed: a grid has nothing random; remove it"),
         ("", "1:1: the file is empty"),
         (None, "1:1: cannot be read (No such file or directory)"),
     ],
@@ -208,6 +221,38 @@ def test_what_is_wrong_with_settings(directory: Directory, settings: str | None,
     (found,) = directory.problems("x: 1", settings)
     assert found.startswith(f"project.yml:{problem}"), found
     assert re.search("; |\\?$|has to be a whole number", found), "it does not say what to do"
+
+
+def test_methods(directory: Directory) -> None:
+    text = "x: {range: [0, 1000000, 1]}\ny: [a, b]"
+    assert directory.load(text).space.count == 2_000_000
+    assert directory.load(text, "command: run\nrun_cap: 5").space.count == 5
+    shuffled = directory.load(text, "command: run\nmethod: random\nrun_cap: 5\nseed: 3").space
+    assert len({each["x"] for each in shuffled}) == 5
+    assert max(int(each["x"]) for each in shuffled) > 1000
+    drawn = directory.load("x: {min: 0.0, max: 1}\nseeds: 2", "command: run\nmethod: random\nrun_cap: 4")
+    assert [each["seed"] for each in drawn.space] == [0, 1, 0, 1]
+    (problem,) = directory.problems("x: {min: 0.0, max: 1}", "command: run\nmethod: random")
+    assert problem.startswith("project.yml:2:1: draws from distributions never end; say how many")
+
+
+def test_a_function(directory: Directory) -> None:
+    project = directory.load("x: [1, 1.5]\non: true\ntext: it's\n", "function: models.deep:run")
+    assert (project.function, project.command) == ("models.deep:run", ())
+    parameters = project.space.combination(1)
+    assert project.shown(parameters) == """models.deep:run(x=1.5, on=True, text="it's")"""
+    command = directory.load("x: [1, 1.5]\non: true\ntext: it's\n", "command: run 'a b'")
+    assert command.shown(parameters) == """run 'a b' --x=1.5 --on '--text=it'"'"'s'"""
+    # known to every journal there is
+    assert command.task_id(parameters) == task_id(command.command, parameters) == "dc4867c3947b6613"
+    assert project.task_id(parameters) == "45a3298c630c42c6"
+
+
+def test_metaparameters_that_no_function_can_have(directory: Directory) -> None:
+    assert directory.problems("lr.max: 1\nx: 2\nlambda: 3", "\nfunction: train:run") == [
+        "project.yml:2:1: metaparameter 'lr.max' cannot be an argument of a function; rename it",
+        "project.yml:2:1: metaparameter 'lambda' cannot be an argument of a function; rename it",
+    ]
 
 
 def test_nesting_without_end(directory: Directory) -> None:

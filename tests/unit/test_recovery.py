@@ -115,6 +115,20 @@ def test_of_two_first_attempts_the_one_that_is_done_counts(tmp_path: Path, proje
         assert (record.state, record.host) == ("done", "b")
 
 
+def test_of_a_task_that_ran_again_the_last_result_counts(tmp_path: Path, project: Path) -> None:
+    keep(tmp_path / "a", 0, 1, "done")
+    keep(tmp_path / "b", 0, 2, "failed")
+    keep(tmp_path / "b", 0, 3, "done")
+    keep(tmp_path / "a", 0, 4, "failed")
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        recover(load_project(project), journal, [tmp_path / "a", tmp_path / "b"])
+        record = journal.get(identity(0))
+        assert record is not None
+        assert (record.state, record.host) == ("done", "b")
+        journal.again([identity(0)])
+        assert journal.assign(identity(0), 0, {"x": 0}, "a", 1.0) == 5
+
+
 def test_no_such_directory(tmp_path: Path, project: Path) -> None:
     with Journal(tmp_path / "journal.sqlite") as journal, pytest.raises(UsageError, match="nowhere"):
         recover(load_project(project), journal, [tmp_path / "nowhere"])

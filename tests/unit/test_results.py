@@ -11,9 +11,17 @@ from hypothesis import strategies as st
 
 from framework.errors import UsageError
 from framework.journal import Journal
+from framework.method import Method
 from framework.metrics import Metric
 from framework.project import Project
-from framework.results import best, column_names, render_best, write_results
+from framework.results import (
+    best,
+    best_over_seeds,
+    column_names,
+    render_best,
+    render_seeds,
+    write_results,
+)
 from framework.space import Space, Value
 from framework.task import AttemptResult, AttemptState, task_id
 
@@ -94,6 +102,22 @@ def test_a_removed_value_is_left_out_and_the_order_is_that_of_the_set(
     assert [row[8] for row in read(tmp_path / "results.csv")] == ["x", "3", "1"]
 
 
+def test_removed_values_follow_when_asked_for(journal: Journal, tmp_path: Path) -> None:
+    before = project({"old": [1, 2], "x": [5]})
+    end(journal, before, 1, "failed", {"aaa": 7})
+    now = project({"x": [6, 5], "new": [3]})
+    for number in range(2):
+        end(journal, now, number, "done", {"accuracy": number})
+    journal.assign("f" * 16, 0, {"older": 1}, "a", 1.0)
+    write_results(now, journal, tmp_path / "all.csv", removed=True)
+    assert [[row[1], *row[8:]] for row in read(tmp_path / "all.csv")] == [
+        ["state", "x", "new", "old", "accuracy", "aaa"],
+        ["done", "6", "3", "", "0", ""],
+        ["done", "5", "3", "", "1", ""],
+        ["failed", "5", "", "2", "", "7"],
+    ]
+
+
 def test_more_than_a_page(journal: Journal, tmp_path: Path) -> None:
     of = project({"x": list(range(2500))})
     with journal.batch():
@@ -161,3 +185,32 @@ def test_best_of_nothing(journal: Journal) -> None:
     assert best(project({"x": [1]}), journal, 5) == []
     with pytest.raises(UsageError, match="metric"):
         best(project({"x": [1]}, metric=None), journal, 5)
+
+
+def test_the_best_over_their_seeds(journal: Journal) -> None:
+    space = Space({"x": [1, 2, 3]}, seeds=3)
+    of = dataclasses.replace(project({"x": [1]}), space=Method().choose(space), search_space=space)
+    for number, accuracy in enumerate([0.5, 0.6, 0.7, 1.0, 0.1, 0.1, 0.9]):
+        end(journal, of, number, "done", {"accuracy": accuracy})
+    end(journal, of, 7, "failed", {"accuracy": 0.0})
+    assert render_seeds(of, best_over_seeds(of, journal, 5)).splitlines() == [
+        "mean accuracy  deviation  seeds  x",
+        "0.9                       1      3",
+        "0.6            0.1        3      1",
+        "0.4            0.52       3      2",
+    ]
+    assert [each.number for each in best_over_seeds(of, journal, 1)] == [1]
+
+
+def test_a_metaparameter_that_is_missing_from_a_combination_is_an_empty_cell(
+    journal: Journal, tmp_path: Path
+) -> None:
+    space = Space({"x": [1, 2], "y": [3]}, conditions={"y": {"x": [2]}})
+    of = dataclasses.replace(project({"x": [1]}), space=space)
+    for number in range(2):
+        end(journal, of, number, "done", {"accuracy": number})
+    write_results(of, journal, tmp_path / "results.csv")
+    assert [row[-3:] for row in read(tmp_path / "results.csv")] == [
+        ["x", "y", "accuracy"], ["1", "", "0"], ["2", "3", "1"],
+    ]  # fmt: skip
+    assert render_best(of, best(of, journal, 2)).splitlines()[2].split()[:2] == ["0", "1"]

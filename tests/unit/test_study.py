@@ -27,6 +27,7 @@ from framework.files import AttemptFiles
 from framework.journal import Journal
 from framework.method import Method
 from framework.metrics import Metric
+from framework.programs import Command
 from framework.project import Goal, Project, load_project
 from framework.selection import find_tasks
 from framework.space import Space, Value
@@ -281,7 +282,7 @@ def test_no_report_of_a_fast_program_is_missed(tmp_path: Path) -> None:
     )
     (tmp_path / "project").mkdir()
     execution = run_attempt(
-        [sys.executable, "-c", program], files, tmp_path / "project", {}, 30.0,
+        Command([sys.executable, "-c", program]), files, tmp_path / "project", {}, 30.0,
         lambda metrics: told.append(dict(reports.at_rungs)), threading.Event(), reports,
     )  # fmt: skip
     assert (execution.state, execution.metrics["loss"], reports.count) == ("done", "nan", 101)
@@ -533,22 +534,6 @@ def test_hyperband_spares_some_tasks_the_first_comparison(tmp_path: Path) -> Non
 
     assert judged_at("asha") == {1, 27}  # the first one is as good as any
     assert judged_at("hyperband") == {1, 3, 9, 27}
-
-
-def test_a_journal_of_an_older_framework_is_brought_up_to_date(tmp_path: Path) -> None:
-    path = tmp_path / "journal.sqlite"
-    with Journal(path) as journal:
-        journal.assign("0" * 16, 3, {"x": 1}, "a", 1.0)
-        for statement in ("DROP TABLE reports", "DROP INDEX tasks_by_number", "PRAGMA user_version = 1"):
-            journal._execute(statement)
-    with Journal(path) as journal:
-        journal.report("0" * 16, 1, 3, math.nan)
-        journal.report("0" * 16, 1, 3, 0.5)
-        journal.report("0" * 16, 1, 9, math.inf)
-        reports = journal.reports()["0" * 16]
-        assert math.isnan(reports[3])
-        assert reports[9] == math.inf
-        assert [record.number for record in journal.in_order()] == [3]
 
 
 def test_the_records_in_order_are_read_page_by_page(

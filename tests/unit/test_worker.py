@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 from celery import Celery, signals
 
+from framework import inbox
 from framework import worker as worker_module
-from framework.broker import STOP_COMMAND, TASK_NAME, Identity
+from framework.broker import STOP_COMMAND, TASK_NAME
 from framework.errors import FrameworkError
 from framework.files import WorkerFiles
+from framework.identity import Identity
 from framework.news import check_news
-from framework.task import Assignment, AttemptResult
+from framework.task import Assignment, AttemptResult, task_id
 from framework.worker import AttemptFailed, Worker
 
 PROGRAM = """\
@@ -68,9 +70,8 @@ class Bench:
 
     def start(self) -> tuple[Worker, Outbox]:
         identity = Identity("worker", "infra-1", "p", "host1", "broker:5671", "sha256:1", Path("/none"))
-        worker, outbox = Worker(identity, self.files, self.code, slots=2), Outbox()
-        worker.outbox = outbox  # type: ignore[assignment]
-        return worker, outbox
+        outbox = Outbox()
+        return Worker(identity, self.files, self.code, 2, outbox), outbox
 
     def run(self, value: str, attempt: int = 1) -> None:
         self.worker.run(assignment(value, attempt))
@@ -80,11 +81,16 @@ class Bench:
         return ran.read_text().split() if ran.exists() else []
 
 
-TASK = "0123456789abcdef"
+def task_of(value: str) -> str:
+    return task_id(("python3", "program.py"), {"x": value})
+
+
+TASK = task_of("fine")
+SLEEPING = task_of("sleep")
 
 
 def assignment(value: str, attempt: int = 1) -> dict[str, Any]:
-    return Assignment("infra-1", "p", TASK, attempt, {"x": value}).to_message()
+    return Assignment("infra-1", "p", task_of(value), attempt, {"x": value}).to_message()
 
 
 @pytest.fixture
@@ -111,6 +117,21 @@ def test_a_failed_task_is_failed_for_celery_too(bench: Bench) -> None:
     assert (result.state, result.exit_code) == ("failed", 3)
 
 
+def test_a_function_is_called(bench: Bench) -> None:
+    bench.push("v2", "f1")
+    (bench.code / "v2/project/project.yml").write_text("function: program:run\n")
+    (bench.code / "v2/project/program.py").write_text(
+        "import framework\ndef run(x):\n    framework.report(loss=0.5)\n    return {'x': x}\n"
+    )
+    task = task_id((), {"x": "fine"}, "program:run")
+    for attempt in (1, 2):
+        bench.worker.run(assignment("fine", attempt) | {"task": task})
+    bench.worker.programs.close()
+    assert [(result.state, result.metrics) for result in bench.outbox.results] == [
+        ("done", {"loss": 0.5, "x": "fine"})
+    ] * 2
+
+
 def test_a_message_that_comes_again_runs_nothing_and_sends_the_result_again(bench: Bench) -> None:
     bench.run("fine")
     bench.run("fine")
@@ -134,6 +155,23 @@ def test_a_message_for_others_is_refused(bench: Bench, other: dict[str, str]) ->
         bench.worker.run(assignment("fine") | other)
     assert bench.executions() == []
     assert [news["kind"] for news in bench.outbox.news] == ["refused"]
+
+
+@pytest.mark.parametrize("task", [TASK, "0123456789abcdef"])
+def test_metaparameters_that_are_not_the_tasks_are_refused(bench: Bench, task: str) -> None:
+    with pytest.raises(FrameworkError, match=f"task {task}.1 is another one than its metaparameters make"):
+        bench.worker.run(assignment("other") | {"task": task})
+    assert (bench.executions(), bench.outbox.results) == ([], [])
+    (news,) = bench.outbox.news
+    assert check_news(json.loads(json.dumps(news)))["kind"] == "refused"
+
+
+def test_what_was_sent_for_a_command_that_was_replaced_is_refused(bench: Bench) -> None:
+    bench.push("v2", "f1")
+    (bench.code / "v2/project/project.yml").write_text("command: python3 another.py\n")
+    with pytest.raises(FrameworkError, match="with the command of code v2"):
+        bench.run("fine")
+    assert (bench.executions(), bench.outbox.results) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -169,9 +207,23 @@ def test_a_full_disk_is_told_and_forgotten_when_there_is_room(
     assert (bench.worker.beat()["slots"], bench.worker.beat()["notice"]) == (2, "")
 
 
+def test_a_task_that_fails_on_a_full_disk_is_said_to_have_done_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda path: SimpleNamespace(total=10**9, used=10**9, free=5 * 10**6)
+    )
+    bench.run("fine")
+    with pytest.raises(AttemptFailed):
+        bench.run("fail")
+    done, failed = bench.outbox.results
+    assert done.reason == ""
+    assert failed.reason == "exit code 3; only 5 MB are free on its disk, of 200 MB that are needed"
+
+
 def test_what_celery_drops_is_not_held_for_ever(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "make_app", lambda identity: Celery("test", set_as_current=False))
-    app = worker_module.make_worker_app(bench.worker)
+    monkeypatch.setattr(inbox, "make_app", lambda identity: Celery("test", set_as_current=False))
+    app = inbox.make_worker_app(bench.worker)
     for name in (f"{TASK}.1", f"{TASK}.2", "garbage", None):
         signals.task_received.send(sender=None, request=SimpleNamespace(id=name))
     assert bench.worker.beat()["reserved"] == [f"{TASK}.1", f"{TASK}.2"]
@@ -194,7 +246,7 @@ def test_the_reason_of_a_broken_project_fits_into_a_message(bench: Bench) -> Non
 
 
 def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench: Bench) -> None:
-    name = f"{TASK}.1"
+    name = f"{SLEEPING}.1"
     bench.worker.reserve(name)
     assert (bench.worker.beat()["reserved"], bench.worker.beat()["slots"]) == ([name], 2)
     failed: list[str] = []
@@ -213,7 +265,7 @@ def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench
     beat = bench.worker.beat()
     assert (beat["running"], beat["reserved"]) == ([name], [])
     bench.run("sleep")  # the same message again, while it runs
-    bench.worker.stop_attempts([f"{TASK}.7", "nonsense"])
+    bench.worker.stop_attempts([f"{SLEEPING}.7", "nonsense"])
     bench.worker.stop()
     thread.join(20)
     assert not thread.is_alive()
@@ -225,7 +277,7 @@ def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench
 
 
 def test_attempts_are_stopped_one_by_one_and_reserved_ones_skipped(bench: Bench) -> None:
-    first, second = f"{TASK}.1", f"{TASK}.2"
+    first, second = f"{SLEEPING}.1", f"{TASK}.2"
     bench.worker.reserve(first)
     bench.worker.reserve(second)
 
@@ -268,9 +320,9 @@ def test_celery_passes_on_what_the_master_wants_stopped(
     from celery.worker.control import Panel
 
     told: list[list[str]] = []
-    monkeypatch.setattr(worker_module, "make_app", lambda identity: Celery("test", set_as_current=False))
+    monkeypatch.setattr(inbox, "make_app", lambda identity: Celery("test", set_as_current=False))
     monkeypatch.setattr(bench.worker, "stop_attempts", told.append)
-    worker_module.make_worker_app(bench.worker)
+    inbox.make_worker_app(bench.worker)
     Panel.data[STOP_COMMAND](None, names=[f"{TASK}.1", 5])
     assert told == [[f"{TASK}.1"]]
 

@@ -1,0 +1,103 @@
+"""What a set is, what of it has a result already, and how long the rest will take."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from framework.census import Census
+from framework.journal import Journal
+from framework.origins import Origins, program_version
+from framework.project import Project
+from framework.status import duration, outdated_results
+
+_STRIDE = 10_000  # combinations looked up in the journal between two looks at whether any can be left
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is known of the combinations of a set from earlier runs."""
+
+    done: int
+    failed: int
+    cancelled: int
+    outdated: int  # of those done: made with other files of the project, or in another image
+    seconds: float | None  # that a task takes: the median of those done; None if none is
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What running a project would do."""
+
+    project: str
+    combinations: int
+    metaparameters: tuple[str, ...]
+    examples: list[str]  # what runs for the first and the last combination
+    to_run: int
+    slots: int  # that are assumed
+    results: Results | None  # None without a journal
+
+    @property
+    def seconds(self) -> float | None:
+        """That it will take to run what is to be run; None if nothing is known."""
+        if self.results is None or self.results.seconds is None or not self.to_run:
+            return None
+        # no task is shared out among slots
+        return self.results.seconds * max(self.to_run / self.slots, 1)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self) | {"seconds": self.seconds}, indent=2)
+
+    def __str__(self) -> str:
+        lines = [f"{self.project}: {self.combinations} combinations of {', '.join(self.metaparameters)}"]
+        for number, example in zip((1, self.combinations), self.examples, strict=False):
+            lines.append(f"  {number}: {example}")
+        return "\n".join(lines + [f"  {line}" for line in self.standing()])
+
+    def standing(self) -> list[str]:
+        """Lines that say what has a result, and what is to be run; none without a journal."""
+        if self.results is None:
+            return []
+        results = self.results
+        cancelled = f", {results.cancelled} cancelled" if results.cancelled else ""
+        expected = f", about {duration(self.seconds)} with {self.slots} at a time" if self.seconds else ""
+        lines = [f"{results.done} done, {results.failed} failed{cancelled}; {self.to_run} to run{expected}"]
+        if results.outdated:
+            lines.append(outdated_results(results.outdated, results.done))
+        return lines
+
+
+def make_plan(
+    project: Project, journal: Path | None, slots: int, image: str = "", code_root: Path | None = None
+) -> Plan:
+    """Count what has a result in the journal of earlier runs, if there is one.
+
+    `slots`: how many tasks run at a time; `image`, `code_root`: as for Origins. Raises FrameworkError if the
+    journal is missing or cannot be read.
+    """
+    space = project.space
+    results, ended = None, 0
+    if journal is not None:
+        with Journal(journal, read_only=True) as opened:
+            origins = Origins(opened, program_version(project.path), image, code_root)
+            results, ended = _count(project, opened, origins)
+    return Plan(
+        project=project.name,
+        combinations=space.count,
+        metaparameters=tuple(space.names),
+        examples=[project.shown(space.combination(number)) for number in sorted({0, space.count - 1})],
+        to_run=space.count - ended,
+        slots=slots,
+        results=results,
+    )
+
+
+def _count(project: Project, journal: Journal, origins: Origins) -> tuple[Results, int]:
+    """What is known, and how many combinations have ended."""
+    census = Census(project, journal, origins)
+    with journal.batch():
+        while not census.complete:
+            census.advance(_STRIDE)
+        seconds = journal.typical_seconds()
+    return Results(census.done, census.failed, census.cancelled, census.outdated, seconds), census.ended
