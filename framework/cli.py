@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framework.adaptive import so_far
+from framework.adaptive import most_combinations, so_far
 from framework.devices import usable_cpus
 from framework.errors import FrameworkError, UsageError
 from framework.files import Code, LocalFiles, MasterFiles, ProjectFiles
@@ -198,7 +198,8 @@ def run_local(options: argparse.Namespace) -> int:
     show = redraw(columns) if columns else print_lines()
     project = load_project(options.project, name)
     files = LocalFiles((options.data or LOCAL / name).resolve())
-    print(f"{name}: {project.space.count} combinations of {', '.join(project.space.names)}", file=sys.stderr)
+    combinations = most_combinations(project)
+    print(f"{name}: {combinations} combinations of {', '.join(project.space.names)}", file=sys.stderr)
     return tell_outcome(project, run_project(project, files, options.slots, options.which, show), files)
 
 

@@ -465,9 +465,16 @@ class Journal:
             last = (rows[-1]["number"], rows[-1]["task"])
 
     def reports(self) -> dict[str, dict[int, float]]:
-        """What was reported of each task, by the number of the report; the first attempt to say it counts."""
+        """What was reported of each task, by the number of the report; the first attempt to say it counts.
+
+        Attempts from before the task was asked for again do not.
+        """
         reports: dict[str, dict[int, float]] = {}
-        for task, step, value in self._rows("SELECT task, step, value FROM reports ORDER BY step, attempt"):
+        rows = self._rows(
+            """SELECT task, step, value FROM reports JOIN tasks USING (task)
+            WHERE attempt >= first ORDER BY step, attempt"""
+        )
+        for task, step, value in rows:
             reports.setdefault(task, {}).setdefault(step, math.nan if value is None else value)
         return reports
 

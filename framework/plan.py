@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from framework.adaptive import most_combinations, so_far
 from framework.census import Census
 from framework.journal import Journal
 from framework.origins import Origins, program_version
@@ -22,6 +23,7 @@ class Results:
     done: int
     failed: int
     cancelled: int
+    pruned: int
     outdated: int  # of those done: made with other files of the project, or in another image
     seconds: float | None  # that a task takes: the median of those done; None if none is
 
@@ -33,7 +35,8 @@ class Plan:
     project: str
     combinations: int
     metaparameters: tuple[str, ...]
-    examples: list[str]  # what runs for the first and the last combination
+    method: str
+    examples: list[str]  # what runs for the first and the last combination; none if they are not known yet
     to_run: int
     slots: int  # that are assumed
     results: Results | None  # None without a journal
@@ -53,6 +56,10 @@ class Plan:
         lines = [f"{self.project}: {self.combinations} combinations of {', '.join(self.metaparameters)}"]
         for number, example in zip((1, self.combinations), self.examples, strict=False):
             lines.append(f"  {number}: {example}")
+        if not self.examples:
+            lines.append(
+                f"  each chosen by {self.method}, from the results so far, when a host has room for it"
+            )
         return "\n".join(lines + [f"  {line}" for line in self.standing()])
 
     def standing(self) -> list[str]:
@@ -61,6 +68,7 @@ class Plan:
             return []
         results = self.results
         cancelled = f", {results.cancelled} cancelled" if results.cancelled else ""
+        cancelled += f", {results.pruned} pruned" if results.pruned else ""
         expected = f", about {duration(self.seconds)} with {self.slots} at a time" if self.seconds else ""
         lines = [f"{results.done} done, {results.failed} failed{cancelled}; {self.to_run} to run{expected}"]
         if results.outdated:
@@ -76,18 +84,20 @@ def make_plan(
     `slots`: how many tasks run at a time; `image`, `code_root`: as for Origins. Raises FrameworkError if the
     journal is missing or cannot be read.
     """
-    space = project.space
+    space, total = project.space, most_combinations(project)
     results, ended = None, 0
     if journal is not None:
         with Journal(journal, read_only=True) as opened:
             origins = Origins(opened, program_version(project.path), image, code_root)
-            results, ended = _count(project, opened, origins)
+            results, ended = _count(so_far(project, opened), opened, origins)
+    ends = {0, space.count - 1} if space.count else set()
     return Plan(
         project=project.name,
-        combinations=space.count,
+        combinations=total,
         metaparameters=tuple(space.names),
-        examples=[project.shown(space.combination(number)) for number in sorted({0, space.count - 1})],
-        to_run=space.count - ended,
+        method=project.method.name,
+        examples=[project.shown(space.combination(number)) for number in sorted(ends)],
+        to_run=total - ended,
         slots=slots,
         results=results,
     )
@@ -100,4 +110,5 @@ def _count(project: Project, journal: Journal, origins: Origins) -> tuple[Result
         while not census.complete:
             census.advance(_STRIDE)
         seconds = journal.typical_seconds()
-    return Results(census.done, census.failed, census.cancelled, census.outdated, seconds), census.ended
+    counts = (census.done, census.failed, census.cancelled, census.pruned, census.outdated)
+    return Results(*counts, seconds), census.ended

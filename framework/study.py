@@ -204,7 +204,7 @@ class _Drawn(_Axis):
 
 
 class _Listed(_Axis):
-    """Values in a list. Numbers are searched by their order: near ones are likely to do alike."""
+    """Values in a list, each for itself, or those of an interval, where near ones are likely to do alike."""
 
     def __init__(
         self,
@@ -215,12 +215,12 @@ class _Listed(_Axis):
         super().__init__(names, condition)
         self._columns = columns
         self._count = len(columns[0])
-        self._order = _order(columns[0])
+        self._is_scale = isinstance(columns[0], range | Interval) and self._count > 2
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Value]:
         name, option = self.names[0], 0
-        if self._order is not None:
-            option = self._order[trial.suggest_int(name, 0, self._count - 1)]
+        if self._is_scale:
+            option = trial.suggest_int(name, 0, self._count - 1)
         elif self._count > 1:
             option = trial.suggest_categorical(name, range(self._count))
         return {name: column[option] for name, column in zip(self.names, self._columns, strict=True)}
@@ -229,18 +229,8 @@ class _Listed(_Axis):
         pairs = list(zip(self.names, self._columns, strict=True))
         for option in options_with(self._columns[0], parameters[self.names[0]]):
             if all(canonical(column[option]) == canonical(parameters.get(name)) for name, column in pairs):
-                return option if self._order is None else self._order.index(option)
+                return option
         return None
-
-
-def _order(values: Sequence[Value]) -> Sequence[int] | None:
-    """The options of more than two numbers, the least first; None if they are anything else."""
-    if isinstance(values, range | Interval):
-        return range(len(values)) if len(values) > 2 else None
-    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(values) <= 2 or len(numbers) < len(values):
-        return None
-    return sorted(range(len(numbers)), key=numbers.__getitem__)
 
 
 def _axis(space: Space, names: Sequence[str]) -> _Axis:

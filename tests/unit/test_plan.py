@@ -52,6 +52,28 @@ def as_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, ob
     return content
 
 
+def test_of_an_adaptive_set_before_and_after_something_ran(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = "metric: loss\nmethod: tpe\nrun_cap: 4\n"
+    (project.path / "project.yml").write_text(f"command: python train.py\n{more}")
+    said = (
+        "my project: 4 combinations of C, text\n"
+        "  each chosen by tpe, from the results so far, when a host has room for it\n"
+    )
+    assert cli.main(["plan", "my project"]) == 0
+    assert capsys.readouterr().out == said
+    path = run(project, {2: "done", 5: "failed"}, "v1")
+    with Journal(path) as journal:
+        parameters = project.space.combination(3)
+        task = project.task_id(parameters)
+        journal.assign(task, 3, parameters, "a", 1.0)
+        journal.prune(task, "pruned at report 3")
+    assert cli.main(["plan", "my project", "--slots", "1"]) == 0
+    standing = "  1 done, 1 failed, 1 pruned; 1 to run, about 60 s with 1 at a time\n"
+    assert capsys.readouterr().out == said + standing
+
+
 def test_before_anything_ran(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["plan", "my project"]) == 0
     assert capsys.readouterr().out == (
@@ -63,6 +85,7 @@ def test_before_anything_ran(project: Project, capsys: pytest.CaptureFixture[str
         "project": "my project",
         "combinations": 6,
         "metaparameters": ["C", "text"],
+        "method": "grid",
         "examples": [
             "python train.py --C=0.1 '--text=a b'",
             "python train.py --C=10 --text=c",
@@ -84,7 +107,14 @@ def test_with_results_of_before(project: Project, capsys: pytest.CaptureFixture[
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "  2 of 2 results were made with other files of the project, or in another image"
     content = as_json(capsys, "my project", "--slots", "100")
-    assert content["results"] == {"done": 2, "failed": 1, "cancelled": 0, "outdated": 2, "seconds": 90.0}
+    assert content["results"] == {
+        "done": 2,
+        "failed": 1,
+        "cancelled": 0,
+        "pruned": 0,
+        "outdated": 2,
+        "seconds": 90.0,
+    }
     assert (content["to_run"], content["seconds"]) == (3, 90.0), "a task takes as long however many slots"
 
 
@@ -93,7 +123,14 @@ def test_values_added_and_removed(project: Project, capsys: pytest.CaptureFixtur
     (project.path / "parameters.yml").write_text("text: [c, d, a b]\nC: [10, 0.1]\n")
     content = as_json(capsys, "my project", "--journal", str(journal))
     assert content["to_run"] == 2
-    assert content["results"] == {"done": 4, "failed": 0, "cancelled": 0, "outdated": 0, "seconds": 60.0}
+    assert content["results"] == {
+        "done": 4,
+        "failed": 0,
+        "cancelled": 0,
+        "pruned": 0,
+        "outdated": 0,
+        "seconds": 60.0,
+    }
 
 
 def test_a_journal_that_is_not_there(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

@@ -544,3 +544,16 @@ def test_the_records_in_order_are_read_page_by_page(
     for task, number in enumerate(numbers):
         journal.assign(f"{task:016}", number, {}, "a", 1.0)
     assert [record.number for record in journal.in_order()] == sorted(numbers)
+
+
+def test_what_was_reported_before_a_task_was_asked_for_again_does_not_count(journal: Journal) -> None:
+    task = "0" * 16
+    journal.assign(task, 0, {}, "a", 1.0)
+    journal.report(task, 1, 3, 0.5)
+    assert journal.prune(task, "pruned at report 3")
+    assert not journal.prune(task, "pruned at report 9")
+    journal.again([task])
+    assert journal.reports() == {}
+    assert journal.assign(task, 0, {}, "a", 2.0) == 2
+    journal.report(task, 2, 3, 0.7)
+    assert journal.reports() == {task: {3: 0.7}}
