@@ -21,7 +21,7 @@ from framework.method import SEED
 from framework.project import Project
 from framework.space import Value, canonical
 
-_FIXED = ("task", "state", "attempts", "host", "started", "seconds", "exit_code", "code")
+_FIXED = ("task", "state", "attempts", "host", "started", "seconds", "exit_code", "code", "reason")
 
 
 def write_results(project: Project, journal: Journal, path: Path, *, removed: bool = False) -> None:
@@ -185,6 +185,7 @@ def _row(record: TaskRecord, parameters: Iterable[str], metrics: Iterable[str]) 
         "" if record.seconds is None else f"{record.seconds:.3f}",
         "" if record.exit_code is None else str(record.exit_code),
         record.code,
+        record.reason,
     ]
     values: list[Value | None] = [record.parameters.get(name) for name in parameters]
     values += [record.metrics.get(name) for name in metrics]

@@ -156,7 +156,7 @@ def test_every_combination_has_its_row(digits: Infrastructure) -> None:
         )
     )
     assert len(rows) == plan["total"] >= 24
-    assert list(rows[0])[:8] == [
+    assert list(rows[0])[:9] == [
         "task",
         "state",
         "attempts",
@@ -165,6 +165,7 @@ def test_every_combination_has_its_row(digits: Infrastructure) -> None:
         "seconds",
         "exit_code",
         "code",
+        "reason",
     ]
     assert len({row["task"] for row in rows}) == len(rows)
     assert {(row["state"], row["attempts"], row["exit_code"]) for row in rows} == {("done", "1", "0")}

@@ -69,6 +69,8 @@ if how == "hang":
     )
     assert (rows["hang"]["state"], rows["hang"]["attempts"]) == ("failed", "2")
     assert float(rows["hang"]["seconds"]) < 30
+    assert rows["fail"]["reason"] == "exit code 1: no such luck"
+    assert "longer than its timeout" in rows["hang"]["reason"]
     assert {row["reached"] for row in rows.values()} == {"4"}
     for attempt in "12":
         (stderr,) = (checkout.path / "results" / "failing").rglob(f"{rows['fail']['task']}/{attempt}/stderr")

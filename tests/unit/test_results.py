@@ -25,7 +25,7 @@ from framework.results import (
 from framework.space import Space, Value
 from framework.task import AttemptResult, AttemptState, task_id
 
-FIXED = ["task", "state", "attempts", "host", "started", "seconds", "exit_code", "code"]
+FIXED = ["task", "state", "attempts", "host", "started", "seconds", "exit_code", "code", "reason"]
 
 
 def project(values: Mapping[str, list[Value]], metric: str | None = "accuracy") -> Project:
@@ -46,7 +46,7 @@ def end(
         1_700_000_000.5,
         1.23456,
         0 if state == "done" else 1,
-        "",
+        "" if state == "done" else "exit code 1",
         metrics,
         "c1",
         "",
@@ -77,8 +77,24 @@ def test_the_table(journal: Journal, tmp_path: Path) -> None:
     started = "2023-11-14T22:13:20.500Z"
     assert read(tmp_path / "results.csv") == [
         [*FIXED, "C", "text", "on", "accuracy", "aaa", "f1"],
-        [first, "done", "1", "a", started, "1.235", "0", "c1", "0.1", 'a, "b"\n', "true", "0.9", "3", ""],
-        [third, "failed", "1", "a", started, "1.235", "1", "c1", "1", 'a, "b"\n', "true", "", "", "nan"],
+        [first, "done", "1", "a", started, "1.235", "0", "c1", "", "0.1", 'a, "b"\n', "true", "0.9", "3", ""],
+        [
+            third,
+            "failed",
+            "1",
+            "a",
+            started,
+            "1.235",
+            "1",
+            "c1",
+            "exit code 1",
+            "1",
+            'a, "b"\n',
+            "true",
+            "",
+            "",
+            "nan",
+        ],
     ]
     assert b"\r\n" not in (tmp_path / "results.csv").read_bytes()
 
@@ -89,7 +105,7 @@ def test_a_task_without_any_result_that_failed(journal: Journal, tmp_path: Path)
     journal.assign(task, 0, {"x": 1}, "a", 1.0)
     journal.lost(task, 1, "lost", final=True)
     write_results(of, journal, tmp_path / "results.csv")
-    assert read(tmp_path / "results.csv")[1] == [task, "failed", "1", "a", "", "", "", "", "1"]
+    assert read(tmp_path / "results.csv")[1] == [task, "failed", "1", "a", "", "", "", "", "lost", "1"]
 
 
 def test_a_removed_value_is_left_out_and_the_order_is_that_of_the_set(
@@ -99,7 +115,7 @@ def test_a_removed_value_is_left_out_and_the_order_is_that_of_the_set(
     for number in range(3):
         end(journal, before, number, "done", {})
     write_results(project({"x": [3, 1]}), journal, tmp_path / "results.csv")
-    assert [row[8] for row in read(tmp_path / "results.csv")] == ["x", "3", "1"]
+    assert [row[len(FIXED)] for row in read(tmp_path / "results.csv")] == ["x", "3", "1"]
 
 
 def test_removed_values_follow_when_asked_for(journal: Journal, tmp_path: Path) -> None:
@@ -110,7 +126,7 @@ def test_removed_values_follow_when_asked_for(journal: Journal, tmp_path: Path) 
         end(journal, now, number, "done", {"accuracy": number})
     journal.assign("f" * 16, 0, {"older": 1}, "a", 1.0)
     write_results(now, journal, tmp_path / "all.csv", removed=True)
-    assert [[row[1], *row[8:]] for row in read(tmp_path / "all.csv")] == [
+    assert [[row[1], *row[len(FIXED) :]] for row in read(tmp_path / "all.csv")] == [
         ["state", "x", "new", "old", "accuracy", "aaa"],
         ["done", "6", "3", "", "0", ""],
         ["done", "5", "3", "", "1", ""],
@@ -124,7 +140,9 @@ def test_more_than_a_page(journal: Journal, tmp_path: Path) -> None:
         for number in range(2500):
             end(journal, of, number, "done", {"accuracy": number})
     write_results(of, journal, tmp_path / "results.csv")
-    assert [row[8] for row in read(tmp_path / "results.csv")[1:]] == [str(number) for number in range(2500)]
+    assert [row[len(FIXED)] for row in read(tmp_path / "results.csv")[1:]] == [
+        str(number) for number in range(2500)
+    ]
 
 
 def test_names_that_are_taken() -> None:
@@ -155,7 +173,7 @@ def test_any_text_is_read_back(tmp_path_factory: pytest.TempPathFactory, texts: 
             for number in range(len(texts)):
                 end(journal, of, number, "done", {})
         write_results(of, journal, path / "results.csv")
-    assert [row[8] for row in read(path / "results.csv")[1:]] == texts
+    assert [row[len(FIXED)] for row in read(path / "results.csv")[1:]] == texts
 
 
 def test_best(journal: Journal) -> None:
