@@ -268,8 +268,11 @@ class Worker:
             if problem := self._mismatch(assignment, code):
                 return code, f"{problem}, which came while it waited: handed back"
             lease = self._slots.acquire(self._needs(code), ROOM_SECONDS)
-            if lease is not None:
+            if lease is not None and Code.current(self._code) == code:
                 return code, lease
+            if lease is not None:
+                self._slots.release(lease)  # it needs something else now
+                continue
             if time.monotonic() >= deadline:
                 return code, f"there was no room for it in {HAND_BACK_SECONDS:.0f} s: handed back"
 
