@@ -18,10 +18,11 @@ sys.path.insert(0, "/code/current")
 from pathlib import Path
 import kombu
 from framework import broker
+from framework.identity import Identity
 
-identity = broker.Identity.of_container(sys.argv[1])
+identity = Identity.of_container(sys.argv[1])
 app = broker.make_app(identity)
-connection = identity.connect()
+connection = broker.connect(identity)
 producer = kombu.Producer(connection, auto_declare=False)
 sent = 0
 
