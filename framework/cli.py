@@ -5,20 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import shlex
-import shutil
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from framework.adaptive import most_combinations, so_far
+from framework.adaptive import so_far
 from framework.devices import usable_cpus
 from framework.errors import FrameworkError, UsageError
-from framework.files import Code, LocalFiles, MasterFiles, ProjectFiles
+from framework.files import Code, LocalFiles, MasterFiles
 from framework.identity import Identity
 from framework.journal import Journal
 from framework.plan import Plan, make_plan
@@ -26,25 +22,16 @@ from framework.project import Project, load_project
 from framework.recovery import recover
 from framework.requests import AGAIN_SECONDS, Request, ask
 from framework.resources import Capacity, Resources, why_nowhere
-from framework.results import ended, ranking, write_results
+from framework.results import BEST_SHOWN, ranking, write_results
 from framework.selection import find_tasks
-from framework.status import Status, progress, read_status, summary
-
-if TYPE_CHECKING:
-    from framework.local import Outcome
+from framework.status import read_status, summary
+from framework.watch import progress_display, wait_for_newest_code, watch
 
 # Where infrainit.sh mounts them; tests put them elsewhere.
 CODE = Path(os.environ.get("CODE", "/code"))
 DATA = Path(os.environ.get("DATA", "/data"))
 
 LOCAL = Path("results/local")  # get_results.sh puts nothing there, and results/ is no part of a project
-
-UNREACHED_SECONDS = 60.0  # how long `watch` bears a master without a status: it may be restarting
-CLEAR_LINE = "\r\x1b[K"  # of a terminal
-WARNINGS_SHOWN = 10  # of each kind, by `run`
-BEST_SHOWN = 5
-REDRAW_SECONDS = 0.1  # between two progress bars, at the least
-LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal to redraw
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -185,68 +172,13 @@ def check_hosts(project: Project, hosts: Sequence[Sequence[str]]) -> None:
 
 
 def run_local(options: argparse.Namespace) -> int:
-    from framework.local import run_project
+    from framework.terminal import run_and_tell
 
     name = options.name or options.project.resolve().name
     if Path(name).name != name:
         raise UsageError(f"--name is {name!r}: it must be a name without '/'")
-    columns = shutil.get_terminal_size().columns - 1 if sys.stderr.isatty() else 0
-    handler = logging.StreamHandler()
-    handler.addFilter(few_of_a_kind(WARNINGS_SHOWN))
-    line = f"{CLEAR_LINE if columns else ''}%(message)s"
-    logging.basicConfig(level=logging.WARNING, format=line, handlers=[handler], force=True)
-    show = redraw(columns) if columns else print_lines()
-    project = load_project(options.project, name)
     files = LocalFiles((options.data or LOCAL / name).resolve())
-    combinations = most_combinations(project)
-    print(f"{name}: {combinations} combinations of {', '.join(project.space.names)}", file=sys.stderr)
-    return tell_outcome(project, run_project(project, files, options.slots, options.which, show), files)
-
-
-def tell_outcome(project: Project, outcome: Outcome, files: LocalFiles) -> int:
-    """Write and show the results of a local run; returns its exit code, or raises what is to be said."""
-    status = outcome.status
-    with Journal(files.master.journal, read_only=True) as journal:
-        if not status.finished:  # else the master has written them
-            write_results(project, journal, files.master.results)
-        if project.metric is not None and status.done:
-            print(ranking(project, journal, BEST_SHOWN), flush=True)
-        misses_modules = status.failed > 0 and any(
-            "ModuleNotFoundError" in record.reason for record in ended(project, journal)
-        )
-    print(f"results: {shown_path(files.master.results)}", file=sys.stderr)
-    if outcome.interrupted:
-        print(f"stopped after {status.ended} of {status.total} tasks; run it again to go on", file=sys.stderr)
-        return 130
-    requirements = ProjectFiles(project.path).requirements
-    if misses_modules and requirements.exists():
-        install = shlex.join(["python", "-m", "pip", "install", "-r", str(shown_path(requirements))])
-        print(f"modules were missing, which are not installed by 'run': {install}", file=sys.stderr)
-    if status.stopped:
-        raise FrameworkError(status.stopped)
-    if status.succeeded < status.total:
-        print(f"logs of a failed task: {shown_path(files.worker.tasks)}/TASK/ATTEMPT/stderr", file=sys.stderr)
-        raise FrameworkError(failures(status))
-    return 0
-
-
-def few_of_a_kind(most: int) -> Callable[[logging.LogRecord], bool]:
-    """A filter of log records: of a thousand tasks that fail alike, the first few will do."""
-    seen: Counter[str] = Counter()
-
-    def let_pass(record: logging.LogRecord) -> bool:
-        kind = str(record.msg)
-        seen[kind] += 1
-        if seen[kind] > most:
-            record.msg, record.args = "and more of these: see results.csv", ()
-        return seen[kind] <= most + 1
-
-    return let_pass
-
-
-def shown_path(path: Path) -> Path:
-    """As short as it can be said here."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return run_and_tell(load_project(options.project, name), files, options.slots, options.which)
 
 
 def run_master(_: argparse.Namespace) -> int:
@@ -316,36 +248,8 @@ def run_status(options: argparse.Namespace) -> int:
 
 
 def run_watch(options: argparse.Namespace) -> int:
-    show = redraw(options.columns) if options.columns > 0 else print_lines()
-    reached = time.monotonic()
-    while True:
-        try:
-            status = read_status(MasterFiles(DATA).status)
-            reached = time.monotonic()
-        except FrameworkError:
-            if time.monotonic() - reached > UNREACHED_SECONDS:
-                raise
-            time.sleep(1)
-            continue
-        newest = Code.current(CODE).version
-        if status.refused_version == newest:
-            raise FrameworkError("\n".join(status.notices))
-        # A master that has not taken up the newest code yet speaks of an older set.
-        ended = status.finished and status.version == newest
-        show(status, ended)
-        if ended:
-            if status.succeeded < status.total:
-                raise FrameworkError(failures(status))
-            return 0
-        if status.stopped and status.idle and status.version == newest:
-            show(status, True)
-            raise FrameworkError(status.stopped)
-        time.sleep(1)
-
-
-def failures(status: Status) -> str:
-    cancelled = f", {status.cancelled} were cancelled" if status.cancelled else ""
-    return f"{status.failed} of {status.total} tasks failed{cancelled}: see results.csv"
+    watch(MasterFiles(DATA), CODE, progress_display(options.columns))
+    return 0
 
 
 def run_cancel(options: argparse.Namespace) -> int:
@@ -358,21 +262,6 @@ def run_cancel(options: argparse.Namespace) -> int:
     ask(files.requests, Request("cancel", tuple(chosen)))
     print_states(chosen)
     return 0
-
-
-def wait_for_newest_code() -> None:
-    """Until the master has taken up the code that was pushed last: what it knows is the set that is meant."""
-    deadline = time.monotonic() + UNREACHED_SECONDS
-    while True:
-        status = read_status(MasterFiles(DATA).status)
-        newest = Code.current(CODE).version
-        if status.version == newest:
-            return
-        if status.refused_version == newest:
-            raise FrameworkError("\n".join(status.notices))
-        if time.monotonic() > deadline:
-            raise FrameworkError(f"the master has not taken up the code {newest}: see its log (docker logs)")
-        time.sleep(0.5)
 
 
 def print_states(tasks: Sequence[tuple[int, str]]) -> None:
@@ -392,7 +281,7 @@ def run_resume(_: argparse.Namespace) -> int:
 def run_again(options: argparse.Namespace) -> int:
     if bool(options.tasks) == bool(options.which):
         raise UsageError("which tasks? name some, or say one of --failed, --outdated and --fresh")
-    wait_for_newest_code()
+    wait_for_newest_code(MasterFiles(DATA), CODE)
     chosen = find_tasks(set_so_far(), options.tasks)
     ask(MasterFiles(DATA).requests, Request("again", tuple(chosen), options.which), AGAIN_SECONDS)
     if chosen:
@@ -422,32 +311,6 @@ def is_master_alive(files: MasterFiles) -> bool:
     except FrameworkError:
         return False
     return True
-
-
-def redraw(columns: int) -> Callable[[Status, bool], None]:
-    due = 0.0
-
-    def show(status: Status, ended: bool) -> None:
-        nonlocal due
-        if ended or time.monotonic() >= due:
-            line = progress(status, columns).ljust(columns)
-            print(f"\r{line}", end="\n" if ended else "", file=sys.stderr, flush=True)
-            due = time.monotonic() + REDRAW_SECONDS
-
-    return show
-
-
-def print_lines() -> Callable[[Status, bool], None]:
-    shown, due = "", 0.0
-
-    def show(status: Status, ended: bool) -> None:
-        nonlocal shown, due
-        line = progress(status, 100)
-        if ended or (line != shown and time.monotonic() >= due):
-            print(line, file=sys.stderr, flush=True)
-            shown, due = line, time.monotonic() + LINE_SECONDS
-
-    return show
 
 
 def run_best(options: argparse.Namespace) -> int:

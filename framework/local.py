@@ -21,9 +21,10 @@ from typing import Any
 
 from framework import leftovers
 from framework.alone import alone
+from framework.bulletin import Advice
 from framework.census import Which
 from framework.desk import Desk, LocalOutbox
-from framework.dispatch import Advice, Master
+from framework.dispatch import Master
 from framework.errors import FrameworkError, JournalError, UsageError
 from framework.execution import GRACE_SECONDS
 from framework.files import LocalFiles, ProjectFiles

@@ -23,6 +23,8 @@ from framework.space import Value, canonical
 
 _FIXED = ("task", "state", "attempts", "host", "started", "seconds", "exit_code", "code", "reason")
 
+BEST_SHOWN = 5  # combinations, if nobody says how many
+
 
 def write_results(project: Project, journal: Journal, path: Path, *, removed: bool = False) -> None:
     """Write results.csv: a row for each combination of the project that has ended, in the order of the set.

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from framework import census, cli, dispatch, requests
+from framework import bulletin, census, cli, dispatch, intake, judgement, requests, running_set
 from framework.census import Which
 from framework.dispatch import Master
 from framework.errors import BrokerBlocked, FrameworkError
@@ -116,11 +116,17 @@ class Clock:
         return time.time()
 
 
+def stand_still(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock that the master looks at from now on."""
+    clock = Clock()
+    for module in (dispatch, running_set, intake, bulletin):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(dispatch, "time", clock)
-    return clock
+    return stand_still(monkeypatch)
 
 
 class Bench:
@@ -386,7 +392,7 @@ def test_the_last_words_of_workers_of_another_project_are_no_nonsense(bench: Ben
     "body",
     [
         b"", b"null", b"5", b"[" * 100_000, b"\0" * 10, b"9" * 10_000, b"NaN",
-        b" " * (dispatch.LONGEST_MESSAGE + 1), None, 5,
+        b" " * (intake.LONGEST_MESSAGE + 1), None, 5,
     ],
     ids=lambda body: repr(body)[:20],
 )  # fmt: skip
@@ -728,7 +734,7 @@ def test_a_set_that_no_host_can_run_is_stopped_with_the_reasons_until_one_can(
     status = turn_with("a", "b")
     assert not status.stopped, "others may be about to come up"
     assert status.notices == [f"{host} has 0 GPUs (a task needs 1): it gets no tasks" for host in "ab"]
-    clock.now += dispatch.UNFIT_SECONDS + 1
+    clock.now += judgement.UNFIT_SECONDS + 1
     status = turn_with("a", "b")
     assert status.stopped.startswith(
         "p can run on no worker host: a has 0 GPUs (a task needs 1); b has 0 GPUs (a task needs 1); change"
@@ -997,7 +1003,7 @@ def test_a_large_set_runs_again_page_by_page_and_nothing_is_sent_meanwhile(
 ) -> None:
     bench.run_to_the_end()
     monkeypatch.setattr(census, "PAGE", 1)
-    monkeypatch.setattr(dispatch, "AGAIN_PAGES", 1)
+    monkeypatch.setattr(running_set, "AGAIN_PAGES", 1)
     bench.ask("again", which="all")
     bench.messenger.beat("a", slots=4)
     assert [bench.turn(), bench.turn()] == [[], []]
@@ -1017,7 +1023,7 @@ def test_a_request_that_is_taken_back_half_way_holds_nothing_up(
 ) -> None:
     bench.run_to_the_end()
     monkeypatch.setattr(census, "PAGE", 1)
-    monkeypatch.setattr(dispatch, "AGAIN_PAGES", 1)
+    monkeypatch.setattr(running_set, "AGAIN_PAGES", 1)
     bench.ask("again", which="all")
     bench.messenger.beat("a", slots=4)
     assert [bench.turn(), bench.turn()] == [[], []]

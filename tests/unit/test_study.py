@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_dispatch import Bench, Clock, Message
+from test_dispatch import Bench, Message, stand_still
 
-from framework import dispatch, project
+from framework import project
 from framework.adaptive import so_far
 from framework.distributions import Distribution, LogNormal, LogUniform, Normal, Quantized, Uniform
 from framework.early_termination import EarlyTermination, Reports
@@ -325,7 +325,7 @@ ASHA = "goal: minimize\nearly_terminate: {type: asha, min_iter: 2, eta: 2}\n"
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AdaptiveBench:
-    monkeypatch.setattr(dispatch, "time", Clock())
+    stand_still(monkeypatch)
     return AdaptiveBench(tmp_path)
 
 
