@@ -138,7 +138,7 @@ except connection.connection_errors as error:
 
 
 def test_a_task_that_takes_longer_than_the_broker_waits_for_an_acknowledgement_runs_once(
-    checkout: Checkout,
+    checkout: Checkout, request: pytest.FixtureRequest
 ) -> None:
     tasks = TaskSet(checkout, "long", 6, 10)
     policies = json.loads(tasks.rabbitmqctl("list_policies", "--vhost", "tasks", "--formatter", "json"))
@@ -149,16 +149,15 @@ def test_a_task_that_takes_longer_than_the_broker_waits_for_an_acknowledgement_r
         applies = "--priority", "1", "--apply-to", policy["apply-to"], policy["name"], policy["pattern"]
         tasks.rabbitmqctl("set_policy", "--vhost", "tasks", *applies, json.dumps(definition | changed))
 
+    # Finalizers, as what fails in them is told besides the test's own error, not in its place.
+    request.addfinalizer(set_policy)
     set_policy(**{"consumer-timeout": 3000})
-    try:
-        tasks.start()
-        held = tasks.queues("messages_unacknowledged")
-        assert {held[f"tasks.{host.name}"] for host in WORKERS} == {0}, "acknowledged when they are started"
-        tasks.python(HOST2, "worker", BEGIN + DECLARE)
-        assert tasks.python(MASTER, "master", BEGIN + HOLD).split() == ["1", "ConsumerCancelled"]
-        outcome = tasks.finish()
-    finally:
-        tasks.rabbitmqctl("delete_queue", "--vhost", "tasks", "tasks.control")
-        set_policy()
+    tasks.start()
+    held = tasks.queues("messages_unacknowledged")
+    assert {held[f"tasks.{host.name}"] for host in WORKERS} == {0}, "acknowledged when they are started"
+    tasks.python(HOST2, "worker", BEGIN + DECLARE)
+    request.addfinalizer(lambda: tasks.rabbitmqctl("delete_queue", "--vhost", "tasks", "tasks.control"))
+    assert tasks.python(MASTER, "master", BEGIN + HOLD).split() == ["1", "ConsumerCancelled"]
+    outcome = tasks.finish()
     tasks.check(outcome, repeats=0)
     assert [row["attempts"] for row in outcome.rows] == 6 * ["1"]
