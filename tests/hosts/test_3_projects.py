@@ -26,9 +26,9 @@ def _infrastructure(checkout: Checkout) -> None:
         checkout.run("infrainit.sh", *options(checkout.bed, ["-w", "local,1,2"]), seconds=600)
 
 
-def run_set(checkout: Checkout, project: Path, expect: int = 0) -> str:
+def run_set(checkout: Checkout, project: Path, *options: str, expect: int = 0) -> str:
     """Run a project's set to its end; return what was said."""
-    return checkout.run("infrainit.sh", "-f", "-d", str(project), "--wait", expect=expect).output
+    return checkout.run("infrainit.sh", "-f", "-d", str(project), "--wait", *options, expect=expect).output
 
 
 def test_values_arrive_as_they_are(checkout: Checkout) -> None:
@@ -110,6 +110,26 @@ print(f"Lesson: lesson={lesson.NUMBER}")
         if started(row) < pushed - 1:
             assert row["lesson"] == "1"
     assert checkout.run("update_files.sh").seconds < 20
+
+
+def test_what_is_asked_for_runs_again(checkout: Checkout) -> None:
+    code = "def run(n):\n    if n == 3:\n        exit('no such luck')\n    return {'square': n * n}\n"
+    files = {"run.py": code, "project.yml": "function: run:run\n"}
+    project = checkout.project("called", "n: [1, 2, 3]", files)
+    run_set(checkout, project, expect=1)
+
+    def rows() -> list[tuple[str, str, str]]:
+        return [(row["state"], row["attempts"], row["square"]) for row in checkout.results("called")]
+
+    assert rows() == [("done", "1", "1"), ("done", "1", "4"), ("failed", "1", "")]
+    (project / "run.py").write_text(code.replace("n == 3", "n == 4"))
+    said = run_set(checkout, project, expect=1)
+    assert "2 of 2 results were made with other files of the project" in said
+    assert rows() == [("done", "1", "1"), ("done", "1", "4"), ("failed", "1", "")]
+    run_set(checkout, project, "--failed")
+    assert rows() == [("done", "1", "1"), ("done", "1", "4"), ("done", "2", "9")]
+    run_set(checkout, project, "--outdated")
+    assert rows() == [("done", "2", "1"), ("done", "2", "4"), ("done", "2", "9")]
 
 
 def test_a_restarted_master_goes_on_from_its_journal(checkout: Checkout) -> None:
