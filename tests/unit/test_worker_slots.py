@@ -14,13 +14,14 @@ from string import ascii_lowercase
 from typing import Any
 
 import pytest
+from test_worker import Outbox
 
 from framework import devices, slots
 from framework import worker as worker_module
 from framework.files import WorkerFiles
 from framework.identity import Identity
 from framework.news import check_news
-from framework.task import Assignment, AttemptResult, task_id
+from framework.task import Assignment, task_id
 from framework.worker import AttemptFailed, Worker
 
 # Says what it sees, and goes on until it may end.
@@ -34,18 +35,6 @@ tasks = pathlib.Path("../../..")
 while not (tasks / f"end.{name}").exists():
     time.sleep(0.02)
 """
-
-
-class Outbox:
-    def __init__(self) -> None:
-        self.news: list[Mapping[str, Any]] = []
-        self.results: list[AttemptResult] = []
-
-    def tell(self, news: Mapping[str, Any]) -> None:
-        self.news.append(news)
-
-    def deliver(self, name: str, result: Mapping[str, Any]) -> None:
-        self.results.append(AttemptResult.from_message(dict(result)))
 
 
 class Bench:
