@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -89,3 +92,13 @@ def test_what_is_wrong_is_said_like_that(tmp_path: Path, monkeypatch: pytest.Mon
         load(Path("my project"), "x: 1\ny: {range: [1, 0, 1]}\n", settings)
     (said,) = (block for block in blocks("Writing a project") if block.startswith("my project/"))
     assert str(caught.value).splitlines() == said.splitlines()
+
+
+def test_what_can_be_said_arrives_at_the_program(tmp_path: Path) -> None:
+    project = load(tmp_path / "p", blocks("Metaparameters")[1], f"command: [{sys.executable}, train.py]\n")
+    (tmp_path / "p" / "train.py").write_text("import json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+    command = [sys.executable, "-m", "framework", "run", "p", "--data", "data", "--slots", "2"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    for combination in (dict(each) for each in project.space):
+        stdout = tmp_path / "data/tasks" / project.task_id(combination) / "1/stdout"
+        assert json.loads(stdout.read_text()) == [f"--{name}={value}" for name, value in combination.items()]
