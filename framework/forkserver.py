@@ -104,17 +104,17 @@ def random_numbers(untouched: object) -> list[Callable[[], object]]:
     is the state of `random` before the import. Whether a numpy before 1.25 was seeded cannot be told: its
     numbers are each call's own.
     """
-    todo: list[Callable[[], object]] = []
+    steps: list[Callable[[], object]] = []
     state = random.getstate()
     if state != untouched:
-        todo.append(lambda: random.setstate(state))  # Python has seeded it again in the fork
+        steps.append(lambda: random.setstate(state))  # Python has seeded it again in the fork
     numpy: Any = sys.modules.get("numpy.random")
     if numpy is not None and (
         not hasattr(numpy, "get_bit_generator")
         or getattr(numpy.get_bit_generator(), "seed_seq", True) is not None
     ):
-        todo.append(numpy.seed)
-    return todo
+        steps.append(numpy.seed)
+    return steps
 
 
 def _silence() -> None:
