@@ -93,21 +93,35 @@ print_gpus() {
   fi
 }
 
-# print_port PORT: free, ours, or who has it. Docker is asked first: without its proxy nothing listens on a published port.
+# print_port PORT: free, ours, or who has it.
 print_port() {
-  answer=free
+  answer=$(port_holder "$1")
+  # A container that Docker restarts again and again may have come up after Docker was asked.
+  for _ in 1 2; do
+    if [ "$docker" != ok ] || [ "$answer" != 'taken by another program' ]; then break; fi
+    sleep 1
+    answer=$(port_holder "$1")
+  done
+  printf 'port_%s=%s\n' "$1" "$answer"
+}
+
+# port_holder PORT: Docker is asked first, since without its proxy nothing listens on a published port.
+port_holder() {
   if [ "$docker" = ok ]; then
     container=$(docker ps --filter "publish=$1" --format '{{.Names}} {{.Label "infrainit.infrastructure"}}')
     case $container in
       '') ;;
-      *" $infrastructure") answer=ours ;;
-      *) answer="taken by the container ${container%% *}" ;;
+      *" $infrastructure")
+        echo ours
+        return
+        ;;
+      *)
+        echo "taken by the container ${container%% *}"
+        return
+        ;;
     esac
   fi
-  if [ "$answer" = free ] && is_listening "$1"; then
-    answer='taken by another program'
-  fi
-  printf 'port_%s=%s\n' "$1" "$answer"
+  if is_listening "$1"; then echo 'taken by another program'; else echo free; fi
 }
 
 # is_listening PORT: the kernel's own tables, since not every host has ss. State 0A is LISTEN.

@@ -123,6 +123,20 @@ answer = subprocess.run(["sh", sys.argv[1], "x", "infra-1", "", port], capture_o
 sys.exit(f"port_{port}=taken by another program" not in answer)' "$TOOL/framework/shell/facts.sh"
 }
 
+@test "facts: a port of a container that comes up while it is asked for" {
+  stub docker 'case $1 in
+    version) echo 28.5.2 ;;
+    ps) [[ $(grep -c "^docker .ps" "$CALLS") == 1 ]] || echo "infra-1-broker infra-1" ;;
+  esac'
+  export CALLS
+  python3 -c '
+import socket, subprocess, sys
+listener = socket.create_server(("127.0.0.1", 0))
+port = str(listener.getsockname()[1])
+answer = subprocess.run(["sh", sys.argv[1], "x", "infra-1", "", port], capture_output=True, text=True).stdout
+sys.exit(f"port_{port}=ours" not in answer)' "$TOOL/framework/shell/facts.sh"
+}
+
 @test "probe_hosts: all at once, each by its own answer; one that is down does not stop the others" {
   stub ssh 'case "$*" in
     *-G*) echo "hostname 10.0.0.1" ;;
