@@ -1,4 +1,4 @@
-"""The one tree of errors: whatever derives from FrameworkError is shown as a message, without a traceback."""
+"""Errors of the framework: users see the message of a FrameworkError, never a traceback."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""The one module that knows the names of files and directories; how a file is written whole or not at all."""
+"""Names of all files and directories, and atomic writes."""
 
 import os
 import tempfile

@@ -1,9 +1,9 @@
-"""How a Python program tells its metrics: `from framework import report`."""
+"""Metrics of a Python program: `from framework import report`."""
 
 import operator
 from typing import SupportsFloat, SupportsIndex
 
-from framework.metrics import is_plain, metric_problem
+from framework.messages.metrics import is_plain, metric_problem
 
 
 def report(**metrics: str | SupportsFloat | SupportsIndex) -> None:

@@ -4,8 +4,8 @@
     /tmp/adaptive/bin/python tests/benchmarks/adaptive.py
 
 Every training is run once, and what it reported is kept: the same one always reports the same. Then sets of
-them are played through with framework.study as the master does it, four tasks at a time, in the time that the
-trainings took. Medians over twenty seeds; about three minutes on two cores.
+them are played through with framework.scheduler.optuna_study as the master does it, four tasks at a time,
+in the time that the trainings took. Medians over twenty seeds; about three minutes on two cores.
 """
 
 import heapq
@@ -27,13 +27,14 @@ from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
-from framework.distributions import LogUniform, Quantized
-from framework.early_termination import EarlyTermination
-from framework.journal import TaskRecord
-from framework.method import Method
-from framework.project import Project
-from framework.space import Space, Value
-from framework.study import Study
+from framework.journal.records import TaskRecord
+from framework.project.early_termination import EarlyTermination
+from framework.project.project import Project
+from framework.scheduler.optuna_study import Study
+from framework.space.distributions import LogUniform, Quantized
+from framework.space.product import Space
+from framework.space.sampling import Method
+from framework.space.values import Value
 
 SLOTS = 4
 SEEDS = range(20)

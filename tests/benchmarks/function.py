@@ -73,11 +73,11 @@ def install(directory: Path) -> Path:
 
 
 def measure(directory: Path, most: int | None) -> None:
-    from framework.execution import run_attempt
+    from framework.configuration.load import load_project
     from framework.files import WorkerFiles
-    from framework.functions import Call, Functions
-    from framework.programs import Command, Program
-    from framework.project import load_project
+    from framework.runner.attempt import run_attempt
+    from framework.runner.functions import Call, Functions
+    from framework.runner.programs import Command, Program
 
     project_path = directory / "digits"
     shutil.copytree(DIGITS, project_path)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from framework.project import load_project
+from framework.configuration.load import load_project
 
 REPEATS = 5
 SIZES = (1_000, 1_000_000, 10**12)

@@ -17,8 +17,8 @@ import glob, json, sqlite3, sys
 sys.path.insert(0, "/code/current")
 from pathlib import Path
 import kombu
-from framework import broker
-from framework.identity import Identity
+from framework.broker import celery_app as broker
+from framework.messages.identity import Identity
 
 identity = Identity.of_container(sys.argv[1])
 app = broker.make_app(identity)

@@ -5,3 +5,6 @@ from hypothesis import settings
 # how long an example takes says more about the machine than about the code
 settings.register_profile("shared machine", deadline=None, max_examples=60)
 settings.load_profile("shared machine")
+
+
+pytest_plugins = ["master_bench"]

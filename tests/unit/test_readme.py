@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from framework.configuration.load import load_project
 from framework.errors import ProjectError
-from framework.project import Project, load_project
-from framework.resources import Resources
-from framework.space import Value, listed
+from framework.project.project import Project
+from framework.project.resources import Resources
+from framework.space.product import listed
+from framework.space.values import Value
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 

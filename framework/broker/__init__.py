@@ -1,0 +1,1 @@
+"""RabbitMQ through Celery; no other package imports celery, kombu or amqp."""

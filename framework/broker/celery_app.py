@@ -1,0 +1,152 @@
+"""Celery application: address of the broker, TLS, queues, and settings of Celery.
+
+Exchanges, queues, users and policies come from the broker's definitions file (docker/broker); nothing here
+creates them, except each worker's own queue.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import amqp
+import kombu
+from celery import Celery
+from kombu.exceptions import KombuError
+
+from framework.errors import FrameworkError
+from framework.messages import queues
+from framework.messages.identity import Identity
+
+FLOWER_CONFIG = Path(__file__).with_name("flower_config.py")
+VIRTUAL_HOST = "tasks"
+TASK_NAME = "framework.run"
+STOP_COMMAND = "stop_attempts"  # Celery's remote control: the master tells a worker what it is to stop
+TASKS = kombu.Exchange("tasks", type="direct", durable=True, no_declare=True)
+REPORTS = kombu.Exchange("reports", type="direct", durable=True, no_declare=True)
+# Made by the definitions file; no_declare, so that nobody needs the right to create them.
+RESULTS_QUEUE = kombu.Queue(queues.RESULTS, REPORTS, routing_key=queues.RESULTS, no_declare=True)
+REPORTS_QUEUE = kombu.Queue(queues.REPORTS, REPORTS, routing_key=queues.REPORTS, no_declare=True)
+
+# Where the broker puts what it could not deliver, and what a worker's Celery has rejected.
+DEAD_QUEUE = kombu.Queue(queues.DEAD, no_declare=True)
+
+# py-amqp's own 1 s would turn two seconds of packet loss into a lost connection.
+TCP_USER_TIMEOUT_MILLISECONDS = 30_000
+HEARTBEAT_SECONDS = 30
+CONNECT_TIMEOUT_SECONDS = 10
+# Less than a lease, or a worker that was cut off for a moment would be thought lost before it tries anew.
+# More than lies between two heartbeats of the broker, which go on while it takes no messages.
+CONFIRM_TIMEOUT_SECONDS = 20
+
+# Each means the same to us: give the connection up and begin again with a new one.
+BROKER_ERRORS = (amqp.AMQPError, KombuError, OSError)
+
+
+def broker_url(identity: Identity) -> str:
+    """Where the broker is, and the password; raises FrameworkError if that cannot be read."""
+    try:
+        password = (identity.secrets / "password").read_text().strip()
+    except OSError as error:
+        raise FrameworkError(f"cannot read the broker password: {error}") from error
+    return f"amqps://{identity.role}:{quote(password, safe='')}@{identity.broker}/{VIRTUAL_HOST}"
+
+
+def broker_tls(identity: Identity) -> dict[str, Any]:
+    # Without server_hostname py-amqp would accept any certificate of our CA, whatever its name.
+    return {
+        "ca_certs": str(identity.secrets / "ca.pem"),
+        "certfile": str(identity.secrets / "cert.pem"),
+        "keyfile": str(identity.secrets / "key.pem"),
+        "cert_reqs": ssl.CERT_REQUIRED,
+        "server_hostname": identity.broker_host,
+    }
+
+
+def connect(identity: Identity) -> kombu.Connection:
+    """A connection, not yet opened, on which every publication is confirmed by the broker."""
+    return kombu.Connection(
+        broker_url(identity),
+        ssl=broker_tls(identity),
+        heartbeat=HEARTBEAT_SECONDS,
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        transport_options=transport_options() | {"confirm_publish": True},
+    )
+
+
+def transport_options() -> dict[str, Any]:
+    return {"socket_settings": {socket.TCP_USER_TIMEOUT: TCP_USER_TIMEOUT_MILLISECONDS}}
+
+
+def task_queue(host: str) -> kombu.Queue:
+    """The queue of one worker host: the master puts into it what is to run there. Its worker declares it."""
+    return kombu.Queue(
+        queues.tasks_of(host),
+        TASKS,
+        routing_key=host,
+        durable=True,
+        queue_arguments={"x-queue-type": "quorum"},
+    )
+
+
+def make_app(identity: Identity) -> Celery:
+    """The Celery application of this container.
+
+    Celery moves the tasks, shows them (events, Flower) and answers `celery status`; retries, time limits and
+    results are the framework's own, so Celery's stay off.
+    """
+    app = Celery("framework", set_as_current=True)
+    app.conf.update(
+        broker_url=broker_url(identity),
+        broker_use_ssl=broker_tls(identity),
+        broker_transport_options=transport_options(),
+        broker_heartbeat=HEARTBEAT_SECONDS,
+        broker_connection_timeout=CONNECT_TIMEOUT_SECONDS,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # for ever: a broker may be away for an hour
+        broker_channel_error_retry=True,
+        # An exclusive pidbox would lock out a worker that restarts faster than the broker notices (405).
+        control_queue_durable=True,
+        control_queue_exclusive=False,
+        event_queue_exclusive=True,
+        accept_content=["json"],
+        task_serializer="json",
+        event_serializer="json",
+        task_ignore_result=True,
+        task_acks_late=False,
+        task_send_sent_event=False,
+        task_default_queue="unused",
+        task_create_missing_queues=False,
+        # The outbox has declared it. Celery must not know that it is a quorum queue: it would make 28 more,
+        # for delays that we never use.
+        task_queues=[kombu.Queue(task_queue(identity.host).name, no_declare=True)],
+        worker_consumer="framework.broker.strict_consumer:Consumer",
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=True,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        timezone="UTC",
+    )
+    return app
+
+
+def publish(producer: kombu.Producer, routing_key: str, message: Mapping[str, Any], *, lasting: bool) -> None:
+    """Publish one JSON message and wait until the broker has it; raises one of BROKER_ERRORS if it has not.
+
+    After an error the connection must be given up: a confirmation still under way would be taken for the next
+    message's.
+    """
+    producer.publish(
+        message,
+        routing_key=routing_key,
+        delivery_mode=2 if lasting else 1,
+        mandatory=True,
+        retry=False,
+        timeout=CONFIRM_TIMEOUT_SECONDS,
+        confirm_timeout=CONFIRM_TIMEOUT_SECONDS,
+    )

@@ -1,0 +1,186 @@
+"""Connection of the master: results and events come in, tasks go out, all confirmed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import amqp
+import kombu
+from celery import Celery
+
+from framework.broker.celery_app import (
+    BROKER_ERRORS,
+    CONFIRM_TIMEOUT_SECONDS,
+    DEAD_QUEUE,
+    REPORTS_QUEUE,
+    RESULTS_QUEUE,
+    STOP_COMMAND,
+    TASK_NAME,
+    TASKS,
+    task_queue,
+)
+from framework.errors import BrokerBlocked
+from framework.messages.assignment import Assignment
+
+PREFETCH = 1000
+DRAIN_LIMIT = 5000
+QUIET_SECONDS = 10.0  # of silence, after which the broker is asked whether it still takes messages
+BLOCKED_SECONDS = 0.5  # of listening for the end of it
+NOBODY = "nobody"  # a routing key: the broker confirms what is sent there, and drops it
+
+
+class Link:
+    """One connection; after any of BROKER_ERRORS it is closed, and a new Link is made.
+
+    Every method may raise BrokerBlocked, too. RabbitMQ says that it is short of memory or disk only to those
+    who publish; until there is room it reads nothing more from them. Workers can send neither beats nor
+    results then, which must not be taken for their death: hence a question after some silence.
+    """
+
+    errors: tuple[type[Exception], ...] = BROKER_ERRORS
+
+    def __init__(self, app: Celery, connection: kombu.Connection) -> None:
+        self._app = app
+        self._connection = connection
+        self._inbox: list[kombu.Message] = []
+        self._blocked = False
+        self._ask_at = 0.0
+
+    def open(self) -> None:
+        self._connection.connect()
+        self._connection.connection.on_blocked = self._on_blocked
+        self._connection.connection.on_unblocked = self._on_unblocked
+        channel = self._connection.channel()
+        channel.basic_qos(0, PREFETCH, False)
+        consumer = kombu.Consumer(
+            channel,
+            [RESULTS_QUEUE, REPORTS_QUEUE, DEAD_QUEUE],
+            on_message=self._inbox.append,
+            # What kombu cannot even unpack is for the master to set aside, like all that makes no sense.
+            on_decode_error=lambda message, _: self._inbox.append(message),
+            auto_declare=False,
+            accept=["json"],
+        )
+        consumer.consume()
+        self._producer = kombu.Producer(self._connection.channel(), exchange=TASKS, auto_declare=False)
+        self._control = kombu.Producer(
+            self._connection.channel(), exchange=self._app.control.mailbox.exchange
+        )  # declares it: a new broker has no such exchange before Celery's first worker is up
+        self._ask()
+
+    def close(self) -> None:
+        self._connection.collect(socket_timeout=1)
+
+    def receive(self, timeout: float) -> list[kombu.Message]:
+        """What has come in; waits at most `timeout` seconds for the first message."""
+        self._connection.heartbeat_check()
+        try:
+            if not self._inbox:
+                self._connection.drain_events(timeout=timeout)
+            while len(self._inbox) < DRAIN_LIMIT:
+                self._connection.drain_events(timeout=0.001)
+        except TimeoutError:
+            pass
+        messages, self._inbox[:] = self._inbox[:], []
+        if messages:
+            self._ask_at = time.monotonic() + QUIET_SECONDS
+        elif time.monotonic() >= self._ask_at:
+            self._ask()
+        return messages
+
+    def send(self, host: str, assignment: Assignment) -> None:
+        """Put one task into the queue of `host`; returns when the broker has it on disk."""
+        name = f"{assignment.task}.{assignment.attempt}"
+        message = self._app.amqp.as_task_v2(
+            name,
+            TASK_NAME,
+            args=[assignment.to_message()],
+            kwargs={},
+            argsrepr=json.dumps(dict(assignment.parameters)),
+            kwargsrepr="{}",
+        )
+        self._app.amqp.send_task_message(
+            self._producer,
+            TASK_NAME,
+            message,
+            exchange=TASKS.name,
+            routing_key=host,
+            declare=[],
+            retry=False,
+            serializer="json",
+            mandatory=True,
+            timeout=CONFIRM_TIMEOUT_SECONDS,
+            confirm_timeout=CONFIRM_TIMEOUT_SECONDS,
+        )
+
+    def stop(self, host: str, attempts: Sequence[str]) -> None:
+        """Tell the worker of `host` to stop attempts; lost if it does not listen now.
+
+        It is what app.control.broadcast does, but on this connection, confirmed, and without trying for ever.
+        """
+        self._control.publish(
+            {
+                "method": STOP_COMMAND,
+                "arguments": {"names": list(attempts)},
+                "destination": [f"worker@{host}"],
+                "pattern": None,
+                "matcher": None,
+            },
+            routing_key="",
+            headers={"clock": self._app.clock.forward(), "expires": 0},
+            serializer="json",
+            retry=False,
+            timeout=CONFIRM_TIMEOUT_SECONDS,
+            confirm_timeout=CONFIRM_TIMEOUT_SECONDS,
+        )
+
+    def waiting_for(self, host: str) -> int:
+        """How many messages lie in the queue of `host`, taken by no worker yet."""
+        with self._queue(host) as queue:
+            return int(queue.queue_declare(passive=True).message_count)
+        return 0
+
+    def purge(self, host: str) -> int:
+        """Empty the queue of `host`; how many messages it had."""
+        with self._queue(host) as queue:
+            return int(queue.purge() or 0)
+        return 0
+
+    def _ask(self) -> None:
+        """Does the broker take messages? Raises BrokerBlocked if not."""
+        self._producer.publish(
+            "", routing_key=NOBODY, retry=False,
+            timeout=CONFIRM_TIMEOUT_SECONDS, confirm_timeout=CONFIRM_TIMEOUT_SECONDS,
+        )  # fmt: skip
+        self._ask_at = time.monotonic() + QUIET_SECONDS
+
+    def _on_blocked(self, *_: object) -> None:
+        # Raised where the confirmation is waited for, which would come only when there is room again.
+        self._blocked = True
+        raise BrokerBlocked(self._is_still_blocked)
+
+    def _on_unblocked(self) -> None:
+        self._blocked = False
+
+    def _is_still_blocked(self) -> bool:
+        """Listen for a moment. On this connection: the broker would keep any other open until the end."""
+        try:
+            self._connection.heartbeat_check()
+            self._connection.drain_events(timeout=BLOCKED_SECONDS)
+        except TimeoutError:
+            pass
+        except BROKER_ERRORS:
+            return False  # it is gone, as the next connection will find
+        return self._blocked
+
+    @contextmanager
+    def _queue(self, host: str) -> Iterator[kombu.Queue]:
+        channel = self._connection.channel()
+        try:
+            yield task_queue(host)(channel)
+            channel.close()
+        except amqp.NotFound:  # that host's worker never came up; the broker has closed the channel
+            pass

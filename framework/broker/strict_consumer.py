@@ -1,0 +1,61 @@
+"""Celery consumer that rejects malformed and foreign messages instead of failing on them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import kombu
+from celery.worker import consumer
+
+from framework.broker.celery_app import TASK_NAME
+from framework.errors import MessageError
+from framework.messages.worker_events import is_attempt_name
+
+log = logging.getLogger(__name__)
+
+_HEADERS = {"task": TASK_NAME, "eta": None, "expires": None, "retries": 0, "timelimit": [None, None]}
+
+
+class Consumer(consumer.Consumer):
+    """Rejects what makes no sense, which brings it to the master: it is counted there.
+
+    Celery's own would drop what it cannot decode, and end the worker at some of the rest; as nobody has taken
+    that message, it would come again, and end the worker again.
+    """
+
+    def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[kombu.Message], None]:
+        handle = super().create_task_handler(*arguments, **options)
+
+        def on_message(message: kombu.Message) -> None:
+            try:
+                if not _is_an_attempt(message):
+                    raise MessageError("no message of a master")
+                handle(message)
+            except self.connection_errors:
+                raise
+            except Exception as error:
+                self._reject(message, error)
+
+        return on_message
+
+    def on_decode_error(self, message: kombu.Message, exc: Exception) -> None:
+        self._reject(message, exc)
+
+    def _reject(self, message: kombu.Message, error: Exception) -> None:
+        log.warning("a message was rejected: %.300r", error)
+        message.reject_log_error(log, self.connection_errors)
+
+
+def _is_an_attempt(message: kombu.Message) -> bool:
+    """Is it what Link sends, as far as Celery acts on it? The worker looks at the assignment in it."""
+    arguments, options, embedded = message.payload
+    return (
+        all(message.headers.get(name) == value for name, value in _HEADERS.items())
+        and is_attempt_name(message.headers.get("id"))
+        and isinstance(arguments, list)
+        and len(arguments) == 1
+        and options == {}
+        and not any(embedded.values())
+    )

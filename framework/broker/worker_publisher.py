@@ -1,0 +1,119 @@
+"""Publisher of a worker: results until the broker has confirmed them, and events.
+
+A result is on this host's disk before it is offered to the broker, and leaves the disk when the broker has
+confirmed it; a worker that cannot reach the broker keeps its results, and sends them when it can.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import kombu
+
+from framework.broker.celery_app import BROKER_ERRORS, REPORTS, connect, publish, task_queue
+from framework.files import write_atomically
+from framework.messages import queues
+from framework.messages.identity import Identity
+from framework.messages.worker_events import Message
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 3.0
+MAX_NEWS = 10_000  # the oldest is dropped: beats and metrics are repeated or superseded
+LONGEST_PAUSE_SECONDS = 10.0  # well below a lease: a broker that is back hears of what runs before it ends
+
+
+class Outbox(threading.Thread):
+    """The one thread, and the one connection, through which a worker sends."""
+
+    def __init__(self, identity: Identity, spool: Path) -> None:
+        super().__init__(name="outbox", daemon=True)
+        self._identity = identity
+        self._spool = spool
+        self._news: deque[Message] = deque(maxlen=MAX_NEWS)
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self.connected = threading.Event()
+        spool.mkdir(parents=True, exist_ok=True)
+
+    def begin(self, beat: Callable[[], Message]) -> None:
+        """Send from now on, and every few seconds what `beat` says."""
+        self._beat = beat
+        self.start()
+
+    def tell(self, news: Message) -> None:
+        """Send when possible; lost if this process dies first."""
+        self._news.append(news)
+        self._wake.set()
+
+    def deliver(self, name: str, result: Message) -> None:
+        """Keep `result` on disk until the broker has confirmed it.
+
+        Raises OSError when the disk cannot take it.
+        """
+        write_atomically(self._spool / f"{name}.json", json.dumps(result), fsync=True)
+        self._wake.set()
+
+    def close(self, timeout: float) -> None:
+        """Send what is left, for at most `timeout` seconds; what stays on disk is sent after a restart."""
+        self._closing.set()
+        self._wake.set()
+        self.join(timeout)
+
+    def run(self) -> None:
+        pause = 1.0
+        while True:
+            try:
+                with connect(self._identity) as connection:
+                    connection.connect()
+                    log.info("connected to the broker at %s", self._identity.broker)
+                    pause = 1.0
+                    self._send_until_closed(connection)
+                return
+            except BROKER_ERRORS as error:
+                log.warning("the broker at %s: %r; next try in %.0f s", self._identity.broker, error, pause)
+            except Exception:
+                # Without this thread the worker would run on, and nobody would hear of it.
+                log.exception("sending failed; next try in %.0f s", pause)
+            if self._closing.wait(pause):
+                return
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _send_result(self, producer: kombu.Producer, file: Path) -> None:
+        try:
+            result = json.loads(file.read_text())
+        except ValueError as error:
+            log.error("%s is no result (%s): put aside", file, error)
+            file.rename(file.with_suffix(".damaged"))
+            return
+        publish(producer, queues.RESULTS, result, lasting=True)
+        file.unlink()
+
+    def _send_until_closed(self, connection: kombu.Connection) -> None:
+        # Before the first beat, which makes the master use it; and after each loss of the connection, for the
+        # broker may be a new one.
+        task_queue(self._identity.host)(connection.default_channel).declare()
+        self.connected.set()
+        producer = kombu.Producer(connection, exchange=REPORTS, serializer="json", auto_declare=False)
+        next_beat = 0.0
+        while True:
+            self._wake.clear()
+            closing = self._closing.is_set()
+            for file in sorted(self._spool.glob("*.json")):
+                self._send_result(producer, file)
+            while self._news:
+                publish(producer, queues.REPORTS, self._news[0], lasting=False)
+                self._news.popleft()
+            if closing or time.monotonic() >= next_beat:
+                publish(producer, queues.REPORTS, self._beat(), lasting=False)
+                next_beat = time.monotonic() + BEAT_SECONDS
+            if closing:
+                return
+            connection.heartbeat_check()
+            self._wake.wait(max(0.0, next_beat - time.monotonic()))

@@ -1,0 +1,165 @@
+"""Commands about a running sweep: they ask its master, or read its files."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+from framework.cli import locations
+from framework.cli.plan import Plan, make_plan
+from framework.cli.progress import progress_display, wait_for_newest_code, watch
+from framework.cli.task_selection import find_tasks
+from framework.configuration.load import load_project
+from framework.errors import FrameworkError, UsageError
+from framework.files import Code, LocalFiles, MasterFiles
+from framework.journal.ranking import ranking
+from framework.journal.recovery import recover
+from framework.journal.results_csv import write_results
+from framework.journal.store import Journal
+from framework.journal.trials import so_far
+from framework.messages.requests import AGAIN_SECONDS, ControlRequest, ask
+from framework.messages.status import read_status, summary
+from framework.project.project import Project
+from framework.project.resources import Capacity, Resources, why_nowhere
+from framework.worker.devices import usable_cpus
+
+
+def run_plan(options: argparse.Namespace) -> int:
+    if options.project is None:
+        plan = current_plan(options.journal, options.slots)
+    else:
+        project = load_project(options.project)
+        check_hosts(project, options.host)
+        earlier = LocalFiles(locations.LOCAL_RUNS / project.name).master.journal
+        journal = options.journal or (earlier if earlier.exists() else None)
+        plan = make_plan(project, journal, options.slots or max(1, int(usable_cpus())))
+    print(plan.to_json() if options.json else plan)
+    return 0
+
+
+def current_plan(journal: Path | None = None, slots: int | None = None) -> Plan:
+    """What the master does."""
+    files = MasterFiles(locations.DATA)
+    if slots is None and is_master_alive(files):
+        slots = sum(host.slots for host in read_status(files.status).hosts.values() if host.alive)
+    return make_plan(
+        current_project(), journal or files.journal, slots or 1, os.environ.get("IMAGE", ""), locations.CODE
+    )
+
+
+def check_hosts(project: Project, hosts: Sequence[Sequence[str]]) -> None:
+    """Raises UsageError if none of these hosts (name, CPUs, MiB of memory, GPUs) can ever run a task."""
+    lacking = {}
+    for name, *numbers in hosts:
+        if not all(map(str.isdecimal, numbers)):
+            raise UsageError(f"--host {name}: CPUs, MiB and GPUs have to be whole numbers")
+        cpus, memory, gpus = map(int, numbers)
+        lacking[name] = Capacity(Fraction(cpus), memory * 2**20, gpus).lacks(project.resources or Resources())
+    if lacking and all(lacking.values()):
+        raise UsageError(why_nowhere(project.name, lacking))
+
+
+def run_status(options: argparse.Namespace) -> int:
+    status = read_status(MasterFiles(locations.DATA).status)
+    print(status.to_json() if options.json else summary(status))
+    return 0
+
+
+def run_watch(options: argparse.Namespace) -> int:
+    watch(MasterFiles(locations.DATA), locations.CODE, progress_display(options.columns))
+    return 0
+
+
+def run_cancel(options: argparse.Namespace) -> int:
+    files = MasterFiles(locations.DATA)
+    if not options.tasks:
+        ask(files.requests, ControlRequest("stop"))
+        print("stopped: nothing more is sent, and what ran waits to be run again; 'resume' goes on")
+        return 0
+    chosen = find_tasks(set_so_far(), options.tasks)
+    ask(files.requests, ControlRequest("cancel", tuple(chosen)))
+    print_states(chosen)
+    return 0
+
+
+def print_states(tasks: Sequence[tuple[int, str]]) -> None:
+    with Journal(MasterFiles(locations.DATA).journal, read_only=True) as journal:
+        records = journal.records([task for _, task in tasks])
+    for number, task in tasks:
+        state = records[task].state if task in records else "not known to the master"
+        print(f"task {number + 1}, {task}: {state}")
+
+
+def run_resume(_: argparse.Namespace) -> int:
+    ask(MasterFiles(locations.DATA).requests, ControlRequest("resume"))
+    print("\n".join(["the set goes on", *current_plan().standing()]))
+    return 0
+
+
+def run_again(options: argparse.Namespace) -> int:
+    if bool(options.tasks) == bool(options.which):
+        raise UsageError("which tasks? name some, or say one of --failed, --outdated and --fresh")
+    wait_for_newest_code(MasterFiles(locations.DATA), locations.CODE)
+    chosen = find_tasks(set_so_far(), options.tasks)
+    ask(
+        MasterFiles(locations.DATA).requests,
+        ControlRequest("again", tuple(chosen), options.which),
+        AGAIN_SECONDS,
+    )
+    if chosen:
+        print_states(chosen)
+    else:
+        print("\n".join(current_plan().standing()))
+    return 0
+
+
+def run_recover(options: argparse.Namespace) -> int:
+    files = MasterFiles(locations.DATA)
+    project = load_project(options.project) if options.project else current_project()
+    path = options.journal or files.journal
+    with Journal(path) as journal:
+        project = so_far(project, journal)
+        recovery = recover(project, journal, options.directories)
+        write_results(project, journal, path.parent / files.results.name)
+    print(recovery.summary())
+    if path == files.journal and is_master_alive(files):
+        ask(files.requests, ControlRequest("reload"))
+    return 0
+
+
+def is_master_alive(files: MasterFiles) -> bool:
+    try:
+        read_status(files.status)
+    except FrameworkError:
+        return False
+    return True
+
+
+def run_best(options: argparse.Namespace) -> int:
+    project = current_project()
+    if project.metric is None:
+        print("project.yml names no metric: there is nothing to rank the results by", file=sys.stderr)
+        return 0
+    with Journal(MasterFiles(locations.DATA).journal, read_only=True) as journal:
+        print(ranking(project, journal, options.number))
+    return 0
+
+
+def run_results(options: argparse.Namespace) -> int:
+    files = MasterFiles(locations.DATA)
+    path = files.all_results if options.all else files.results
+    with Journal(files.journal, read_only=True) as journal:
+        write_results(current_project(), journal, path, removed=options.all)
+    return 0
+
+
+def set_so_far() -> Project:
+    """The current project with the combinations that are known until now."""
+    with Journal(MasterFiles(locations.DATA).journal, read_only=True) as journal:
+        return so_far(current_project(), journal)
+
+
+def current_project() -> Project:
+    return load_project(Code.current(locations.CODE).project_path, os.environ.get("PROJECT"))

@@ -1,0 +1,114 @@
+"""Command `plan`: size of a sweep, results so far, and expected duration."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from framework.journal.provenance import Origins, program_version
+from framework.journal.store import Journal
+from framework.journal.tally import Census
+from framework.journal.trials import most_combinations, so_far
+from framework.messages.status import duration, outdated_results
+from framework.project.project import Project
+
+_STRIDE = 10_000  # combinations looked up in the journal between two looks at whether any can be left
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is known of the combinations of a set from earlier runs."""
+
+    done: int
+    failed: int
+    cancelled: int
+    pruned: int
+    outdated: int  # of those done: made with other files of the project, or in another image
+    seconds: float | None  # that a task takes: the median of those done; None if none is
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What running a project would do."""
+
+    project: str
+    combinations: int
+    metaparameters: tuple[str, ...]
+    method: str
+    examples: list[str]  # what runs for the first and the last combination; none if they are not known yet
+    to_run: int
+    slots: int  # that are assumed
+    results: Results | None  # None without a journal
+
+    @property
+    def seconds(self) -> float | None:
+        """That it will take to run what is to be run; None if nothing is known."""
+        if self.results is None or self.results.seconds is None or not self.to_run:
+            return None
+        # no task is shared out among slots
+        return self.results.seconds * max(self.to_run / self.slots, 1)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self) | {"seconds": self.seconds}, indent=2)
+
+    def __str__(self) -> str:
+        lines = [f"{self.project}: {self.combinations} combinations of {', '.join(self.metaparameters)}"]
+        for number, example in zip((1, self.combinations), self.examples, strict=False):
+            lines.append(f"  {number}: {example}")
+        if not self.examples:
+            lines.append(
+                f"  each chosen by {self.method}, from the results so far, when a host has room for it"
+            )
+        return "\n".join(lines + [f"  {line}" for line in self.standing()])
+
+    def standing(self) -> list[str]:
+        """Lines that say what has a result, and what is to be run; none without a journal."""
+        if self.results is None:
+            return []
+        results = self.results
+        cancelled = f", {results.cancelled} cancelled" if results.cancelled else ""
+        cancelled += f", {results.pruned} pruned" if results.pruned else ""
+        expected = f", about {duration(self.seconds)} with {self.slots} at a time" if self.seconds else ""
+        lines = [f"{results.done} done, {results.failed} failed{cancelled}; {self.to_run} to run{expected}"]
+        if results.outdated:
+            lines.append(outdated_results(results.outdated, results.done))
+        return lines
+
+
+def make_plan(
+    project: Project, journal: Path | None, slots: int, image: str = "", code_root: Path | None = None
+) -> Plan:
+    """Count what has a result in the journal of earlier runs, if there is one.
+
+    `slots`: how many tasks run at a time; `image`, `code_root`: as for Origins. Raises FrameworkError if the
+    journal is missing or cannot be read.
+    """
+    space, total = project.space, most_combinations(project)
+    results, ended = None, 0
+    if journal is not None:
+        with Journal(journal, read_only=True) as opened:
+            origins = Origins(opened, program_version(project.path), image, code_root)
+            results, ended = _count(so_far(project, opened), opened, origins)
+    ends = {0, space.count - 1} if space.count else set()
+    return Plan(
+        project=project.name,
+        combinations=total,
+        metaparameters=tuple(space.names),
+        method=project.method.name,
+        examples=[project.shown(space.combination(number)) for number in sorted(ends)],
+        to_run=total - ended,
+        slots=slots,
+        results=results,
+    )
+
+
+def _count(project: Project, journal: Journal, origins: Origins) -> tuple[Results, int]:
+    """What is known, and how many combinations have ended."""
+    census = Census(project, journal, origins)
+    with journal.batch():
+        while not census.complete:
+            census.advance(_STRIDE)
+        seconds = journal.typical_seconds()
+    counts = (census.done, census.failed, census.cancelled, census.pruned, census.outdated)
+    return Results(*counts, seconds), census.ended

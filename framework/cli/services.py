@@ -1,0 +1,69 @@
+"""Commands that the containers of master, workers and Flower run."""
+
+import argparse
+import os
+import time
+
+from framework.cli import locations
+from framework.errors import FrameworkError, UsageError
+from framework.files import MasterFiles
+from framework.messages.identity import Identity
+
+
+def run_master(_: argparse.Namespace) -> int:
+    from framework.broker.celery_app import connect, make_app
+    from framework.broker.master_connection import Link
+    from framework.master.master import Master
+
+    identity = Identity.of_container("master")
+    app = make_app(identity)
+    Master(identity, MasterFiles(locations.DATA), locations.CODE).run(lambda: Link(app, connect(identity)))
+    return 0
+
+
+def run_worker(_: argparse.Namespace) -> int:
+    from framework.broker.worker_app import serve
+
+    slots = os.environ.get("SLOTS", "")
+    if slots and (not slots.isdecimal() or int(slots) < 1):
+        raise UsageError(f"SLOTS is {slots!r}: it must be a number of 1 or more")
+    serve(Identity.of_container("worker"), locations.DATA, locations.CODE, int(slots) if slots else None)
+    return 0
+
+
+def run_flower(_: argparse.Namespace) -> int:
+    from framework.broker.celery_app import FLOWER_CONFIG, make_app
+
+    make_app(Identity.of_container("flower")).start(["flower", f"--conf={FLOWER_CONFIG}"])
+    return 0
+
+
+def run_celery(options: argparse.Namespace) -> int:
+    from framework.broker.celery_app import make_app
+
+    make_app(Identity.of_container("master")).start(options.arguments)
+    return 0
+
+
+def run_wait_workers(options: argparse.Namespace) -> int:
+    from framework.broker.celery_app import BROKER_ERRORS, make_app
+
+    app = make_app(Identity.of_container("master"))
+    missing = {f"worker@{host}": host for host in options.hosts}
+    deadline = time.monotonic() + options.timeout
+    problem = ""
+    while missing and time.monotonic() < deadline:
+        try:
+            replies = app.control.ping(destination=list(missing), timeout=2.0, limit=len(missing))
+        except BROKER_ERRORS as error:
+            replies, problem = [], f" (the broker: {error})"
+            time.sleep(1)
+        for reply in replies:
+            for node in reply:
+                if missing.pop(node, None):
+                    print(f"{node} answers", flush=True)
+    if missing:
+        raise FrameworkError(
+            f"no answer in {options.timeout:.0f} s from the workers on {', '.join(missing.values())}{problem}"
+        )
+    return 0

@@ -1,0 +1,338 @@
+"""Reader of one metaparameter: its values, or its distribution."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NoReturn
+
+from framework.configuration.yaml_nodes import (
+    Entry,
+    Node,
+    Problems,
+    ScalarNode,
+    SequenceNode,
+    UnusableNode,
+    nearest,
+)
+from framework.space.distributions import Categorical, LogNormal, LogUniform, Normal, Quantized, Uniform
+from framework.space.product import Dimension
+from framework.space.values import Value, canonical, interval, value_problem
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?")
+_INTERVAL_ADVICE = "write three numbers: [start, end, step]"
+_LARGEST_EXPONENT = 700  # of e; a little more is no float any more
+_TAILS = 9  # standard deviations beyond which no draw lies
+
+_LIMITS = ("min", "max")
+_MOMENTS = ("mu", "sigma")
+# W&B's names of distributions: the keys that each needs, and may have
+_DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "constant": (("value",), ()),
+    "categorical": (("values",), ("probabilities",)),
+    "categorical_w_probabilities": (("values", "probabilities"), ()),
+    "int_uniform": (_LIMITS, ()),
+    "uniform": (_LIMITS, ()),
+    "q_uniform": (_LIMITS, ("q",)),
+    "log_uniform": (_LIMITS, ()),
+    "log_uniform_values": (_LIMITS, ()),
+    "q_log_uniform": (_LIMITS, ("q",)),
+    "q_log_uniform_values": (_LIMITS, ("q",)),
+    "inv_log_uniform": (_LIMITS, ()),
+    "inv_log_uniform_values": (_LIMITS, ()),
+    "normal": ((), _MOMENTS),
+    "q_normal": ((), (*_MOMENTS, "q")),
+    "log_normal": ((), _MOMENTS),
+    "q_log_normal": ((), (*_MOMENTS, "q")),
+}
+KEYS = ("range", "value", "values", "min", "max", "distribution", "probabilities", "q", "mu", "sigma")
+
+
+def read_dimension(
+    node: Node, entries: Sequence[Entry], zipped: bool, grid: bool, problems: Problems
+) -> Dimension:
+    """What the `node` of a metaparameter says of its values; nothing ([]) if it is among the problems.
+
+    `entries` are those of a mapping that are about values. `zipped`: a value may come twice, beside different
+    others. `grid`: each value will be run, so that there has to be an end to them.
+    """
+    match node:
+        case UnusableNode():
+            return []
+        case ScalarNode():
+            return usable([node], problems)
+        case SequenceNode(items=()):
+            problems.add(node.position, "no value, no combinations; write a value, or remove the line")
+        case SequenceNode(is_tuple=True):
+            return _interval(node, problems)
+        case SequenceNode(items=items):
+            return usable(items, problems, repeats=zipped)
+        case _ if not entries:
+            problems.add(node.position, "no value, no combinations; write a value, or remove the line")
+        case _:
+            try:
+                return _Mapping(node, entries, zipped, grid, problems).dimension()
+            except _NoDimension:
+                return []
+    return []
+
+
+def usable(nodes: Iterable[Node], problems: Problems, repeats: bool = False) -> list[Value]:
+    """The values that can be passed to a program; what is wrong with the others is among the problems."""
+    values: list[Value] = []
+    known = set()
+    for node in nodes:
+        value = _value(node, problems)
+        if value is None:
+            continue
+        if canonical(value) in known and not repeats:
+            problems.add(node.position, f"{value!r} is in the list twice; remove one")
+            continue
+        known.add(canonical(value))
+        values.append(value)
+    return values
+
+
+def _value(node: Node, problems: Problems) -> Value | None:
+    match node:
+        case UnusableNode():
+            return None
+        case ScalarNode(value=None):
+            problem: str | None = (
+                "null is no value; write one, '' for empty text, or false to leave the option out"
+            )
+        case ScalarNode(plain=True, value=str(text)) if _DATE.fullmatch(text):
+            problem = f"{text} could be a date or text; put it in quotes to pass it as text"
+        case ScalarNode(value=value):
+            problem = value_problem(value)
+            if problem is None:
+                return value
+        case _:
+            problem = "a list or mapping cannot be a value; write text, a number, true or false"
+    problems.add(node.position, problem or "")
+    return None
+
+
+def _interval(node: Node, problems: Problems) -> Sequence[Value]:
+    if isinstance(node, UnusableNode):
+        return []
+    numbers = [_number(item) for item in node.items] if isinstance(node, SequenceNode) else []
+    match numbers:
+        case [int() | float() as start, int() | float() as end, int() | float() as step]:
+            try:
+                return interval(start, end, step)
+            except ValueError as error:
+                problems.add(
+                    node.position, f"{error}; {_INTERVAL_ADVICE}, from start up to, not including, end"
+                )
+        case _:
+            problems.add(node.position, f"this is no interval; {_INTERVAL_ADVICE}")
+    return []
+
+
+def _number(node: Node) -> int | float | None:
+    value = node.value if isinstance(node, ScalarNode) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+class _NoDimension(Exception):
+    """What is wrong is among the problems."""
+
+
+class _Mapping:
+    """A metaparameter written as a mapping: {range: …}, or with the keys of W&B."""
+
+    def __init__(
+        self, node: Node, entries: Sequence[Entry], zipped: bool, grid: bool, problems: Problems
+    ) -> None:
+        self._node = node
+        self._entries = {entry.name: entry for entry in entries}
+        self._zipped = zipped
+        self._grid = grid
+        self._problems = problems
+
+    def dimension(self) -> Dimension:
+        """Raises _NoDimension."""
+        unknown = [entry for entry in self._entries.values() if entry.name not in KEYS]
+        for entry in unknown:
+            self._problems.add(entry.position, f"unknown key {entry.name!r}; {nearest(entry.name, KEYS)}")
+        if unknown:
+            raise _NoDimension
+        if "range" in self._entries:
+            self._allow_only("range", ("range",))
+            return _interval(self._entries["range"].node, self._problems)
+        name = self._distribution()
+        needed, optional = _DISTRIBUTIONS[name]
+        self._allow_only(name, (*needed, *optional, "distribution"))
+        missing = [key for key in needed if key not in self._entries]
+        if missing:
+            self._refuse(self._node, f"{name} without {' and '.join(missing)}; add {missing[0]}: …")
+        return self._make(name)
+
+    def _distribution(self) -> str:
+        """The name of the distribution, or the one that the keys stand for."""
+        entry = self._entries.get("distribution")
+        if entry is not None:
+            name = entry.node.text if isinstance(entry.node, ScalarNode) else ""
+            if name not in _DISTRIBUTIONS:
+                self._refuse(entry.node, f"{name!r} is no distribution; {nearest(name, _DISTRIBUTIONS)}")
+            return name
+        if "value" in self._entries:
+            return "constant"
+        if "values" in self._entries:
+            return "categorical"
+        if not self._entries.keys() & set(_LIMITS):
+            self._refuse(
+                self._node, "no values; write values: […], min: and max:, or distribution: with its keys"
+            )
+        limits = [_number(self._entries[key].node) for key in _LIMITS if key in self._entries]
+        return "int_uniform" if all(isinstance(limit, int) for limit in limits) else "uniform"
+
+    def _make(self, name: str) -> Dimension:
+        match name:
+            case "constant":
+                return usable([self._entries["value"].node], self._problems)
+            case "categorical" | "categorical_w_probabilities":
+                return self._categorical()
+            case "int_uniform":
+                return self._whole_numbers()
+            case "q_uniform" if self._grid:
+                low, high = self._limits()
+                return self._steps(low, high, self._quantum())
+        of: Uniform | LogUniform | Normal | LogNormal
+        match name.removeprefix("q_"):
+            case "uniform":
+                of = Uniform(*self._limits())
+            case "log_uniform_values" | "inv_log_uniform_values":
+                # 1/X is log-uniform between 1/max and 1/min exactly if X is between min and max
+                of = LogUniform(*self._limits(above=0))
+            case "log_uniform":
+                of = LogUniform(*map(math.exp, self._limits(most=_LARGEST_EXPONENT)))
+            case "inv_log_uniform":
+                low, high = self._limits(most=_LARGEST_EXPONENT)
+                of = LogUniform(math.exp(-high), math.exp(-low))
+            case "normal":
+                of = Normal(*self._moments())
+            case _:
+                of = LogNormal(*self._moments(most=_LARGEST_EXPONENT))
+        dimension = Quantized(of, self._quantum()) if name.startswith("q_") else of
+        if self._grid:
+            self._refuse(
+                self._node,
+                f"a grid has no end over {name}; write values: […], or min, max and q with "
+                "distribution: q_uniform, or method: random in project.yml",
+            )
+        return dimension
+
+    def _categorical(self) -> Dimension:
+        node = self._entries["values"].node
+        values = self._items(node)
+        found = usable(values, self._problems, repeats=self._zipped)
+        entry = self._entries.get("probabilities")
+        if entry is None:
+            return found
+        numbers = [self._finite(item) for item in self._items(entry.node)]
+        if len(numbers) != len(values):
+            self._refuse(
+                entry.node, f"{len(numbers)} probabilities for {len(values)} values; write one for each"
+            )
+        if any(number < 0 for number in numbers):
+            self._refuse(entry.node, "a probability below 0; write numbers from 0 to 1")
+        if not math.isclose(sum(numbers), 1, rel_tol=1e-5):
+            self._refuse(entry.node, f"the probabilities sum to {sum(numbers):.6g}; they have to sum to 1")
+        if len(found) != len(values):
+            raise _NoDimension
+        if self._grid:
+            self._refuse(
+                entry.node,
+                "a grid takes each value once, however probable; remove this, or write method: random",
+            )
+        return Categorical(tuple(found), tuple(numbers))
+
+    def _items(self, node: Node) -> Sequence[Node]:
+        if isinstance(node, UnusableNode):
+            raise _NoDimension
+        if not isinstance(node, SequenceNode) or node.is_tuple or not node.items:
+            self._refuse(node, "this is no list of values; write it as [a, b, c]")
+        return node.items
+
+    def _whole_numbers(self) -> Sequence[Value]:
+        low, high = self._limits(equal=True)
+        if not isinstance(low, int) or not isinstance(high, int):
+            self._refuse(self._node, "int_uniform takes whole numbers; write them, or distribution: uniform")
+        return self._steps(low, high + 1, 1)
+
+    def _steps(self, low: int | float, high: int | float, step: int | float) -> Sequence[Value]:
+        try:
+            return interval(low, high, step)
+        except ValueError as error:
+            self._refuse(self._node, f"{error}; write other limits")
+
+    def _limits(
+        self, above: float = -math.inf, most: float = math.inf, equal: bool = False
+    ) -> tuple[int | float, int | float]:
+        low, high = (self._finite(self._entries[key].node) for key in _LIMITS)
+        if low <= above:
+            self._refuse(
+                self._entries["min"].node,
+                f"min has to be above {above:g}, as its logarithm is taken; write e.g. 1e-6",
+            )
+        if max(abs(low), abs(high)) > most:
+            self._refuse(
+                self._node,
+                "min and max are exponents of e; write log_uniform_values to give the limits themselves",
+            )
+        if low > high or (low == high and not equal):
+            how = "above" if low > high else "the same as"
+            self._refuse(
+                self._entries["max"].node, f"min is {how} max: {low} and {high}; write min below max"
+            )
+        return low, high
+
+    def _moments(self, most: float = math.inf) -> tuple[float, float]:
+        mu, sigma = (
+            self._finite(self._entries[key].node) if key in self._entries else default
+            for key, default in (("mu", 0.0), ("sigma", 1.0))
+        )
+        if sigma <= 0:
+            self._refuse(
+                self._entries["sigma"].node, "sigma has to be above 0; for one value, write value: …"
+            )
+        if abs(mu) + _TAILS * sigma > most:
+            self._refuse(
+                self._node,
+                "mu and sigma are of the logarithm, and e to that power is no number; write smaller ones",
+            )
+        return mu, sigma
+
+    def _quantum(self) -> int | float:
+        entry = self._entries.get("q")
+        if entry is None:
+            return 1
+        q = self._finite(entry.node)
+        if q <= 0:
+            self._refuse(entry.node, "q has to be above 0; values are rounded to multiples of it")
+        return q
+
+    def _finite(self, node: Node) -> int | float:
+        number = _number(node)
+        if number is None or not math.isfinite(number):
+            if isinstance(node, UnusableNode):
+                raise _NoDimension
+            self._refuse(node, "this has to be a number; write it as 5, 0.1 or 1e-3")
+        return number
+
+    def _allow_only(self, what: str, allowed: Sequence[str]) -> None:
+        others = [entry for entry in self._entries.values() if entry.name not in allowed]
+        for entry in others:
+            self._problems.add(
+                entry.position,
+                f"{entry.name} means nothing beside {what}; keys that do: {', '.join(allowed)}",
+            )
+        if others:
+            raise _NoDimension
+
+    def _refuse(self, node: Node, problem: str) -> NoReturn:
+        self._problems.add(node.position, problem)
+        raise _NoDimension

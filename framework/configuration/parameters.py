@@ -1,0 +1,318 @@
+"""Reader of parameters.yml: metaparameters, and rules for their combinations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from framework.configuration.metaparameter import read_dimension, usable
+from framework.configuration.yaml_nodes import (
+    Entry,
+    MappingNode,
+    Node,
+    Position,
+    Problems,
+    ScalarNode,
+    SequenceNode,
+    UnusableNode,
+    entries_of,
+    nearest,
+    read_yaml,
+)
+from framework.space.product import Dimension, Space, listed
+from framework.space.sampling import SEED
+from framework.space.values import Value, canonical, name_problem, options_with
+
+RESERVED = ("zip", "exclude", "include", "seeds")
+_MOST_SHOWN = 8  # values in a message
+
+
+def read_parameters(file: Path, problems: Problems, *, grid: bool = True) -> Space:
+    """The space that `file` describes; what is wrong with it goes to `problems`.
+
+    `grid`: every combination will be run, so that there have to be finitely many.
+    """
+    before = len(problems)
+    node = read_yaml(file, problems)
+    entries = entries_of(node, "C: [0.1, 1, 10]", problems)
+    rules = {entry.name: entry.node for entry in entries if entry.name in RESERVED}
+    if len(rules) == len(entries) and len(problems) == before:
+        problems.add(Position(file, 1, 1), "no metaparameters; write lines as 'C: [0.1, 1, 10]'")
+    return read_space(
+        Position(file, 1, 1),
+        [entry for entry in entries if entry.name not in RESERVED],
+        rules,
+        problems,
+        grid=grid,
+    )
+
+
+def read_space(
+    top: Position, entries: Sequence[Entry], rules: Mapping[str, Node], problems: Problems, *, grid: bool
+) -> Space:
+    """The space of the metaparameters in `entries`, and `rules` by their reserved names."""
+    return _Reader(top, rules, grid, problems).space(entries)
+
+
+@dataclass(frozen=True)
+class _Metaparameter:
+    name: str
+    position: Position
+    dimension: Dimension
+    when: Node | None  # the conditions for it to exist
+
+
+class _Reader:
+    def __init__(self, top: Position, rules: Mapping[str, Node], grid: bool, problems: Problems) -> None:
+        self._top = top
+        self._rules = rules
+        self._grid = grid
+        self._problems = problems
+        self._dimensions: dict[str, Dimension] = {}
+
+    def space(self, entries: Sequence[Entry]) -> Space:
+        before = len(self._problems)
+        groups = self._groups()
+        zipped = {name for group in groups for name in group}
+        found: dict[str, _Metaparameter] = {}
+        for each in self._metaparameters(entries, "", None, zipped):
+            problem = name_problem(each.name)
+            if problem:
+                self._add(each.position, problem)
+            if each.name in found:
+                line = found[each.name].position.line
+                self._add(each.position, f"{each.name!r} is here twice, first in line {line}; keep one")
+            found.setdefault(each.name, each)
+        self._dimensions = {name: each.dimension for name, each in found.items()}
+        conditions = self._conditions(found)
+        self._check_groups(groups, conditions)
+        excluded = self._excluded()
+        seeds = self._seeds()
+        empty = any(isinstance(each, Sequence) and not each for each in self._dimensions.values())
+        if empty or len(self._problems) > before:
+            return Space({})  # what a rule means depends on everything else
+        try:
+            space = Space(
+                self._dimensions, conditions=conditions, zipped=list(groups), excluded=excluded, seeds=seeds
+            )
+        except ValueError as error:
+            self._add(self._rules.get("exclude", UnusableNode(self._top)).position, str(error))
+            return Space({})
+        included = self._included(space)
+        if not space.count and not included:
+            self._add(self._rules["exclude"].position, "every combination is excluded; take out fewer")
+        elif space.count and not space.mass:
+            self._add(
+                self._rules["exclude"].position, "only values of probability 0 are left; take out fewer"
+            )
+        return space.including(included)
+
+    def _metaparameters(
+        self, entries: Sequence[Entry], prefix: str, when: Node | None, zipped: set[str]
+    ) -> Iterator[_Metaparameter]:
+        """Those of a mapping, and those of the mappings nested in it as outer.inner."""
+        for entry in entries:
+            name, own = prefix + entry.name, entry.node
+            inner = {each.name: each for each in own.entries} if isinstance(own, MappingNode) else {}
+            condition = inner.pop("when", None)
+            if condition is not None and when is not None:
+                self._add(condition.position, "the mapping around this has a when already; write one of them")
+            both = condition.node if condition is not None else when
+            if "parameters" in inner:
+                nested = inner.pop("parameters").node
+                for other in inner.values():
+                    self._add(other.position, f"{other.name} means nothing beside parameters; remove it")
+                if isinstance(nested, MappingNode) and nested.entries:
+                    yield from self._metaparameters(nested.entries, f"{name}.", both, zipped)
+                elif not isinstance(nested, UnusableNode):
+                    self._add(nested.position, "parameters holds metaparameters; write them as 'C: …' lines")
+                continue
+            dimension = read_dimension(own, list(inner.values()), name in zipped, self._grid, self._problems)
+            yield _Metaparameter(name, entry.position, dimension, both)
+
+    def _groups(self) -> dict[tuple[str, ...], Position]:
+        """The names that are zipped, and where that is said."""
+        node = self._rules.get("zip")
+        if node is None or isinstance(node, UnusableNode):
+            return {}
+        lists: list[Node] = [node]
+        if isinstance(node, SequenceNode) and not all(isinstance(item, ScalarNode) for item in node.items):
+            lists = list(node.items)
+        groups: dict[tuple[str, ...], Position] = {}
+        for each in lists:
+            items = each.items if isinstance(each, SequenceNode) else ()
+            names = tuple(item.text for item in items if isinstance(item, ScalarNode))
+            if len(names) < 2 or len(names) < len(items):
+                self._add(
+                    each.position,
+                    "zip takes two or more names that move together; write [a, b], or [[a, b], …]",
+                )
+                continue
+            taken = {name for group in groups for name in group}
+            twice = [name for number, name in enumerate(names) if name in taken or name in names[:number]]
+            if twice:
+                self._add(each.position, f"{twice[0]} is zipped twice; name it once")
+                continue
+            groups[names] = each.position
+        return groups
+
+    def _check_groups(
+        self,
+        groups: Mapping[tuple[str, ...], Position],
+        conditions: Mapping[str, Mapping[str, Sequence[Value]]],
+    ) -> None:
+        for names, position in groups.items():
+            if any([not self._is_known(name, position) for name in names]):  # noqa: C419 - each is to be told
+                continue
+            dimensions = [self._dimensions[name] for name in names]
+            if not all(isinstance(dimension, Sequence) for dimension in dimensions):
+                self._add(
+                    position, "what is zipped needs lists of values, not distributions; write values: […]"
+                )
+                continue
+            lengths = [len(listed(dimension)) for dimension in dimensions]
+            if 0 in lengths:
+                continue  # is among the problems
+            if len(set(lengths)) > 1:
+                have = ", ".join(f"{name} has {length}" for name, length in zip(names, lengths, strict=True))
+                self._add(position, f"zip takes lists of one length, but {have} values; make them agree")
+            elif _have_repeats(dimensions):
+                self._add(position, f"{', '.join(names)} have the same values twice; remove them once")
+            if any(conditions.get(name) != conditions.get(names[0]) for name in names):
+                self._add(position, f"{', '.join(names)} move together; give all of them the same when")
+
+    def _conditions(self, found: Mapping[str, _Metaparameter]) -> dict[str, dict[str, list[Value]]]:
+        conditions = {}
+        earlier: set[str] = set()
+        for name, each in found.items():
+            if each.when is not None:
+                wanted = self._partial(each.when, "when")
+                for entry in each.when.entries if isinstance(each.when, MappingNode) else ():
+                    if entry.name in found and entry.name not in earlier:
+                        self._add(entry.position, f"{entry.name} has to stand before {name}; move it up")
+                conditions[name] = wanted
+            earlier.add(name)
+        return conditions
+
+    def _excluded(self) -> list[dict[str, list[Value]]]:
+        return [self._partial(item, "exclude") for item in self._list("exclude")]
+
+    def _included(self, space: Space) -> list[dict[str, Value]]:
+        included: list[dict[str, Value]] = []
+        for item in self._list("include"):
+            before = len(self._problems)
+            given = self._partial(item, "include")
+            for name, values in given.items():
+                if len(values) != 1:
+                    self._add(item.position, f"{name} has {len(values)} values; write a combination for each")
+            if len(self._problems) > before:
+                continue
+            combination = self._completed(item, {name: values[0] for name, values in given.items()}, space)
+            number = space.index_of(combination)
+            if len(self._problems) > before:
+                continue
+            if number is not None:
+                self._add(
+                    item.position, f"this is combination {number + 1} of the product already; remove it"
+                )
+            elif canonical(combination) in map(canonical, included):
+                self._add(item.position, "this combination is included already; remove it")
+            included.append(combination)
+        return included
+
+    def _completed(self, node: Node, given: Mapping[str, Value], space: Space) -> dict[str, Value]:
+        """An included combination in the order of the file, with what has only one value added to it."""
+        combination: dict[str, Value] = {}
+        for name, dimension in space.dimensions.items():
+            exists = all(
+                other in combination and options_with(values, combination[other])
+                for other, values in space.conditions.get(name, {}).items()
+            )
+            if name in given:
+                combination[name] = given[name]
+                if not exists:
+                    self._add(node.position, f"{name} does not exist here, by its when; remove it")
+            elif exists and len(listed(dimension)) == 1:
+                combination[name] = listed(dimension)[0]
+            elif exists:
+                self._add(node.position, f"no {name}; write {name}: …, as each metaparameter needs a value")
+        return combination
+
+    def _seeds(self) -> int | None:
+        node = self._rules.get("seeds")
+        if node is None or isinstance(node, UnusableNode):
+            return None
+        value = node.value if isinstance(node, ScalarNode) else None
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            self._add(
+                node.position,
+                "seeds is how often each combination is run; write a whole number, as in seeds: 3",
+            )
+            return None
+        if SEED in self._dimensions:
+            self._add(
+                node.position, f"seeds makes a metaparameter {SEED}, and there is one; remove one of them"
+            )
+        return value
+
+    def _list(self, rule: str) -> Sequence[Node]:
+        node = self._rules.get(rule)
+        match node:
+            case None | UnusableNode():
+                return ()
+            case SequenceNode(items=items, is_tuple=False) if items:
+                return items
+        self._add(
+            node.position,
+            f"{rule} is reserved for a list of combinations; write it as [{{C: 1, kernel: rbf}}]",
+        )
+        return ()
+
+    def _partial(self, node: Node, rule: str) -> dict[str, list[Value]]:
+        """What a rule says of some metaparameters: a value or a list of them for each, known ones."""
+        wanted: dict[str, list[Value]] = {}
+        if isinstance(node, UnusableNode):
+            return wanted
+        if not isinstance(node, MappingNode) or not node.entries:
+            self._add(node.position, f"{rule} names metaparameters and values; write it as {{kernel: rbf}}")
+            return wanted
+        for entry in node.entries:
+            if not self._is_known(entry.name, entry.position):
+                continue
+            nodes = entry.node.items if isinstance(entry.node, SequenceNode) else [entry.node]
+            wanted[entry.name] = usable(nodes, self._problems)
+            if not nodes:
+                self._add(entry.node.position, f"no value of {entry.name}; write one, or remove the name")
+            if rule != "include":
+                self._check_values(entry, wanted[entry.name])
+        return wanted
+
+    def _check_values(self, entry: Entry, values: Sequence[Value]) -> None:
+        dimension = self._dimensions[entry.name]
+        known = listed(dimension)
+        if not known:
+            if not isinstance(dimension, Sequence):
+                self._add(
+                    entry.position,
+                    f"{entry.name} is drawn from a distribution; name what has a list of values",
+                )
+            return
+        for value in values:
+            if not options_with(known, value):
+                shown = ", ".join(repr(each) for each in known[:_MOST_SHOWN])
+                more = ", …" if len(known) > _MOST_SHOWN else ""
+                self._add(entry.node.position, f"{entry.name} is never {value!r}; it is one of {shown}{more}")
+
+    def _is_known(self, name: str, position: Position) -> bool:
+        if name not in self._dimensions:
+            self._add(position, f"no metaparameter {name!r}; {nearest(name, self._dimensions)}")
+        return name in self._dimensions
+
+    def _add(self, position: Position, problem: str) -> None:
+        self._problems.add(position, problem)
+
+
+def _have_repeats(dimensions: Sequence[Dimension]) -> bool:
+    rows = list(zip(*(listed(dimension) for dimension in dimensions), strict=True))
+    return len(set(map(canonical, rows))) < len(rows)

@@ -1,0 +1,243 @@
+"""Reader of project.yml: every setting beside the metaparameters."""
+
+import keyword
+import re
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeVar
+
+from framework.configuration.yaml_nodes import (
+    Entry,
+    Node,
+    Position,
+    Problems,
+    ScalarNode,
+    SequenceNode,
+    UnusableNode,
+    entries_of,
+    nearest,
+    read_yaml,
+)
+from framework.messages.metrics import metric_problem
+from framework.project.project import Goal
+from framework.space.product import Space
+from framework.space.sampling import METHODS, Method
+from framework.space.values import value_problem
+
+T = TypeVar("T")
+
+KEYS = (
+    "command",
+    "function",
+    "metric",
+    "goal",
+    "timeout",
+    "retries",
+    "max_failures",
+    "image",
+    "method",
+    "run_cap",
+    "seed",
+    "resources",
+    "early_terminate",
+)
+_WITHOUT_OPTUNA = (
+    "needs Optuna, which is not installed here; add a line 'optuna' to requirements.txt, and run "
+    "./infrainit.sh -f; without a cluster: pip install 'infrainit[adaptive]'"
+)
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([smhd]?)")
+_IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
+
+
+def read_settings(file: Path, problems: Problems) -> tuple[Entry, ...] | None:
+    node = read_yaml(file, problems)
+    return None if node is None else entries_of(node, "command: …", problems)
+
+
+class Settings:
+    """The entries of project.yml; what cannot be read becomes a problem and its default."""
+
+    def __init__(self, file: Path, entries: Sequence[Entry] | None, problems: Problems) -> None:
+        """No entries at all (None): the file could not be read, and `problems` says so."""
+        self._problems = problems
+        self._entries = {entry.name: entry for entry in entries or ()}
+        for entry in self._entries.values():
+            if entry.name not in KEYS:
+                problems.add(entry.position, f"unknown key {entry.name!r}; {nearest(entry.name, KEYS)}")
+        if entries is not None and not {"command", "function"} & self._entries.keys():
+            problems.add(
+                Position(file, 1, 1),
+                "no command; write what runs, as in 'command: python train.py' or 'function: train:run'",
+            )
+        if {"command", "function"} <= self._entries.keys():
+            problems.add(
+                self._entries["function"].position,
+                "a command and a function; one of them runs, remove the other",
+            )
+        if "goal" in self._entries and "metric" not in self._entries:
+            problems.add(
+                self._entries["goal"].position,
+                "a goal without a metric; name the metric it is about, or remove it",
+            )
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
+
+    def check_method(self, method: Method, space: Space) -> None:
+        """What is wrong with the method for this space becomes a problem."""
+        if method.name == "random" and not space.is_finite and "run_cap" not in self._entries:
+            self._problems.add(
+                self._entries["method"].position,
+                "draws from distributions never end; say how many, as in 'run_cap: 100'",
+            )
+        if method.name == "grid" and "seed" in self._entries:
+            self._problems.add(
+                self._entries["seed"].position,
+                "seed: a grid has nothing random; remove it, or write seeds: in parameters.yml",
+            )
+        if method.is_adaptive:
+            self._check_adaptive(self._entries["method"], space)
+        if "early_terminate" in self._entries:
+            self._check_study(self._entries["early_terminate"])
+
+    def _check_adaptive(self, entry: Entry, space: Space) -> None:
+        self._check_study(entry)
+        if "run_cap" not in self._entries:
+            self._problems.add(
+                entry.position, "an adaptive method needs an end; say how many tasks, as in 'run_cap: 50'"
+            )
+        if space.seeds is not None:
+            self._problems.add(
+                entry.position, "seeds: in parameters.yml goes with grid and random only; remove it"
+            )
+
+    def _check_study(self, entry: Entry) -> None:
+        if "metric" not in self._entries:
+            self._problems.add(
+                entry.position, f"{entry.name}: by which metric? write it, as in 'metric: accuracy'"
+            )
+        if find_spec("optuna") is None:
+            self._problems.add(entry.position, f"{entry.name}: {_WITHOUT_OPTUNA}")
+
+    def read(self, key: str, convert: Callable[[Node], T], default: T) -> T:
+        entry = self._entries.get(key)
+        if entry is None or isinstance(entry.node, UnusableNode):
+            return default
+        try:
+            return convert(entry.node)
+        except ValueError as error:
+            self._problems.add(entry.node.position, f"{key}: {error}")
+            return default
+
+    def check_arguments(self, names: Iterable[str]) -> None:
+        """A function is called with the metaparameters as keyword arguments."""
+        for name in names:
+            if not _is_name(name):
+                self._problems.add(
+                    self._entries["function"].position,
+                    f"metaparameter {name!r} cannot be an argument of a function; rename it",
+                )
+
+
+def _text(node: Node) -> str:
+    if not isinstance(node, ScalarNode) or not node.text or (node.plain and node.value is None):
+        raise ValueError("has to be text; write it in one line, in quotes if it has special characters")
+    problem = value_problem(node.text)
+    if problem:
+        raise ValueError(problem)
+    return node.text
+
+
+def read_command(node: Node) -> tuple[str, ...]:
+    if isinstance(node, SequenceNode):
+        words = [_word(item) for item in node.items]
+    else:
+        try:
+            words = shlex.split(_text(node))
+        except ValueError as error:
+            raise ValueError(f"{error}; write a line as for a shell, or a list of words") from error
+    if not words or not words[0]:
+        raise ValueError("is empty; write what runs, as in 'command: python train.py'")
+    return tuple(words)
+
+
+def _word(node: Node) -> str:
+    return "" if isinstance(node, ScalarNode) and node.value == "" else _text(node)
+
+
+def read_function(node: Node) -> str:
+    text = _text(node)
+    module, colon, name = text.partition(":")
+    if not colon or not all(map(_is_name, [*module.split("."), name])):
+        raise ValueError(f"{text!r} is no function; write its module and its name, as in 'train:run'")
+    return text
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text)
+
+
+def read_metric(node: Node) -> str:
+    name = _text(node)
+    problem = metric_problem(name, 0)
+    if problem:
+        raise ValueError(problem)
+    return name
+
+
+def read_goal(node: Node) -> Goal:
+    match _text(node):
+        case "maximize":
+            return "maximize"
+        case "minimize":
+            return "minimize"
+        case other:
+            raise ValueError(f"{other!r} is no goal; write maximize or minimize")
+
+
+def read_duration(node: Node) -> float:
+    match = _DURATION.fullmatch(_text(node))
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{_text(node)!r} is no time; write 90s, 30m, 2h, 1d or a number of seconds")
+    return seconds
+
+
+def read_retries(node: Node) -> int:
+    return _whole_number(node, 0)
+
+
+def read_max_failures(node: Node) -> int:
+    return _whole_number(node, 1)
+
+
+def read_method(node: Node) -> str:
+    name = _text(node)
+    if name not in METHODS:
+        raise ValueError(f"{name!r} is no method; {nearest(name, METHODS)}")
+    return name
+
+
+def read_run_cap(node: Node) -> int:
+    return _whole_number(node, 1)
+
+
+def read_seed(node: Node) -> int:
+    return _whole_number(node, 0)
+
+
+def _whole_number(node: Node, least: int) -> int:
+    value = node.value if isinstance(node, ScalarNode) else None
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"has to be a whole number, {least} or more")
+    return value
+
+
+def read_image(node: Node) -> str:
+    image = _text(node)
+    if not _IMAGE.fullmatch(image):
+        raise ValueError(f"{image!r} is no image; write it as for docker pull, as in python:3.13-slim")
+    return image

@@ -1,0 +1,289 @@
+"""YAML 1.2 as nodes with positions; no tag executes anything."""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    NodeEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+from ruamel.yaml.reader import ReaderError
+
+_DEEPEST = 20
+_TUPLE_TAG = "tag:yaml.org,2002:python/tuple"
+_TEXT_TAGS = ("tag:yaml.org,2002:str", "!")
+_NULL = re.compile(r"null|Null|NULL|~|")
+_TRUE = re.compile(r"true|True|TRUE")
+_FALSE = re.compile(r"false|False|FALSE")
+_INTEGER = re.compile(r"[-+]?[0-9]{1,4000}")
+_OCTAL = re.compile(r"0o[0-7]+")
+_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_INFINITE = re.compile(r"([-+]?)\.(inf|Inf|INF)")
+_NOT_A_NUMBER = re.compile(r"\.(nan|NaN|NAN)")
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in a file; line and column count from 1."""
+
+    file: Path
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass
+class Problems:
+    """Collects everything that is wrong, so that the user hears all of it at once."""
+
+    _found: list[tuple[Position, str]] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[str]:
+        """One for each, in the order of the file; the first file that had one comes first."""
+        files = list(dict.fromkeys(position.file for position, _ in self._found))
+
+        def place(found: tuple[Position, str]) -> tuple[int, int, int]:
+            position, _ = found
+            return files.index(position.file), position.line, position.column
+
+        return [f"{position}: {problem}" for position, problem in sorted(self._found, key=place)]
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, position: Position, problem: str) -> None:
+        self._found.append((position, problem))
+
+
+@dataclass(frozen=True)
+class ScalarNode:
+    """A single value; `text` is how it was written, `plain` whether without quotes."""
+
+    position: Position
+    value: str | int | float | bool | None
+    text: str
+    plain: bool
+
+
+@dataclass(frozen=True)
+class SequenceNode:
+    """A list, or with `is_tuple` one tagged !!python/tuple."""
+
+    position: Position
+    items: tuple["Node", ...]
+    is_tuple: bool
+
+
+@dataclass(frozen=True)
+class MappingNode:
+    """Names and what they stand for, in the order of the file."""
+
+    position: Position
+    entries: tuple["Entry", ...]
+
+
+@dataclass(frozen=True)
+class UnusableNode:
+    """What stands where something was wrong that is among the problems already."""
+
+    position: Position
+
+
+Node: TypeAlias = ScalarNode | SequenceNode | MappingNode | UnusableNode
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a mapping; the position is that of its name."""
+
+    position: Position
+    name: str
+    node: Node
+
+
+def read_yaml(file: Path, problems: Problems) -> Node | None:
+    """The document in `file`, or None if the file is missing, empty or no YAML: then `problems` says so."""
+    top = Position(file, 1, 1)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        problems.add(top, f"byte {error.start} is no UTF-8; save the file as UTF-8")
+        return None
+    except OSError as error:
+        problems.add(top, f"cannot be read ({error.strerror}); write the file, see README.md")
+        return None
+    try:
+        node = _Composer(file, problems).document(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        position = Position(file, mark.line + 1, mark.column + 1) if mark else top
+        problems.add(
+            position, f"this is no YAML: {error.problem or error.context}; quote text with special characters"
+        )
+        return None
+    except ReaderError as error:
+        lines = text[: error.position].split("\n")
+        position = Position(file, len(lines), len(lines[-1]) + 1)
+        problems.add(position, f"character #x{error.character:04x} is not allowed in YAML; remove it")
+        return None
+    if node is None:
+        problems.add(top, "the file is empty; write 'name: value' lines")
+    return node
+
+
+def entries_of(node: Node | None, example: str, problems: Problems) -> tuple[Entry, ...]:
+    """The lines of a mapping; empty if `node` is none, which then is among the problems."""
+    if isinstance(node, MappingNode):
+        return node.entries
+    if node is not None and not isinstance(node, UnusableNode):
+        problems.add(node.position, f"the file names nothing; write lines as '{example}'")
+    return ()
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Advice on an unknown name: the known one that is most like it, or all of them."""
+    likely = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {likely[0]!r}?" if likely else f"known: {', '.join(known)}"
+
+
+class _Composer:
+    def __init__(self, file: Path, problems: Problems) -> None:
+        self._file = file
+        self._problems = problems
+        self._anchors: dict[str, Node] = {}
+
+    def document(self, text: str) -> Node | None:
+        events: Iterator[Event] = iter(YAML(typ="safe", pure=True).parse(text))
+        root = None
+        for event in events:
+            if isinstance(event, NodeEvent):
+                root = self._node(event, events, depth=1)
+            elif isinstance(event, DocumentStartEvent) and root is not None:
+                self._problems.add(
+                    self._position(event), "a second document begins here; only one is read, remove it"
+                )
+                return root
+        return root
+
+    def _node(self, event: Event, events: Iterator[Event], depth: int) -> Node:
+        if isinstance(event, AliasEvent):
+            return self._alias(event)
+        node = self._tagged(event, self._untagged(event, events, depth))
+        if isinstance(event, NodeEvent) and event.anchor is not None:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _untagged(self, event: Event, events: Iterator[Event], depth: int) -> Node:
+        position = self._position(event)
+        if isinstance(event, ScalarEvent):
+            return self._scalar(event, position)
+        if depth > _DEEPEST:
+            self._problems.add(position, f"nested more than {_DEEPEST} deep; nothing here needs that")
+            self._skip(events)
+            return UnusableNode(position)
+        if isinstance(event, SequenceStartEvent):
+            return SequenceNode(position, tuple(self._items(events, depth)), event.tag == _TUPLE_TAG)
+        return MappingNode(position, tuple(self._entries(events, depth)))
+
+    def _skip(self, events: Iterator[Event]) -> None:
+        """Pass over the rest of a list or mapping, without recursion: it may be as deep as it likes."""
+        depth = 1
+        while depth:
+            event = next(events)
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+
+    def _items(self, events: Iterator[Event], depth: int) -> Iterator[Node]:
+        while not isinstance(event := next(events), SequenceEndEvent):
+            yield self._node(event, events, depth + 1)
+
+    def _entries(self, events: Iterator[Event], depth: int) -> Iterator[Entry]:
+        first: dict[str, Position] = {}
+        while not isinstance(event := next(events), MappingEndEvent):
+            key = self._node(event, events, depth + 1)
+            node = self._node(next(events), events, depth + 1)
+            if isinstance(key, UnusableNode):
+                continue
+            if not isinstance(key, ScalarNode) or not isinstance(key.value, str):
+                self._problems.add(key.position, "a name has to be text; put it in quotes")
+            elif key.value in first:
+                line = first[key.value].line
+                self._problems.add(
+                    key.position, f"{key.value!r} is here twice, first in line {line}; keep one"
+                )
+            else:
+                first[key.value] = key.position
+                yield Entry(key.position, key.value, node)
+
+    def _scalar(self, event: ScalarEvent, position: Position) -> ScalarNode:
+        plain = event.tag is None and event.style is None
+        # JSON, which YAML contains, writes characters beyond U+FFFF as two escaped surrogates
+        text = event.value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+        return ScalarNode(position, _resolve(text) if plain else text, text, plain)
+
+    def _alias(self, event: AliasEvent) -> Node:
+        position = self._position(event)
+        if event.anchor not in self._anchors:
+            self._problems.add(
+                position, f"*{event.anchor} stands for nothing; define &{event.anchor} before it"
+            )
+            return UnusableNode(position)
+        return self._anchors[event.anchor]
+
+    def _tagged(self, event: Event, node: Node) -> Node:
+        tag = getattr(event, "tag", None)
+        if (
+            tag is None
+            or (tag in _TEXT_TAGS and isinstance(node, ScalarNode))
+            or (tag == _TUPLE_TAG and isinstance(node, SequenceNode))
+        ):
+            return node
+        shown = tag.replace("tag:yaml.org,2002:", "!!")
+        self._problems.add(
+            node.position,
+            f"the tag {shown} is not allowed; leave it out, or write !!python/tuple [start, end, step]",
+        )
+        return UnusableNode(node.position)
+
+    def _position(self, event: Event) -> Position:
+        return Position(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
+
+
+def _resolve(text: str) -> str | int | float | bool | None:
+    """The value of a plain scalar by YAML 1.2.2, section 10.3 (core schema): `no` is text, 1e-3 a number."""
+    if _NULL.fullmatch(text):
+        return None
+    if _TRUE.fullmatch(text):
+        return True
+    if _FALSE.fullmatch(text):
+        return False
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _OCTAL.fullmatch(text):
+        return int(text, 8)
+    if _HEXADECIMAL.fullmatch(text):
+        return int(text, 16)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if infinite := _INFINITE.fullmatch(text):
+        return float(infinite[1] + "inf")
+    if _NOT_A_NUMBER.fullmatch(text):
+        return float("nan")
+    return text

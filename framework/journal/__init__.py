@@ -1,0 +1,1 @@
+"""The SQLite journal: the record of every task, and all that is read from it."""

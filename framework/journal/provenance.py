@@ -1,0 +1,108 @@
+"""Provenance of results: code and image that produced them, and whether they are outdated.
+
+What counts is the program: all files of a project but project.yml and parameters.yml, or the sweep file in
+their place. What matters of these is part of a task's identity, or of the image. A new version of the
+framework makes no result outdated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from framework.errors import FrameworkError, JournalError
+from framework.files import Code, ProjectFiles
+from framework.journal.records import TaskOutcome
+from framework.journal.store import Journal
+
+_DIGITS = 12
+_CHUNK = 2**20
+
+
+class Origins:
+    """The program and the image of now, and what is known of earlier ones."""
+
+    def __init__(self, journal: Journal, program: str, image: str, code_root: Path | None = None) -> None:
+        """`image`: empty if it is not known; `code_root`: where the versions of the code are, if anywhere."""
+        self._programs = journal.programs()
+        self._program = program
+        self._image = image
+        self._code_root = code_root
+
+    def is_outdated(self, outcome: TaskOutcome) -> bool:
+        """Is it a result whose program or image is known, and is another one than now?"""
+        if outcome.state != "done":
+            return False
+        program = self._program_of(outcome.code)
+        another_image = outcome.image and self._image and outcome.image != self._image
+        return bool(another_image) or program not in ("", self._program)
+
+    def _program_of(self, code: str) -> str:
+        """The program that a version of the code holds; empty if it is not known."""
+        if code not in self._programs:
+            self._programs[code] = ""
+            # It came in a message: only a name is looked for.
+            if self._code_root and code == Path(code).name:
+                directory = Code(self._code_root / code).project_path
+                with suppress(FrameworkError):
+                    self._programs[code] = program_version(directory)
+        return self._programs[code]
+
+
+def note_program(journal: Journal, code: str, program: str) -> None:
+    """Write down which program a version of the code holds, for the time when its files are gone."""
+    with suppress(JournalError):  # without room: another time will do
+        journal.note_program(code, program)
+
+
+def program_version(project: Path) -> str:
+    """12 hex digits for the names, modes and contents of a project's files; raises FrameworkError."""
+    digest = hashlib.sha256()
+    try:
+        for name in sorted(_files(project)):
+            file = project / name
+            mode = file.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                kind, content = b"link", os.fsencode(file.readlink())
+            elif stat.S_ISREG(mode):
+                kind, content = b"program" if mode & stat.S_IXUSR else b"file", _digest(file)
+            else:
+                kind, content = b"other", b""
+            digest.update(b"%s\0%s\0%s\0" % (kind, os.fsencode(name), content))
+    except OSError as error:
+        raise FrameworkError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    return digest.hexdigest()[:_DIGITS]
+
+
+def _files(project: Path) -> Iterator[str]:
+    """The program's files, as names below the project; without what Python and git leave in it."""
+    files = ProjectFiles(project)
+    left_out = {files.settings, files.parameters, files.sweep, files.results}
+    for path, folders, names in os.walk(project, onerror=_raise):
+        found = {name: Path(path, name) for name in (*folders, *names)}
+        kept = {
+            name
+            for name, file in found.items()
+            if file not in left_out
+            and name not in ("__pycache__", ".git")
+            and not name.endswith(".pyc")
+            and not (file / "pyvenv.cfg").exists()  # a virtual environment
+        }
+        folders[:] = [name for name in folders if name in kept and not found[name].is_symlink()]
+        yield from (str(found[name].relative_to(project)) for name in kept.difference(folders))
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _digest(file: Path) -> bytes:
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while chunk := content.read(_CHUNK):
+            digest.update(chunk)
+    return digest.digest()

@@ -1,0 +1,131 @@
+"""Recovery of a journal from the results on the disks of workers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from framework.errors import FrameworkError, MessageError, UsageError
+from framework.files import AttemptFiles, WorkerFiles
+from framework.journal.records import ENDED
+from framework.journal.store import Journal
+from framework.messages.assignment import AttemptResult
+from framework.project.project import Project
+
+log = logging.getLogger(__name__)
+
+_PAGE = 512  # combinations looked up, and written, at once
+_SPOOL = WorkerFiles(Path()).spool.name
+_RESULT = AttemptFiles(Path(), "", 0).result.name
+
+
+@dataclass
+class Recovery:
+    """What became of the results that were found."""
+
+    found: int = 0
+    taken: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)  # by why
+    ended: int = 0  # tasks with a terminal record, of all of the set
+
+    def summary(self) -> str:
+        lines = [f"{self.found} results found, {self.taken} taken; {self.ended} tasks of the set have ended"]
+        lines += [f"{count} skipped: {why}" for why, count in sorted(self.skipped.items())]
+        return "\n".join(lines)
+
+
+def recover(project: Project, journal: Journal, directories: Sequence[Path]) -> Recovery:
+    """Write all results under `directories` that belong to the project into the journal.
+
+    The same rules hold as for results that come from the broker: what is done ends its task, what failed ends
+    it if it was tried as often as the project allows, and a terminal record is never overwritten.
+    Raises UsageError if a directory does not exist.
+    """
+    for directory in directories:
+        if not directory.is_dir():
+            raise UsageError(f"{directory}: no such directory")
+    recovery = Recovery()
+    files: dict[str, list[Path]] = {}
+    for file in find_results(directories):
+        recovery.found += 1
+        try:
+            result = _read(file, project)
+        except (FrameworkError, OSError, ValueError, RecursionError) as error:
+            log.warning("%s: %s", file, error)
+            recovery.skipped[_kind(error)] += 1
+        else:
+            files.setdefault(result.task, []).append(file)
+    numbers = iter(range(project.space.count))
+    while page := list(islice(numbers, _PAGE)):
+        with journal.batch():
+            tasks = {project.task_id(project.space.combination(number)): number for number in page}
+            for task, number in tasks.items():
+                if task in files:
+                    _take(project, journal, number, task, files.pop(task), recovery)
+            records = journal.records(list(tasks))
+            recovery.ended += sum(record.state in ENDED for record in records.values())
+    others = sum(map(len, files.values()))
+    if others:
+        recovery.skipped["their tasks are not in the set as it is now"] = others
+    return recovery
+
+
+def find_results(directories: Iterable[Path]) -> Iterator[Path]:
+    """Every file that can hold a result: result.json of attempts, and what a worker had not sent yet."""
+    seen = set()
+    for directory in directories:
+        for path, folders, names in os.walk(directory):
+            folders.sort()
+            if _RESULT in names:
+                folders.clear()  # below it is only what the task wrote
+                names = [_RESULT]
+            elif Path(path).name != _SPOOL:
+                continue
+            for file in (Path(path) / name for name in sorted(names) if name.endswith(".json")):
+                if file.resolve() not in seen:
+                    seen.add(file.resolve())
+                    yield file
+
+
+def _read(file: Path, project: Project) -> AttemptResult:
+    result = AttemptResult.from_message(json.loads(file.read_bytes()))
+    if result.project != project.name:
+        raise UsageError("they belong to another project")
+    return result
+
+
+def _kind(error: Exception) -> str:
+    match error:
+        case UsageError():
+            return str(error)
+        case OSError():
+            return f"they cannot be read ({error.strerror})"
+        case MessageError():
+            return "they are not exactly results"
+        case _:
+            return "they are no JSON"
+
+
+def _take(
+    project: Project, journal: Journal, number: int, task: str, files: Sequence[Path], recovery: Recovery
+) -> None:
+    """Write the results of one task: what was done last counts, should it have run again although it was."""
+    results = [_read(file, project) for file in files]
+    results.sort(key=lambda result: (result.attempt, result.started))
+    done = [result for result in reversed(results) if result.state == "done"]
+    results = done + [result for result in results if result.state != "done"]
+    journal.adopt(task, number, project.space.combination(number), time.time())
+    for result in results:
+        if not journal.is_new(result):
+            recovery.skipped["they are in the journal already"] += 1
+            continue
+        failures = journal.attempts_ended(task, ("failed", "timeout")) + (result.state != "stopped")
+        journal.finish(result, final=result.state != "stopped" and failures > project.retries)
+        recovery.taken += 1

@@ -1,0 +1,103 @@
+"""Writer of results.csv."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO
+
+from framework.files import atomic_file
+from framework.journal.records import ENDED, TaskRecord
+from framework.journal.store import Journal
+from framework.journal.tally import PAGE, tasks_of
+from framework.journal.trials import so_far
+from framework.project.project import Project
+from framework.space.values import Value
+
+_FIXED = ("task", "state", "attempts", "host", "started", "seconds", "exit_code", "code", "reason")
+
+
+def write_results(project: Project, journal: Journal, path: Path, *, removed: bool = False) -> None:
+    """Write results.csv: a row for each combination of the project that has ended, in the order of the set.
+
+    Columns: the fixed ones, the metaparameters, then every metric that a task reported, the project's first.
+    A name that is taken already becomes parameter.NAME or metric.NAME. With `removed` there follow the tasks
+    that are not in the set any more, and the metaparameters that only they have. Raises OSError.
+    """
+    with journal.batch(), atomic_file(path) as file:
+        metrics = sorted(journal.metric_names(), key=lambda name: (name != project.metric, name))
+        names = list(project.space.names)
+        if removed:
+            names += sorted(journal.parameter_names() - {*names})
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(_UnixLines(text))
+        writer.writerow(column_names(names, metrics))
+        of_the_set = set()
+        for record in ended(project, journal):
+            writer.writerow(_row(record, names, metrics))
+            if removed:
+                of_the_set.add(record.task)
+        for record in journal.ended() if removed else ():
+            if record.task not in of_the_set:
+                writer.writerow(_row(record, names, metrics))
+        text.detach()  # flushes it; the file itself is closed by its owner
+
+
+def ended(project: Project, journal: Journal) -> Iterator[TaskRecord]:
+    """The records of the project's combinations that have ended, in the order of the set."""
+    project = so_far(project, journal)
+    for start in range(0, project.space.count, PAGE):
+        page = tasks_of(project, range(start, min(start + PAGE, project.space.count)))
+        records = journal.records(page)
+        yield from (records[task] for task in page if task in records and records[task].state in ENDED)
+
+
+def column_names(parameters: Iterable[str], metrics: Iterable[str]) -> list[str]:
+    """The header of results.csv, no name twice."""
+    names = list(_FIXED)
+    for kind, own in (("parameter", parameters), ("metric", metrics)):
+        for name in own:
+            while name in names:
+                name = f"{kind}.{name}"
+            names.append(name)
+    return names
+
+
+class _UnixLines:
+    """Ends rows with a newline alone; told to, csv.writer of Python < 3.13 quotes no carriage returns."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        return self._file.write(row.removesuffix("\r\n") + "\n")
+
+
+def _row(record: TaskRecord, parameters: Iterable[str], metrics: Iterable[str]) -> list[str]:
+    fixed = [
+        record.task,
+        record.state,
+        str(record.attempts),
+        record.host,
+        "" if record.started is None else _timestamp(record.started),
+        "" if record.seconds is None else f"{record.seconds:.3f}",
+        "" if record.exit_code is None else str(record.exit_code),
+        record.code,
+        record.reason,
+    ]
+    values: list[Value | None] = [record.parameters.get(name) for name in parameters]
+    values += [record.metrics.get(name) for name in metrics]
+    return [*fixed, *("" if value is None else shown(value) for value in values)]
+
+
+def shown(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else repr(value)
+
+
+def _timestamp(seconds: float) -> str:
+    """ISO 8601 in UTC, to the millisecond."""
+    moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

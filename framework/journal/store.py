@@ -1,0 +1,554 @@
+"""Journal store: durable, transactional reads and writes of tasks and attempts.
+
+One master process writes it; the command line reads it at the same time. It is SQLite in WAL mode with
+synchronous=FULL: what a batch wrote is on the disk when the batch has ended.
+"""
+
+import json
+import math
+import sqlite3
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+from urllib.parse import quote
+
+from framework.errors import FrameworkError, JournalError, UnknownTaskError
+from framework.journal.records import ENDED, AttemptEnd, AttemptRecord, TaskOutcome, TaskRecord, TaskState
+from framework.journal.schema import SCHEMA, VERSION, updates
+from framework.messages.assignment import AttemptResult
+from framework.messages.metrics import Metric
+from framework.space.values import Value
+
+# With the +, SQLite finds tasks by what else is asked for, and not through the index of all that have ended.
+_HAS_ENDED = f"+state IN {tuple(sorted(ENDED))}"
+_BUSY_SECONDS = 10.0
+_PAGE = 1000  # tasks read at once
+
+
+class Journal:
+    """An open journal; may be used from several threads, one batch at a time.
+
+    Every method raises JournalError if the journal cannot be read or written now, and FrameworkError if it is
+    damaged.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open the journal at `path`, made anew if it is missing and not read-only.
+
+        Raises FrameworkError if it is missing and read-only, or was written by a newer framework.
+        """
+        self.path = path
+        self._read_only = read_only
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._broken = False
+        if read_only and not path.exists():
+            raise FrameworkError(f"{path}: no journal; the master has not started here yet")
+        with self._translated():
+            self._connection = sqlite3.connect(
+                f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rwc'}",
+                uri=True,
+                timeout=_BUSY_SECONDS,
+                isolation_level=None,  # transactions are begun by batch() alone
+                check_same_thread=False,
+            )
+        self._connection.row_factory = sqlite3.Row
+        try:
+            self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """One transaction: what the block writes is on the disk after it, nothing of it if the block raises.
+
+        A batch within a batch is part of the outer one. If the journal failed inside, the end of the outer
+        batch raises JournalError even if the first error was caught. Read-only: one unchanging view.
+        """
+        with self._lock:
+            if self._depth:
+                yield
+                return
+            self._broken = False
+            self._execute("BEGIN" if self._read_only else "BEGIN IMMEDIATE")
+            self._depth = 1
+            try:
+                yield
+                self._execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+            finally:
+                self._depth = 0
+
+    # What happens to tasks.
+
+    def assign(self, task: str, number: int, parameters: Mapping[str, Value], host: str, when: float) -> int:
+        """Write that `task` is about to be sent to `host`; returns the number of the attempt, from 1.
+
+        Raises FrameworkError if the task has ended or is under way.
+        """
+        with self.batch():
+            row = self._row("SELECT state, attempts FROM tasks WHERE task = ?", task)
+            if row is not None and row["state"] != "waiting":
+                raise FrameworkError(f"task {task} cannot be sent: it is {row['state']}")
+            attempt = 1 if row is None else int(row["attempts"]) + 1
+            self._execute(
+                """INSERT INTO tasks (task, number, parameters, state, attempts, host, sent)
+                VALUES (?, ?, ?, 'sent', ?, ?, ?)
+                ON CONFLICT (task) DO UPDATE SET number = excluded.number, state = excluded.state,
+                attempts = excluded.attempts, host = excluded.host, sent = excluded.sent, started = NULL,
+                seconds = NULL, exit_code = NULL, reason = '', code = '', image = '', metrics = '{}'""",
+                task, number, json.dumps(dict(parameters)), attempt, host, when,
+            )  # fmt: skip
+            self._execute(
+                "INSERT INTO attempts (task, attempt, host, state, sent) VALUES (?, ?, ?, 'sent', ?)",
+                task, attempt, host, when,
+            )  # fmt: skip
+            return attempt
+
+    def renumber(self, task: str, number: int) -> None:
+        """Write that `task` is combination `number` now, because the set has changed."""
+        self._execute("UPDATE tasks SET number = ? WHERE task = ? AND number != ?", number, task, number)
+
+    def start(self, task: str, attempt: int, host: str, when: float) -> bool:
+        """Write that an attempt runs; False if it runs already, has ended, or was never sent."""
+        with self.batch():
+            news = self._change(
+                """UPDATE attempts SET state = 'running', host = ?, started = ?
+                WHERE task = ? AND attempt = ? AND state = 'sent'""",
+                host, when, task, attempt,
+            )  # fmt: skip
+            if news:
+                self._change(
+                    """UPDATE tasks SET state = 'running', host = ?, started = ?
+                    WHERE task = ? AND state = 'sent'""",
+                    host, when, task,
+                )  # fmt: skip
+            return news
+
+    def metrics(self, task: str, attempt: int, metrics: Mapping[str, Metric]) -> None:
+        """Write the metrics so far of the attempt of a task that is under way; ignored for others.
+
+        Raises ValueError for what JSON does not have (not-a-number, infinity).
+        """
+        self._change(
+            """UPDATE tasks SET metrics = ? WHERE task = ? AND state IN ('sent', 'running') AND EXISTS
+            (SELECT 1 FROM attempts
+            WHERE task = tasks.task AND attempt = ? AND state IN ('sent', 'running'))""",
+            json.dumps(dict(metrics), allow_nan=False), task, attempt,
+        )  # fmt: skip
+
+    def report(self, task: str, attempt: int, step: int, value: float) -> None:
+        """Write what an attempt's report number `step` of the project's metric said; the first one stays."""
+        self._execute(
+            "INSERT INTO reports VALUES (?, ?, ?, ?) ON CONFLICT (task, attempt, step) DO NOTHING",
+            task, attempt, step, value,  # SQLite keeps not-a-number as NULL
+        )  # fmt: skip
+
+    def finish(self, result: AttemptResult, final: bool) -> bool:
+        """Write how an attempt ended; True if this is the task's terminal record: the first one stays.
+
+        With `final`, or if it is done, the task ends with it. Otherwise the task waits to be run again,
+        unless another attempt is under way. A result that was written before changes nothing; but what was
+        stopped here, and was done over there before it heard of it, is done. Of a task that was pruned its
+        last attempt tells how long it ran and how far it came. An attempt from before the task was asked for
+        again is written down, and does nothing to the task.
+        Raises UnknownTaskError if the task was never assigned.
+        """
+        with self.batch():
+            state, first = self._standing(result.task)
+            if state == "pruned":
+                self._execute(
+                    """UPDATE tasks SET seconds = ?, code = ?, image = ?, metrics = ?
+                    WHERE task = ? AND attempts = ? AND seconds IS NULL""",
+                    result.seconds, result.code, result.image, json.dumps(dict(result.metrics)),
+                    result.task, result.attempt,
+                )  # fmt: skip
+            if not self.is_new(result):
+                return False
+            self._execute(
+                """INSERT INTO attempts (task, attempt, host, state, started, seconds, exit_code, reason)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                ON CONFLICT (task, attempt) DO UPDATE SET host = excluded.host, state = excluded.state,
+                started = excluded.started, seconds = excluded.seconds, exit_code = excluded.exit_code,
+                reason = excluded.reason""",
+                result.task, result.attempt, result.host, result.state,
+                result.started, result.seconds, result.exit_code, result.reason,
+            )  # fmt: skip
+            if state in ENDED or result.attempt < first:
+                return False
+            # An attempt that was never sent, known from a worker's disk: the next one comes after it.
+            self._execute(
+                "UPDATE tasks SET attempts = max(attempts, ?) WHERE task = ?", result.attempt, result.task
+            )
+            ends = final or result.state == "done"
+            if ends or self._open_attempt(result.task) is None:
+                self._execute(
+                    """UPDATE tasks SET state = ?, host = ?, started = ?, seconds = ?, exit_code = ?,
+                    reason = ?, code = ?, image = ?, metrics = ? WHERE task = ?""",
+                    ("done" if result.state == "done" else "failed") if ends else "waiting",
+                    result.host, result.started, result.seconds, result.exit_code, result.reason,
+                    result.code, result.image, json.dumps(dict(result.metrics)), result.task,
+                )  # fmt: skip
+            return ends
+
+    def lost(self, task: str, attempt: int, reason: str, final: bool) -> bool:
+        """Write that no worker holds an attempt now. True if the task has failed with it for good (`final`).
+
+        The task waits to be run again if not `final`. An attempt that has ended is left as it is.
+        Raises UnknownTaskError if the task was never assigned.
+        """
+        with self.batch():
+            state, _ = self._standing(task)
+            open_still = self._change(
+                """UPDATE attempts SET state = 'lost', reason = ?
+                WHERE task = ? AND attempt = ? AND state IN ('sent', 'running')""",
+                reason, task, attempt,
+            )  # fmt: skip
+            if not open_still or state in ENDED:
+                return False
+            state = "failed" if final else "waiting"
+            self._execute("UPDATE tasks SET state = ?, reason = ? WHERE task = ?", state, reason, task)
+            return final
+
+    def reinstate(self, task: str, attempt: int, host: str) -> bool:
+        """Write that an attempt thought lost runs on; False if it was not lost, or is wanted no more.
+
+        It is not if the task has ended, or was asked for again since. Otherwise it is the one that is under
+        way again; a younger one that was sent in its place is stopped.
+        Raises UnknownTaskError if the task was never assigned.
+        """
+        with self.batch():
+            state, first = self._standing(task)
+            if state in ENDED or attempt < first or self._attempt_state(task, attempt) != "lost":
+                return False
+            self._execute(
+                """UPDATE attempts SET state = 'stopped', reason = ?
+                WHERE task = ? AND state IN ('sent', 'running')""",
+                f"attempt {attempt} on {host}, which was thought lost, came back", task,
+            )  # fmt: skip
+            self._execute(
+                """UPDATE attempts SET state = 'running', host = ?, reason = ''
+                WHERE task = ? AND attempt = ?""",
+                host, task, attempt,
+            )  # fmt: skip
+            self._execute(
+                """UPDATE tasks SET state = 'running', host = ?, reason = '', started =
+                (SELECT started FROM attempts WHERE attempts.task = tasks.task AND attempt = ?)
+                WHERE task = ?""",
+                host, attempt, task,
+            )  # fmt: skip
+            return True
+
+    def cancel(self, task: str, number: int, parameters: Mapping[str, Value], when: float) -> bool:
+        """Write that `task` is not to be run, or not to its end; False if it has ended already."""
+        with self.batch():
+            self.adopt(task, number, parameters, when)
+            return self._stop(task, "cancelled", "cancelled")
+
+    def prune(self, task: str, reason: str) -> bool:
+        """Write that `task` is not to be run to its end; False if it has ended already.
+
+        Raises UnknownTaskError if the task was never assigned.
+        """
+        with self.batch():
+            return self._stop(task, "pruned", reason)
+
+    def _stop(self, task: str, state: TaskState, reason: str) -> bool:
+        if self._standing(task)[0] in ENDED:
+            return False
+        self._execute(
+            """UPDATE attempts SET state = 'stopped', reason = ?
+            WHERE task = ? AND state IN ('sent', 'running')""",
+            reason, task,
+        )  # fmt: skip
+        self._execute("UPDATE tasks SET state = ?, reason = ? WHERE task = ?", state, reason, task)
+        return True
+
+    def again(self, tasks: Collection[str]) -> int:
+        """Write that those of `tasks` that have ended are to be run again; returns how many these are.
+
+        They wait as if never tried: attempts until now count no more, but stay known. Others are left alone.
+        """
+        chosen = json.dumps(list(tasks))
+        with self.batch():
+            # A task may have ended while a younger attempt of it, or one that was cancelled, still runs.
+            self._execute(
+                f"""UPDATE attempts SET state = 'stopped', reason = 'the task was asked for again'
+                WHERE state IN ('sent', 'running') AND task IN
+                (SELECT task FROM tasks WHERE task IN (SELECT value FROM json_each(?)) AND {_HAS_ENDED})""",
+                chosen,
+            )  # fmt: skip
+            self._execute(
+                f"""DELETE FROM reports WHERE task IN
+                (SELECT task FROM tasks WHERE task IN (SELECT value FROM json_each(?)) AND {_HAS_ENDED})""",
+                chosen,
+            )
+            # There may be attempts that were never sent, known from a worker's disk since the task ended.
+            self._execute(
+                f"""UPDATE tasks SET attempts =
+                max(attempts, ifnull((SELECT max(attempt) FROM attempts WHERE task = tasks.task), 0))
+                WHERE task IN (SELECT value FROM json_each(?)) AND {_HAS_ENDED}""",
+                chosen,
+            )
+            return self._execute(
+                f"""UPDATE tasks SET state = 'waiting', first = attempts + 1, started = NULL, seconds = NULL,
+                exit_code = NULL, reason = '', code = '', image = '', metrics = '{{}}'
+                WHERE task IN (SELECT value FROM json_each(?)) AND {_HAS_ENDED}""",
+                chosen,
+            ).rowcount  # fmt: skip
+
+    def adopt(self, task: str, number: int, parameters: Mapping[str, Value], when: float) -> None:
+        """Make a task known that was never assigned; nothing changes if it is known."""
+        self._execute(
+            """INSERT INTO tasks (task, number, parameters, state, attempts, host, sent)
+            VALUES (?, ?, ?, 'waiting', 0, '', ?) ON CONFLICT (task) DO NOTHING""",
+            task, number, json.dumps(dict(parameters)), when,
+        )  # fmt: skip
+
+    # What is known of them.
+
+    def is_new(self, result: AttemptResult) -> bool:
+        """Would finish() take this result for one that it has not seen yet?"""
+        before = self._attempt_state(result.task, result.attempt)
+        return before not in ("done", "failed", "timeout") and (before != "stopped" or result.state == "done")
+
+    def get(self, task: str) -> TaskRecord | None:
+        row = self._row("SELECT * FROM tasks WHERE task = ?", task)
+        return None if row is None else _task_record(row)
+
+    def records(self, tasks: Sequence[str]) -> dict[str, TaskRecord]:
+        """The records of those of `tasks` that have one, looked up at once."""
+        rows = self._rows(
+            "SELECT * FROM tasks WHERE task IN (SELECT value FROM json_each(?))", json.dumps(list(tasks))
+        )
+        return {record.task: record for record in map(_task_record, rows)}
+
+    def outcomes(self, tasks: Collection[str]) -> dict[str, TaskOutcome]:
+        """The outcomes of those of `tasks` that are known: a fraction of the work that records() is."""
+        rows = self._rows(
+            "SELECT task, state, code, image FROM tasks WHERE task IN (SELECT value FROM json_each(?))",
+            json.dumps(list(tasks)),
+        )
+        return {task: TaskOutcome(*others) for task, *others in rows}
+
+    def in_order(self) -> Iterator[TaskRecord]:
+        """The records of all tasks, in the order of their numbers; those of older sets are among them."""
+        last = (-1, "")
+        while rows := self._rows(
+            f"SELECT * FROM tasks WHERE (number, task) > (?, ?) ORDER BY number, task LIMIT {_PAGE}", *last
+        ):
+            yield from map(_task_record, rows)
+            last = (rows[-1]["number"], rows[-1]["task"])
+
+    def reports(self) -> dict[str, dict[int, float]]:
+        """What was reported of each task, by the number of the report; the first attempt to say it counts.
+
+        Attempts from before the task was asked for again do not.
+        """
+        reports: dict[str, dict[int, float]] = {}
+        rows = self._rows(
+            """SELECT task, step, value FROM reports JOIN tasks USING (task)
+            WHERE attempt >= first ORDER BY step, attempt"""
+        )
+        for task, step, value in rows:
+            reports.setdefault(task, {}).setdefault(step, math.nan if value is None else value)
+        return reports
+
+    def attempts(self, task: str) -> list[AttemptRecord]:
+        """All attempts of a task, the first one first."""
+        rows = self._rows("SELECT * FROM attempts WHERE task = ? ORDER BY attempt", task)
+        return [AttemptRecord(*row) for row in rows]
+
+    def under_way(self) -> list[AttemptRecord]:
+        """The attempts that were sent or run, one for each task at the most, in the order of the set."""
+        rows = self._rows(
+            """SELECT attempts.* FROM tasks JOIN attempts USING (task)
+            WHERE tasks.state IN ('sent', 'running') AND attempts.state IN ('sent', 'running')
+            ORDER BY tasks.number"""
+        )
+        return [AttemptRecord(*row) for row in rows]
+
+    def attempts_ended(self, task: str, states: Iterable[AttemptEnd]) -> int:
+        """How many attempts ended in one of `states` since the task was asked for."""
+        chosen = set(states)
+        return sum(attempt.state in chosen for attempt in self._attempts_that_count(task))
+
+    def failed_on(self, task: str) -> set[str]:
+        """The hosts on which an attempt failed or ran too long since the task was asked for."""
+        return {each.host for each in self._attempts_that_count(task) if each.state in ("failed", "timeout")}
+
+    def counts(self) -> dict[TaskState, int]:
+        """How many tasks are in each state, those of values since removed from the set included."""
+        counts: dict[TaskState, int] = {"waiting": 0, "sent": 0, "running": 0, "done": 0, "failed": 0}
+        counts.update(
+            (row[0], row[1]) for row in self._rows("SELECT state, count(*) FROM tasks GROUP BY state")
+        )
+        return counts
+
+    def has_any(self, states: Collection[str]) -> bool:
+        """Is any task in one of `states`?"""
+        row = self._row(
+            "SELECT 1 FROM tasks WHERE state IN (SELECT value FROM json_each(?)) LIMIT 1",
+            json.dumps(list(states)),
+        )
+        return row is not None
+
+    def typical_seconds(self) -> float | None:
+        """How long a task takes: the median of all that are done; None if none is."""
+        row = self._row(
+            """SELECT seconds FROM tasks WHERE state = 'done' ORDER BY seconds LIMIT 1
+            OFFSET (SELECT count(*) / 2 FROM tasks WHERE state = 'done')"""
+        )
+        return None if row is None else float(row["seconds"])
+
+    def note_program(self, code: str, program: str) -> None:
+        """Write that the version `code` of framework and project holds this version of the program."""
+        self._execute(
+            "INSERT INTO programs (code, program) VALUES (?, ?) ON CONFLICT (code) DO NOTHING", code, program
+        )
+
+    def programs(self) -> dict[str, str]:
+        """By version of the code: what note_program() was told."""
+        return dict(map(tuple, self._rows("SELECT code, program FROM programs")))
+
+    def ended(self) -> Iterator[TaskRecord]:
+        """All tasks that have ended, those of values removed from the set since among them."""
+        last = 0
+        while rows := self._rows(
+            f"SELECT rowid, * FROM tasks WHERE rowid > ? AND {_HAS_ENDED} ORDER BY rowid LIMIT {_PAGE}", last
+        ):
+            yield from (_task_record(row) for _, *row in rows)
+            last = rows[-1][0]
+
+    def metric_names(self) -> set[str]:
+        """The names of all metrics that any ended task has."""
+        return self._names("metrics")
+
+    def parameter_names(self) -> set[str]:
+        """The names of all metaparameters that any ended task has."""
+        return self._names("parameters")
+
+    def check_room(self) -> None:
+        """Raises JournalError if nothing can be written now."""
+        with self.batch():
+            # Takes pages of its own, so that it does not fit into what is left of a page.
+            self._execute("CREATE TABLE IF NOT EXISTS room (filling BLOB)")
+            self._execute("INSERT INTO room VALUES (zeroblob(100000))")
+            self._execute("DROP TABLE room")
+
+    # SQLite.
+
+    def _prepare(self) -> None:
+        self._execute("PRAGMA synchronous = FULL")
+        if not self._read_only and self._value("PRAGMA journal_mode = WAL") != "wal":
+            raise FrameworkError(f"{self.path}: this file system cannot hold the journal; use a local disk")
+        with self.batch():
+            version = self._value("PRAGMA user_version")
+            if version > VERSION:
+                raise FrameworkError(
+                    f"{self.path}: written by a newer framework (schema {version}, not {VERSION}); "
+                    "push the newer code with update_files.sh"
+                )
+            if version == 0 and self._read_only:
+                raise FrameworkError(
+                    f"{self.path}: the journal is empty; the master has not started here yet"
+                )
+            if 0 < version < VERSION and self._read_only:
+                raise FrameworkError(
+                    f"{self.path}: written by an older framework; the master brings it up to date"
+                )
+            for statement in SCHEMA if version == 0 else updates(version):
+                self._execute(statement)
+
+    def _names(self, column: Literal["metrics", "parameters"]) -> set[str]:
+        rows = self._rows(f"SELECT DISTINCT key FROM tasks, json_each(tasks.{column}) WHERE {_HAS_ENDED}")
+        return {name for (name,) in rows}
+
+    def _standing(self, task: str) -> tuple[str, int]:
+        """A task's state, and the first of its attempts that count."""
+        row = self._row("SELECT state, first FROM tasks WHERE task = ?", task)
+        if row is None:
+            raise UnknownTaskError(f"task {task} is not in the journal")
+        return str(row["state"]), int(row["first"])
+
+    def _attempts_that_count(self, task: str) -> list[AttemptRecord]:
+        rows = self._rows(
+            "SELECT attempts.* FROM attempts JOIN tasks USING (task) WHERE task = ? AND attempt >= first",
+            task,
+        )
+        return [AttemptRecord(*row) for row in rows]
+
+    def _attempt_state(self, task: str, attempt: int) -> str | None:
+        row = self._row("SELECT state FROM attempts WHERE task = ? AND attempt = ?", task, attempt)
+        return None if row is None else str(row["state"])
+
+    def _open_attempt(self, task: str) -> int | None:
+        """The one attempt of a task that is under way; there is never more than one."""
+        row = self._row("SELECT attempt FROM attempts WHERE task = ? AND state IN ('sent', 'running')", task)
+        return None if row is None else int(row["attempt"])
+
+    def _execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+        with self._lock, self._translated():
+            return self._connection.execute(statement, values)
+
+    def _change(self, statement: str, *values: object) -> bool:
+        return self._execute(statement, *values).rowcount > 0
+
+    def _rows(self, statement: str, *values: object) -> list[sqlite3.Row]:
+        with self._lock, self._translated():
+            return self._connection.execute(statement, values).fetchall()
+
+    def _value(self, statement: str) -> Any:
+        return self._rows(statement)[0][0]
+
+    def _row(self, statement: str, *values: object) -> sqlite3.Row | None:
+        rows = self._rows(statement, *values)
+        return rows[0] if rows else None
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        if self._depth and self._broken:
+            # SQLite may have ended the transaction by itself: what is written now would stay
+            raise JournalError(f"{self.path}: an earlier write of this batch failed; nothing of it is kept")
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            self._broken = True
+            raise JournalError(
+                f"{self.path}: {error}; is the disk full, or the directory not writable?"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            self._broken = True
+            raise FrameworkError(
+                f"{self.path}: the journal is damaged ({error}); move it away to begin a new one"
+            ) from error
+
+    def _roll_back(self) -> None:
+        # after a full disk SQLite may have done it already; a failure here must not hide what went wrong
+        if self._connection.in_transaction:
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+
+
+def _task_record(row: Iterable[Any]) -> TaskRecord:
+    task, number, parameters, *others, metrics, first = row
+    columns: list[Any] = [task, number, json.loads(parameters), *others, json.loads(metrics), first]
+    return TaskRecord(*columns)

@@ -1,0 +1,1 @@
+"""`framework run`: master and worker in one process, without a broker."""

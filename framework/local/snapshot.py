@@ -1,0 +1,128 @@
+"""Snapshot of a project: an immutable copy that the tasks of a local run use.
+
+Tasks find the project's files in their working directory. Were they the user's own, a program that writes a
+file which is there already would change it for the user and for every other task; and nobody could say which
+code produced a result if the files were edited meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from framework.errors import FrameworkError
+from framework.files import Code, ProjectFiles
+
+_LEFT_OUT = ("__pycache__", ".git")  # as by update_files.sh
+_ENVIRONMENT = "pyvenv.cfg"  # in each virtual environment
+_CHUNK = 2**20  # bytes read at once
+
+
+def take_snapshot(project: Path, root: Path, keep_out: Path) -> Code:
+    """Make `project` as it is now the one version under `root`, and the current one; earlier ones go.
+
+    `keep_out`: what is no part of the project should it lie in it. A virtual environment in the project is
+    not copied but linked: it is large, and works in its place only. Raises FrameworkError.
+    """
+    framework = Path(__file__).parents[1]
+    try:
+        if root.exists():
+            shutil.rmtree(root)
+        new = root / "new"
+        new.mkdir(parents=True)
+        (new / "framework").symlink_to(framework)
+        digest = _Digest()
+        source = project.resolve()
+        _copy(source, new / "project", {keep_out.resolve(), ProjectFiles(source).results}, digest)
+        versions = f"framework={_digest_of_sources(framework)}\nproject={digest.short()}\n"
+        (new / "VERSION").write_text(versions)
+        version = hashlib.sha256(versions.encode()).hexdigest()[:12]
+        new.rename(root / version)
+        (root / "current").symlink_to(version)
+    except OSError as error:
+        raise FrameworkError(
+            f"{error.filename or project}: cannot be copied to run it ({error.strerror})"
+        ) from error
+    return Code.current(root)
+
+
+def changed_files(code: Code) -> list[str]:
+    """The files of the project that tasks wrote into or added, which they could not do on a host."""
+    since = (code.path / "VERSION").stat().st_ctime_ns
+    changed = (
+        file.relative_to(code.project_path)
+        for file in _regular_files(code.project_path)
+        if file.stat().st_ctime_ns > since
+    )
+    return sorted(str(file) for file in changed if not any(_is_left_out(part) for part in file.parts))
+
+
+class _Digest:
+    """Of names, modes and content."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, *parts: bytes) -> None:
+        for part in parts:
+            self._hash.update(b"%d:%b" % (len(part), part))
+
+    def short(self) -> str:
+        return self._hash.hexdigest()[:12]
+
+
+def _digest_of_sources(framework: Path) -> str:
+    digest = _Digest()
+    for file in sorted(framework.rglob("*.py")):
+        digest.add(os.fsencode(file.relative_to(framework)), file.read_bytes())
+    return digest.short()
+
+
+def _copy(source: Path, target: Path, keep_out: set[Path], digest: _Digest) -> None:
+    """Copy a directory, its files read-only; what is neither file, directory nor link is left out."""
+    target.mkdir()
+    with os.scandir(source) as entries:
+        chosen = sorted(entries, key=lambda entry: entry.name)
+    for entry in chosen:
+        path, copy, name = Path(entry.path), target / entry.name, os.fsencode(entry.name)
+        if path in keep_out or _is_left_out(entry.name):
+            continue
+        if entry.is_symlink():
+            link = os.readlink(path)
+            copy.symlink_to(link)
+            digest.add(b"link", name, os.fsencode(link))
+        elif entry.is_dir() and (path / _ENVIRONMENT).exists():
+            copy.symlink_to(path)
+        elif entry.is_dir():
+            digest.add(b"directory", name)
+            _copy(path, copy, keep_out, digest)
+            digest.add(b"end")
+        elif entry.is_file():
+            executable = bool(entry.stat().st_mode & stat.S_IXUSR)
+            digest.add(b"program" if executable else b"file", name, _copy_file(path, copy))
+            copy.chmod(0o555 if executable else 0o444)
+
+
+def _is_left_out(name: str) -> bool:
+    return name in _LEFT_OUT or name.endswith(".pyc")
+
+
+def _copy_file(source: Path, target: Path) -> bytes:
+    """Copy content and times; returns the digest of the content."""
+    digest = hashlib.sha256()
+    with source.open("rb") as original, target.open("xb") as copy:
+        while chunk := original.read(_CHUNK):
+            digest.update(chunk)
+            copy.write(chunk)
+        times = os.fstat(original.fileno())
+    os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return digest.digest()
+
+
+def _regular_files(directory: Path) -> Iterator[Path]:
+    for path, _, names in os.walk(directory):
+        yield from (file for name in names if not (file := Path(path, name)).is_symlink() and file.is_file())

@@ -1,0 +1,1 @@
+"""The master's loop: takes messages, has the scheduler decide, sends tasks, publishes."""

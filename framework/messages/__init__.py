@@ -1,0 +1,1 @@
+"""Messages between command line, master and workers: frozen, and checked on arrival."""

@@ -1,0 +1,40 @@
+"""Identity of a container: role, infrastructure, project, host and broker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from framework.errors import FrameworkError
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who this container is, as its environment and its secrets say; or this process, without a broker."""
+
+    role: str  # "master", "worker" or "flower": also the name of its RabbitMQ user
+    infrastructure: str
+    project: str
+    host: str
+    broker: str = ""  # address:port, an IPv6 address in brackets; empty if there is none
+    image: str = ""
+    secrets: Path = Path("/secrets")
+
+    @classmethod
+    def of_container(cls, role: str, environment: Mapping[str, str] = os.environ) -> Identity:
+        """Read the environment of the container; raises FrameworkError naming what is missing."""
+        names = ("INFRASTRUCTURE", "PROJECT", "HOST", "BROKER")
+        missing = [name for name in names if not environment.get(name)]
+        if missing:
+            raise FrameworkError(
+                f"{', '.join(missing)} not set: '{role}' runs in a container made by infrainit.sh"
+            )
+        infrastructure, project, host, broker = (environment[name] for name in names)
+        secrets = Path(environment.get("SECRETS", "/secrets"))
+        return cls(role, infrastructure, project, host, broker, environment.get("IMAGE", ""), secrets)
+
+    @property
+    def broker_host(self) -> str:
+        return self.broker.rpartition(":")[0].strip("[]")

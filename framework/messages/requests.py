@@ -1,0 +1,86 @@
+"""Control requests: files in the data directory of the master."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+from framework.errors import FrameworkError
+from framework.files import write_atomically
+
+log = logging.getLogger(__name__)
+
+Action: TypeAlias = Literal["cancel", "stop", "resume", "reload", "again"]
+# Of the tasks that have ended: those that failed, those done by older code or in another image, or all.
+Which: TypeAlias = Literal["failed", "outdated", "all"]
+
+ANSWER_SECONDS = 15.0
+AGAIN_SECONDS = 600.0  # the master goes through the whole set for it
+
+
+@dataclass(frozen=True)
+class ControlRequest:
+    """One request.
+
+    cancel: end `tasks` · stop: send nothing more and stop what runs · resume: go on · reload: the journal was
+    changed by somebody else · again: run `tasks` although they have ended, or those of the set
+    that `which` says
+    """
+
+    action: Action
+    tasks: tuple[tuple[int, str], ...] = ()  # number of the combination, task
+    which: Which | None = None
+
+
+def hand_in(directory: Path, request: ControlRequest) -> Path:
+    """Write a request for the master; its file, which it removes. Raises FrameworkError."""
+    file = directory / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, json.dumps(asdict(request)))
+    except OSError as error:
+        raise FrameworkError(f"{directory}: the request cannot be written: {error.strerror}") from error
+    return file
+
+
+def ask(directory: Path, request: ControlRequest, timeout: float = ANSWER_SECONDS) -> None:
+    """Hand in a request and wait until the master has acted on it; raises FrameworkError if it does not."""
+    file = hand_in(directory, request)
+    deadline = time.monotonic() + timeout
+    while file.exists():
+        if time.monotonic() > deadline:
+            file.unlink(missing_ok=True)
+            raise FrameworkError(
+                f"the master has not answered for {timeout:.0f} s, the request was taken back: see its log"
+            )
+        time.sleep(0.1)
+
+
+def pending(directory: Path) -> list[tuple[Path, ControlRequest]]:
+    """The requests that wait, the first one first; files that are none are removed. Raises OSError."""
+    found = []
+    for file in sorted(directory.glob("*.json")):
+        try:
+            found.append((file, _parse(file.read_text())))
+        except FileNotFoundError:
+            pass  # taken back
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("%s is no request (%r): removed", file, error)
+            file.unlink(missing_ok=True)
+    return found
+
+
+def _parse(text: str) -> ControlRequest:
+    content = json.loads(text)
+    if content["action"] not in get_args(Action):
+        raise ValueError(f"unknown action {content['action']!r}")
+    which = content.get("which")
+    if which not in (None, *get_args(Which)):
+        raise ValueError(f"unknown tasks {which!r}")
+    tasks = tuple((int(number), str(task)) for number, task in content["tasks"])
+    return ControlRequest(content["action"], tasks, which)

@@ -1,0 +1,135 @@
+"""Status of a sweep: published every second, rendered for people."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from framework.errors import FrameworkError
+from framework.files import write_atomically
+
+STALE_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """One worker host."""
+
+    slots: int
+    running: int
+    reserved: int
+    seconds_since_beat: float
+    alive: bool
+
+
+@dataclass(frozen=True)
+class Status:
+    """The set and the hosts at one moment."""
+
+    updated: float  # Unix time
+    project: str
+    version: str  # of the code that the master has taken up
+    total: int  # combinations of the set
+    done: int
+    failed: int
+    running: int
+    finished: bool  # every combination has a terminal record and results.csv is written
+    seconds_left: float | None  # expected; None when nothing is known yet
+    refused_version: str = ""  # of code that was pushed and is not valid
+    cancelled: int = 0
+    outdated: int = 0  # of those done: made by another program or in another image than those of now
+    pruned: int = 0  # ended early, as they did worse than others
+    stopped: str = ""  # why nothing more is sent, and how to go on; empty if the set is not stopped
+    set_aside: int = 0  # messages that made no sense
+    notices: list[str] = field(default_factory=list)  # what a person should know or do
+    hosts: dict[str, HostStatus] = field(default_factory=dict)
+
+    @property
+    def waiting(self) -> int:
+        return self.total - self.ended - self.running
+
+    @property
+    def ended(self) -> int:
+        return self.done + self.failed + self.cancelled + self.pruned
+
+    @property
+    def succeeded(self) -> int:
+        """How many ended as they should: a pruned one has done what it was there for."""
+        return self.done + self.pruned
+
+    @property
+    def idle(self) -> bool:
+        """Does no host have anything to do?"""
+        return not any(host.running or host.reserved for host in self.hosts.values())
+
+    def write(self, path: Path) -> None:
+        write_atomically(path, json.dumps(asdict(self)), fsync=False)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self) | {"waiting": self.waiting}, indent=2)
+
+
+def read_status(path: Path) -> Status:
+    """The newest status; raises FrameworkError when the master has written none, or none lately."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise FrameworkError("the master has not started yet: it has written no status") from None
+    hosts = {name: HostStatus(**host) for name, host in content.pop("hosts").items()}
+    status = Status(**content, hosts=hosts)
+    age = time.time() - status.updated
+    if age > STALE_SECONDS:
+        raise FrameworkError(f"the master has written no status for {age:.0f} s: see its log (docker logs)")
+    return status
+
+
+def summary(status: Status) -> str:
+    """The status for a terminal: a few lines."""
+    lines = [
+        f"{status.project}: {status.total} combinations: {status.done} done, {status.running} running, "
+        f"{status.waiting} waiting, {status.failed} failed"
+        + (f", {status.cancelled} cancelled" if status.cancelled else "")
+        + (f", {status.pruned} pruned" if status.pruned else "")
+        + remaining(status)
+    ]
+    if status.hosts:
+        width = max(len("host"), *(len(name) for name in status.hosts))
+        lines.append(f"{'host':<{width}}  slots  running  last heard of")
+        for name, host in sorted(status.hosts.items()):
+            heard = f"{host.seconds_since_beat:.0f} s ago" + ("" if host.alive else "  (out of reach)")
+            lines.append(f"{name:<{width}}  {host.slots:>5}  {host.running:>7}  {heard}")
+    if status.set_aside:
+        lines.append(f"{status.set_aside} messages made no sense and were set aside (set_aside.jsonl)")
+    lines.extend(status.notices)
+    return "\n".join(lines)
+
+
+def progress(status: Status, columns: int) -> str:
+    """The status as a progress bar in one line of at most `columns` characters."""
+    text = f" {status.ended}/{status.total} tasks, {status.running} running"
+    text += f", {status.failed} failed" if status.failed else ""
+    text += ", stopped" if status.stopped else remaining(status)
+    width = max(10, min(40, columns - len(text) - 3))
+    filled = width if not status.total else width * status.ended // status.total
+    return ("[" + "#" * filled + "-" * (width - filled) + "]" + text)[: max(columns, 1)]
+
+
+def outdated_results(outdated: int, done: int) -> str:
+    return f"{outdated} of {done} results were made with other files of the project, or in another image"
+
+
+def remaining(status: Status) -> str:
+    if status.finished or status.seconds_left is None:
+        return ""
+    return f", about {duration(status.seconds_left)} left"
+
+
+def duration(seconds: float) -> str:
+    """Rounded, for people."""
+    if round(seconds) < 100:
+        return f"{round(seconds)} s"
+    if round(seconds) < 6000:
+        return f"{round(seconds) // 60} min"
+    return f"{seconds / 3600:.1f} h"

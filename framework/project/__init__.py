@@ -1,0 +1,1 @@
+"""A project as it runs: command or function, needs of a task, files that belong to it."""

@@ -1,0 +1,60 @@
+"""Resources that a task needs, and capacity of a host."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one task needs. CPUs and memory are counted, not enforced; GPUs are a task's own."""
+
+    gpus: Fraction = Fraction(0)  # a whole number, or a share of one GPU
+    cpus: Fraction | None = None  # None: not said; then a task counts as one slot
+    memory: int = 0  # bytes
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a host has for tasks if nothing else runs there."""
+
+    cpus: Fraction
+    memory: int  # bytes
+    gpus: int
+
+    def lacks(self, needs: Resources) -> str:
+        """Why a task with such needs can never run on this host; empty if it can."""
+        lacking = []
+        if self.gpus < needs.gpus:
+            lacking.append((_gpus(Fraction(self.gpus)), _number(needs.gpus)))
+        if needs.cpus is not None and self.cpus < needs.cpus:
+            lacking.append((_cpus(self.cpus), _number(needs.cpus)))
+        if self.memory < needs.memory:
+            has = f"{_gibibytes(self.memory, math.floor)} of memory for tasks"
+            lacking.append((has, _gibibytes(needs.memory, math.ceil)))
+        each = " and ".join(f"{has} (a task needs {needed})" for has, needed in lacking)
+        return f"has {each}" if each else ""
+
+
+def why_nowhere(project: str, lacking: Mapping[str, str]) -> str:
+    """What a person is told when no host can run a task; `lacking`: by host, what Capacity.lacks says."""
+    reasons = "; ".join(f"{host} {why}" for host, why in lacking.items())
+    advice = "change resources in project.yml, or use other worker hosts"
+    return f"{project} can run on no worker host: {reasons}; {advice}"
+
+
+def _gpus(number: Fraction) -> str:
+    return f"{_number(number)} GPU{'' if number == 1 else 's'}"
+
+
+def _cpus(number: Fraction) -> str:
+    return f"{_number(number)} CPU{'' if number == 1 else 's'}"
+
+
+def _number(number: Fraction) -> str:
+    return f"{float(number):g}"
+
+
+def _gibibytes(size: int, rounded: Callable[[float], int]) -> str:
+    return f"{rounded(size / 2**30 * 100) / 100:g} GiB"

@@ -1,0 +1,1 @@
+"""Execution of attempts: processes, their output, their metrics."""

@@ -1,0 +1,125 @@
+"""Programs that an attempt can run: a command, or the call of a function."""
+
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from framework.files import AttemptFiles
+from framework.project.project import Project
+from framework.runner.functions import Call, Functions
+from framework.runner.process import End, Process, end_of, raise_oom_score, signal_group
+from framework.space.values import Value
+
+
+class Program(Protocol):
+    """What can be started for an attempt."""
+
+    def start(
+        self,
+        files: AttemptFiles,
+        project_path: Path,
+        environment: Mapping[str, str],
+        variables: Mapping[str, str],
+    ) -> Process:
+        """Start it in files.work. `variables` are those of the attempt. Raises OSError or ValueError."""
+
+    def why_not_started(self, error: Exception) -> str:
+        """What the user is to be told when start() raised `error`."""
+
+
+class Programs:
+    """What the tasks of a worker run, and the process that has imported their function."""
+
+    def __init__(self) -> None:
+        self._functions = Functions()
+
+    def of(
+        self, project: Project, parameters: Mapping[str, Value], environment: Mapping[str, str]
+    ) -> Program:
+        """What the task with `parameters` runs; `environment`: what it may see of the worker's."""
+        if project.function is None:
+            return Command(project.argv(parameters, environment))
+        return Call(self._functions, project.function, parameters)
+
+    def close(self) -> None:
+        """End what has imported functions; calls that run go on."""
+        self._functions.close()
+
+
+class Command:
+    """A program with its arguments."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self._argv = argv
+
+    def start(
+        self,
+        files: AttemptFiles,
+        project_path: Path,  # noqa: ARG002  # its files are in the working directory
+        environment: Mapping[str, str],
+        variables: Mapping[str, str],
+    ) -> Process:
+        # appended to, so that a program which opens its /dev/stdout again overwrites nothing
+        with files.stdout.open("ab") as stdout, files.stderr.open("ab") as stderr:
+            process = subprocess.Popen(
+                self._argv,
+                cwd=files.work,
+                env={**environment, **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        return _CommandProcess(process)
+
+    def why_not_started(self, error: Exception) -> str:
+        program = f"{self._argv[0]!r:.100}"
+        match error:
+            case FileNotFoundError():
+                return (
+                    f"command not found: {program}; is it in the image or the project, and its #! line right?"
+                )
+            case PermissionError():
+                return f"{program} may not be executed; chmod +x it"
+            case OSError():
+                return f"{program} cannot be executed: {error.strerror}"
+            case _:
+                return f"{program} cannot be executed: {error!s:.200}"
+
+
+class _CommandProcess:
+    """The process of a command."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._waiter = _Waiter(process.pid)
+        raise_oom_score(process.pid)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def end_within(self, seconds: float) -> End | None:
+        if self._waiter.ident is None:
+            self._waiter.start()
+        self._waiter.join(seconds)
+        return self._waiter.end
+
+    def close(self) -> None:
+        signal_group(self.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+class _Waiter(threading.Thread):
+    """Waits for the end of a process."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(name=f"end of process {pid}", daemon=True)
+        self._pid = pid
+        self.end: End | None = None
+
+    def run(self) -> None:
+        self.end = end_of(self._pid)

@@ -1,0 +1,1 @@
+"""Spaces of metaparameters: combinations computed by index, never held in memory."""

@@ -1,0 +1,202 @@
+"""Decision diagram: counts, numbers and draws what constraints leave of a product."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+# Which options of which axes it wants. It holds for a choice that has one of them on each of these axes.
+Rule: TypeAlias = Mapping[int, frozenset[int]]
+
+MOST_NODES = 100_000  # more would take longer to count than a user waits
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One factor of the product: a choice among options numbered from 0."""
+
+    length: int
+    condition: Rule  # on earlier axes; where it does not hold, nothing is chosen on this one
+    weights: Sequence[float] | None = None  # how often each option is drawn; None: all alike
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Neighbouring options that the same rules want."""
+
+    start: int
+    length: int
+    weight: float
+    wanted: int  # a bit for each rule
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What can be chosen at a node: one of a run of options (None: nothing), and where that leads."""
+
+    start: int | None
+    length: int
+    each: int  # how many ways there are to go on from each option
+    then: int  # the node on the next level, named by the rules that are still open
+
+
+@dataclass
+class _Node:
+    """A place in the product where the same rules are open, however one came to it."""
+
+    choices: list[_Choice] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)  # the number of ways through the choices so far
+    masses: list[float] = field(default_factory=list)  # the share of draws that go through them
+
+    @property
+    def count(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    @property
+    def mass(self) -> float:
+        return self.masses[-1] if self.masses else 0.0
+
+
+class Diagram:
+    """The product of the axes less every choice for which one of the excluded rules holds.
+
+    The order is that of itertools.product: the last axis varies fastest. On each level a node stands for
+    every beginning after which the same rules may still hold, so that its ways on are counted once.
+    """
+
+    def __init__(self, axes: Sequence[Axis], excluded: Sequence[Rule]) -> None:
+        """Raises ValueError if the rules are so entangled that the diagram has too many nodes."""
+        # an axis with the same condition as another shares its rule
+        conditions = list({_key(axis.condition): axis.condition for axis in axes if axis.condition}.values())
+        rules = [*excluded, *conditions]
+        bits = {_key(condition): 1 << len(excluded) + n for n, condition in enumerate(conditions)}
+        needed = [bits[_key(axis.condition)] if axis.condition else 0 for axis in axes]
+        touched = [_mask(level in rule for rule in rules) for level in range(len(axes))]
+        runs = [list(_runs(axis, level, rules)) for level, axis in enumerate(axes)]
+        complete = [0] * len(axes)  # the excluded ones that have been decided when the level is
+        for bit, rule in enumerate(excluded):
+            complete[max(rule)] |= 1 << bit
+        # what a level and those after it ask for; other rules need not be told apart
+        open_rules = [0] * (len(axes) + 1)
+        for level in reversed(range(len(axes))):
+            open_rules[level] = open_rules[level + 1] | needed[level] | complete[level]
+
+        def ways(level: int, node: int) -> Iterator[tuple[int | None, int, float, int]]:
+            """Start, length and weight of each choice, and the rules still open after it."""
+            closed = node & ~touched[level]
+            found: list[tuple[int | None, int, float, int]] = [(None, 1, 1.0, closed)]
+            if node & needed[level] == needed[level]:
+                found = [
+                    (run.start, run.length, run.weight, closed | node & run.wanted) for run in runs[level]
+                ]
+            for start, length, weight, then in found:
+                if not then & complete[level]:
+                    yield start, length, weight, then & open_rules[level + 1]
+
+        self._top = _mask(True for _ in rules) & open_rules[0]
+        levels: list[dict[int, _Node]] = [{self._top: _Node()}]
+        for level in range(len(axes)):
+            following: dict[int, _Node] = {}
+            levels.append(following)
+            for name in levels[level]:
+                following.update((then, _Node()) for *_, then in ways(level, name))
+                if sum(map(len, levels)) > MOST_NODES:
+                    raise ValueError(
+                        "the rules are too entangled to be counted; write fewer, or simpler ones"
+                    )
+        for end in levels[-1].values():
+            end.ends, end.masses = [1], [1.0]
+        for level in reversed(range(len(axes))):
+            following = levels[level + 1]
+            for name, node in levels[level].items():
+                count, mass = 0, 0.0
+                for start, length, weight, then in ways(level, name):
+                    each = following[then].count
+                    count += length * each
+                    mass += weight * following[then].mass
+                    if each:
+                        node.choices.append(_Choice(start, length, each, then))
+                        node.ends.append(count)
+                        node.masses.append(mass)
+        self._levels = levels[:-1]
+        self.count = levels[0][self._top].count
+        self.mass = levels[0][self._top].mass
+
+    def options(self, index: int) -> list[int | None]:
+        """The option chosen on each axis in choice number `index`, 0 <= index < count."""
+        options: list[int | None] = []
+        name = self._top
+        for nodes in self._levels:
+            node = nodes[name]
+            which = bisect.bisect_right(node.ends, index)
+            choice = node.choices[which]
+            index -= node.ends[which - 1] if which else 0
+            step, index = divmod(index, choice.each)
+            options.append(None if choice.start is None else choice.start + step)
+            name = choice.then
+        return options
+
+    def index(self, options: Sequence[int | None]) -> int | None:
+        """The number of the choice with these options; None if it is not there."""
+        index, name = 0, self._top
+        for nodes, option in zip(self._levels, options, strict=True):
+            node = nodes[name]
+            for which, choice in enumerate(node.choices):
+                before = node.ends[which - 1] if which else 0
+                if choice.start is None:
+                    step = None if option is not None else 0
+                else:
+                    step = None if option is None else option - choice.start
+                if step is not None and 0 <= step < choice.length:
+                    index += before + step * choice.each
+                    name = choice.then
+                    break
+            else:
+                return None
+        return index
+
+    def draw(self, random: Callable[[], float]) -> list[int | None]:
+        """A choice drawn by the weights of its options, from those that are left; mass must not be 0."""
+        options: list[int | None] = []
+        name = self._top
+        for nodes in self._levels:
+            node = nodes[name]
+            which = bisect.bisect_right(node.masses, random() * node.masses[-1], hi=len(node.masses) - 1)
+            choice = node.choices[which]
+            if choice.start is None:
+                options.append(None)
+            else:
+                options.append(
+                    choice.start + int(random() * choice.length) if choice.length > 1 else choice.start
+                )
+            name = choice.then
+        return options
+
+
+def _runs(axis: Axis, level: int, rules: Sequence[Rule]) -> Iterator[_Run]:
+    """The options of an axis; neighbours that the same rules want are together."""
+
+    def wanted(option: int) -> int:
+        return _mask(option in rule.get(level, ()) for rule in rules)
+
+    if axis.weights is not None:
+        for option, weight in enumerate(axis.weights):
+            yield _Run(option, 1, weight, wanted(option))
+        return
+    special = sorted(set[int]().union(*(rule.get(level, frozenset()) for rule in rules)))
+    edges = sorted({0, *special, *(option + 1 for option in special), axis.length})
+    for _, group in itertools.groupby(itertools.pairwise(edges), lambda span: wanted(span[0])):
+        spans = list(group)
+        start, end = spans[0][0], spans[-1][1]
+        yield _Run(start, end - start, (end - start) / axis.length, wanted(start))
+
+
+def _mask(bits: Iterable[bool]) -> int:
+    return sum(1 << bit for bit, is_set in enumerate(bits) if is_set)
+
+
+def _key(rule: Rule) -> frozenset[tuple[int, frozenset[int]]]:
+    return frozenset(rule.items())

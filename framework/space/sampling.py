@@ -1,0 +1,170 @@
+"""Sampling methods: grid, random, adaptive."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from array import array
+from dataclasses import dataclass
+from functools import cached_property
+
+from framework.space.distributions import Distribution
+from framework.space.product import Combinations, Space
+from framework.space.values import Value, canonical
+
+METHODS = ("grid", "random", "tpe", "bayes")
+SEED = "seed"  # the metaparameter that `seeds:` makes
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a set is made of a space."""
+
+    name: str = "grid"  # one of METHODS
+    run_cap: int | None = None  # the most tasks of the set; None: all. Needed for draws from distributions
+    seed: int = 0  # of what is random
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Is each combination made from the results so far? bayes is W&B's word; TPE is such a method."""
+        return self.name in ("tpe", "bayes")
+
+    def choose(self, space: Space) -> Combinations:
+        """The combinations of the space that are run, as far as they are known before any is."""
+        if self.is_adaptive:
+            return NoneYet(space)
+        chosen: Combinations = space
+        if self.name == "random" and space.is_finite:
+            chosen = Shuffled(space, self.seed)
+        elif self.name == "random":
+            chosen = Draws(space, self.run_cap or 0, self.seed)
+        if space.seeds is not None:
+            chosen = WithSeeds(chosen, space.seeds)
+        return chosen if self.run_cap is None else First(chosen, self.run_cap)
+
+
+class NoneYet(Combinations):
+    """No combination, before the first result of an adaptive set."""
+
+    count = 0
+
+    def __init__(self, space: Space) -> None:
+        self.names = space.names
+
+    def combination(self, index: int) -> dict[str, Value]:
+        raise IndexError(f"combination {index} is not known yet")
+
+
+class First(Combinations):
+    """The first so many of other combinations."""
+
+    def __init__(self, combinations: Combinations, most: int) -> None:
+        self.names = combinations.names
+        self._combinations = combinations
+        self._most = most
+
+    @property
+    def count(self) -> int:
+        return min(self._combinations.count, self._most)
+
+    def combination(self, index: int) -> dict[str, Value]:
+        self._check(index)
+        return self._combinations.combination(index)
+
+
+class WithSeeds(Combinations):
+    """Each of other combinations with every seed from 0 to seeds - 1, which varies fastest."""
+
+    def __init__(self, combinations: Combinations, seeds: int) -> None:
+        self.names = (*combinations.names, SEED)
+        self._combinations = combinations
+        self._seeds = seeds
+
+    @property
+    def count(self) -> int:
+        return self._combinations.count * self._seeds
+
+    def combination(self, index: int) -> dict[str, Value]:
+        self._check(index)
+        number, seed = divmod(index, self._seeds)
+        return {**self._combinations.combination(number), SEED: seed}
+
+
+class Shuffled(Combinations):
+    """All of other combinations, each once, in an order that the seed makes."""
+
+    def __init__(self, combinations: Combinations, seed: int) -> None:
+        self.names = combinations.names
+        self._combinations = combinations
+        self._seed = seed
+
+    @property
+    def count(self) -> int:
+        return self._combinations.count
+
+    def combination(self, index: int) -> dict[str, Value]:
+        self._check(index)
+        return self._combinations.combination(permuted(index, self.count, self._seed))
+
+
+class Draws(Combinations):
+    """What a space includes, then so many draws from it; a draw that repeats an earlier one is left out.
+
+    Draw n depends on the seed and n alone, so that more of them change none. Where every draw has a value
+    from a continuous distribution nothing repeats; elsewhere the numbers of those that do not are kept.
+    """
+
+    def __init__(self, space: Space, draws: int, seed: int) -> None:
+        self.names = space.names
+        self._space = space
+        self._draws = draws
+        self._seed = seed
+
+    @property
+    def count(self) -> int:
+        return len(self._space.included) + (self._draws if self._kept is None else len(self._kept))
+
+    def combination(self, index: int) -> dict[str, Value]:
+        self._check(index)
+        included = self._space.included
+        if index < len(included):
+            return dict(included[index])
+        number = index - len(included)
+        return self._draw(number if self._kept is None else self._kept[number])
+
+    @cached_property
+    def _kept(self) -> array[int] | None:
+        """The draws that repeat no earlier one; None if all."""
+        if any(
+            isinstance(each, Distribution) and each.is_continuous and name not in self._space.conditions
+            for name, each in self._space.dimensions.items()
+        ):
+            return None
+        seen = {canonical(each) for each in self._space.included}
+        kept = array("Q")
+        for number in range(self._draws):
+            drawn = canonical(self._draw(number))
+            if drawn not in seen:
+                seen.add(drawn)
+                kept.append(number)
+        return kept
+
+    def _draw(self, number: int) -> dict[str, Value]:
+        return self._space.draw(random.Random(f"{self._seed}/{number}").random)
+
+
+def permuted(index: int, count: int, seed: int) -> int:
+    """Where a pseudo-random permutation of range(count) takes `index`; computed on its own, in no memory.
+
+    A Feistel network of six rounds on the smallest even number of bits; what falls outside of the range is
+    sent through again (Black and Rogaway, Ciphers with Arbitrary Finite Domains, 2002).
+    """
+    half = ((count - 1).bit_length() + 1) // 2
+    while True:
+        left, right = index >> half, index & ((1 << half) - 1)
+        for turn in range(6):
+            digest = hashlib.shake_256(f"{seed}/{turn}/{right}".encode()).digest(half // 8 + 1)
+            left, right = right, left ^ (int.from_bytes(digest, "big") & ((1 << half) - 1))
+        index = left << half | right
+        if index < count:
+            return index

@@ -1,0 +1,108 @@
+"""Values of metaparameters: validity, comparison, exact intervals."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import TypeAlias, overload
+
+Value: TypeAlias = str | int | float | bool
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_NAME = re.compile(r"\w[\w.:/+-]*")
+
+
+def options_with(values: Sequence[Value], value: Value) -> list[int]:
+    """Where a value stands among others; numbers are compared by value: 1 is 1.0, but not true."""
+    if isinstance(values, range | Interval) and not isinstance(value, bool | str):
+        if isinstance(values, Interval):
+            return values.options_with(value)
+        return [values.index(int(value))] if value in values else []
+    return [
+        option
+        for option, each in enumerate(values)
+        if each == value and isinstance(each, bool) == isinstance(value, bool)
+    ]
+
+
+class Interval(Sequence[float]):
+    """The floats start, start + step, … of an interval; each is the float nearest to the exact decimal."""
+
+    def __init__(self, start: Fraction, step: Fraction, length: int) -> None:
+        # over their common denominator, because Python divides integers to the nearest float
+        self._denominator = math.lcm(start.denominator, step.denominator)
+        self._start = int(start * self._denominator)
+        self._step = int(step * self._denominator)
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> float: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[float]: ...
+    def __getitem__(self, index: int | slice) -> float | Sequence[float]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(self._length)[index]]
+        return (self._start + range(self._length)[index] * self._step) / self._denominator
+
+    def options_with(self, value: float) -> list[int]:
+        """The index of a value, or nothing."""
+        index = round((Fraction(value) * self._denominator - self._start) / self._step)
+        return [index] if 0 <= index < self._length and self[index] == value else []
+
+
+def interval(start: int | float, end: int | float, step: int | float) -> Sequence[int] | Sequence[float]:
+    """The half-open interval [start, end) in steps of `step`, which may be negative.
+
+    Exact in decimal: [0.1, 0.4) by 0.1 is 0.1, 0.2, 0.3. Three integers give integers.
+    Raises ValueError if it never ends, is empty, or has values that floats cannot tell apart.
+    """
+    for number in (start, end, step):
+        if not math.isfinite(number):
+            raise ValueError(f"{number} is no number that an interval can have")
+    # repr is the shortest decimal that reads back as the same float: what the user wrote
+    exact_start, exact_end, exact_step = (Fraction(repr(number)) for number in (start, end, step))
+    if exact_step == 0:
+        raise ValueError("a step of 0 never ends")
+    length = math.ceil((exact_end - exact_start) / exact_step)
+    if length < 1:
+        reach = "never reaches" if exact_end != exact_start else "starts at"
+        raise ValueError(f"the interval is empty: {start} by steps of {step} {reach} {end}")
+    if length > 2**53:
+        raise ValueError(f"the interval has {length} values")
+    if isinstance(start, int) and isinstance(end, int) and isinstance(step, int):
+        return range(start, end, step)
+    if length > 1 and abs(exact_step) < 2 * Fraction(math.ulp(max(abs(start), abs(end)))):
+        raise ValueError(f"steps of {step} are too small for floats of this size to tell the values apart")
+    return Interval(exact_start, exact_step, length)
+
+
+def name_problem(name: str) -> str | None:
+    """Why `name` cannot be the name of a metaparameter, or None if it can."""
+    if _NAME.fullmatch(name):
+        return None
+    return f"{name!r} cannot be an option; use letters, digits and _.:/+-, a letter, digit or _ first"
+
+
+def value_problem(value: object) -> str | None:
+    """Why `value` cannot be the value of a metaparameter, or None if it can."""
+    if isinstance(value, str):
+        if "\0" in value:
+            return "text with a NUL character cannot be passed to a program; remove it"
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            return "text with half of a surrogate pair is no valid Unicode; remove it"
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value} is not a number a program can be given; put it in quotes to pass it as text"
+    if isinstance(value, bool | int | float):
+        return None
+    return f"a value is text, a number, true or false, not {type(value).__name__}"
+
+
+def canonical(value: object) -> str:
+    """JSON that is the same for the same content in whatever order of keys; 1, 1.0, true and "1" differ."""
+    return _CANONICAL.encode(value)

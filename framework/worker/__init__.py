@@ -1,0 +1,1 @@
+"""A worker: the tasks that its host holds, and the devices that it hands out."""

@@ -1,0 +1,179 @@
+"""Allocator of CPUs, memory and GPUs to tasks.
+
+A GPU on which no task of ours runs is handed out only if a look, begun after our last one left it, has seen
+nobody else there. On one that a task of ours has, others are not told from it.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+from framework.project.resources import Capacity, Resources
+from framework.worker.devices import Gpu, Look
+
+RETRY_SECONDS = 1.0  # between two looks while a task waits for others to leave a GPU
+
+
+class HasDevices(Protocol):
+    """What the slots need of a host; devices.Devices has it."""
+
+    cpus: Fraction
+    memory: int  # bytes
+
+    def look(self, since: float = -math.inf) -> Look: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Lease:
+    """What a task was handed out."""
+
+    needs: Resources
+    cpus: Fraction  # that it counts for
+    gpus: tuple[str, ...]  # UUIDs
+
+    @property
+    def share(self) -> Fraction:
+        """Of each of its GPUs."""
+        return min(self.needs.gpus, Fraction(1))
+
+    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
+        """What makes a task keep to it, beside the environment it is `given`."""
+        environment = {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)}
+        if self.needs.cpus is not None and "OMP_NUM_THREADS" not in given:
+            # OpenBLAS, MKL and numexpr go by it, too
+            environment["OMP_NUM_THREADS"] = str(max(1, math.floor(self.needs.cpus)))
+        return environment
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many tasks of a kind a host has room for."""
+
+    most: int  # at a time, if others left all GPUs to us
+    now: int  # at a time: those that run, and as many as still fit
+    lacks: str  # why none can ever run there; empty if one can, or if that is not known yet
+    trouble: str  # what a person should know of the GPUs
+
+
+class Slots:
+    """What a host's tasks have of it. `limit`: how many may run at a time; None: one for each CPU.
+
+    All methods may be called from any thread.
+    """
+
+    def __init__(self, devices: HasDevices, limit: int | None) -> None:
+        self._devices = devices
+        self._limit = limit
+        self._changed = threading.Condition()
+        self._leases: set[Lease] = set()
+        self._left: dict[str, float] = {}  # by GPU: when our last task on it ended
+
+    def room(self, needs: Resources) -> Room:
+        """How many tasks with such needs may run."""
+        look = self._look(needs)
+        everything = {gpu.uuid: Fraction(1) for gpu in look.gpus}
+        with self._changed:
+            shares = self._shares()
+            free = self._free(look, or_not_seen=True)
+            now = len(self._leases) + self._fitting(needs, self._leases, free)
+            others = [
+                f"{gpu} is left alone, others use {gpu.used} of its {gpu.memory} MiB"
+                for gpu in look.gpus
+                if gpu.is_in_use and gpu.uuid not in shares and self._has_seen(look, gpu)
+            ]
+        lacks = ""
+        if look.is_known or not needs.gpus:
+            lacks = Capacity(self._devices.cpus, self._devices.memory, len(look.gpus)).lacks(needs)
+        return Room(
+            most=self._fitting(needs, set(), everything),
+            now=now,
+            lacks=f"{lacks}; {look.problem}" if lacks and look.problem else lacks,
+            trouble="; ".join(filter(None, [look.problem, *others])),
+        )
+
+    def acquire(self, needs: Resources, timeout: float) -> Lease | None:
+        """What one task needs; None if that is not free within `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            with self._changed:
+                since = max(self._left.values(), default=-math.inf)
+            look = self._look(needs, since)
+            with self._changed:
+                lease = self._lease(needs, look)
+                if lease is not None:
+                    self._leases.add(lease)
+                    return lease
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return None
+                self._changed.wait(min(left, RETRY_SECONDS))
+
+    def release(self, lease: Lease) -> None:
+        """The task has ended."""
+        with self._changed:
+            self._leases.remove(lease)
+            for gpu in set(lease.gpus) - self._shares().keys():
+                self._left[gpu] = time.monotonic()
+            self._changed.notify_all()
+
+    def _look(self, needs: Resources, since: float = -math.inf) -> Look:
+        return self._devices.look(since) if needs.gpus else Look()
+
+    def _lease(self, needs: Resources, look: Look) -> Lease | None:
+        free = self._free(look)
+        if self._fitting(needs, self._leases, free) < 1:
+            return None
+        usable = [gpu for gpu, share in free.items() if share >= min(needs.gpus, Fraction(1))]
+        usable.sort(key=lambda gpu: -free[gpu])  # shares are spread before they are stacked
+        return Lease(needs, self._cpus(needs), tuple(usable[: math.ceil(needs.gpus)]))
+
+    def _fitting(self, needs: Resources, leases: set[Lease], gpus: Mapping[str, Fraction]) -> int:
+        """How many more tasks fit beside `leases`, with these shares of GPUs free."""
+        fitting = [sys.maxsize if self._limit is None else self._limit - len(leases)]
+        cpus = self._cpus(needs)
+        if cpus:
+            fitting.append(math.floor((self._devices.cpus - sum(lease.cpus for lease in leases)) / cpus))
+        if needs.memory:
+            memory = self._devices.memory - sum(lease.needs.memory for lease in leases)
+            fitting.append(memory // needs.memory)
+        if needs.gpus > 1:
+            fitting.append(sum(share == 1 for share in gpus.values()) // math.ceil(needs.gpus))
+        elif needs.gpus:
+            fitting.append(sum(math.floor(share / needs.gpus) for share in gpus.values()))
+        return max(0, min(fitting))
+
+    def _cpus(self, needs: Resources) -> Fraction:
+        """What a task counts for: if it does not say, one CPU, or none where a limit was given instead."""
+        if needs.cpus is not None:
+            return needs.cpus
+        return Fraction(0) if self._limit else min(Fraction(1), self._devices.cpus)
+
+    def _free(self, look: Look, or_not_seen: bool = False) -> dict[str, Fraction]:
+        """The share of each GPU that can be handed out; `or_not_seen`: also of those we have just left."""
+        shares = self._shares()
+        free = {}
+        for gpu in look.gpus:
+            if gpu.uuid in shares:
+                free[gpu.uuid] = 1 - shares[gpu.uuid]
+            elif not gpu.is_in_use if self._has_seen(look, gpu) else or_not_seen:
+                free[gpu.uuid] = Fraction(1)
+        return free
+
+    def _has_seen(self, look: Look, gpu: Gpu) -> bool:
+        """Has it seen the GPU without us? If our last task on it ended later, what it used was ours."""
+        return look.began >= self._left.get(gpu.uuid, -math.inf)
+
+    def _shares(self) -> dict[str, Fraction]:
+        """The shares of GPUs that our tasks have."""
+        shares: dict[str, Fraction] = {}
+        for lease in self._leases:
+            for gpu in lease.gpus:
+                shares[gpu] = shares.get(gpu, Fraction(0)) + lease.share
+        return shares

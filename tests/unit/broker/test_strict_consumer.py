@@ -1,0 +1,88 @@
+"""What the worker's Celery takes from its queue, on kombu's broker in memory: what the master sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kombu
+import pytest
+from celery import Celery
+from celery.worker import consumer as celerys
+
+from framework.broker.celery_app import DEAD_QUEUE, REPORTS_QUEUE, RESULTS_QUEUE, TASK_NAME, TASKS
+from framework.broker.master_connection import Link
+from framework.broker.strict_consumer import Consumer
+from framework.messages.assignment import Assignment
+
+RIGHT = [[{"task": "0123456789abcdef"}], {}, {"callbacks": None}]
+HEADERS = {"task": TASK_NAME, "id": "0123456789abcdef.1", "retries": 0, "timelimit": [None, None]}
+
+
+class Bench(Consumer):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.connection_errors = (ConnectionError,)
+        self.taken: list[kombu.Message] = []
+        self.fails: Exception | None = None
+        monkeypatch.setattr(celerys.Consumer, "create_task_handler", lambda self: self.take)
+        self.channel = kombu.Connection("memory://").channel()
+        self.exchange = kombu.Exchange(TASKS.name, type="direct")(self.channel)
+        self.queue = kombu.Queue("tasks.a", self.exchange, routing_key="a")(self.channel)
+        self.queue.declare()
+
+    def take(self, message: kombu.Message) -> None:
+        if self.fails:
+            raise self.fails
+        self.taken.append(message)
+
+    def receive(self) -> kombu.Message:
+        message = self.queue.get(accept=["json"])
+        self.create_task_handler()(message)
+        return message
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(monkeypatch)
+
+
+def test_what_the_master_sends_is_taken(bench: Bench) -> None:
+    for queue in (RESULTS_QUEUE, REPORTS_QUEUE, DEAD_QUEUE):
+        kombu.Queue(queue.name)(bench.channel).queue_declare()
+    link = Link(Celery("test", broker="memory://", set_as_current=False), kombu.Connection("memory://"))
+    link.open()
+    link.send("a", Assignment("infra-1", "p", "0123456789abcdef", 1, {"x": 1}))
+    message = bench.receive()
+    assert bench.taken == [message]
+    assert not message.acknowledged
+
+
+@pytest.mark.parametrize(
+    ("payload", "headers"),
+    [
+        (5, {}), (None, {}), ([], {}), ([1, {}, {}], {}), ([[1, 2], {}, {}], {}), ([[1], {"x": 1}, {}], {}),
+        ([[1], {}, 5], {}), ([[1], {}, {"callbacks": [1]}], {}),
+        (RIGHT, {"id": None}), (RIGHT, {"task": "x"}), (RIGHT, {"eta": "2999-01-01"}),
+        (RIGHT, {"expires": 5}), (RIGHT, {"retries": "x"}), (RIGHT, {"timelimit": "x"}),
+    ],
+)  # fmt: skip
+def test_whatever_else_is_rejected(bench: Bench, payload: Any, headers: dict[str, Any]) -> None:
+    producer = kombu.Producer(bench.channel, bench.exchange)
+    producer.publish(payload, routing_key="a", headers=HEADERS | headers)
+    message = bench.receive()
+    assert (bench.taken, message._state) == ([], "REJECTED")
+
+
+def test_what_cannot_be_decoded_or_ends_celerys_own_code_is_rejected(bench: Bench) -> None:
+    producer = kombu.Producer(bench.channel, bench.exchange)
+    for body, content_type in ((b"{", "application/json"), (b"x", "application/x-python-serialize")):
+        producer.publish(
+            body, routing_key="a", headers=HEADERS, content_type=content_type, content_encoding="utf-8"
+        )
+        assert bench.receive()._state == "REJECTED"
+    bench.fails = KeyError("id")
+    producer.publish(RIGHT, routing_key="a", headers=HEADERS)
+    assert bench.receive()._state == "REJECTED"
+    bench.fails = ConnectionError()
+    producer.publish(RIGHT, routing_key="a", headers=HEADERS)
+    with pytest.raises(ConnectionError):
+        bench.receive()

@@ -1,0 +1,182 @@
+"""What a plan says before anything starts, and of what has run."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from framework.cli import locations
+from framework.cli import main as cli
+from framework.configuration.load import load_project
+from framework.files import MasterFiles
+from framework.journal.provenance import note_program, program_version
+from framework.journal.store import Journal
+from framework.messages.assignment import AttemptResult, AttemptState
+from framework.project.project import Project
+from framework.space.values import Value
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    path = tmp_path / "my project"
+    path.mkdir()
+    (path / "project.yml").write_text("command: python train.py\n")
+    (path / "parameters.yml").write_text("C: [0.1, 1, 10]\ntext: [a b, c]\n")
+    (path / "train.py").touch()
+    monkeypatch.chdir(tmp_path)
+    return load_project(path)
+
+
+def run(project: Project, states: Mapping[int, AttemptState], code: str, seconds: float = 60.0) -> Path:
+    """Write results of some combinations where runs on this machine keep them."""
+    path = MasterFiles(Path("results/local") / project.name).journal
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Journal(path) as journal:
+        note_program(journal, code, program_version(project.path))
+        for number, state in states.items():
+            parameters = project.space.combination(number)
+            task = project.task_id(parameters)
+            attempt = journal.assign(task, number, parameters, "a", 1.0)
+            result = AttemptResult(
+                task, attempt, "a", state, 1.0, seconds, 0, "", {}, code, "i", "infra", project.name
+            )
+            journal.finish(result, final=True)
+    return path
+
+
+def as_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    assert cli.main(["plan", *arguments, "--json"]) == 0
+    content: dict[str, object] = json.loads(capsys.readouterr().out)
+    return content
+
+
+def test_of_an_adaptive_set_before_and_after_something_ran(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = "metric: loss\nmethod: tpe\nrun_cap: 4\n"
+    (project.path / "project.yml").write_text(f"command: python train.py\n{more}")
+    said = (
+        "my project: 4 combinations of C, text\n"
+        "  each chosen by tpe, from the results so far, when a host has room for it\n"
+    )
+    assert cli.main(["plan", "my project"]) == 0
+    assert capsys.readouterr().out == said
+    path = run(project, {2: "done", 5: "failed"}, "v1")
+    with Journal(path) as journal:
+        parameters = project.space.combination(3)
+        task = project.task_id(parameters)
+        journal.assign(task, 3, parameters, "a", 1.0)
+        journal.prune(task, "pruned at report 3")
+    assert cli.main(["plan", "my project", "--slots", "1"]) == 0
+    standing = "  1 done, 1 failed, 1 pruned; 1 to run, about 60 s with 1 at a time\n"
+    assert capsys.readouterr().out == said + standing
+
+
+def test_before_anything_ran(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "my project"]) == 0
+    assert capsys.readouterr().out == (
+        "my project: 6 combinations of C, text\n"
+        "  1: python train.py --C=0.1 '--text=a b'\n"
+        "  6: python train.py --C=10 --text=c\n"
+    )
+    assert as_json(capsys, "my project", "--slots", "3") == {
+        "project": "my project",
+        "combinations": 6,
+        "metaparameters": ["C", "text"],
+        "method": "grid",
+        "examples": [
+            "python train.py --C=0.1 '--text=a b'",
+            "python train.py --C=10 --text=c",
+        ],
+        "to_run": 6,
+        "slots": 3,
+        "results": None,
+        "seconds": None,
+    }
+
+
+def test_with_results_of_before(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    run(project, {0: "done", 3: "failed", 5: "done"}, "c1", seconds=90.0)
+    assert cli.main(["plan", "my project", "--slots", "2"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "  2 done, 1 failed; 3 to run, about 2 min with 2 at a time"
+    (project.path / "train.py").write_text("another")
+    assert cli.main(["plan", "my project"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "  2 of 2 results were made with other files of the project, or in another image"
+    content = as_json(capsys, "my project", "--slots", "100")
+    assert content["results"] == {
+        "done": 2,
+        "failed": 1,
+        "cancelled": 0,
+        "pruned": 0,
+        "outdated": 2,
+        "seconds": 90.0,
+    }
+    assert (content["to_run"], content["seconds"]) == (3, 90.0), "a task takes as long however many slots"
+
+
+def test_values_added_and_removed(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = run(project, dict.fromkeys(range(6), "done"), "c1").rename("elsewhere.sqlite")
+    (project.path / "parameters.yml").write_text("text: [c, d, a b]\nC: [10, 0.1]\n")
+    content = as_json(capsys, "my project", "--journal", str(journal))
+    assert content["to_run"] == 2
+    assert content["results"] == {
+        "done": 4,
+        "failed": 0,
+        "cancelled": 0,
+        "pruned": 0,
+        "outdated": 0,
+        "seconds": 60.0,
+    }
+
+
+def test_a_journal_that_is_not_there(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "my project", "--journal", "nowhere"]) == 1
+    assert capsys.readouterr().err == "nowhere: no journal; the master has not started here yet\n"
+
+
+def test_a_million_combinations_take_neither_time_nor_memory(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = list(range(1000))
+    (project.path / "parameters.yml").write_text(f"a: {values}\nb: {values}\n")
+    large = load_project(project.path)
+    run(large, dict.fromkeys(range(20), "done"), "c1")
+    looked_at = 0
+
+    def task_id(project: Project, parameters: Mapping[str, Value]) -> str:
+        nonlocal looked_at
+        looked_at += 1
+        return identity(project, parameters)
+
+    identity = Project.task_id
+    monkeypatch.setattr(Project, "task_id", task_id)
+    tracemalloc.start()
+    assert cli.main(["plan", "my project"]) == 0
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+    assert looked_at <= 10_000
+
+
+def test_what_the_master_runs(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = tmp_path / "code" / "v1"
+    code.mkdir(parents=True)
+    project.path.rename(code / "project")
+    (tmp_path / "code/current").symlink_to("v1")
+    monkeypatch.setattr(locations, "CODE", tmp_path / "code")
+    monkeypatch.setattr(locations, "DATA", tmp_path / "results/local/my project")
+    monkeypatch.setenv("PROJECT", "my project")
+    monkeypatch.setenv("IMAGE", "another image")
+    run(load_project(code / "project", "my project"), {1: "done"}, "v1")
+    assert cli.main(["plan"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "  1 done, 0 failed; 5 to run, about 5 min with 1 at a time",
+        "  1 of 1 results were made with other files of the project, or in another image",
+    ]

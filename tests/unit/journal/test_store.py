@@ -1,0 +1,565 @@
+"""The journal: one terminal record for each task, whatever comes twice, late or in another order."""
+
+import dataclasses
+import math
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from framework.errors import FrameworkError, JournalError, UnknownTaskError
+from framework.journal.records import TaskOutcome
+from framework.journal.store import Journal
+from framework.messages.assignment import AttemptResult
+
+TASK = "0123456789abcdef"
+RESULT = AttemptResult(
+    task=TASK,
+    attempt=1,
+    host="a",
+    state="done",
+    started=200.0,
+    seconds=5.0,
+    exit_code=0,
+    reason="",
+    metrics={"accuracy": 0.9},
+    code="c1",
+    image="i1",
+    infrastructure="infra-1",
+    project="p",
+)
+FAILED = dataclasses.replace(RESULT, state="failed", exit_code=1, reason="exit code 1", metrics={})
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "it's a journal?.sqlite") as journal:
+        yield journal
+
+
+def sent(journal: Journal, host: str = "a", task: str = TASK) -> int:
+    return journal.assign(task, 7, {"C": 0.1, "text": "a\n'"}, host, 100.0)
+
+
+def state(journal: Journal, task: str = TASK) -> str:
+    record = journal.get(task)
+    assert record is not None
+    return record.state
+
+
+def test_the_life_of_a_task(journal: Journal) -> None:
+    assert journal.get(TASK) is None
+    assert sent(journal) == 1
+    assert state(journal) == "sent"
+    assert journal.start(TASK, 1, "a", 200.0)
+    journal.metrics(TASK, 1, {"epoch": 3})
+    running = journal.get(TASK)
+    assert running is not None
+    assert (running.state, running.started, running.metrics) == ("running", 200.0, {"epoch": 3})
+    assert journal.finish(RESULT, final=True)
+    record = journal.get(TASK)
+    assert record is not None
+    assert dataclasses.asdict(record) == {
+        "task": TASK, "number": 7, "parameters": {"C": 0.1, "text": "a\n'"}, "state": "done", "attempts": 1,
+        "host": "a", "sent": 100.0, "started": 200.0, "seconds": 5.0, "exit_code": 0, "reason": "",
+        "code": "c1", "image": "i1", "metrics": {"accuracy": 0.9}, "first": 1,
+    }  # fmt: skip
+    assert list(record.parameters) == ["C", "text"]
+    assert journal.counts() == {"waiting": 0, "sent": 0, "running": 0, "done": 1, "failed": 0}
+
+
+def test_a_result_that_comes_twice_changes_nothing(journal: Journal) -> None:
+    sent(journal)
+    assert journal.finish(RESULT, final=True)
+    before = journal.get(TASK)
+    assert not journal.finish(RESULT, final=True)
+    assert not journal.finish(FAILED, final=True)
+    assert not journal.finish(dataclasses.replace(RESULT, attempt=2, host="b"), final=True)
+    assert not journal.lost(TASK, 1, "gone", final=True)
+    assert not journal.start(TASK, 1, "b", 300.0)
+    journal.metrics(TASK, 1, {"late": 1})
+    assert journal.get(TASK) == before
+
+
+def test_a_failed_attempt_is_run_again(journal: Journal) -> None:
+    sent(journal)
+    assert not journal.finish(FAILED, final=False)
+    assert state(journal) == "waiting"
+    assert not journal.finish(FAILED, final=True)  # the same once more
+    assert state(journal) == "waiting"
+    assert sent(journal, "b") == 2
+    fresh = journal.get(TASK)
+    assert fresh is not None
+    assert (fresh.state, fresh.host, fresh.started, fresh.exit_code, fresh.reason) == (
+        "sent",
+        "b",
+        None,
+        None,
+        "",
+    )
+    assert journal.finish(dataclasses.replace(FAILED, attempt=2, host="b"), final=True)
+    assert state(journal) == "failed"
+    assert [(attempt.attempt, attempt.host, attempt.state) for attempt in journal.attempts(TASK)] == [
+        (1, "a", "failed"),
+        (2, "b", "failed"),
+    ]
+    assert journal.attempts_ended(TASK, ["failed", "timeout"]) == 2
+    assert journal.attempts_ended(TASK, ["lost"]) == 0
+
+
+def test_done_ends_a_task_even_if_not_called_final(journal: Journal) -> None:
+    sent(journal)
+    assert journal.finish(RESULT, final=False)
+    assert state(journal) == "done"
+
+
+def test_a_timeout_is_a_failure(journal: Journal) -> None:
+    sent(journal)
+    assert journal.finish(dataclasses.replace(FAILED, state="timeout"), final=True)
+    assert state(journal) == "failed"
+    assert journal.attempts(TASK)[0].state == "timeout"
+
+
+def test_a_lost_attempt_is_run_again_and_may_come_back(journal: Journal) -> None:
+    sent(journal)
+    journal.start(TASK, 1, "a", 150.0)
+    assert not journal.lost(TASK, 1, "no sign of a", final=False)
+    assert state(journal) == "waiting"
+    assert sent(journal, "b") == 2
+    journal.start(TASK, 2, "b", 250.0)
+    assert not journal.finish(FAILED, final=False)  # of the first attempt: the second is still under way
+    assert state(journal) == "running"
+    assert journal.finish(dataclasses.replace(RESULT, attempt=2, host="b"), final=True)
+    record = journal.get(TASK)
+    assert record is not None
+    assert (record.host, record.attempts) == ("b", 2)
+
+
+def test_a_lost_attempt_that_comes_back_done_counts(journal: Journal) -> None:
+    sent(journal)
+    journal.lost(TASK, 1, "no sign of a", final=False)
+    sent(journal, "b")
+    assert journal.finish(RESULT, final=True)
+    assert not journal.finish(dataclasses.replace(RESULT, attempt=2, host="b"), final=True)
+    record = journal.get(TASK)
+    assert record is not None
+    assert (record.state, record.host, record.attempts) == ("done", "a", 2)
+
+
+def test_lost_too_often(journal: Journal) -> None:
+    sent(journal)
+    assert journal.lost(TASK, 1, "lost 5 times", final=True)
+    record = journal.get(TASK)
+    assert record is not None
+    assert (record.state, record.reason) == ("failed", "lost 5 times")
+
+
+def test_an_older_attempt_is_lost_without_harm_to_the_younger(journal: Journal) -> None:
+    sent(journal)
+    journal.lost(TASK, 1, "x", final=False)
+    sent(journal, "b")
+    assert not journal.lost(TASK, 1, "x", final=True)
+    assert state(journal) == "sent"
+
+
+def test_news_that_come_late_or_in_another_order(journal: Journal) -> None:
+    sent(journal)
+    journal.finish(FAILED, final=False)
+    assert not journal.start(TASK, 1, "a", 200.0)
+    assert state(journal) == "waiting"
+    assert not journal.start(TASK, 9, "a", 200.0)
+    assert not journal.start("f" * 16, 1, "a", 200.0)
+    journal.metrics("f" * 16, 1, {"x": 1})
+
+
+def test_a_lost_attempt_that_runs_on_takes_its_place_again(journal: Journal) -> None:
+    sent(journal)
+    journal.start(TASK, 1, "a", 150.0)
+    journal.lost(TASK, 1, "no sign of a", final=False)
+    sent(journal, "b")
+    assert not journal.reinstate(TASK, 2, "b"), "it is under way"
+    assert journal.reinstate(TASK, 1, "a")
+    assert not journal.reinstate(TASK, 1, "a")
+    record = journal.get(TASK)
+    assert record is not None
+    assert (record.state, record.host, record.started, record.attempts) == ("running", "a", 150.0, 2)
+    assert [(attempt.attempt, attempt.state) for attempt in journal.attempts(TASK)] == [
+        (1, "running"),
+        (2, "stopped"),
+    ]
+    assert [attempt.attempt for attempt in journal.under_way()] == [1]
+    journal.metrics(TASK, 1, {"epoch": 3})
+    journal.metrics(TASK, 2, {"epoch": 9})
+    assert (record := journal.get(TASK)) is not None
+    assert record.metrics == {"epoch": 3}
+    assert not journal.finish(dataclasses.replace(FAILED, attempt=2, state="stopped"), final=False)
+    assert state(journal) == "running"
+    assert not journal.finish(FAILED, final=False)
+    assert state(journal) == "waiting"
+    assert sent(journal, "b") == 3
+
+
+def test_a_stopped_attempt_that_was_done_before_it_heard_of_it_counts(journal: Journal) -> None:
+    sent(journal)
+    journal.lost(TASK, 1, "no sign of a", final=False)
+    sent(journal, "b")
+    journal.reinstate(TASK, 1, "a")
+    assert journal.finish(dataclasses.replace(RESULT, attempt=2, host="b"), final=True)
+    assert not journal.reinstate(TASK, 1, "a")
+    assert not journal.finish(RESULT, final=True)
+    record = journal.get(TASK)
+    assert record is not None
+    assert (record.state, record.host) == ("done", "b")
+
+
+def test_a_failed_task_that_is_asked_for_again_begins_anew(journal: Journal) -> None:
+    sent(journal)
+    assert not journal.finish(FAILED, final=False)
+    sent(journal, "b")
+    assert journal.again([TASK]) == 0, "it has not ended"
+    assert journal.finish(dataclasses.replace(FAILED, attempt=2, host="b"), final=True)
+    assert journal.again([TASK, "f" * 16]) == 1
+    record = journal.get(TASK)
+    assert record is not None
+    assert (record.state, record.first, record.seconds, record.code) == ("waiting", 3, None, "")
+    assert journal.attempts_ended(TASK, ["failed"]) == 0
+    assert journal.failed_on(TASK) == set()
+    assert sent(journal) == 3
+    assert not journal.finish(dataclasses.replace(FAILED, attempt=3), final=False)
+    assert journal.attempts_ended(TASK, ["failed"]) == 1
+    assert journal.failed_on(TASK) == {"a"}
+    assert sent(journal) == 4
+    assert journal.finish(dataclasses.replace(RESULT, attempt=4), final=True)
+    assert [attempt.state for attempt in journal.attempts(TASK)] == ["failed", "failed", "failed", "done"]
+
+
+def test_an_attempt_from_before_a_task_was_asked_for_again_does_not_end_it(journal: Journal) -> None:
+    sent(journal)
+    journal.start(TASK, 1, "a", 150.0)
+    journal.lost(TASK, 1, "no sign of a", final=False)
+    sent(journal, "b")
+    journal.start(TASK, 2, "b", 250.0)
+    journal.cancel(TASK, 7, {}, 300.0)
+    assert journal.again([TASK]) == 1
+    assert journal.under_way() == []
+    assert not journal.reinstate(TASK, 1, "a")
+    assert not journal.finish(RESULT, final=True)
+    assert not journal.finish(dataclasses.replace(FAILED, attempt=2, host="b"), final=True)
+    assert state(journal) == "waiting"
+    assert sent(journal) == 3
+    assert not journal.finish(dataclasses.replace(RESULT, attempt=2, host="b"), final=True)
+    assert [attempt.attempt for attempt in journal.under_way()] == [3]
+    assert journal.finish(dataclasses.replace(RESULT, attempt=3), final=True)
+
+
+def test_what_still_runs_of_a_task_that_has_ended_is_not_taken_for_the_new_attempt(journal: Journal) -> None:
+    sent(journal)
+    journal.lost(TASK, 1, "no sign of a", final=False)
+    sent(journal, "b")
+    assert journal.finish(RESULT, final=True), "of the first attempt, while the second still runs"
+    journal.again([TASK])
+    assert sent(journal) == 3
+    assert [(attempt.attempt, attempt.state) for attempt in journal.attempts(TASK)] == [
+        (1, "done"),
+        (2, "stopped"),
+        (3, "sent"),
+    ]
+
+
+def test_what_is_under_way_is_not_sent_again(journal: Journal) -> None:
+    sent(journal)
+    with pytest.raises(FrameworkError, match="it is sent"):
+        sent(journal)
+    journal.finish(RESULT, final=True)
+    with pytest.raises(FrameworkError, match="it is done"):
+        sent(journal)
+
+
+def test_an_unknown_task(journal: Journal) -> None:
+    with journal.batch():
+        sent(journal, task="a" * 16)
+        with pytest.raises(UnknownTaskError):
+            journal.finish(RESULT, final=True)
+        with pytest.raises(UnknownTaskError):
+            journal.lost(TASK, 1, "x", final=True)
+    assert state(journal, "a" * 16) == "sent"
+
+
+def test_a_result_of_an_attempt_the_journal_does_not_know_counts(journal: Journal) -> None:
+    sent(journal)
+    assert journal.finish(dataclasses.replace(RESULT, attempt=3), final=True)
+    record = journal.get(TASK)
+    assert record is not None
+    assert (record.state, record.attempts) == ("done", 3)
+
+
+def test_a_batch_is_kept_whole_or_not_at_all(journal: Journal) -> None:
+    def half() -> None:
+        with journal.batch():
+            sent(journal)
+            raise KeyError("half way")
+
+    with pytest.raises(KeyError):
+        half()
+    assert journal.get(TASK) is None
+    with journal.batch(), journal.batch():
+        sent(journal)
+    assert state(journal) == "sent"
+
+
+def test_looking_up_many(journal: Journal) -> None:
+    tasks = [f"{number:016x}" for number in range(5000)]
+    with journal.batch():
+        for number, task in enumerate(tasks[::2]):
+            journal.assign(task, number, {}, "a", 1.0)
+    records = journal.records(tasks)
+    assert list(map(bool, map(records.get, tasks))) == [True, False] * 2500
+    outcomes = journal.outcomes(tasks)
+    assert [task for task in tasks if task in outcomes] == tasks[::2]
+    assert outcomes[tasks[0]] == TaskOutcome("sent", "", "")
+
+
+def test_renumber(journal: Journal) -> None:
+    sent(journal)
+    journal.renumber(TASK, 70)
+    journal.renumber("f" * 16, 1)
+    record = journal.get(TASK)
+    assert record is not None
+    assert record.number == 70
+
+
+def test_the_typical_time_is_the_median_of_what_is_done(journal: Journal) -> None:
+    assert journal.typical_seconds() is None
+    for number, (seconds, result) in enumerate([(1.0, RESULT), (50.0, FAILED), (9.0, RESULT), (2.0, RESULT)]):
+        task = f"{number:016x}"
+        sent(journal, task=task)
+        journal.finish(dataclasses.replace(result, task=task, seconds=seconds), final=True)
+    assert journal.typical_seconds() == 2.0
+
+
+def test_metric_names_are_those_of_ended_tasks(journal: Journal) -> None:
+    sent(journal)
+    journal.metrics(TASK, 1, {"epoch": 1})
+    assert journal.metric_names() == set()
+    with pytest.raises(ValueError, match="JSON"):
+        journal.metrics(TASK, 1, {"epoch": float("nan")})
+    journal.finish(dataclasses.replace(RESULT, metrics={"b": 1, "a.b": "x"}), final=True)
+    assert journal.metric_names() == {"a.b", "b"}
+
+
+def test_a_reader_sees_what_was_committed(journal: Journal) -> None:
+    sent(journal)
+    with Journal(journal.path, read_only=True) as reader:
+        assert state(reader) == "sent"
+        with journal.batch():
+            journal.start(TASK, 1, "a", 1.0)
+            assert state(reader) == "sent"
+        assert state(reader) == "running"
+        with reader.batch():
+            assert state(reader) == "running"
+            journal.finish(RESULT, final=True)
+            assert state(reader) == "running"
+        assert state(reader) == "done"
+        with pytest.raises(JournalError, match="readonly"):
+            reader.renumber(TASK, 8)
+    journal.close()
+    with Journal(journal.path, read_only=True) as reader:
+        assert state(reader) == "done"
+
+
+def test_no_journal_to_read(tmp_path: Path) -> None:
+    with pytest.raises(FrameworkError, match="has not started"):
+        Journal(tmp_path / "journal.sqlite", read_only=True)
+    (tmp_path / "journal.sqlite").touch()
+    with pytest.raises(FrameworkError, match="has not started"):
+        Journal(tmp_path / "journal.sqlite", read_only=True)
+    with pytest.raises(JournalError, match="unable to open"):
+        Journal(tmp_path / "missing" / "journal.sqlite")
+
+
+def test_a_newer_journal_is_refused(journal: Journal) -> None:
+    journal.close()
+    connection = sqlite3.connect(journal.path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    for read_only in (True, False):
+        with pytest.raises(FrameworkError, match="newer framework"):
+            Journal(journal.path, read_only=read_only)
+
+
+def test_an_older_journal_is_brought_up_to_date(journal: Journal) -> None:
+    sent(journal)
+    journal.finish(FAILED, final=True)
+    journal.close()
+    connection = sqlite3.connect(journal.path)
+    for statement in (
+        "ALTER TABLE tasks DROP COLUMN first",
+        "DROP TABLE programs",
+        "DROP TABLE reports",
+        "DROP INDEX tasks_by_number",
+        "PRAGMA user_version = 1",
+    ):
+        connection.execute(statement)
+    connection.close()
+    with pytest.raises(FrameworkError, match="older framework"):
+        Journal(journal.path, read_only=True)
+    with Journal(journal.path) as updated:
+        record = updated.get(TASK)
+        assert record is not None
+        assert (record.state, record.first, record.parameters["C"]) == ("failed", 1, 0.1)
+        assert updated.again([TASK]) == 1
+        updated.note_program("c1", "p1")
+        assert sent(updated) == 2
+        for step, value in ((3, math.nan), (3, 0.5), (9, math.inf)):
+            updated.report(TASK, 2, step, value)
+        reports = updated.reports()[TASK]
+        assert math.isnan(reports[3])
+        assert reports[9] == math.inf
+        assert [each.task for each in updated.in_order()] == [TASK]
+    with Journal(journal.path, read_only=True) as reader:
+        assert state(reader) == "sent"
+        assert reader.programs() == {"c1": "p1"}
+
+
+def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(b"this is no database" * 1000)
+    with pytest.raises(FrameworkError, match="damaged") as caught:
+        Journal(path)
+    assert not isinstance(caught.value, JournalError)
+
+
+def test_a_full_disk(journal: Journal) -> None:
+    sent(journal)
+    journal._connection.execute(f"PRAGMA max_page_count = {journal._value('PRAGMA page_count') + 2}")
+
+    def fill() -> None:
+        with journal.batch():
+            for number in range(1000):
+                journal.assign(f"{number:016x}", number, {"text": "x" * 1000}, "a", 1.0)
+
+    with pytest.raises(JournalError, match="full"):
+        fill()
+    assert journal.counts()["sent"] == 1
+    assert not journal._connection.in_transaction
+    journal._connection.execute("PRAGMA max_page_count = 100000")
+    journal.assign("f" * 16, 1, {"text": "x" * 100_000}, "a", 1.0)
+    assert journal.counts()["sent"] == 2
+
+
+def test_a_full_disk_that_someone_overlooks(journal: Journal) -> None:
+    journal._connection.execute(f"PRAGMA max_page_count = {journal._value('PRAGMA page_count') + 2}")
+
+    def overlook() -> None:
+        with journal.batch():
+            for number in range(100):
+                with suppress(FrameworkError):
+                    journal.assign(f"{number:016x}", number, {"text": "x" * 1000}, "a", 1.0)
+
+    with pytest.raises(JournalError):
+        overlook()
+    assert journal.counts()["sent"] == 0
+
+
+def test_many_threads(journal: Journal) -> None:
+    def work(thread: int) -> None:
+        for number in range(20):
+            task = f"{thread:08x}{number:08x}"
+            with journal.batch():
+                journal.assign(task, number, {}, "a", 1.0)
+                journal.finish(dataclasses.replace(RESULT, task=task), final=True)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert journal.counts()["done"] == 160
+
+
+def test_what_was_committed_survives_kill_9(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    program = (
+        "import sys; from pathlib import Path; from framework.journal.store import Journal\n"
+        "journal = Journal(Path(sys.argv[1]))\n"
+        "for number in range(10**9):\n"
+        "    journal.assign(f'{number:016x}', number, {}, 'a', 1.0)\n"
+        "    print(number, flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(path)],
+        stdout=subprocess.PIPE,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )
+    assert process.stdout is not None
+    printed = [process.stdout.readline() for _ in range(50)]
+    os.kill(process.pid, signal.SIGKILL)
+    printed += process.stdout.read().splitlines(keepends=True)
+    process.wait()
+    process.stdout.close()
+    complete = [line for line in printed if line.endswith(b"\n")]
+    with Journal(path) as journal:
+        assert journal.counts()["sent"] in (len(complete), len(complete) + 1)
+
+
+events = st.lists(
+    st.tuples(
+        st.sampled_from(["assign", "start", "done", "failed", "stopped", "lost", "reinstate", "again"]),
+        st.integers(1, 4),
+        st.booleans(),
+    ),
+    max_size=30,
+)
+
+
+@example([("failed", 2, False), ("failed", 1, False), ("assign", 1, False)])  # an attempt that was never sent
+@example([("done", 1, True), ("done", 2, True), ("again", 1, True), ("assign", 1, True)])  # the same later
+@given(events)
+def test_there_is_never_more_than_one_terminal_record(
+    tmp_path_factory: pytest.TempPathFactory, happened: list[tuple[str, int, bool]]
+) -> None:
+    with Journal(tmp_path_factory.mktemp("journal") / "journal.sqlite") as journal:
+        sent(journal)
+        firsts = 0  # since it was asked for again
+        for event, attempt, final in happened:
+            before = journal.get(TASK)
+            assert before is not None
+            match event:
+                case "assign":
+                    if before.state == "waiting":
+                        assert sent(journal, f"host{attempt}") == before.attempts + 1
+                case "start":
+                    journal.start(TASK, attempt, "a", 1.0)
+                case "again":
+                    assert journal.again([TASK]) == firsts
+                    firsts = 0
+                case "reinstate":
+                    journal.reinstate(TASK, attempt, "a")
+                case "lost":
+                    firsts += journal.lost(TASK, attempt, "lost", final)
+                case "done" | "failed" | "stopped" as end:
+                    result = dataclasses.replace(FAILED, state=end, attempt=attempt)
+                    firsts += journal.finish(result, final)
+            after = journal.get(TASK)
+            assert after is not None
+            assert (after.state in ("done", "failed")) == (firsts == 1)
+            if before.state in ("done", "failed") and event != "again":
+                assert after == before
+            if attempt < before.first and event != "assign":
+                assert (after.state, after.host) == (before.state, before.host) or event == "again"
+            assert firsts <= 1
+            under_way = [each for each in journal.attempts(TASK) if each.state in ("sent", "running")]
+            if after.state in ("sent", "running"):
+                assert len(under_way) == 1
+            else:
+                assert after.state != "waiting" or not under_way
+            assert after.attempts >= before.attempts

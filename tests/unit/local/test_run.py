@@ -1,0 +1,308 @@
+"""`framework run`, as people use it: real processes, which leave a mark for each execution."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from framework.files import LocalFiles
+from framework.journal.store import Journal
+from framework.local.orphans import _processes
+
+PATIENCE_SECONDS = 60.0
+
+
+class Bench:
+    """A project in a directory whose name is no friend of shells, and what its tasks have left."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.project = path / "my project's $(id)"
+        self.project.mkdir()
+        self.marks = path / "marks"
+        self.files = LocalFiles(path / "results/local" / self.project.name)
+        self.started: list[subprocess.Popen[str]] = []
+        self.write(x="[1, 2, 3]")
+
+    def write(self, x: str, program: str = "", settings: str = "") -> None:
+        """`program`: what its shell does after it has left its mark, with $1 = --x=…"""
+        (self.project / "project.yml").write_text(f"command: sh run.sh\nmetric: loss\n{settings}\n")
+        (self.project / "parameters.yml").write_text(f"x: {x}\n")
+        mark = shlex.quote(str(self.marks))
+        (self.project / "run.sh").write_text(f"echo ${{1#--x=}} >>{mark}\n{program}\necho loss=${{1#--x=}}\n")
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "framework", "run", str(self.project), "--slots", "2", *options]
+        process = subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.started.append(process)
+        return process
+
+    def run(self, *options: str) -> tuple[int, str]:
+        return ended(self.start(*options))
+
+    def ran(self) -> list[str]:
+        """What was executed since this was asked last."""
+        marks = self.marks.read_text().split() if self.marks.exists() else []
+        self.marks.unlink(missing_ok=True)
+        return sorted(marks)
+
+    def rows(self) -> list[dict[str, str]]:
+        with self.files.master.results.open() as file:
+            return list(csv.DictReader(file))
+
+    def states(self) -> list[str]:
+        return [row["state"] for row in self.rows()]
+
+    def processes(self) -> list[int]:
+        """Of its tasks."""
+        return list(_processes(self.files.worker.tasks))
+
+    def interrupt(self) -> subprocess.Popen[str]:
+        """A run of tasks, of which the first two are done, and two more run for a minute, or until `go`."""
+        go = shlex.quote(str(self.path / "go"))
+        self.write(
+            x="[1, 2, 3, 4, 5]",
+            program=f'case $1 in *[345]) [ -e {go} ] || {{ sleep 60 & wait; }} ;; esac; [ "$1" ]',
+        )
+        process = self.start()
+        wait_until(lambda: self.marks.exists() and len(self.marks.read_text().split()) == 4)
+        (self.path / "go").touch()
+        return process
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    return process.returncode, output
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def guard_of(process: int) -> int:
+    """The one child of a run that is no task."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    (guard,) = [child for child in children if b"orphans" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return int(guard)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    for process in bench.started:
+        process.kill()
+        process.communicate()
+
+
+def test_every_combination_runs_once_and_only_new_ones_run_again(bench: Bench) -> None:
+    code, output = bench.run()
+    assert (code, bench.ran()) == (0, ["1", "2", "3"]), output
+    assert "3/3 tasks" in output
+    assert f"results: results/local/{bench.project.name}/results.csv" in output
+    assert [(row["x"], row["state"], row["loss"]) for row in bench.rows()] == [
+        (x, "done", x) for x in ("1", "2", "3")
+    ]
+    task = bench.rows()[0]["task"]
+    assert bench.files.worker.attempt(task, 1).stdout.read_text() == "loss=1\n"
+
+    code, output = bench.run()
+    assert (code, bench.ran()) == (0, []), output
+    bench.write(x="[1, 2, 3, 4]")
+    code, output = bench.run()
+    assert (code, bench.ran()) == (0, ["4"]), output
+    assert len(bench.rows()) == 4
+    assert len({row["code"] for row in bench.rows()}) == 2, "each row says which version produced it"
+
+
+def test_a_python_program_reports_and_leaves_the_project_as_it_is(bench: Bench) -> None:
+    (bench.project / "kept.txt").write_text("mine")
+    (bench.project / "train.py").write_text(
+        "import sys\nfrom pathlib import Path\nfrom framework import report\n"
+        "Path('own.txt').write_text(sys.argv[1])\n"
+        "Path('kept.txt').unlink()\nPath('kept.txt').write_text('of a task')\n"
+        "report(loss=float(sys.argv[1].partition('=')[2]))\n"
+    )
+    (bench.project / "project.yml").write_text(f"command: ['{sys.executable}', train.py]\nmetric: loss\n")
+    before = sorted(bench.project.rglob("*"))
+    code, output = bench.run("--data", "my data")
+    assert code == 0, output
+    assert (sorted(bench.project.rglob("*")), (bench.project / "kept.txt").read_text()) == (before, "mine")
+    files = LocalFiles(bench.path / "my data")
+    with Journal(files.master.journal, read_only=True) as journal:
+        assert journal.metric_names() == {"loss"}
+    written = sorted(file.read_text() for file in files.worker.tasks.glob("*/1/files/own.txt"))
+    assert written == ["--x=1", "--x=2", "--x=3"]
+
+
+def test_after_an_interruption_it_goes_on_with_what_has_not_ended(bench: Bench) -> None:
+    process = bench.interrupt()
+    process.send_signal(signal.SIGINT)
+    code, output = ended(process)
+    assert code == 130, output
+    assert "run it again to go on" in output
+    assert (bench.processes(), bench.ran()) == ([], ["1", "2", "3", "4"])
+    assert bench.states() == ["done", "done"]
+    code, output = bench.run()
+    assert (code, bench.ran()) == (0, ["3", "4", "5"]), output
+    assert bench.states() == ["done"] * 5
+
+
+def test_a_second_interruption_does_not_wait_for_tasks_that_will_not_end(bench: Bench) -> None:
+    bench.write(x="[1]", program="trap '' TERM; while :; do sleep 1; done")
+    process = bench.start()
+    wait_until(bench.marks.exists)
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "once more kills them" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    code, output = ended(process)
+    assert (code, bench.processes()) == (130, []), output
+    (stopped,) = bench.files.worker.tasks.glob("*/1/result.json")
+    result = json.loads(stopped.read_text())
+    assert (result["state"], result["exit_code"]) == ("stopped", 128 + signal.SIGKILL)
+
+
+@pytest.mark.parametrize("guard", ["lives", "is killed, too"])
+def test_a_run_that_is_killed_leaves_no_task_behind_and_the_next_one_goes_on(
+    bench: Bench, guard: str
+) -> None:
+    process = bench.interrupt()
+    if guard != "lives":
+        os.kill(guard_of(process.pid), signal.SIGKILL)
+    process.kill()
+    process.wait()
+    if guard == "lives":
+        wait_until(lambda: not bench.processes())
+    else:
+        assert bench.processes(), "left to the next run"
+    assert bench.ran() == ["1", "2", "3", "4"]
+    code, output = bench.run()
+    assert (code, bench.ran()) == (0, ["3", "4", "5"]), output
+    assert bench.processes() == []
+    # the fifth may have been waiting for a slot, and then was lost, too
+    assert [row["attempts"] for row in bench.rows()][:4] == ["1", "1", "2", "2"]
+
+
+def test_a_result_that_is_on_disk_and_not_in_the_journal_is_found(bench: Bench) -> None:
+    assert bench.run()[0] == 0
+    bench.ran()
+    with sqlite3.connect(bench.files.master.journal) as journal:
+        for table in ("tasks", "attempts"):
+            journal.execute(f"UPDATE {table} SET state = 'running', seconds = NULL")
+    journal.close()
+    code, output = bench.run()
+    assert (code, bench.ran()) == (0, []), output
+    assert [row["loss"] for row in bench.rows()] == ["1", "2", "3"]
+
+
+def test_failed_tasks_fail_the_run_and_are_said(bench: Bench) -> None:
+    bench.write(x="[1, 2, 3]", program="[ $1 != --x=2 ] || { echo 'no luck' >&2; exit 7; }")
+    code, output = bench.run()
+    assert code == 1
+    assert "exit code 7: no luck" in output
+    assert "1 of 3 tasks failed" in output
+    assert bench.states() == ["done", "failed", "done"]
+    bench.ran()
+    assert (bench.run()[0], bench.ran()) == (1, []), "they are not run again unless asked for"
+    assert (bench.run("--failed")[0], bench.ran()) == (1, ["2"])
+    bench.write(x="[1, 2, 3]")
+    code, output = bench.run("--failed")
+    assert (code, bench.ran()) == (0, ["2"]), output
+    assert "'run --outdated' runs these again" in output
+    assert (bench.run("--outdated")[0], bench.ran()) == (0, ["1", "3"])
+    assert (bench.run("--fresh")[0], bench.ran()) == (0, ["1", "2", "3"])
+
+
+def test_of_many_failures_a_few_are_said_and_missing_packages_are_named(bench: Bench) -> None:
+    bench.write(
+        x="{range: [0, 14, 1]}", program="echo \"ModuleNotFoundError: No module named 'sklearn'\" >&2; exit 1"
+    )
+    (bench.project / "requirements.txt").touch()
+    code, output = bench.run()
+    assert (code, output.count("failed on local: exit code 1: ModuleNotFoundError")) == (1, 10)
+    assert output.count("and more of these") == 1
+    assert "python -m pip install -r" in output
+    assert "14 of 14 tasks failed" in output
+
+
+def test_a_set_that_is_stopped_goes_on_when_it_is_run_again(bench: Bench) -> None:
+    bench.write(x="[1, 2]", program="[ $1 != --x=1 ] || exit 1", settings="max_failures: 1")
+    code, output = bench.run("--slots", "1")
+    assert (code, bench.ran()) == (1, ["1"]), output
+    assert "max_failures: 1 in project.yml; to go on: run it again" in output
+    assert "infrainit" not in output
+    code, output = bench.run()
+    assert (code, bench.ran()) == (1, ["2"]), output
+    assert "1 of 2 tasks failed" in output
+
+
+def test_what_is_wrong_with_a_project_is_said_before_anything_is_made(bench: Bench) -> None:
+    (bench.project / "parameters.yml").write_text("x: [1, 2]\ny: []\n")
+    code, output = bench.run()
+    assert code == 2
+    assert "parameters.yml:2:4:" in output
+    bench.write(x="[1]")
+    (bench.project / "project.yml").write_text("command: no-such-program\n")
+    code, output = bench.run()
+    assert code == 2
+    assert "'no-such-program' cannot be run here" in output
+    (bench.project / "project.yml").write_text("command: ./run.sh\n")
+    code, output = bench.run()
+    assert code == 2
+    assert "chmod +x it" in output
+    assert not bench.files.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--slots", "0"), "--slots: '0' is no whole number of 1 or more"),
+        (("--name", "a/b"), "--name is 'a/b'"),
+        (("--data", "a:b"), "has ':' in its name"),
+        (("--data", "my project's $(id)"), "is the project itself"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(bench: Bench, options: tuple[str, ...], said: str) -> None:
+    code, output = bench.run(*options)
+    assert (code, bench.ran()) == (2, [])
+    assert said in output
+
+
+def test_two_runs_do_not_share_a_directory(bench: Bench) -> None:
+    bench.write(x="[1]", program="sleep 60")
+    first = bench.start()
+    wait_until(bench.marks.exists)
+    code, output = bench.run()
+    assert code == 1
+    assert f"another run is under way here (process {first.pid})" in output
+    assert first.poll() is None
+
+
+def test_neither_celery_nor_a_broker_is_needed() -> None:
+    script = "import sys, framework.local.run; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert not {"celery", "kombu", "amqp", "framework.broker.celery_app"}.intersection(loaded.split())

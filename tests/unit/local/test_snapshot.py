@@ -1,0 +1,101 @@
+"""What of a project is run, and by what name it goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from framework.errors import FrameworkError
+from framework.files import Code
+from framework.local.snapshot import changed_files, take_snapshot
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    project = tmp_path / "project"
+    (project / "library").mkdir(parents=True)
+    (project / "library/a.py").write_text("A = 1\n")
+    (project / "run.sh").write_text("exit 0\n")
+    (project / "run.sh").chmod(0o755)
+    (project / "link").symlink_to("library/a.py")
+    return project
+
+
+def snapshot(project: Path, data: Path | None = None) -> Code:
+    return take_snapshot(project, project.parent / "data/code", data or project.parent / "data")
+
+
+def content(code: Code) -> list[str]:
+    return sorted(str(path.relative_to(code.project_path)) for path in code.project_path.rglob("*"))
+
+
+def test_a_snapshot_has_all_files_read_only_and_is_the_current_version(project: Path) -> None:
+    code = snapshot(project)
+    assert content(code) == ["library", "library/a.py", "link", "run.sh"]
+    assert (code.project_path / "link").readlink() == Path("library/a.py")
+    modes = [(code.project_path / name).stat().st_mode & 0o777 for name in ("library/a.py", "run.sh")]
+    assert modes == [0o444, 0o555]
+    assert (code.path / "framework/report.py").is_file()
+    assert Code.current(project.parent / "data/code") == code
+
+
+def test_what_is_no_part_of_a_project_is_left_out(project: Path) -> None:
+    for name in (".git/x", "results/x", "library/__pycache__/a.pyc", "b.pyc", "data here/x"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).touch()
+    (project / "library/results").mkdir()
+    (project / "environment").mkdir()
+    (project / "environment/pyvenv.cfg").touch()
+    os.mkfifo(project / "pipe")
+    code = snapshot(project, project / "data here")
+    assert content(code) == ["environment", "library", "library/a.py", "library/results", "link", "run.sh"]
+    assert (code.project_path / "environment").readlink() == project / "environment"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda project: (project / "library/a.py").write_text("A = 2\n"),
+        lambda project: (project / "run.sh").rename(project / "walk.sh"),
+        lambda project: (project / "run.sh").chmod(0o644),
+        lambda project: (project / "library/a.py").rename(project / "a.py"),
+        lambda project: ((project / "link").unlink(), (project / "link").symlink_to("run.sh")),
+        lambda project: (project / "empty").mkdir(),
+    ],
+    ids=["content", "name", "mode", "place", "link", "directory"],
+)
+def test_the_version_tells_every_change_and_nothing_else(
+    project: Path, change: Callable[[Path], object]
+) -> None:
+    first = snapshot(project).version
+    os.utime(project / "run.sh", (1, 1))
+    assert snapshot(project).version == first
+    change(project)
+    changed = snapshot(project)
+    assert changed.version != first
+    assert [path.name for path in sorted((project.parent / "data/code").iterdir())] == sorted(
+        [changed.version, "current"]
+    )
+
+
+def test_files_that_tasks_changed_or_added_are_named(project: Path) -> None:
+    code = snapshot(project)
+    assert changed_files(code) == []
+    file = code.project_path / "library/a.py"
+    file.chmod(0o644)  # as root need not
+    file.write_text("A = 3\n")
+    (code.project_path / "library/cache").touch()
+    (code.project_path / "library/__pycache__").mkdir()
+    (code.project_path / "library/__pycache__/a.pyc").touch()
+    assert changed_files(code) == ["library/a.py", "library/cache"]
+    assert (project / "library/a.py").read_text() == "A = 1\n"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read every file")
+def test_a_file_that_cannot_be_read_is_named(project: Path) -> None:
+    (project / "run.sh").chmod(0)
+    with pytest.raises(FrameworkError, match=r"run\.sh: cannot be copied"):
+        snapshot(project)

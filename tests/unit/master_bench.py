@@ -1,0 +1,191 @@
+"""A master with a messenger that delivers at once, repeats or loses, as the tests tell it to."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from framework.files import MasterFiles
+from framework.master import incoming as intake
+from framework.master import master as dispatch
+from framework.master import publisher as bulletin
+from framework.master.master import Master
+from framework.messages import requests
+from framework.messages.assignment import Assignment, task_id
+from framework.messages.identity import Identity
+from framework.messages.requests import Which
+from framework.messages.status import Status, read_status
+from framework.scheduler import sweep_state as running_set
+
+
+class Message:
+    headers: Mapping[str, Any] = {}
+
+    def __init__(self, routing_key: str, content: Any) -> None:
+        self.body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.delivery_info = {"routing_key": routing_key}
+        self.acknowledged = False
+
+    def ack(self) -> None:
+        self.acknowledged = True
+
+
+class Messenger:
+    """Stands for broker and workers: the test looks at what was sent, and says what comes back."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Assignment]] = []
+        self.incoming: list[Message] = []
+        self.purged: list[str] = []
+        self.stopped: list[tuple[str, str]] = []  # host, attempt
+
+    def receive(self, timeout: float) -> list[Message]:
+        messages, self.incoming = self.incoming, []
+        return messages
+
+    def send(self, host: str, assignment: Assignment) -> None:
+        self.sent.append((host, assignment))
+
+    def waiting_for(self, host: str) -> int:
+        return 0
+
+    def purge(self, host: str) -> int:
+        self.purged.append(host)
+        return 0
+
+    def stop(self, host: str, attempts: Sequence[str]) -> None:
+        self.stopped += [(host, attempt) for attempt in attempts]
+
+    def close(self) -> None:
+        pass
+
+    def beat(
+        self,
+        host: str,
+        slots: int = 1,
+        running: Sequence[str] = (),
+        incarnation: str = "first",
+        reserved: Sequence[str] = (),
+        **more: Any,
+    ) -> None:
+        held = {"running": list(running), "reserved": list(reserved)}
+        self._news("beat", host, slots=slots, incarnation=incarnation, **held, **more)
+
+    def started(self, host: str, assignment: Assignment) -> None:
+        self._news("started", host, task=assignment.task, attempt=assignment.attempt, started=time.time())
+
+    def _news(self, kind: str, host: str, **content: Any) -> None:
+        header = {"kind": kind, "infrastructure": "infra-1", "project": "p", "host": host}
+        self.incoming.append(Message("reports", header | content))
+
+    def result(
+        self,
+        host: str,
+        assignment: Assignment,
+        state: str = "done",
+        seconds: float = 60.0,
+        code: str = "v1",
+    ) -> Mapping[str, Any]:
+        content = {
+            "task": assignment.task, "attempt": assignment.attempt, "host": host, "state": state,
+            "started": time.time(), "seconds": seconds, "exit_code": int(state != "done"), "reason": "",
+            "metrics": {"loss": 0.5}, "code": code, "image": "i", "infrastructure": "infra-1", "project": "p",
+        }  # fmt: skip
+        self.incoming.append(Message("results", content))
+        return content
+
+
+class Clock:
+    """Only as much of the module time as the master uses; it stands still until told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return time.time()
+
+
+def stand_still(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock that the master looks at from now on."""
+    clock = Clock()
+    for module in (dispatch, running_set, intake, bulletin):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return stand_still(monkeypatch)
+
+
+class Bench:
+    """A project on disk and masters for it, one after the other."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.messenger = Messenger()
+        self.write_project(x="[1, 2, 3, 4]")
+        self.files = MasterFiles(path / "data")
+        self.files.path.mkdir()
+        self.master = self.start()
+
+    def write_project(self, x: str, retries: int = 0, more: str = "", version: str = "v1") -> None:
+        project = self.path / "code" / version / "project"
+        project.mkdir(parents=True, exist_ok=True)
+        (project / "project.yml").write_text(f"command: train\nmetric: loss\nretries: {retries}\n{more}")
+        (project / "parameters.yml").write_text(f"x: {x}\n")
+        (project.parent / "VERSION").write_text("framework=f1\nproject=p1\n")
+        (self.path / "code/current").unlink(missing_ok=True)
+        (self.path / "code/current").symlink_to(version)
+
+    def start(self, image: str = "i") -> Master:
+        identity = Identity("master", "infra-1", "p", "local", "broker:5671", image, self.path)
+        return Master(identity, self.files, self.path / "code")
+
+    def turn(self) -> list[tuple[str, Assignment]]:
+        """One turn; what was sent in it."""
+        self.messenger.sent = []
+        self.master.turn(self.messenger)
+        return self.messenger.sent
+
+    def run_to_the_end(self, states: Mapping[int, str] | None = None, code: str = "v1") -> list[int]:
+        """One host runs all there is; values of x that ran, in order, and `states` of those not done."""
+        ran = []
+        for _ in range(100):
+            self.messenger.beat("a", slots=2)
+            for host, assignment in self.turn():
+                x = int(assignment.parameters["x"])
+                ran.append(x)
+                self.messenger.result(host, assignment, (states or {}).get(x, "done"), code=code)
+            if self.status().finished:
+                return ran
+        raise AssertionError(f"not finished: {self.status()}")
+
+    def ask(self, action: requests.Action, *numbers: int, which: Which | None = None) -> None:
+        """What `framework cancel` and so on write, without waiting."""
+        tasks = tuple((number, task_id(("train",), {"x": number + 1})) for number in numbers)
+        self.files.requests.mkdir(exist_ok=True)
+        request = dataclasses.asdict(requests.ControlRequest(action, tasks, which))
+        (self.files.requests / "1.json").write_text(json.dumps(request))
+
+    def status(self) -> Status:
+        return read_status(self.files.status)
+
+    def rows(self) -> list[dict[str, str]]:
+        with self.files.results.open() as file:
+            return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, clock: Clock) -> Bench:
+    return Bench(tmp_path)

@@ -1,0 +1,127 @@
+"""What people and scripts are told of a set."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import pytest
+
+from framework.cli import locations
+from framework.cli import main as cli
+from framework.errors import FrameworkError
+from framework.messages.status import HostStatus, Status, progress, read_status, summary
+
+STATUS = Status(
+    updated=0.0,
+    project="digits",
+    version="v1",
+    total=36,
+    done=10,
+    failed=1,
+    running=4,
+    finished=False,
+    seconds_left=75.0,
+    notices=["the broker does not answer"],
+    hosts={"hostA": HostStatus(slots=4, running=4, reserved=0, seconds_since_beat=1.5, alive=True)},
+)
+
+
+def written(path: Path, **changes: object) -> Path:
+    status = dataclasses.replace(STATUS, **({"updated": time.time()} | changes))  # type: ignore[arg-type]
+    status.write(path / "status.json")
+    return path
+
+
+def test_there_and_back(tmp_path: Path) -> None:
+    written(tmp_path)
+    status = read_status(tmp_path / "status.json")
+    assert dataclasses.replace(status, updated=0.0) == STATUS
+    assert status.waiting == 21
+
+
+def test_an_old_status_is_no_status(tmp_path: Path) -> None:
+    written(tmp_path, updated=time.time() - 100)
+    with pytest.raises(FrameworkError, match="no status for 100 s"):
+        read_status(tmp_path / "status.json")
+    with pytest.raises(FrameworkError, match="not started yet"):
+        read_status(tmp_path / "other.json")
+
+
+def test_the_summary_names_every_figure_host_and_notice() -> None:
+    text = summary(STATUS)
+    for part in ("10 done", "4 running", "21 waiting", "1 failed", "75 s left", "hostA", "does not answer"):
+        assert part in text
+
+
+def test_the_summary_names_what_is_out_of_the_ordinary() -> None:
+    text = summary(dataclasses.replace(STATUS, cancelled=3, set_aside=7))
+    assert "18 waiting, 1 failed, 3 cancelled" in text
+    assert "7 messages made no sense" in text
+    assert "14/36 tasks" in progress(dataclasses.replace(STATUS, cancelled=3), 80)
+    assert "stopped" in progress(dataclasses.replace(STATUS, stopped="the set is stopped"), 80)
+
+
+@pytest.mark.parametrize("columns", [1, 10, 40, 80, 300])
+def test_the_progress_bar_fits(columns: int) -> None:
+    assert len(progress(STATUS, columns)) <= columns
+    assert "11/36" in progress(STATUS, 80)
+    empty = dataclasses.replace(STATUS, total=0, done=0, failed=0, running=0)
+    assert "0/0" in progress(empty, 80)
+
+
+@pytest.fixture
+def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(locations, "DATA", tmp_path)
+    monkeypatch.setattr(locations, "CODE", tmp_path)
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "current").symlink_to("v1")
+    return tmp_path
+
+
+def test_watch_ends_well_only_if_every_task_succeeded(
+    container: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(container, finished=True, done=36, failed=0, running=0)
+    assert cli.main(["watch"]) == 0
+    written(container, finished=True, done=35, failed=1, running=0)
+    assert cli.main(["watch", "--columns", "80"]) == 1
+    assert "1 of 36 tasks failed" in capsys.readouterr().err
+
+
+def test_watch_does_not_end_well_when_tasks_were_cancelled(container: Path) -> None:
+    written(container, finished=True, done=35, failed=0, running=0, cancelled=1)
+    assert cli.main(["watch"]) == 1
+
+
+def test_watch_waits_for_a_master_that_has_the_newest_code(
+    container: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(container, finished=True, version="v0", done=36, failed=0, running=0)
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        written(container, finished=True, version="v1", done=36, failed=0, running=0)
+
+    monkeypatch.setattr("time.sleep", sleep)
+    assert cli.main(["watch"]) == 0
+    assert len(pauses) == 1
+
+
+def test_watch_fails_when_the_master_has_refused_the_newest_code(
+    container: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notice = "code v1 was pushed but not taken up: bad"
+    written(container, finished=True, version="v0", refused_version="v1", failed=0, notices=[notice])
+    assert cli.main(["watch"]) == 1
+    assert notice in capsys.readouterr().err
+
+
+def test_status_fails_without_a_master(container: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["status"]) == 1
+    assert "has not started" in capsys.readouterr().err
+    written(container)
+    assert cli.main(["status", "--json"]) == 0
+    assert '"waiting": 21' in capsys.readouterr().out

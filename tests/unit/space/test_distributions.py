@@ -1,0 +1,91 @@
+"""Distributions are their quantile functions: within their limits, rising, and rounded exactly."""
+
+import math
+import random
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framework.space.distributions import (
+    Categorical,
+    Distribution,
+    LogNormal,
+    LogUniform,
+    Normal,
+    Quantized,
+    Uniform,
+)
+
+shares = st.floats(0, 1, exclude_min=True, exclude_max=True)
+ALL = [
+    Uniform(-3, 5.5), LogUniform(1e-5, 10), Normal(2, 0.5), LogNormal(-1, 2), Quantized(Uniform(0, 1), 0.1),
+    Quantized(LogUniform(1, 1e6), 8), Quantized(Normal(0, 100), 5), Quantized(LogNormal(0, 1), 0.25),
+    Categorical((1, 2, 3), (0.2, 0.3, 0.5)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("distribution", ALL, ids=repr)
+@given(shares, shares)
+def test_a_larger_share_has_no_smaller_value(distribution: Distribution, one: float, other: float) -> None:
+    low, high = (distribution.quantile(share) for share in sorted([one, other]))
+    assert isinstance(low, int | float)
+    assert isinstance(high, int | float)
+    assert low <= high or math.isclose(low, high)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "middle"),
+    [
+        (Uniform(-3, 5), 1),
+        (Uniform(-1e308, 1e308), 0),
+        (LogUniform(1e-4, 1), 1e-2),
+        (Normal(2, 0.5), 2),
+        (LogNormal(-1, 2), math.exp(-1)),
+    ],
+)
+def test_the_middle(distribution: Distribution, middle: float) -> None:
+    assert distribution.quantile(0.5) == pytest.approx(middle)
+
+
+@given(st.floats(1e-300, 1e300), st.floats(1e-300, 1e300), shares)
+def test_nothing_lies_beyond_the_limits(one: float, other: float, share: float) -> None:
+    low, high = sorted([one, other])
+    for distribution in (Uniform(low, high), LogUniform(low, high)):
+        assert low <= distribution.quantile(share) <= high
+
+
+def test_a_standard_deviation_has_its_usual_share() -> None:
+    assert Normal(10, 2).quantile(0.841344746) == pytest.approx(12)
+    assert LogNormal(1, 0.5).quantile(0.841344746) == pytest.approx(math.exp(1.5))
+
+
+@given(st.integers(1, 1000), st.integers(0, 4), shares)
+def test_rounding_is_to_an_exact_decimal(digits: int, places: int, share: float) -> None:
+    q = Decimal(digits).scaleb(-places)
+    value = Quantized(Uniform(-50, 50), float(q)).quantile(share)
+    multiple = round(Decimal(value) / q)
+    assert value == float(multiple * q)
+    assert abs(value - Uniform(-50, 50).quantile(share)) <= float(q) / 2 * (1 + 1e-9)
+
+
+def test_a_whole_q_makes_whole_numbers() -> None:
+    assert [Quantized(Uniform(0, 10), 5).quantile(share) for share in (0.1, 0.3, 0.9)] == [0, 5, 10]
+    assert isinstance(Quantized(Normal(0, 1), 1).quantile(0.9), int)
+    assert isinstance(Quantized(Normal(0, 1), 1.0).quantile(0.9), float)
+
+
+def test_categories_come_as_often_as_they_are_probable() -> None:
+    distribution = Categorical(("a", "never", "b"), (0.25, 0.0, 0.75))
+    uniform = random.Random(1).random
+    counts = Counter(distribution.quantile(uniform()) for _ in range(4000))
+    assert counts.keys() == {"a", "b"}
+    assert 900 < counts["a"] < 1100
+
+
+@pytest.mark.parametrize("distribution", ALL, ids=repr)
+def test_what_is_continuous(distribution: Distribution) -> None:
+    assert distribution.is_continuous == (not isinstance(distribution, Quantized | Categorical))
+    assert not Uniform(1, 1 + 1e-14).is_continuous

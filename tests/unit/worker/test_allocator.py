@@ -1,0 +1,276 @@
+"""Slots: whatever is asked for and given back in whatever order, nothing is handed out twice."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Mapping
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from framework.project.resources import Resources
+from framework.worker.allocator import Lease, Slots
+from framework.worker.devices import Gpu, Look
+
+GIBIBYTE = 2**30
+ONE = Fraction(1)
+HALF = Fraction(1, 2)
+
+
+class Host:
+    """Devices that a test describes; by default each look is a new one."""
+
+    def __init__(self, cpus: Fraction, memory: int = 64 * GIBIBYTE, gpus: Mapping[str, int] = {}) -> None:
+        self.cpus = cpus
+        self.memory = memory
+        self.gpus = dict(gpus)  # MiB in use of each
+        self.problem = ""
+        self.frozen: Look | None = None
+
+    def look(self, since: float = -math.inf) -> Look:
+        if self.frozen is not None:
+            return self.frozen
+        gpus = [Gpu(name[-1], name, "A100", 40_000, used) for name, used in self.gpus.items()]
+        return Look(time.monotonic(), gpus, self.problem)
+
+
+def host(cpus: int = 8, **gpus: int) -> Host:
+    return Host(Fraction(cpus), gpus=gpus)
+
+
+def take(slots: Slots, needs: Resources) -> Lease:
+    lease = slots.acquire(needs, 0)
+    assert lease is not None
+    return lease
+
+
+def fill(slots: Slots, needs: Resources) -> list[Lease]:
+    leases = []
+    while (lease := slots.acquire(needs, 0)) is not None:
+        leases.append(lease)
+    return leases
+
+
+@pytest.mark.parametrize(
+    ("needs", "limit", "fitting"),
+    [
+        (Resources(), None, 8),
+        (Resources(), 3, 3),
+        (Resources(), 20, 20),
+        (Resources(cpus=Fraction(3)), None, 2),
+        (Resources(cpus=Fraction(3)), 20, 2),
+        (Resources(cpus=HALF), None, 16),
+        (Resources(cpus=HALF), 4, 4),
+        (Resources(memory=10 * GIBIBYTE), None, 6),
+        (Resources(memory=65 * GIBIBYTE), None, 0),
+        (Resources(ONE), None, 3),
+        (Resources(Fraction(2)), None, 1),
+        (Resources(Fraction(4)), None, 0),
+        (Resources(HALF), None, 6),
+        (Resources(Fraction(1, 3)), None, 8),
+        (Resources(Fraction("0.3")), 20, 9),
+        (Resources(ONE, Fraction(4), 4 * GIBIBYTE), None, 2),
+    ],
+)
+def test_as_many_as_fit(needs: Resources, limit: int | None, fitting: int) -> None:
+    slots = Slots(host(8, a=0, b=0, c=0), limit)
+    room = slots.room(needs)
+    assert (room.most, room.now) == (fitting, fitting)
+    leases = fill(slots, needs)
+    assert len(leases) == fitting
+    assert slots.room(needs).now == fitting, "those that run count"
+    for lease in leases:
+        slots.release(lease)
+    assert len(fill(slots, needs)) == fitting
+
+
+@pytest.mark.parametrize("cpus", [Fraction(1, 4), Fraction(3, 2)])
+def test_a_host_with_less_than_a_whole_cpu_runs_one_task(cpus: Fraction) -> None:
+    assert len(fill(Slots(Host(cpus), None), Resources())) == 1
+
+
+def test_each_task_sees_its_own_gpus_only() -> None:
+    leases = fill(Slots(host(8, a=0, b=0, c=0, d=0), None), Resources(Fraction(2), Fraction(2)))
+    seen = [lease.environment({})["CUDA_VISIBLE_DEVICES"].split(",") for lease in leases]
+    assert [len(gpus) for gpus in seen] == [2, 2]
+    assert sorted(seen[0] + seen[1]) == ["a", "b", "c", "d"]
+
+
+def test_a_task_without_a_gpu_sees_none() -> None:
+    lease = take(Slots(host(8, a=0), None), Resources(memory=1))
+    assert lease.environment({}) == {"CUDA_VISIBLE_DEVICES": ""}
+
+
+@pytest.mark.parametrize(("cpus", "threads"), [("2", "2"), ("2.5", "2"), ("0.5", "1")])
+def test_libraries_start_as_many_threads_as_a_task_has_cpus(cpus: str, threads: str) -> None:
+    lease = take(Slots(host(), None), Resources(cpus=Fraction(cpus)))
+    assert lease.environment({})["OMP_NUM_THREADS"] == threads
+    assert "OMP_NUM_THREADS" not in lease.environment({"OMP_NUM_THREADS": "7"}), "the user's own wins"
+
+
+def test_shares_are_spread_before_they_are_stacked() -> None:
+    slots = Slots(host(8, a=0, b=0), None)
+    first, second = take(slots, Resources(HALF)), take(slots, Resources(HALF))
+    assert {first.gpus, second.gpus} == {("a",), ("b",)}
+    assert slots.acquire(Resources(ONE), 0) is None, "none of them is whole any more"
+
+
+def test_a_gpu_that_others_use_is_left_alone_until_it_is_free() -> None:
+    devices = host(8, a=0, b=20_000)
+    slots = Slots(devices, None)
+    room = slots.room(Resources(ONE))
+    assert (room.most, room.now, room.lacks) == (2, 1, "")
+    assert room.trouble == "GPU b (A100) is left alone, others use 20000 of its 40000 MiB"
+    assert take(slots, Resources(ONE)).gpus == ("a",)
+    assert slots.acquire(Resources(ONE), 0) is None
+    devices.gpus = {"a": 30_000, "b": 3}
+    assert slots.room(Resources(ONE)).now == 2, "what is in use of a is ours"
+    assert slots.room(Resources(ONE)).trouble == ""
+    assert take(slots, Resources(ONE)).gpus == ("b",)
+
+
+def test_a_gpu_that_we_have_left_counts_as_free_and_is_handed_out_after_a_look() -> None:
+    devices = host(8, a=0)
+    slots = Slots(devices, None)
+    lease = take(slots, Resources(ONE))
+    devices.gpus = {"a": 30_000}
+    devices.frozen = devices.look()
+    slots.release(lease)
+    room = slots.room(Resources(ONE))
+    assert (room.now, room.trouble) == (1, ""), "what the old look has seen was ours"
+    assert slots.acquire(Resources(ONE), 0) is None, "but others may have come meanwhile"
+    devices.frozen = None
+    assert slots.acquire(Resources(ONE), 0) is None, "they have"
+    assert slots.room(Resources(ONE)).now == 0
+    devices.gpus = {"a": 3}
+    take(slots, Resources(ONE))
+
+
+def test_gpus_that_failed_are_told_and_a_host_that_never_has_enough_says_so() -> None:
+    devices = host(8, a=0)
+    slots = Slots(devices, None)
+    assert slots.room(Resources(Fraction(2))).lacks == "has 1 GPU (a task needs 2)"
+    devices.problem = "nvidia-smi: Unknown Error"
+    assert slots.room(Resources(Fraction(2))).lacks == (
+        "has 1 GPU (a task needs 2); nvidia-smi: Unknown Error"
+    )
+    assert slots.room(Resources(ONE)).trouble == "nvidia-smi: Unknown Error"
+    assert slots.room(Resources(ONE)).lacks == ""
+
+
+def test_nothing_is_lacking_as_long_as_nobody_has_looked() -> None:
+    devices = host(8)
+    devices.frozen = Look()
+    room = Slots(devices, None).room(Resources(ONE))
+    assert (room.now, room.lacks, room.trouble) == (0, "", "")
+    assert Slots(devices, None).room(Resources(cpus=Fraction(9))).lacks == "has 8 CPUs (a task needs 9)"
+
+
+def test_a_task_gets_what_another_gives_back() -> None:
+    slots = Slots(host(1), None)
+    lease = take(slots, Resources())
+    got: list[Lease | None] = []
+    thread = threading.Thread(target=lambda: got.append(slots.acquire(Resources(), 60)))
+    thread.start()
+    slots.release(lease)
+    thread.join(60)
+    assert len(got) == 1
+    assert got[0] is not None
+
+
+NEEDS = st.builds(
+    Resources,
+    gpus=st.sampled_from(["0", "0.1", "0.25", "0.3", "0.5", "0.7", "1", "2", "3"]).map(Fraction),
+    cpus=st.none() | st.sampled_from(["0.01", "0.5", "1", "1.5", "3"]).map(Fraction),
+    memory=st.sampled_from([0, 1, GIBIBYTE, 3 * GIBIBYTE]),
+)
+
+
+class Handing(RuleBasedStateMachine):
+    """Tasks of changing projects come and go, and so do other people's processes."""
+
+    @initialize(limit=st.sampled_from([None, 3]))
+    def start(self, limit: int | None) -> None:
+        self.limit = limit
+        self.host = Host(Fraction(5), 8 * GIBIBYTE, dict.fromkeys("abcd", 0))
+        self.others = dict.fromkeys("abcd", 0)
+        self.slots = Slots(self.host, limit)
+        self.leases: list[Lease] = []
+
+    def shares(self) -> dict[str, Fraction]:
+        shares = dict.fromkeys("abcd", Fraction(0))
+        for lease in self.leases:
+            for gpu in lease.gpus:
+                shares[gpu] += min(lease.needs.gpus, ONE)
+        return shares
+
+    @rule(needs=NEEDS)
+    def acquire(self, needs: Resources) -> None:
+        room, before = self.slots.room(needs), self.shares()
+        lease = self.slots.acquire(needs, 0)
+        promised = room.now - len(self.leases)
+        if lease is not None:
+            self.leases.append(lease)
+        assert 0 <= promised <= room.most
+        assert (lease is not None) == (promised > 0)
+        if lease is not None:
+            assert len(set(lease.gpus)) == len(lease.gpus) == math.ceil(needs.gpus)
+            assert not any(self.others[gpu] and not before[gpu] for gpu in lease.gpus)
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        lease = self.leases.pop(data.draw(st.integers(0, len(self.leases) - 1)))
+        self.slots.release(lease)
+
+    @rule(gpu=st.sampled_from("abcd"), used=st.sampled_from([0, 400, 20_000]))
+    def others_come_or_go(self, gpu: str, used: int) -> None:
+        self.host.gpus[gpu] = used
+        self.others[gpu] = int(used > 500)
+
+    @invariant()
+    def nothing_is_handed_out_twice(self) -> None:
+        assert all(share <= 1 for share in self.shares().values())
+        assert sum(lease.needs.memory for lease in self.leases) <= self.host.memory
+        counted = [lease.needs.cpus or Fraction(0 if self.limit else 1) for lease in self.leases]
+        assert sum(counted) <= self.host.cpus
+        assert self.limit is None or len(self.leases) <= self.limit
+
+    def teardown(self) -> None:
+        for lease in self.leases:
+            self.slots.release(lease)
+        self.host.gpus = dict.fromkeys("abcd", 0)
+        assert len(fill(self.slots, Resources(ONE, cpus=ONE))) == min(4, self.limit or 4), "all came back"
+
+
+TestHanding = Handing.TestCase
+
+
+@given(needs=NEEDS)
+def test_threads_that_take_and_give_back_at_once_never_have_too_much(needs: Resources) -> None:
+    slots = Slots(host(4, a=0, b=0, c=0), None)
+    most = slots.room(needs).most
+    having: set[int] = set()
+    seen: list[int] = []
+
+    def run(number: int) -> None:
+        for _ in range(3):
+            lease = slots.acquire(needs, 0.001)
+            if lease is not None:
+                having.add(number)
+                seen.append(len(having))
+                having.discard(number)
+                slots.release(lease)
+
+    threads = [threading.Thread(target=run, args=[number]) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(seen, default=0) <= most
+    assert len(fill(slots, needs)) == most

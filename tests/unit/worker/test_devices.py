@@ -1,0 +1,206 @@
+"""What a host has: what nvidia-smi says, and what control groups leave of CPUs and memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from framework.errors import FrameworkError
+from framework.worker import devices
+from framework.worker.devices import Devices, Gpu, Gpus, Look, ask_nvidia_smi, usable_cpus, usable_memory
+
+Answer = Callable[[str], None]
+MEBIBYTE = 2**20
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "PATIENCE_SECONDS", 60.0)  # this machine may be busy
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
+    """Puts a program of that name, the body of a shell script, in front of all others."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def write(body: str) -> None:
+        program = tmp_path / "nvidia-smi"
+        program.write_text(f'#!/bin/sh\necho "$*" >"{tmp_path}/asked"\n{body}\n')
+        program.chmod(0o755)
+
+    return write
+
+
+def test_the_gpus_of_a_host(nvidia_smi: Answer, tmp_path: Path) -> None:
+    nvidia_smi(
+        "echo '0, GPU-aa, NVIDIA H200, 143771, 4, Disabled'\n"
+        "echo '1, GPU-bb, NVIDIA H200, 143771, 20480, Disabled'\n"
+        "echo '2, GPU-cc, NVIDIA RTX 4090, 24564, 1200, Enabled'\n"
+        "echo '3, GPU-dd, NVIDIA GB10, [N/A], [N/A], Disabled'"
+    )
+    gpus, problem = ask_nvidia_smi()
+    assert gpus == [
+        Gpu("0", "GPU-aa", "NVIDIA H200", 143771, 4),
+        Gpu("1", "GPU-bb", "NVIDIA H200", 143771, 20480),
+        Gpu("2", "GPU-cc", "NVIDIA RTX 4090", 24564, 1200, has_display=True),
+        Gpu("3", "GPU-dd", "NVIDIA GB10", 0, 0),
+    ]
+    assert [gpu.is_in_use for gpu in gpus] == [False, True, False, False], "not the screen"
+    assert problem == ""
+    asked = (tmp_path / "asked").read_text()
+    assert asked == (
+        "--query-gpu=index,uuid,name,memory.total,memory.used,display_active --format=csv,noheader,nounits\n"
+    )
+
+
+def test_a_gpu_that_has_failed_is_not_used_and_the_others_are(nvidia_smi: Answer) -> None:
+    nvidia_smi(
+        "echo '0, GPU-aa, NVIDIA H200, 143771, [Unknown Error], Disabled'\n"
+        "echo '1, GPU-bb, NVIDIA H200, 143771, 4, Disabled'"
+    )
+    gpus, problem = ask_nvidia_smi()
+    assert [gpu.uuid for gpu in gpus] == ["GPU-bb"]
+    assert problem == "nvidia-smi: 0, GPU-aa, NVIDIA H200, 143771, [Unknown Error], Disabled"
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("echo 'Failed to initialize NVML: Unknown Error'; exit 255", "Failed to initialize NVML: Unknown"),
+        ("echo >&2 Failed to initialize NVML: Driver/library version mismatch; exit 18", "Driver/library"),
+        ("exit 9", "exit code 9"),
+        ("echo what", "what"),
+        ("exec sleep 60", "gave no answer in 0 s"),
+    ],
+)
+def test_a_driver_that_has_failed(
+    nvidia_smi: Answer, monkeypatch: pytest.MonkeyPatch, body: str, problem: str
+) -> None:
+    monkeypatch.setattr(devices, "ANSWER_SECONDS", 0.3 if "sleep" in body else 30.0)
+    nvidia_smi(body)
+    gpus, found = ask_nvidia_smi()
+    assert (list(gpus), problem in found) == ([], True), found
+
+
+def test_a_host_without_nvidia_smi_has_no_gpus_and_no_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert ask_nvidia_smi() == ((), "")
+
+
+def test_devices_can_be_described(tmp_path: Path, nvidia_smi: Answer) -> None:
+    nvidia_smi("echo '0, GPU-aa, NVIDIA H200, 143771, 4, Disabled'")
+    description = tmp_path / "devices.json"
+    description.write_text(json.dumps({"cpus": 1.5, "memory": 2048, "gpus": []}))
+    described = Devices(description)
+    assert (described.cpus, described.memory) == (Fraction(3, 2), 2048 * MEBIBYTE)
+    assert list(described.look().gpus) == []
+    gpu = {"uuid": "GPU-x", "memory": 4000, "used": 3}
+    description.write_text(json.dumps({"gpus": [gpu]}))
+    assert list(described.look(since=time.monotonic()).gpus) == [Gpu("0", "GPU-x", "described", 4000, 3)]
+    description.write_text(json.dumps({"gpus": [{"uuid": "GPU-x"}]}))
+    look = described.look(since=time.monotonic())
+    assert (list(look.gpus), "'memory'" in look.problem) == ([], True)
+    description.write_text("{")
+    assert "describes no devices" in described.look(since=time.monotonic()).problem
+    with pytest.raises(FrameworkError, match="describes no devices"):
+        Devices(description)
+
+
+def test_devices_that_are_not_described_are_those_of_the_host(tmp_path: Path, nvidia_smi: Answer) -> None:
+    nvidia_smi("echo '0, GPU-aa, NVIDIA H200, 143771, 4, Disabled'")
+    own = Devices(tmp_path / "devices.json")
+    assert (own.cpus, own.memory) == (usable_cpus(), usable_memory())
+    assert [gpu.uuid for gpu in own.look().gpus] == ["GPU-aa"]
+
+
+class Finder:
+    """A way to find GPUs that takes as long as it is told, and counts."""
+
+    def __init__(self) -> None:
+        self.found = 0
+        self.go = threading.Event()
+        self.go.set()
+
+    def __call__(self) -> tuple[Sequence[Gpu], str]:
+        self.go.wait(60)
+        self.found += 1
+        return [Gpu("0", "GPU-aa", "", 1000, self.found)], ""
+
+
+def test_looks_are_kept_for_some_seconds_unless_a_newer_one_is_asked_for() -> None:
+    finder = Finder()
+    gpus = Gpus(finder)
+    first = gpus.look()
+    assert first.is_known
+    assert gpus.look(since=first.began) is first
+    now = time.monotonic()
+    assert gpus.look(since=now).began >= now
+    assert finder.found == 2
+
+
+def test_nobody_waits_long_for_a_slow_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "PATIENCE_SECONDS", 0.01)
+    finder = Finder()
+    finder.go.clear()
+    gpus = Gpus(finder)
+    assert gpus.look() == Look(), "nothing is known yet, and that is no problem"
+    assert gpus.look() == Look()
+    finder.go.set()
+    deadline = time.monotonic() + 20
+    while not gpus.look().is_known and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert finder.found == 1, "one look at a time"
+    first = gpus.look()
+    finder.go.clear()
+    assert gpus.look(since=time.monotonic()) is first, "the old one, while the new one is under way"
+    monkeypatch.setattr(devices, "STALE_SECONDS", 0.0)
+    assert gpus.look(since=time.monotonic()).problem == "nvidia-smi does not answer"
+    finder.go.set()
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+
+
+CPUS = Fraction(len(os.sched_getaffinity(0)))
+GROUPS = "sys/fs/cgroup"
+
+
+@pytest.mark.parametrize(
+    ("files", "cpus", "memory"),
+    [
+        ({"proc/self/cgroup": "0::/\n"}, CPUS, 1000),
+        ({"proc/self/cgroup": "0::/\n", f"{GROUPS}/cpu.max": "max 100000", f"{GROUPS}/memory.max": "max"},
+         CPUS, 1000),
+        ({"proc/self/cgroup": "0::/\n", f"{GROUPS}/cpu.max": "50000 100000", f"{GROUPS}/memory.max": "1024"},
+         Fraction(1, 2), 1 / 1024),
+        ({"proc/self/cgroup": "0::/a/b\n", f"{GROUPS}/a/b/memory.max": "max",
+          f"{GROUPS}/a/memory.max": f"{100 * MEBIBYTE}", f"{GROUPS}/memory.max": f"{200 * MEBIBYTE}"},
+         CPUS, 100),
+        ({"proc/self/cgroup": "0::/docker/0123/not/to/be/seen\n", f"{GROUPS}/cpu.max": "25000 100000"},
+         Fraction(1, 4), 1000),
+        ({"proc/self/cgroup": "5:cpu,cpuacct:/docker/01\n7:memory:/docker/01\n",
+          f"{GROUPS}/cpu/cpu.cfs_quota_us": "10000", f"{GROUPS}/cpu/cpu.cfs_period_us": "100000",
+          f"{GROUPS}/memory/memory.limit_in_bytes": f"{300 * MEBIBYTE}"}, Fraction(1, 10), 300),
+        ({"proc/self/cgroup": "5:cpu,cpuacct:/\n7:memory:/\n", f"{GROUPS}/cpu/cpu.cfs_quota_us": "-1",
+          f"{GROUPS}/cpu/cpu.cfs_period_us": "100000",
+          f"{GROUPS}/memory/memory.limit_in_bytes": "9223372036854771712"}, CPUS, 1000),
+    ],
+)  # fmt: skip
+def test_control_groups_leave_less(
+    tmp_path: Path, files: dict[str, str], cpus: Fraction, memory: float
+) -> None:
+    write(tmp_path, {"proc/meminfo": f"MemTotal:       {1000 * 1024} kB\nMemFree: 1 kB\n"} | files)
+    assert usable_cpus(tmp_path) == cpus
+    assert usable_memory(tmp_path) == memory * MEBIBYTE

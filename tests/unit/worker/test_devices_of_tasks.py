@@ -1,0 +1,285 @@
+"""A worker whose host's devices are described: what runs at a time, with which GPUs, and what it tells."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
+
+import pytest
+from test_worker import Outbox
+
+from framework.files import WorkerFiles
+from framework.messages.assignment import Assignment, task_id
+from framework.messages.identity import Identity
+from framework.messages.worker_events import check_news
+from framework.worker import allocator as slots
+from framework.worker import devices
+from framework.worker import worker as worker_module
+from framework.worker.worker import AttemptFailed, Worker
+
+# Says what it sees, and goes on until it may end.
+PROGRAM = """\
+import os, pathlib, sys, time
+name = sys.argv[1].partition("=")[2]
+names = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+tasks = pathlib.Path("../../..")
+(tasks / f"new.{name}").write_text(repr({each: os.environ.get(each) for each in names}))
+(tasks / f"new.{name}").rename(tasks / f"seen.{name}")
+while not (tasks / f"end.{name}").exists():
+    time.sleep(0.02)
+"""
+
+
+class Bench:
+    """A worker, and the tasks that it was sent."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.files = WorkerFiles(path / "data")
+        self.files.tasks.mkdir(parents=True)
+        self.outbox = Outbox()
+        self.threads: dict[str, threading.Thread] = {}
+        self.versions = 0
+
+    def push(self, resources: str) -> None:
+        self.versions += 1
+        version = f"v{self.versions}"
+        project = self.path / "code" / version / "project"
+        project.mkdir(parents=True)
+        (project / "project.yml").write_text(f"command: python3 program.py\n{resources}\n")
+        (project / "parameters.yml").write_text("x: [a, b]\n")
+        (project / "program.py").write_text(PROGRAM)
+        (project.parent / "VERSION").write_text("framework=f1\nproject=p\n")
+        (self.path / "code/new").symlink_to(version)
+        (self.path / "code/new").rename(self.path / "code/current")
+
+    def has(self, gpus: Mapping[str, int] | None = None, cpus: float = 4, memory: int = 8192) -> None:
+        """Describe the host's devices: the MiB in use of each GPU."""
+        found = [{"uuid": name, "memory": 40_000, "used": used} for name, used in (gpus or {}).items()]
+        new = self.files.devices.with_suffix(".new")
+        new.write_text(json.dumps({"cpus": cpus, "memory": memory, "gpus": found}))
+        new.rename(self.files.devices)
+
+    def start(self, slots: int | None = None) -> None:
+        identity = Identity("worker", "infra-1", "p", "host1")
+        self.worker = Worker(identity, self.files, self.path / "code", slots, self.outbox)
+
+    def send(self, *names: str) -> None:
+        """As Celery does it: each task in a thread of its own."""
+        for name in names:
+            message = Assignment("infra-1", "p", task(name), 1, {"x": name}).to_message()
+            self.threads[name] = threading.Thread(target=self._run, args=[message])
+            self.threads[name].start()
+
+    def _run(self, message: object) -> None:
+        with suppress(AttemptFailed):
+            self.worker.run(message)
+
+    def seen(self) -> dict[str, Mapping[str, str | None]]:
+        """What those tasks saw that began."""
+        files = self.files.tasks.glob("seen.*")
+        return {file.suffix[1:]: ast.literal_eval(file.read_text()) for file in files}
+
+    def gpus(self) -> dict[str, str | None]:
+        return {name: seen["CUDA_VISIBLE_DEVICES"] for name, seen in self.seen().items()}
+
+    def wait_for(self, number: int) -> None:
+        wait_until(lambda: len(self.seen()) == number)
+
+    def end(self, *names: str) -> None:
+        for name in names:
+            (self.files.tasks / f"end.{name}").touch()
+        for name in names:
+            self.threads[name].join(60)
+
+    def beat(self) -> Mapping[str, Any]:
+        return check_news(json.loads(json.dumps(self.worker.beat())))
+
+    def states(self) -> list[str]:
+        return [result.state for result in self.outbox.results]
+
+
+def task(name: str) -> str:
+    return task_id(["python3", "program.py"], {"x": name})
+
+
+def names(held: Sequence[str]) -> set[str]:
+    return {letter for name in held for letter in ascii_lowercase if name.startswith(task(letter))}
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    worker_module.cached_project.cache_clear()
+    monkeypatch.setattr(devices, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(devices, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(slots, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(worker_module, "ROOM_SECONDS", 0.05)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    bench = Bench(tmp_path)
+    yield bench
+    bench.end(*bench.threads)
+
+
+def test_as_many_tasks_run_as_fit_and_each_sees_its_own_gpus(bench: Bench) -> None:
+    bench.has({"GPU-0": 3, "GPU-1": 3})
+    bench.push("resources: {gpus: 1, cpus: 1, memory: 1G}")
+    bench.start()
+    assert bench.beat()["slots"] == 2
+    bench.send("a", "b", "c")
+    bench.wait_for(2)
+    assert sorted(map(str, bench.gpus().values())) == ["GPU-0", "GPU-1"]
+    assert {seen["OMP_NUM_THREADS"] for seen in bench.seen().values()} == {"1"}
+    beat, began = bench.beat(), set(bench.seen())
+    assert names(beat["running"]) == began
+    wait_until(lambda: names(bench.beat()["reserved"]) == {"a", "b", "c"} - began)
+    assert len(bench.outbox.news) == 2, "the third has not been told as started"
+    first = min(began)
+    freed = bench.gpus()[first]
+    bench.end(first)
+    bench.wait_for(3)
+    (last,) = {"a", "b", "c"} - began
+    assert bench.gpus()[last] == freed
+    bench.end("a", "b", "c")
+    assert bench.states() == ["done"] * 3
+    assert bench.beat()["slots"] == 2
+
+
+def test_tasks_share_a_gpu(bench: Bench) -> None:
+    bench.has({"GPU-0": 3})
+    bench.push("resources: {gpus: 0.5}")
+    bench.start()
+    assert bench.beat()["slots"] == 2
+    bench.send("a", "b")
+    bench.wait_for(2)
+    assert bench.gpus() == {"a": "GPU-0", "b": "GPU-0"}
+    assert {seen["OMP_NUM_THREADS"] for seen in bench.seen().values()} == {None}
+
+
+def test_a_gpu_that_others_use_is_left_alone_and_used_when_they_are_gone(bench: Bench) -> None:
+    bench.has({"GPU-0": 20_000, "GPU-1": 3})
+    bench.push("resources: {gpus: 1}")
+    bench.start()
+    beat = bench.beat()
+    assert (beat["slots"], beat["unfit"]) == (1, False)
+    assert beat["notice"] == "GPU 0 (described) is left alone, others use 20000 of its 40000 MiB"
+    bench.send("a", "b")
+    bench.wait_for(1)
+    (first,) = bench.seen()
+    assert bench.gpus() == {first: "GPU-1"}
+    bench.has({"GPU-0": 3, "GPU-1": 30_000})
+    bench.wait_for(2)
+    (second,) = bench.seen().keys() - {first}
+    assert bench.gpus()[second] == "GPU-0"
+    beat = bench.beat()
+    assert (beat["slots"], beat["notice"]) == (2, "")
+
+
+def test_without_resources_nothing_changes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all of them")
+    bench.has({"GPU-0": 20_000}, cpus=2)
+    bench.push("")
+    bench.start()
+    beat = bench.beat()
+    assert (beat["slots"], beat["notice"], bench.worker.concurrency) == (2, "", 2)
+    bench.send("a")
+    bench.wait_for(1)
+    assert bench.gpus() == {"a": "all of them"}
+    bench.start(slots=7)
+    assert (bench.beat()["slots"], bench.worker.concurrency) == (7, 7)
+
+
+def test_a_task_that_asks_for_no_gpu_sees_none(bench: Bench) -> None:
+    bench.has({"GPU-0": 20_000})
+    bench.push("resources: {memory: 3G}")
+    bench.start()
+    beat = bench.beat()
+    assert (beat["slots"], beat["notice"]) == (2, "")
+    bench.send("a")
+    bench.wait_for(1)
+    assert bench.gpus() == {"a": ""}
+
+
+def test_a_host_that_lacks_something_is_unfit_and_says_why(bench: Bench) -> None:
+    bench.has(cpus=2)
+    bench.push("resources: {gpus: 1, cpus: 4}")
+    bench.start()
+    beat = bench.beat()
+    assert (beat["slots"], beat["unfit"]) == (0, True)
+    assert beat["notice"] == "has 0 GPUs (a task needs 1) and 2 CPUs (a task needs 4)"
+
+
+def test_a_push_changes_what_fits_and_what_waits_goes_by_it(bench: Bench) -> None:
+    bench.has(cpus=4)
+    bench.push("resources: {cpus: 4}")
+    bench.start()
+    assert (bench.beat()["slots"], bench.worker.concurrency) == (1, 4)
+    bench.send("a", "b")
+    bench.wait_for(1)
+    bench.push("resources: {cpus: 5}")
+    assert (bench.beat()["slots"], bench.beat()["unfit"]) == (1, True), "what runs has its slot"
+    bench.end(*bench.seen())
+    assert bench.beat()["slots"] == 0
+    bench.push("resources: {cpus: 2}")
+    bench.wait_for(2)
+    assert bench.beat()["slots"] == 2
+    bench.end("a", "b")
+    assert [result.code for result in bench.outbox.results] == ["v1", "v3"]
+
+
+def test_a_task_that_waits_too_long_goes_back_to_the_master(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "HAND_BACK_SECONDS", 0.1)
+    bench.has({"GPU-0": 20_000})
+    bench.push("resources: {gpus: 1}")
+    bench.start()
+    bench.send("a")
+    bench.threads["a"].join(60)
+    (result,) = bench.outbox.results
+    assert (result.state, "no room for it" in result.reason) == ("stopped", True)
+    assert bench.seen() == {}
+    assert bench.beat()["reserved"] == []
+
+
+def test_a_task_that_waits_can_be_stopped(bench: Bench) -> None:
+    bench.has({"GPU-0": 20_000})
+    bench.push("resources: {gpus: 1}")
+    bench.start()
+    bench.send("a")
+    wait_until(lambda: names(bench.beat()["reserved"]) == {"a"})
+    bench.worker.stop_attempts([f"{task('a')}.1"])
+    bench.threads["a"].join(60)
+    assert (bench.states(), bench.seen()) == (["stopped"], {})
+
+
+def test_more_slots_than_there_are_threads_restart_a_worker_that_holds_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: killed.append(number))
+    bench.has(cpus=1)
+    bench.push("resources: {cpus: 1}")
+    bench.start()
+    bench.send("a")
+    bench.wait_for(1)
+    bench.push("resources: {cpus: 0.25}")
+    assert (bench.beat()["slots"], killed) == (1, [])
+    bench.end("a")
+    assert (bench.beat()["slots"], len(killed)) == (1, 1)
+    bench.start()
+    assert (bench.beat()["slots"], bench.worker.concurrency, len(killed)) == (4, 4, 1)

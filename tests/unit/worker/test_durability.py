@@ -1,0 +1,223 @@
+"""The order of durability: a process is killed with SIGKILL at each step, and another one goes on after it.
+
+A worker: it runs → the result is in the spool → it is in the attempt's directory → the broker has it →
+it leaves the spool. The master: the result is in the journal → it is acknowledged.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from framework.journal.store import Journal
+from framework.messages.assignment import Assignment, AttemptResult, task_id
+
+TASK = task_id(("sh", "run.sh"), {"x": 1})
+
+# Runs the attempt in argv[1], and dies at the step named in argv[2], before or after what is done there.
+WORKER = """
+import json, os, signal, sys
+from pathlib import Path
+from framework.broker import worker_publisher as outbox
+from framework.worker import worker
+from framework.messages.identity import Identity
+
+root, step = Path(sys.argv[1]), sys.argv[2]
+
+def die_around(module, name):
+    call = getattr(module, name)
+    def replacement(*arguments, **options):
+        kill(f"before {module.__name__}.{name}")
+        result = call(*arguments, **options)
+        kill(f"after {module.__name__}.{name}")
+        return result
+    setattr(module, name, replacement)
+
+def kill(here):
+    if here == step:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def publish(producer, key, message, *, lasting):
+    kill("before confirmed")
+    with open(root / "broker", "a") as broker:
+        broker.write(json.dumps(message) + chr(10))
+    kill("after confirmed")
+
+outbox.publish = publish
+die_around(worker, "run_attempt")
+die_around(outbox, "write_atomically")
+die_around(worker, "write_atomically")
+identity = Identity("worker", "infra-1", "p", "host1", "broker:5671", "", root)
+files = worker.WorkerFiles(root / "data")
+sender = outbox.Outbox(identity, files.spool)
+made = worker.Worker(identity, files, root / "code", 1, sender)
+made.finish_earlier_results()
+def send():
+    for file in sorted((root / "data/spool").glob("*.json")):
+        sender._send_result(None, file)
+send()
+made.run(json.loads((root / "assignment").read_text()))
+send()
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    project = tmp_path / "code/v1/project"
+    project.mkdir(parents=True)
+    (project / "project.yml").write_text("command: sh run.sh\n")
+    (project / "parameters.yml").write_text("x: 1\n")
+    (project / "run.sh").write_text(f"echo ran >> '{tmp_path}/ran'\necho loss=0.5\n")
+    (tmp_path / "code/v1/VERSION").write_text("framework=f1\nproject=p1\n")
+    (tmp_path / "code/current").symlink_to("v1")
+    (tmp_path / "data/tasks").mkdir(parents=True)
+    assignment = Assignment("infra-1", "p", TASK, 1, {"x": 1})
+    (tmp_path / "assignment").write_text(json.dumps(assignment.to_message()))
+    return tmp_path
+
+
+def run_worker(root: Path, step: str) -> int:
+    environment = {"PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(
+        [sys.executable, "-c", WORKER, str(root), step],
+        env=environment, stderr=subprocess.DEVNULL, timeout=60,
+    ).returncode  # fmt: skip
+
+
+def at_the_broker(root: Path) -> list[AttemptResult]:
+    file = root / "broker"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [AttemptResult.from_message(json.loads(line)) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("step", "results"),
+    [
+        ("never", 2),  # the message is repeated, and so is the result
+        ("before framework.worker.worker.run_attempt", 1),
+        (
+            "after framework.worker.worker.run_attempt",
+            0,
+        ),  # begun, and no result: the master sends the next attempt
+        ("before framework.broker.worker_publisher.write_atomically", 0),
+        ("after framework.broker.worker_publisher.write_atomically", 2),
+        ("before framework.worker.worker.write_atomically", 2),
+        ("after framework.worker.worker.write_atomically", 2),
+        ("before confirmed", 2),
+        ("after confirmed", 3),
+    ],
+)
+def test_a_worker_killed_at_any_step_runs_an_attempt_once_and_loses_no_result(
+    root: Path, step: str, results: int
+) -> None:
+    assert run_worker(root, step) == (0 if step == "never" else -signal.SIGKILL)
+    assert run_worker(root, "never") == 0, "the same message once more, after the restart"
+    assert (root / "ran").read_text().splitlines() == ["ran"], "never twice"
+    found = at_the_broker(root)
+    assert len(found) == results
+    assert all(result == found[0] for result in found)
+    assert list((root / "data/spool").iterdir()) == []
+    kept = root / "data/tasks" / TASK / "1/result.json"
+    assert kept.exists() == bool(results)
+
+
+MASTER = """
+import json, os, signal, sys, time
+from pathlib import Path
+from framework.messages.identity import Identity
+from framework.master.master import Master
+from framework.files import MasterFiles
+
+root, step = Path(sys.argv[1]), sys.argv[2]
+
+def kill(here):
+    if here == step:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class Message:
+    def __init__(self, file, key):
+        self.file, self.body, self.delivery_info = file, file.read_bytes(), {"routing_key": key}
+    def ack(self):
+        kill("before acknowledged")
+        self.file.unlink(missing_ok=True)
+        kill("after acknowledged")
+
+class Link:
+    def receive(self, timeout):
+        return [Message(file, file.name.split("-")[0]) for file in sorted((root / "queue").iterdir())]
+    def send(self, host, assignment):
+        kill("before sent")
+        with open(root / "sent", "a") as sent:
+            sent.write(json.dumps(assignment.to_message()) + chr(10))
+        kill("after sent")
+    def waiting_for(self, host): return 0
+    def purge(self, host): return 0
+    def stop(self, host, names): pass
+    def close(self): pass
+
+identity = Identity("master", "infra-1", "p", "local", "broker:5671", "", root)
+master = Master(identity, MasterFiles(root / "master"), root / "code")
+execute = master._journal._execute
+def traced(statement, *values):
+    if statement == "COMMIT" and any((root / "queue").glob("results*")):
+        kill("before committed")
+    cursor = execute(statement, *values)
+    if statement == "COMMIT" and any((root / "queue").glob("results*")):
+        kill("after committed")
+    return cursor
+master._journal._execute = traced
+for _ in range(3):
+    master.turn(Link())
+"""
+
+
+def run_master(root: Path, step: str) -> int:
+    environment = {"PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(
+        [sys.executable, "-c", MASTER, str(root), step],
+        env=environment, stderr=subprocess.DEVNULL, timeout=60,
+    ).returncode  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["never", "before committed", "after committed", "before acknowledged", "after acknowledged"],
+)
+def test_a_master_killed_at_any_step_writes_each_result_once(root: Path, step: str) -> None:
+    (root / "master").mkdir()
+    (root / "queue").mkdir()
+    header = {"infrastructure": "infra-1", "project": "p", "host": "host1"}
+    beat = header | {"kind": "beat", "incarnation": "x", "slots": 1, "running": [], "reserved": []}
+    (root / "queue/reports-1").write_text(json.dumps(beat))
+    assert run_master(root, "never") == 0
+    (sent,) = (root / "sent").read_text().splitlines()
+    task = json.loads(sent)["task"]
+    result = AttemptResult(task, 1, "host1", "done", 1.0, 1.0, 0, "", {}, "v1", "", "infra-1", "p")
+    (root / "queue/results-1").write_text(json.dumps(result.to_message()))
+    assert run_master(root, step) == (0 if step == "never" else -signal.SIGKILL)
+    (root / "queue/reports-2").write_text(json.dumps(beat))
+    assert run_master(root, "never") == 0
+    assert list((root / "queue").iterdir()) == []
+    assert len((root / "sent").read_text().splitlines()) == 1
+    with Journal(root / "master/journal.sqlite", read_only=True) as journal:
+        record = journal.get(task)
+        assert record is not None
+        assert (record.state, record.attempts) == ("done", 1)
+
+
+@pytest.mark.parametrize("step", ["before sent", "after sent"])
+def test_what_a_killed_master_was_about_to_send_is_in_its_journal(root: Path, step: str) -> None:
+    (root / "master").mkdir()
+    (root / "queue").mkdir()
+    header = {"infrastructure": "infra-1", "project": "p", "host": "host1"}
+    beat = header | {"kind": "beat", "incarnation": "x", "slots": 1, "running": [], "reserved": []}
+    (root / "queue/reports-1").write_text(json.dumps(beat))
+    assert run_master(root, step) == -signal.SIGKILL
+    assert (root / "sent").exists() == (step == "after sent")
+    with Journal(root / "master/journal.sqlite", read_only=True) as journal:
+        assert [attempt.attempt for attempt in journal.under_way()] == [1]
