@@ -116,14 +116,14 @@ class MasterFiles:
         return self.path / "requests"
 
     @property
-    def stopped(self) -> Path:
-        """There while the set is stopped: says why."""
+    def pause(self) -> Path:
+        """Exists while the sweep is paused, and holds the reason; earlier versions gave it this name."""
         return self.path / "stopped"
 
     @property
-    def set_aside(self) -> Path:
-        """The last messages that made no sense, one JSON object a line."""
-        return self.path / "set_aside.jsonl"
+    def quarantine(self) -> Path:
+        """The last malformed, foreign or unexpected messages, one JSON object a line."""
+        return self.path / "quarantine.jsonl"
 
 
 @dataclass(frozen=True)

@@ -18,19 +18,20 @@ import kombu
 from celery import Celery
 from kombu.exceptions import KombuError
 
-from framework.errors import FrameworkError
+from framework.errors import FrameworkError, MessageError
 from framework.messages import queues
 from framework.messages.identity import Identity
+from framework.messages.task_ids import AttemptId
 
 FLOWER_CONFIG = Path(__file__).with_name("flower_config.py")
 VIRTUAL_HOST = "tasks"
 TASK_NAME = "framework.run"
 STOP_COMMAND = "stop_attempts"  # Celery's remote control: the master tells a worker what it is to stop
 TASKS = kombu.Exchange("tasks", type="direct", durable=True, no_declare=True)
-REPORTS = kombu.Exchange("reports", type="direct", durable=True, no_declare=True)
+FROM_WORKERS = kombu.Exchange("reports", type="direct", durable=True, no_declare=True)
 # Made by the definitions file; no_declare, so that nobody needs the right to create them.
-RESULTS_QUEUE = kombu.Queue(queues.RESULTS, REPORTS, routing_key=queues.RESULTS, no_declare=True)
-REPORTS_QUEUE = kombu.Queue(queues.REPORTS, REPORTS, routing_key=queues.REPORTS, no_declare=True)
+RESULTS_QUEUE = kombu.Queue(queues.RESULTS, FROM_WORKERS, routing_key=queues.RESULTS, no_declare=True)
+EVENTS_QUEUE = kombu.Queue(queues.EVENTS, FROM_WORKERS, routing_key=queues.EVENTS, no_declare=True)
 
 # Where the broker puts what it could not deliver, and what a worker's Celery has rejected.
 DEAD_QUEUE = kombu.Queue(queues.DEAD, no_declare=True)
@@ -150,3 +151,11 @@ def publish(producer: kombu.Producer, routing_key: str, message: Mapping[str, An
         timeout=CONFIRM_TIMEOUT_SECONDS,
         confirm_timeout=CONFIRM_TIMEOUT_SECONDS,
     )
+
+
+def attempt_of(name: object) -> AttemptId | None:
+    """The attempt that the id of a Celery task names; None if it names none."""
+    try:
+        return AttemptId.parse(name)
+    except MessageError:
+        return None

@@ -15,7 +15,7 @@ from framework.broker.celery_app import (
     BROKER_ERRORS,
     CONFIRM_TIMEOUT_SECONDS,
     DEAD_QUEUE,
-    REPORTS_QUEUE,
+    EVENTS_QUEUE,
     RESULTS_QUEUE,
     STOP_COMMAND,
     TASK_NAME,
@@ -24,6 +24,7 @@ from framework.broker.celery_app import (
 )
 from framework.errors import BrokerBlocked
 from framework.messages.assignment import Assignment
+from framework.messages.task_ids import AttemptId
 
 PREFETCH = 1000
 DRAIN_LIMIT = 5000
@@ -32,8 +33,8 @@ BLOCKED_SECONDS = 0.5  # of listening for the end of it
 NOBODY = "nobody"  # a routing key: the broker confirms what is sent there, and drops it
 
 
-class Link:
-    """One connection; after any of BROKER_ERRORS it is closed, and a new Link is made.
+class MasterConnection:
+    """One connection; after any of BROKER_ERRORS it is closed, and a new one is made.
 
     Every method may raise BrokerBlocked, too. RabbitMQ says that it is short of memory or disk only to those
     who publish; until there is room it reads nothing more from them. Workers can send neither beats nor
@@ -57,7 +58,7 @@ class Link:
         channel.basic_qos(0, PREFETCH, False)
         consumer = kombu.Consumer(
             channel,
-            [RESULTS_QUEUE, REPORTS_QUEUE, DEAD_QUEUE],
+            [RESULTS_QUEUE, EVENTS_QUEUE, DEAD_QUEUE],
             on_message=self._inbox.append,
             # What kombu cannot even unpack is for the master to set aside, like all that makes no sense.
             on_decode_error=lambda message, _: self._inbox.append(message),
@@ -93,9 +94,8 @@ class Link:
 
     def send(self, host: str, assignment: Assignment) -> None:
         """Put one task into the queue of `host`; returns when the broker has it on disk."""
-        name = f"{assignment.task}.{assignment.attempt}"
         message = self._app.amqp.as_task_v2(
-            name,
+            str(assignment.id),
             TASK_NAME,
             args=[assignment.to_message()],
             kwargs={},
@@ -116,7 +116,7 @@ class Link:
             confirm_timeout=CONFIRM_TIMEOUT_SECONDS,
         )
 
-    def stop(self, host: str, attempts: Sequence[str]) -> None:
+    def stop(self, host: str, attempts: Sequence[AttemptId]) -> None:
         """Tell the worker of `host` to stop attempts; lost if it does not listen now.
 
         It is what app.control.broadcast does, but on this connection, confirmed, and without trying for ever.
@@ -124,7 +124,7 @@ class Link:
         self._control.publish(
             {
                 "method": STOP_COMMAND,
-                "arguments": {"names": list(attempts)},
+                "arguments": {"names": list(map(str, attempts))},
                 "destination": [f"worker@{host}"],
                 "pattern": None,
                 "matcher": None,

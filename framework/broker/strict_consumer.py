@@ -9,9 +9,8 @@ from typing import Any
 import kombu
 from celery.worker import consumer
 
-from framework.broker.celery_app import TASK_NAME
+from framework.broker.celery_app import TASK_NAME, attempt_of
 from framework.errors import MessageError
-from framework.messages.worker_events import is_attempt_name
 
 log = logging.getLogger(__name__)
 
@@ -19,10 +18,10 @@ _HEADERS = {"task": TASK_NAME, "eta": None, "expires": None, "retries": 0, "time
 
 
 class Consumer(consumer.Consumer):
-    """Rejects what makes no sense, which brings it to the master: it is counted there.
+    """Rejects messages that no master has sent; the broker passes them to the master, which counts them.
 
-    Celery's own would drop what it cannot decode, and end the worker at some of the rest; as nobody has taken
-    that message, it would come again, and end the worker again.
+    Celery's own consumer drops what it cannot decode, and some other messages end the worker. Such a message
+    is not acknowledged: it is delivered again, and ends the worker again.
     """
 
     def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[kombu.Message], None]:
@@ -31,7 +30,7 @@ class Consumer(consumer.Consumer):
         def on_message(message: kombu.Message) -> None:
             try:
                 if not _is_an_attempt(message):
-                    raise MessageError("no message of a master")
+                    raise MessageError("not a message of the master")
                 handle(message)
             except self.connection_errors:
                 raise
@@ -49,11 +48,11 @@ class Consumer(consumer.Consumer):
 
 
 def _is_an_attempt(message: kombu.Message) -> bool:
-    """Is it what Link sends, as far as Celery acts on it? The worker looks at the assignment in it."""
+    """True for what MasterConnection sends, as far as Celery acts on it; the worker checks the assignment."""
     arguments, options, embedded = message.payload
     return (
         all(message.headers.get(name) == value for name, value in _HEADERS.items())
-        and is_attempt_name(message.headers.get("id"))
+        and attempt_of(message.headers.get("id")) is not None
         and isinstance(arguments, list)
         and len(arguments) == 1
         and options == {}

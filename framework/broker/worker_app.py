@@ -8,12 +8,12 @@ from typing import Any
 from celery import Celery, signals
 from celery.worker.control import control_command
 
-from framework.broker.celery_app import STOP_COMMAND, TASK_NAME, make_app
-from framework.broker.worker_publisher import Outbox
+from framework.broker.celery_app import STOP_COMMAND, TASK_NAME, attempt_of, make_app
+from framework.broker.worker_publisher import BrokerPublisher
 from framework.errors import FrameworkError
 from framework.files import WorkerFiles
 from framework.messages.identity import Identity
-from framework.messages.worker_events import is_attempt_name
+from framework.messages.worker_events import Heartbeat
 from framework.worker.worker import AttemptFailed, Worker
 
 FLUSH_SECONDS = 10.0  # for the last results, when the worker is stopped
@@ -25,23 +25,25 @@ def make_worker_app(worker: Worker) -> Celery:
 
     @app.task(bind=True, name=TASK_NAME, throws=(AttemptFailed, FrameworkError))
     def run(task: Any, *arguments: object, **_: object) -> None:
-        # whatever came: the worker, not Python, says what is wrong with it
+        # Whatever was received: the worker, not Python, reports what is wrong with it.
         try:
             worker.run(arguments[0] if len(arguments) == 1 else arguments)
         finally:
-            worker.release(task.request.id)
+            on_revoked(task.request)
 
     @control_command(name=STOP_COMMAND)
     def stop_attempts(_: Any, names: list[str]) -> dict[str, str]:
-        worker.stop_attempts([name for name in names if isinstance(name, str)])
+        worker.stop_attempts([attempt for name in names if (attempt := attempt_of(name))])
         return {"ok": "told to stop"}
 
     def on_received(request: Any, **_: Any) -> None:
-        if is_attempt_name(request.id):  # else it will be refused; no beat may name it
-            worker.reserve(request.id)
+        if attempt := attempt_of(request.id):  # else it will be refused
+            worker.reserve(attempt)
 
     def on_revoked(request: Any, **_: Any) -> None:
-        worker.release(request.id)  # by Celery, for a reason in the message that none of ours has
+        # By Celery itself only for a reason in the message that none of the master's messages has.
+        if attempt := attempt_of(request.id):
+            worker.release(attempt)
 
     def on_stopping(**_: Any) -> None:
         worker.stop()
@@ -55,12 +57,17 @@ def make_worker_app(worker: Worker) -> Celery:
 def serve(identity: Identity, data: Path, code: Path, slots: int | None) -> None:
     """Run the worker until it is stopped; does not return."""
     files = WorkerFiles(data)
-    outbox = Outbox(identity, files.spool)
-    worker = Worker(identity, files, code, slots, outbox)
+    publisher = BrokerPublisher(identity, files.spool)
+    worker = Worker(identity, files, code, slots, publisher)
     worker.finish_earlier_results()
-    outbox.begin(worker.beat)
-    outbox.connected.wait()  # it has made the queue that Celery is to consume
-    signals.worker_shutdown.connect(lambda **_: outbox.close(FLUSH_SECONDS), weak=False)
+
+    def heartbeat() -> Heartbeat:
+        worker.restart_if_due()
+        return worker.heartbeat()
+
+    publisher.begin(heartbeat)
+    publisher.connected.wait()  # it has declared the queue that Celery is to consume
+    signals.worker_shutdown.connect(lambda **_: publisher.close(FLUSH_SECONDS), weak=False)
     signals.worker_shutdown.connect(lambda **_: worker.programs.close(), weak=False)
     make_worker_app(worker).worker_main(
         [

@@ -16,48 +16,53 @@ from pathlib import Path
 
 import kombu
 
-from framework.broker.celery_app import BROKER_ERRORS, REPORTS, connect, publish, task_queue
+from framework.broker.celery_app import BROKER_ERRORS, FROM_WORKERS, connect, publish, task_queue
 from framework.files import write_atomically
 from framework.messages import queues
 from framework.messages.identity import Identity
-from framework.messages.worker_events import Message
+from framework.messages.task_ids import AttemptId
+from framework.messages.worker_events import (
+    HEARTBEAT_SECONDS,
+    MAX_PENDING_EVENTS,
+    Heartbeat,
+    Message,
+    WorkerEvent,
+)
 
 log = logging.getLogger(__name__)
 
-BEAT_SECONDS = 3.0
-MAX_NEWS = 10_000  # the oldest is dropped: beats and metrics are repeated or superseded
 LONGEST_PAUSE_SECONDS = 10.0  # well below a lease: a broker that is back hears of what runs before it ends
 
 
-class Outbox(threading.Thread):
+class BrokerPublisher(threading.Thread):
     """The one thread, and the one connection, through which a worker sends."""
 
     def __init__(self, identity: Identity, spool: Path) -> None:
-        super().__init__(name="outbox", daemon=True)
+        super().__init__(name="publisher", daemon=True)
         self._identity = identity
         self._spool = spool
-        self._news: deque[Message] = deque(maxlen=MAX_NEWS)
+        self._events: deque[Message] = deque(maxlen=MAX_PENDING_EVENTS)
         self._wake = threading.Event()
         self._closing = threading.Event()
         self.connected = threading.Event()
         spool.mkdir(parents=True, exist_ok=True)
 
-    def begin(self, beat: Callable[[], Message]) -> None:
-        """Send from now on, and every few seconds what `beat` says."""
-        self._beat = beat
+    def begin(self, heartbeat: Callable[[], Heartbeat]) -> None:
+        """Send from now on, and what `heartbeat` returns every few seconds."""
+        self._heartbeat = heartbeat
         self.start()
 
-    def tell(self, news: Message) -> None:
-        """Send when possible; lost if this process dies first."""
-        self._news.append(news)
+    def publish_event(self, event: WorkerEvent) -> None:
+        """Send an event when possible; it is lost if this process dies first."""
+        self._events.append(event.to_message())
         self._wake.set()
 
-    def deliver(self, name: str, result: Message) -> None:
-        """Keep `result` on disk until the broker has confirmed it.
+    def deliver_result(self, attempt: AttemptId, result: Message) -> None:
+        """Keep a result on disk until the broker has confirmed it.
 
-        Raises OSError when the disk cannot take it.
+        Raises OSError if the disk cannot take it.
         """
-        write_atomically(self._spool / f"{name}.json", json.dumps(result), fsync=True)
+        write_atomically(self._spool / f"{attempt}.json", json.dumps(result), fsync=True)
         self._wake.set()
 
     def close(self, timeout: float) -> None:
@@ -100,20 +105,20 @@ class Outbox(threading.Thread):
         # broker may be a new one.
         task_queue(self._identity.host)(connection.default_channel).declare()
         self.connected.set()
-        producer = kombu.Producer(connection, exchange=REPORTS, serializer="json", auto_declare=False)
-        next_beat = 0.0
+        producer = kombu.Producer(connection, exchange=FROM_WORKERS, serializer="json", auto_declare=False)
+        next_heartbeat = 0.0
         while True:
             self._wake.clear()
             closing = self._closing.is_set()
             for file in sorted(self._spool.glob("*.json")):
                 self._send_result(producer, file)
-            while self._news:
-                publish(producer, queues.REPORTS, self._news[0], lasting=False)
-                self._news.popleft()
-            if closing or time.monotonic() >= next_beat:
-                publish(producer, queues.REPORTS, self._beat(), lasting=False)
-                next_beat = time.monotonic() + BEAT_SECONDS
+            while self._events:
+                publish(producer, queues.EVENTS, self._events[0], lasting=False)
+                self._events.popleft()
+            if closing or time.monotonic() >= next_heartbeat:
+                publish(producer, queues.EVENTS, self._heartbeat().to_message(), lasting=False)
+                next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
             if closing:
                 return
             connection.heartbeat_check()
-            self._wake.wait(max(0.0, next_beat - time.monotonic()))
+            self._wake.wait(max(0.0, next_heartbeat - time.monotonic()))

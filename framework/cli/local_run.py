@@ -14,7 +14,7 @@ from framework.cli.progress import failures, progress_display
 from framework.errors import FrameworkError
 from framework.files import LocalFiles, ProjectFiles
 from framework.journal.ranking import BEST_SHOWN, ranking
-from framework.journal.results_csv import ended, write_results
+from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
 from framework.journal.trials import most_combinations
 from framework.local.run import RunOutcome, run_project
@@ -54,7 +54,7 @@ def tell_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> in
         if project.metric is not None and status.done:
             print(ranking(project, journal, BEST_SHOWN), flush=True)
         misses_modules = status.failed > 0 and any(
-            "ModuleNotFoundError" in record.reason for record in ended(project, journal)
+            "ModuleNotFoundError" in record.reason for record in journal.ended_members()
         )
     print(f"results: {shown_path(files.master.results)}", file=sys.stderr)
     if outcome.interrupted:
@@ -64,8 +64,8 @@ def tell_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> in
     if misses_modules and requirements.exists():
         install = shlex.join(["python", "-m", "pip", "install", "-r", str(shown_path(requirements))])
         print(f"modules were missing, which are not installed by 'run': {install}", file=sys.stderr)
-    if status.stopped:
-        raise FrameworkError(status.stopped)
+    if status.paused:
+        raise FrameworkError(status.paused)
     if status.succeeded < status.total:
         print(f"logs of a failed task: {shown_path(files.worker.tasks)}/TASK/ATTEMPT/stderr", file=sys.stderr)
         raise FrameworkError(failures(status))

@@ -75,8 +75,8 @@ def run_watch(options: argparse.Namespace) -> int:
 def run_cancel(options: argparse.Namespace) -> int:
     files = MasterFiles(locations.DATA)
     if not options.tasks:
-        ask(files.requests, ControlRequest("stop"))
-        print("stopped: nothing more is sent, and what ran waits to be run again; 'resume' goes on")
+        ask(files.requests, ControlRequest("pause"))
+        print("paused: nothing more is sent, and running tasks wait to be run again; 'resume' resumes")
         return 0
     chosen = find_tasks(set_so_far(), options.tasks)
     ask(files.requests, ControlRequest("cancel", tuple(chosen)))

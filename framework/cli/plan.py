@@ -6,14 +6,12 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from framework.journal.provenance import Origins, program_version
+from framework.journal.provenance import Provenance, program_version
 from framework.journal.store import Journal
-from framework.journal.tally import Census
+from framework.journal.tally import tally_sweep
 from framework.journal.trials import most_combinations, so_far
 from framework.messages.status import duration, outdated_results
 from framework.project.project import Project
-
-_STRIDE = 10_000  # combinations looked up in the journal between two looks at whether any can be left
 
 
 @dataclass(frozen=True)
@@ -81,15 +79,15 @@ def make_plan(
 ) -> Plan:
     """Count what has a result in the journal of earlier runs, if there is one.
 
-    `slots`: how many tasks run at a time; `image`, `code_root`: as for Origins. Raises FrameworkError if the
-    journal is missing or cannot be read.
+    `slots`: how many tasks run at a time; `image`, `code_root`: as for Provenance. Raises FrameworkError if
+    the journal is missing or cannot be read.
     """
     space, total = project.space, most_combinations(project)
     results, ended = None, 0
     if journal is not None:
         with Journal(journal, read_only=True) as opened:
-            origins = Origins(opened, program_version(project.path), image, code_root)
-            results, ended = _count(so_far(project, opened), opened, origins)
+            provenance = Provenance(opened, program_version(project.path), image, code_root)
+            results, ended = _count(so_far(project, opened), opened, provenance)
     ends = {0, space.count - 1} if space.count else set()
     return Plan(
         project=project.name,
@@ -103,12 +101,8 @@ def make_plan(
     )
 
 
-def _count(project: Project, journal: Journal, origins: Origins) -> tuple[Results, int]:
-    """What is known, and how many combinations have ended."""
-    census = Census(project, journal, origins)
-    with journal.batch():
-        while not census.complete:
-            census.advance(_STRIDE)
-        seconds = journal.typical_seconds()
-    counts = (census.done, census.failed, census.cancelled, census.pruned, census.outdated)
-    return Results(*counts, seconds), census.ended
+def _count(project: Project, journal: Journal, provenance: Provenance) -> tuple[Results, int]:
+    """The results of earlier runs, and how many combinations have ended."""
+    tally = tally_sweep(project, journal, provenance)
+    counts = (tally.done, tally.failed, tally.cancelled, tally.pruned, tally.outdated)
+    return Results(*counts, journal.typical_seconds()), tally.ended

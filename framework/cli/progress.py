@@ -43,9 +43,9 @@ def watch(files: MasterFiles, code: Path, show: Show) -> None:
             if status.succeeded < status.total:
                 raise FrameworkError(failures(status))
             return
-        if status.stopped and status.idle and status.version == newest:
+        if status.paused and status.idle and status.version == newest:
             show(status, True)
-            raise FrameworkError(status.stopped)
+            raise FrameworkError(status.paused)
         time.sleep(1)
 
 

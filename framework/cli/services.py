@@ -12,12 +12,13 @@ from framework.messages.identity import Identity
 
 def run_master(_: argparse.Namespace) -> int:
     from framework.broker.celery_app import connect, make_app
-    from framework.broker.master_connection import Link
+    from framework.broker.master_connection import MasterConnection
     from framework.master.master import Master
 
     identity = Identity.of_container("master")
     app = make_app(identity)
-    Master(identity, MasterFiles(locations.DATA), locations.CODE).run(lambda: Link(app, connect(identity)))
+    master = Master(identity, MasterFiles(locations.DATA), locations.CODE)
+    master.run(lambda: MasterConnection(app, connect(identity)))
     return 0
 
 

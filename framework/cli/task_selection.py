@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from framework.errors import UsageError
-from framework.messages.assignment import TASK_DIGITS
+from framework.messages.task_ids import TASK_DIGITS
 from framework.project.project import Project
 
 

@@ -1,5 +1,7 @@
 """Loader of projects: reads all files, and reports everything that is wrong in them."""
 
+import hashlib
+from functools import cache
 from pathlib import Path
 
 from framework.configuration.early_termination_settings import read_early_termination
@@ -78,6 +80,7 @@ def load_project(path: Path, name: str | None = None) -> Project:
         method=method,
         resources=settings.read("resources", lambda node: read_resources(node, problems), None),
         function=settings.read("function", read_function, None),
+        definition=_definition(sweep_file, files),
         early_termination=settings.read(
             "early_terminate", lambda node: read_early_termination(node, problems), None
         ),
@@ -87,3 +90,23 @@ def load_project(path: Path, name: str | None = None) -> Project:
     if problems:
         raise ProjectError(problems.lines)
     return project
+
+
+def _definition(sweep_file: Path | None, files: ProjectFiles) -> str:
+    """A digest of all that decides which combinations there are, and in which order."""
+    digest = hashlib.sha256(_digest_of_rules())
+    for file in [sweep_file] if sweep_file else [files.settings, files.parameters]:
+        content = file.read_bytes() if file.is_file() else b""  # a missing file is among the problems
+        digest.update(b"%d:%b" % (len(content), content))
+    return digest.hexdigest()
+
+
+@cache
+def _digest_of_rules() -> bytes:
+    """A digest of the modules that make combinations of the user's files."""
+    digest = hashlib.sha256()
+    framework = Path(__file__).parents[1]
+    for package in ("configuration", "project", "space"):
+        for module in sorted((framework / package).glob("*.py")):
+            digest.update(module.read_bytes())
+    return digest.digest()

@@ -23,7 +23,7 @@ _DIGITS = 12
 _CHUNK = 2**20
 
 
-class Origins:
+class Provenance:
     """The program and the image of now, and what is known of earlier ones."""
 
     def __init__(self, journal: Journal, program: str, image: str, code_root: Path | None = None) -> None:

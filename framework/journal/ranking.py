@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from framework.errors import UsageError
 from framework.journal.records import TaskRecord
-from framework.journal.results_csv import ended, shown
+from framework.journal.results_csv import shown
 from framework.journal.store import Journal
 from framework.project.project import Project
 from framework.space.sampling import SEED
@@ -72,7 +72,7 @@ def _scored(project: Project, journal: Journal) -> Iterator[tuple[float, TaskRec
     metric = project.metric
     if metric is None:
         raise UsageError("project.yml names no metric to rank by; add a line such as 'metric: accuracy'")
-    for record in ended(project, journal):
+    for record in journal.ended_members():
         if record.state == "done" and _is_number(record.metrics.get(metric)):
             yield float(record.metrics[metric]), record
 

@@ -19,7 +19,7 @@ class TaskRecord:
     """What the journal knows of a task. Times are seconds since the epoch."""
 
     task: str
-    number: int  # of its combination, in the set for which it was last sent
+    number: int  # of its combination, in the latest sweep that it belongs to
     parameters: Mapping[str, Value]
     state: TaskState
     attempts: int  # so far; also the number of the latest one, which need not be the one under way
@@ -42,6 +42,16 @@ class TaskOutcome:
     state: TaskState
     code: str
     image: str
+
+
+@dataclass(frozen=True)
+class Member:
+    """A task of the current sweep, in brief."""
+
+    number: int  # of its combination
+    task: str
+    state: TaskState
+    host: str  # as in TaskRecord
 
 
 @dataclass(frozen=True)

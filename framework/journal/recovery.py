@@ -62,6 +62,7 @@ def recover(project: Project, journal: Journal, directories: Sequence[Path]) -> 
             recovery.skipped[_kind(error)] += 1
         else:
             files.setdefault(result.task, []).append(file)
+    journal.open_sweep(project.definition)
     numbers = iter(range(project.space.count))
     while page := list(islice(numbers, _PAGE)):
         with journal.batch():
@@ -70,7 +71,9 @@ def recover(project: Project, journal: Journal, directories: Sequence[Path]) -> 
                 if task in files:
                     _take(project, journal, number, task, files.pop(task), recovery)
             records = journal.records(list(tasks))
+            journal.mark((tasks[task], task) for task in records)
             recovery.ended += sum(record.state in ENDED for record in records.values())
+    journal.complete_sweep()
     others = sum(map(len, files.values()))
     if others:
         recovery.skipped["their tasks are not in the set as it is now"] = others

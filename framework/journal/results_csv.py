@@ -2,16 +2,14 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO
 
 from framework.files import atomic_file
-from framework.journal.records import ENDED, TaskRecord
+from framework.journal.records import TaskRecord
 from framework.journal.store import Journal
-from framework.journal.tally import PAGE, tasks_of
-from framework.journal.trials import so_far
 from framework.project.project import Project
 from framework.space.values import Value
 
@@ -19,11 +17,11 @@ _FIXED = ("task", "state", "attempts", "host", "started", "seconds", "exit_code"
 
 
 def write_results(project: Project, journal: Journal, path: Path, *, removed: bool = False) -> None:
-    """Write results.csv: a row for each combination of the project that has ended, in the order of the set.
+    """Write results.csv: a row for each task of the journal's current sweep that has ended, in its order.
 
     Columns: the fixed ones, the metaparameters, then every metric that a task reported, the project's first.
     A name that is taken already becomes parameter.NAME or metric.NAME. With `removed` there follow the tasks
-    that are not in the set any more, and the metaparameters that only they have. Raises OSError.
+    that are not in the sweep any more, and the metaparameters that only they have. Raises OSError.
     """
     with journal.batch(), atomic_file(path) as file:
         metrics = sorted(journal.metric_names(), key=lambda name: (name != project.metric, name))
@@ -33,24 +31,11 @@ def write_results(project: Project, journal: Journal, path: Path, *, removed: bo
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(_UnixLines(text))
         writer.writerow(column_names(names, metrics))
-        of_the_set = set()
-        for record in ended(project, journal):
+        for record in journal.ended_members():
             writer.writerow(_row(record, names, metrics))
-            if removed:
-                of_the_set.add(record.task)
-        for record in journal.ended() if removed else ():
-            if record.task not in of_the_set:
-                writer.writerow(_row(record, names, metrics))
+        for record in journal.ended_others() if removed else ():
+            writer.writerow(_row(record, names, metrics))
         text.detach()  # flushes it; the file itself is closed by its owner
-
-
-def ended(project: Project, journal: Journal) -> Iterator[TaskRecord]:
-    """The records of the project's combinations that have ended, in the order of the set."""
-    project = so_far(project, journal)
-    for start in range(0, project.space.count, PAGE):
-        page = tasks_of(project, range(start, min(start + PAGE, project.space.count)))
-        records = journal.records(page)
-        yield from (records[task] for task in page if task in records and records[task].state in ENDED)
 
 
 def column_names(parameters: Iterable[str], metrics: Iterable[str]) -> list[str]:

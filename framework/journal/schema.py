@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-VERSION = 2
+VERSION = 3
 _PROGRAMS = "CREATE TABLE programs (code TEXT PRIMARY KEY, program TEXT NOT NULL)"
 _BY_NUMBER = "CREATE INDEX tasks_by_number ON tasks (number, task)"
 _REPORTS = """CREATE TABLE reports (
@@ -12,6 +12,14 @@ _REPORTS = """CREATE TABLE reports (
     value REAL,
     PRIMARY KEY (task, attempt, step)
 ) WITHOUT ROWID"""
+# The sweeps that this journal has served, the current one last. `definition`: a digest of what makes its
+# combinations. `complete`: every task of the journal that belongs to the sweep is marked and numbered.
+_SWEEPS = """CREATE TABLE sweeps (
+    sweep INTEGER PRIMARY KEY,
+    definition TEXT NOT NULL,
+    complete INTEGER NOT NULL DEFAULT 0
+)"""
+_BY_SWEEP = "CREATE INDEX tasks_by_sweep ON tasks (sweep, number)"
 SCHEMA = (
     """CREATE TABLE tasks (
         task TEXT PRIMARY KEY,
@@ -28,7 +36,8 @@ SCHEMA = (
         code TEXT NOT NULL DEFAULT '',
         image TEXT NOT NULL DEFAULT '',
         metrics TEXT NOT NULL DEFAULT '{}',
-        first INTEGER NOT NULL DEFAULT 1
+        first INTEGER NOT NULL DEFAULT 1,
+        sweep INTEGER NOT NULL DEFAULT 0
     )""",
     "CREATE INDEX tasks_by_state ON tasks (state, number)",
     """CREATE TABLE attempts (
@@ -46,6 +55,8 @@ SCHEMA = (
     _PROGRAMS,
     _BY_NUMBER,
     _REPORTS,
+    _SWEEPS,
+    _BY_SWEEP,
     f"PRAGMA user_version = {VERSION}",
 )
 
@@ -58,6 +69,12 @@ _MIGRATIONS = {
         _BY_NUMBER,
         _REPORTS,
         "PRAGMA user_version = 2",
+    ),
+    2: (
+        "ALTER TABLE tasks ADD COLUMN sweep INTEGER NOT NULL DEFAULT 0",
+        _SWEEPS,
+        _BY_SWEEP,
+        "PRAGMA user_version = 3",
     ),
 }
 

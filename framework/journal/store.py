@@ -16,7 +16,15 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from framework.errors import FrameworkError, JournalError, UnknownTaskError
-from framework.journal.records import ENDED, AttemptEnd, AttemptRecord, TaskOutcome, TaskRecord, TaskState
+from framework.journal.records import (
+    ENDED,
+    AttemptEnd,
+    AttemptRecord,
+    Member,
+    TaskOutcome,
+    TaskRecord,
+    TaskState,
+)
 from framework.journal.schema import SCHEMA, VERSION, updates
 from framework.messages.assignment import AttemptResult
 from framework.messages.metrics import Metric
@@ -24,6 +32,7 @@ from framework.space.values import Value
 
 # With the +, SQLite finds tasks by what else is asked for, and not through the index of all that have ended.
 _HAS_ENDED = f"+state IN {tuple(sorted(ENDED))}"
+_SWEEP = "(SELECT ifnull(max(sweep), 0) FROM sweeps)"  # the current one
 _BUSY_SECONDS = 10.0
 _PAGE = 1000  # tasks read at once
 
@@ -97,7 +106,7 @@ class Journal:
             finally:
                 self._depth = 0
 
-    # What happens to tasks.
+    # Transitions of tasks.
 
     def assign(self, task: str, number: int, parameters: Mapping[str, Value], host: str, when: float) -> int:
         """Write that `task` is about to be sent to `host`; returns the number of the attempt, from 1.
@@ -110,11 +119,12 @@ class Journal:
                 raise FrameworkError(f"task {task} cannot be sent: it is {row['state']}")
             attempt = 1 if row is None else int(row["attempts"]) + 1
             self._execute(
-                """INSERT INTO tasks (task, number, parameters, state, attempts, host, sent)
-                VALUES (?, ?, ?, 'sent', ?, ?, ?)
-                ON CONFLICT (task) DO UPDATE SET number = excluded.number, state = excluded.state,
+                f"""INSERT INTO tasks (task, number, parameters, state, attempts, host, sent, sweep)
+                VALUES (?, ?, ?, 'sent', ?, ?, ?, {_SWEEP})
+                ON CONFLICT (task) DO UPDATE SET number = excluded.number, sweep = excluded.sweep,
+                state = excluded.state,
                 attempts = excluded.attempts, host = excluded.host, sent = excluded.sent, started = NULL,
-                seconds = NULL, exit_code = NULL, reason = '', code = '', image = '', metrics = '{}'""",
+                seconds = NULL, exit_code = NULL, reason = '', code = '', image = '', metrics = '{{}}'""",
                 task, number, json.dumps(dict(parameters)), attempt, host, when,
             )  # fmt: skip
             self._execute(
@@ -122,10 +132,6 @@ class Journal:
                 task, attempt, host, when,
             )  # fmt: skip
             return attempt
-
-    def renumber(self, task: str, number: int) -> None:
-        """Write that `task` is combination `number` now, because the set has changed."""
-        self._execute("UPDATE tasks SET number = ? WHERE task = ? AND number != ?", number, task, number)
 
     def start(self, task: str, attempt: int, host: str, when: float) -> bool:
         """Write that an attempt runs; False if it runs already, has ended, or was never sent."""
@@ -316,14 +322,94 @@ class Journal:
             ).rowcount  # fmt: skip
 
     def adopt(self, task: str, number: int, parameters: Mapping[str, Value], when: float) -> None:
-        """Make a task known that was never assigned; nothing changes if it is known."""
+        """Make a task of the current sweep known; only its number changes if it is known."""
         self._execute(
-            """INSERT INTO tasks (task, number, parameters, state, attempts, host, sent)
-            VALUES (?, ?, ?, 'waiting', 0, '', ?) ON CONFLICT (task) DO NOTHING""",
+            f"""INSERT INTO tasks (task, number, parameters, state, attempts, host, sent, sweep)
+            VALUES (?, ?, ?, 'waiting', 0, '', ?, {_SWEEP})
+            ON CONFLICT (task) DO UPDATE SET number = excluded.number, sweep = excluded.sweep""",
             task, number, json.dumps(dict(parameters)), when,
         )  # fmt: skip
 
-    # What is known of them.
+    # Sweeps.
+
+    def open_sweep(self, definition: str) -> bool:
+        """Make the sweep with this definition the current one; True if its tasks are marked already.
+
+        A sweep that is not the current one begins without tasks: mark them, then call complete_sweep().
+        """
+        with self.batch():
+            row = self._row("SELECT definition, complete FROM sweeps ORDER BY sweep DESC LIMIT 1")
+            if row is None or row["definition"] != definition:
+                self._execute("INSERT INTO sweeps (definition) VALUES (?)", definition)
+                return False
+            return bool(row["complete"])
+
+    def mark(self, members: Iterable[tuple[int, str]]) -> None:
+        """Write that tasks belong to the current sweep, each given with the number of its combination."""
+        for number, task in members:
+            self._execute(
+                f"""UPDATE tasks SET sweep = {_SWEEP}, number = ?
+                WHERE task = ? AND (sweep != {_SWEEP} OR number != ?)""",
+                number, task, number,
+            )  # fmt: skip
+
+    def complete_sweep(self) -> None:
+        """Write that every task of the current sweep is marked."""
+        self._execute(f"UPDATE sweeps SET complete = 1 WHERE sweep = {_SWEEP} AND NOT complete")
+
+    def has_sweep(self, definition: str) -> bool:
+        """True if the sweep with this definition is the current one, and all its tasks are marked."""
+        row = self._row(f"SELECT definition, complete FROM sweeps WHERE sweep = {_SWEEP}")
+        return row is not None and row["definition"] == definition and bool(row["complete"])
+
+    def members(self, numbers: range) -> dict[int, Member]:
+        """The tasks of the current sweep with these numbers, by number."""
+        rows = self._rows(
+            f"SELECT number, task, state, host FROM tasks WHERE sweep = {_SWEEP} AND number BETWEEN ? AND ?",
+            numbers.start, numbers.stop - 1,
+        )  # fmt: skip
+        return {row["number"]: Member(*row) for row in rows}
+
+    def is_member(self, task: str) -> bool:
+        """True if the task belongs to the current sweep."""
+        return self._row(f"SELECT 1 FROM tasks WHERE task = ? AND sweep = {_SWEEP}", task) is not None
+
+    def last_number(self) -> int:
+        """The greatest number of a task of the current sweep; -1 if it has none."""
+        row = self._row(f"SELECT max(number) AS last FROM tasks WHERE sweep = {_SWEEP}")
+        return -1 if row is None or row["last"] is None else int(row["last"])
+
+    def ended_members(self) -> Iterator[TaskRecord]:
+        """The tasks of the current sweep that have ended, in the order of their numbers."""
+        last = -1
+        while rows := self._rows(
+            f"""SELECT * FROM tasks WHERE sweep = {_SWEEP} AND number > ? AND {_HAS_ENDED}
+            ORDER BY number LIMIT {_PAGE}""",
+            last,
+        ):
+            yield from map(_task_record, rows)
+            last = rows[-1]["number"]
+
+    def ended_others(self) -> Iterator[TaskRecord]:
+        """The tasks that have ended and do not belong to the current sweep."""
+        last = 0
+        while rows := self._rows(
+            f"""SELECT rowid, * FROM tasks WHERE rowid > ? AND sweep != {_SWEEP} AND {_HAS_ENDED}
+            ORDER BY rowid LIMIT {_PAGE}""",
+            last,
+        ):
+            yield from (_task_record(row) for _, *row in rows)
+            last = rows[-1][0]
+
+    def ended_counts(self) -> list[tuple[TaskOutcome, int]]:
+        """The tasks of the current sweep that have ended: how many of each outcome."""
+        rows = self._rows(
+            f"""SELECT state, code, image, count(*) FROM tasks WHERE sweep = {_SWEEP} AND {_HAS_ENDED}
+            GROUP BY state, code, image"""
+        )
+        return [(TaskOutcome(*outcome), number) for *outcome, number in rows]
+
+    # Tasks and attempts.
 
     def is_new(self, result: AttemptResult) -> bool:
         """Would finish() take this result for one that it has not seen yet?"""
@@ -404,9 +490,10 @@ class Journal:
         return counts
 
     def has_any(self, states: Collection[str]) -> bool:
-        """Is any task in one of `states`?"""
+        """True if any task of the current sweep is in one of `states`."""
         row = self._row(
-            "SELECT 1 FROM tasks WHERE state IN (SELECT value FROM json_each(?)) LIMIT 1",
+            f"""SELECT 1 FROM tasks WHERE sweep = {_SWEEP} AND state IN (SELECT value FROM json_each(?))
+            LIMIT 1""",
             json.dumps(list(states)),
         )
         return row is not None
@@ -428,15 +515,6 @@ class Journal:
     def programs(self) -> dict[str, str]:
         """By version of the code: what note_program() was told."""
         return dict(map(tuple, self._rows("SELECT code, program FROM programs")))
-
-    def ended(self) -> Iterator[TaskRecord]:
-        """All tasks that have ended, those of values removed from the set since among them."""
-        last = 0
-        while rows := self._rows(
-            f"SELECT rowid, * FROM tasks WHERE rowid > ? AND {_HAS_ENDED} ORDER BY rowid LIMIT {_PAGE}", last
-        ):
-            yield from (_task_record(row) for _, *row in rows)
-            last = rows[-1][0]
 
     def metric_names(self) -> set[str]:
         """The names of all metrics that any ended task has."""
@@ -549,6 +627,6 @@ class Journal:
 
 
 def _task_record(row: Iterable[Any]) -> TaskRecord:
-    task, number, parameters, *others, metrics, first = row
+    task, number, parameters, *others, metrics, first, _ = row  # the last column is the sweep
     columns: list[Any] = [task, number, json.loads(parameters), *others, json.loads(metrics), first]
     return TaskRecord(*columns)

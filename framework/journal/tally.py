@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from framework.journal.provenance import Origins
+from framework.journal.provenance import Provenance
 from framework.journal.records import ENDED, TaskOutcome
 from framework.journal.store import Journal
-from framework.messages.requests import Which
 from framework.project.project import Project
 
 PAGE = 1000  # combinations looked up at once
-
-_STATES: Mapping[Which, frozenset[str]] = {
-    "failed": frozenset({"failed"}),
-    "outdated": frozenset({"done"}),
-    "all": ENDED,
-}
+STRIDE = 10_000  # combinations between two looks at whether the journal has any other task
 
 
-class Counts:
-    """How many combinations of a set have ended, and how."""
+class Tally:
+    """The number of combinations of a sweep that have ended, by state."""
 
-    def __init__(self, total: int, origins: Origins) -> None:
-        self.total = total  # combinations of the set
+    def __init__(self, total: int, provenance: Provenance) -> None:
+        self.total = total  # combinations of the sweep
         self.outdated = 0  # of those that are done
-        self._origins = origins
+        self._provenance = provenance
         self._ended: Counter[str] = Counter()  # by state
 
     @property
@@ -49,66 +44,73 @@ class Counts:
     def ended(self) -> int:
         return self._ended.total()
 
-    def count(self, outcome: TaskOutcome) -> None:
-        """Count a task that has ended."""
-        self._ended[outcome.state] += 1
-        self.outdated += self._origins.is_outdated(outcome)
+    def count(self, outcome: TaskOutcome, tasks: int = 1) -> None:
+        """Add tasks that have ended with this outcome."""
+        self._ended[outcome.state] += tasks
+        self.outdated += tasks * self._provenance.is_outdated(outcome)
+
+    def count_members(self, journal: Journal) -> None:
+        """Add all tasks of the current sweep that have ended."""
+        for outcome, tasks in journal.ended_counts():
+            self.count(outcome, tasks)
 
 
-class Census(Counts):
-    """Goes through a set and counts the combinations that have ended."""
+@dataclass(frozen=True)
+class KnownTask:
+    """A combination whose task the journal knows."""
 
-    def __init__(self, project: Project, journal: Journal, origins: Origins) -> None:
-        super().__init__(project.space.count, origins)
+    number: int
+    task: str
+    outcome: TaskOutcome
+
+
+class Enumeration:
+    """One walk through the combinations of a sweep, which finds the tasks that the journal knows."""
+
+    def __init__(self, project: Project, journal: Journal) -> None:
+        self.position = 0  # the combinations below this number have been looked up
         self._project = project
         self._journal = journal
-        self._met = 0  # tasks of the journal that were met
-        self.counted = 0  # combinations; those below this number have been looked at
-        self.begins = 0  # all combinations below this number had ended when they were looked at
+        self._total = project.space.count
+        self._found = 0
 
     @property
-    def complete(self) -> bool:
-        return self.counted >= self.total
+    def is_complete(self) -> bool:
+        return self.position >= self._total
 
-    def advance(self, combinations: int) -> list[tuple[int, str]]:
-        """Look at the next ones; number and task of those the journal knows that have not ended.
+    def skip(self) -> None:
+        """End the walk: nothing is to be found."""
+        self.position = self._total
 
-        It is complete as soon as no task of the journal is left that could be one of the set.
-        """
-        open_ones: list[tuple[int, str]] = []
-        if self._met == sum(self._journal.counts().values()):
-            self.counted = self.total
-        until = min(self.counted + combinations, self.total)
-        while self.counted < until:
-            numbers = range(self.counted, min(self.counted + PAGE, until))
+    def advance(self, combinations: int) -> Iterator[KnownTask]:
+        """Look up the next combinations; the walk ends where the journal has no other task."""
+        if self._found == sum(self._journal.counts().values()):
+            self.skip()
+        until = min(self.position + combinations, self._total)
+        while self.position < until:
+            numbers = range(self.position, min(self.position + PAGE, until))
             tasks = tasks_of(self._project, numbers)
             outcomes = self._journal.outcomes(tasks)
-            self._met += len(outcomes)
+            self._found += len(outcomes)
+            self.position = numbers.stop
             for number, task in zip(numbers, tasks, strict=True):
-                outcome = outcomes.get(task)
-                if outcome and outcome.state in ENDED:
-                    self.count(outcome)
-                    self.begins += self.begins == number
-                elif outcome:
-                    open_ones.append((number, task))
-            self.counted = numbers.stop
-        return open_ones
+                if task in outcomes:
+                    yield KnownTask(number, task, outcomes[task])
 
 
-def again(project: Project, journal: Journal, origins: Origins, which: Which) -> Iterator[int]:
-    """Have tasks of the set run again, page by page; yields for each page how many."""
-    states = _STATES[which]
-    for start in range(0, project.space.count, PAGE):
-        if not journal.has_any(states):
-            return  # what is left was never run
-        tasks = tasks_of(project, range(start, min(start + PAGE, project.space.count)))
-        yield journal.again(
-            [
-                task
-                for task, outcome in journal.outcomes(tasks).items()
-                if outcome.state in states and (which != "outdated" or origins.is_outdated(outcome))
-            ]
-        )
+def tally_sweep(project: Project, journal: Journal, provenance: Provenance) -> Tally:
+    """The tally of a project's sweep; walks through it only if another sweep is the journal's current one."""
+    tally = Tally(project.space.count, provenance)
+    with journal.batch():
+        if journal.has_sweep(project.definition):
+            tally.count_members(journal)
+            return tally
+        enumeration = Enumeration(project, journal)
+        while not enumeration.is_complete:
+            for known in enumeration.advance(STRIDE):
+                if known.outcome.state in ENDED:
+                    tally.count(known.outcome)
+    return tally
 
 
 def tasks_of(project: Project, numbers: range) -> list[str]:

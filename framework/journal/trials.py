@@ -9,7 +9,7 @@ from framework.space.product import Combinations
 from framework.space.values import Value
 
 
-class Tried(Combinations):
+class Trials(Combinations):
     """The combinations of an adaptive set so far, as the journal knows them, in the order of their numbers.
 
     What another method has tried in the same space belongs to it.
@@ -37,7 +37,7 @@ class Tried(Combinations):
 
 def so_far(project: Project, journal: Journal) -> Project:
     """The project with what can be said of its set now: an adaptive one has the combinations tried so far."""
-    return replace(project, space=Tried(project, journal)) if project.method.is_adaptive else project
+    return replace(project, space=Trials(project, journal)) if project.method.is_adaptive else project
 
 
 def most_combinations(project: Project) -> int:

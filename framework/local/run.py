@@ -24,7 +24,7 @@ from framework.files import LocalFiles, ProjectFiles
 from framework.local import orphans
 from framework.local.run_lock import alone
 from framework.local.snapshot import changed_files, take_snapshot
-from framework.local.transport import Desk, LocalOutbox
+from framework.local.transport import LocalPublisher, LocalTransport
 from framework.master.master import Master
 from framework.master.publisher import Advice
 from framework.messages.identity import Identity
@@ -38,7 +38,7 @@ from framework.worker.worker import Worker
 log = logging.getLogger(__name__)
 
 HOST = "local"
-ADVICE = Advice(go_on="run it again", renew="'run --outdated' runs these again, --fresh runs all again")
+ADVICE = Advice(resume="run it again", renew="'run --outdated' runs these again, --fresh runs all again")
 
 
 @dataclass(frozen=True)
@@ -68,24 +68,24 @@ def run_project(
     _check_directory(files.path, project.path)
     with alone(files):
         code = take_snapshot(project.path, files.code, files.path)
-        files.master.stopped.unlink(missing_ok=True)  # running it again is how people say: go on
+        files.master.pause.unlink(missing_ok=True)  # running it again is how people say: go on
         identity = Identity("local", "local", project.name, HOST)
-        outbox = LocalOutbox()
-        worker = Worker(identity, files.worker, files.code, slots, outbox)
+        publisher = LocalPublisher()
+        worker = Worker(identity, files.worker, files.code, slots, publisher)
         if lacks := worker.lacks():
             raise UsageError(why_nowhere(project.name, {HOST: lacks}))
         if which:
             hand_in(files.master.requests, ControlRequest("again", which=which))
         master = Master(identity, files.master, files.code, ADVICE)
-        desk = Desk(worker, outbox)
-        with _Signals(outbox.wake) as signals:
+        transport = LocalTransport(worker, publisher)
+        with _Signals(publisher.wake) as signals:
             try:
-                _deliver_kept_results(master, files, outbox)
-                status = _take_turns(master, desk, signals, files, show)
+                _deliver_kept_results(master, files, publisher)
+                status = _take_turns(master, transport, signals, files, show)
             except JournalError as error:
                 raise FrameworkError(f"{error}; nothing is lost: make room, then run it again") from error
             finally:
-                desk.close()
+                transport.close()
                 worker.programs.close()
                 master.close()
         if changed := changed_files(code):
@@ -97,38 +97,42 @@ def run_project(
 
 
 def _take_turns(
-    master: Master, desk: Desk, signals: _Signals, files: LocalFiles, show: Callable[[Status, bool], None]
+    master: Master,
+    transport: LocalTransport,
+    signals: _Signals,
+    files: LocalFiles,
+    show: Callable[[Status, bool], None],
 ) -> Status:
     noted: set[str] = set()
     while True:
-        idle = desk.is_idle()  # before the turn, which takes in what came until now
-        master.turn(desk)
+        idle = transport.is_idle()  # before the turn, which takes in what came until now
+        master.turn(transport)
         status = master.status()
-        ended = status.finished or (idle and bool(status.stopped or desk.stopping))
+        ended = status.finished or (idle and bool(status.paused or transport.stopping))
         show(status, ended)
         if ended:
             return status
         for notice in status.notices:
             kind = re.sub(r"\d+", "", notice)  # the same one with other numbers need not be said again
-            if notice != status.stopped and kind not in noted:
+            if notice != status.paused and kind not in noted:
                 noted.add(kind)
                 log.warning("%s", notice)
-        if signals.count and not desk.stopping:
+        if signals.count and not transport.stopping:
             log.warning(
                 "stopping: running tasks have %.0f s to end, and will be run again; "
                 "Ctrl-C once more kills them", GRACE_SECONDS,
             )  # fmt: skip
-            desk.stop_all()
+            transport.stop_all()
         if signals.count > 1:
             orphans.end_leftovers(files.worker.tasks)
 
 
-def _deliver_kept_results(master: Master, files: LocalFiles, outbox: LocalOutbox) -> None:
+def _deliver_kept_results(master: Master, files: LocalFiles, publisher: LocalPublisher) -> None:
     """What a run that was killed had finished and not written into the journal."""
     for sent in master.presume_lost():
-        kept = files.worker.attempt(sent.task, sent.attempt).result
+        kept = files.worker.attempt(sent.id.task, sent.id.number).result
         with suppress(FileNotFoundError, ValueError):  # without a whole result it is run again
-            outbox.deliver(sent.name, json.loads(kept.read_text()))
+            publisher.deliver_result(sent.id, json.loads(kept.read_text()))
 
 
 # What has to be right before anything is run.

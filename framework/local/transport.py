@@ -15,18 +15,17 @@ from typing import Any
 
 from framework.messages import queues
 from framework.messages.assignment import Assignment
+from framework.messages.task_ids import AttemptId
+from framework.messages.worker_events import HEARTBEAT_SECONDS, MAX_PENDING_EVENTS, Message, WorkerEvent
 from framework.runner.attempt import GRACE_SECONDS
 from framework.worker.worker import AttemptFailed, Worker
 
 log = logging.getLogger(__name__)
 
-BEAT_SECONDS = 3.0
-MAX_NEWS = 10_000
-
 
 @dataclass(frozen=True)
-class Message:
-    """What a worker tells, as it would come from a queue of the broker."""
+class LocalMessage:
+    """A message of the worker, as the master would receive it from a queue of the broker."""
 
     queue: str
     body: str
@@ -37,48 +36,48 @@ class Message:
         return {"routing_key": self.queue}
 
     def ack(self) -> None:
-        """Nothing would bring it again."""
+        """Do nothing: no message is delivered twice."""
 
 
-class LocalOutbox:
-    """What the worker's threads tell the master; a result wakes it, news wait for its next turn."""
+class LocalPublisher:
+    """Publisher of the worker's threads; a result wakes the master, events wait for its next turn."""
 
     def __init__(self) -> None:
-        self._results: SimpleQueue[Message | None] = SimpleQueue()
-        self._news: deque[Message] = deque(maxlen=MAX_NEWS)
+        self._results: SimpleQueue[LocalMessage | None] = SimpleQueue()
+        self._events: deque[LocalMessage] = deque(maxlen=MAX_PENDING_EVENTS)
 
-    def tell(self, news: Mapping[str, Any]) -> None:
-        self._news.append(Message(queues.REPORTS, json.dumps(news)))
+    def publish_event(self, event: WorkerEvent) -> None:
+        self._events.append(LocalMessage(queues.EVENTS, json.dumps(event.to_message())))
 
-    def deliver(self, _: str, result: Mapping[str, Any]) -> None:
-        # on disk it is soon enough in the attempt's directory: without its record there it is looked for
-        self._results.put(Message(queues.RESULTS, json.dumps(result)))
+    def deliver_result(self, _: AttemptId, result: Message) -> None:
+        # The worker writes it to disk, too: what is missing in the journal is read from there.
+        self._results.put(LocalMessage(queues.RESULTS, json.dumps(result)))
 
     def wake(self) -> None:
-        """May be called by a signal, whatever the main thread is doing."""
+        """Wake the master; may be called by a signal, whatever the main thread is doing."""
         self._results.put(None)
 
-    def take(self, timeout: float) -> list[Message]:
-        """All there is; waits at most `timeout` seconds for a first result."""
-        taken: list[Message | None] = []
+    def take(self, timeout: float) -> list[LocalMessage]:
+        """All messages; waits at most `timeout` seconds for a first result."""
+        taken: list[LocalMessage | None] = []
         with suppress(Empty):
             taken.append(self._results.get(timeout=timeout))
             while True:
                 taken.append(self._results.get_nowait())
-        while self._news:
-            taken.append(self._news.popleft())
+        while self._events:
+            taken.append(self._events.popleft())
         return [message for message in taken if message]
 
 
-class Desk:
-    """The master's messenger: threads take what it sends, one for each slot, and have the worker run it."""
+class LocalTransport:
+    """Messenger of the master; one thread for each slot has the worker run what the master sends."""
 
-    def __init__(self, worker: Worker, outbox: LocalOutbox) -> None:
+    def __init__(self, worker: Worker, publisher: LocalPublisher) -> None:
         self.stopping = False
         self._worker = worker
-        self._outbox = outbox
-        self._next_beat = 0.0
-        self._tasks: Queue[Assignment | None] = Queue()
+        self._publisher = publisher
+        self._next_heartbeat = 0.0
+        self._assignments: Queue[Assignment | None] = Queue()
         self._threads = [
             threading.Thread(target=self._work, name=f"slot {number}", daemon=True)
             for number in range(worker.concurrency)
@@ -87,53 +86,53 @@ class Desk:
             thread.start()
 
     def receive(self, timeout: float) -> list[Any]:
-        due = time.monotonic() >= self._next_beat
-        messages = self._outbox.take(0.0 if due else timeout)
+        due = time.monotonic() >= self._next_heartbeat
+        messages = self._publisher.take(0.0 if due else timeout)
         if due:
-            self._next_beat = time.monotonic() + BEAT_SECONDS
-            messages.append(Message(queues.REPORTS, json.dumps(self._worker.beat())))
+            self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+            messages.append(LocalMessage(queues.EVENTS, json.dumps(self._worker.heartbeat().to_message())))
         return messages
 
     def send(self, _: str, assignment: Assignment) -> None:
-        self._worker.reserve(f"{assignment.task}.{assignment.attempt}")
-        self._tasks.put(assignment)
+        self._worker.reserve(assignment.id)
+        self._assignments.put(assignment)
 
-    def stop(self, _: str, attempts: Sequence[str]) -> None:
+    def stop(self, _: str, attempts: Sequence[AttemptId]) -> None:
         self._worker.stop_attempts(attempts)
 
     def waiting_for(self, _: str) -> int:
-        return self._tasks.qsize()
+        return self._assignments.qsize()
 
     def purge(self, _: str) -> int:
-        return 0  # of the queue of a host that the journal knows from elsewhere
+        return 0  # called for a host that the journal knows from a run elsewhere: it has no queue here
 
     def close(self) -> None:
-        """End what runs, and wait for it."""
+        """Stop all attempts, and wait for their end."""
         self.stop_all()
         for _ in self._threads:
-            self._tasks.put(None)
+            self._assignments.put(None)
         deadline = time.monotonic() + 2 * GRACE_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def stop_all(self) -> None:
-        """End what runs, begin nothing more, and have the master hear of it in its next turn."""
+        """Stop all attempts, begin no other, and send a heartbeat in the master's next turn."""
         self.stopping = True
         self._worker.stop()
-        self._next_beat = 0.0
+        self._next_heartbeat = 0.0
 
     def is_idle(self) -> bool:
-        """Has all that was sent been run?"""
-        return self._tasks.unfinished_tasks == 0
+        """True if everything that was sent has been run."""
+        return self._assignments.unfinished_tasks == 0
 
     def _work(self) -> None:
-        while (assignment := self._tasks.get()) is not None:
+        while (assignment := self._assignments.get()) is not None:
             try:
                 self._worker.run(assignment.to_message())
             except AttemptFailed:
-                pass  # the master has its result, and says so
+                pass  # the master has its result, and reports it
             except Exception:
-                log.exception("task %s: its result could not be kept", assignment.task)
+                log.exception("the result of task %s could not be kept", assignment.id)
             finally:
-                self._worker.release(f"{assignment.task}.{assignment.attempt}")
-                self._tasks.task_done()
+                self._worker.release(assignment.id)
+                self._assignments.task_done()

@@ -7,46 +7,56 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from framework.messages.requests import pending
-from framework.scheduler.sweep_state import RunningSet
+from framework.messages.requests import ControlRequest, pending
+from framework.scheduler.sweep_state import Sweep
 
 log = logging.getLogger(__name__)
 
 
-def act_on_requests(directory: Path, running: RunningSet) -> list[Path]:
-    """Act on what the command line asks for; the files that are to be removed once it shows."""
-    taken = []
-    try:
-        waiting = pending(directory)
-        begun = running.again
-        if begun and begun.file not in (file for file, _ in waiting):
-            running.begin_anew()  # it was taken back
-        for file, request in waiting:
-            if running.again is None or running.again.file != file:
-                tasks = [task for _, task in request.tasks]
-                log.info("asked to %s %s", request.action, " ".join(tasks) or request.which or "")
-            match request.action:
-                case "again" if request.which:
-                    if not running.go_on_again(file, request.which):
-                        break
-                case "again":
-                    running.run_again(request.tasks)
-                case "cancel":
-                    running.cancel(request.tasks)
-                case "stop":
-                    running.stop("it was cancelled")
-                case "resume":
-                    running.resume()
-                case "reload":
-                    running.load()
-            taken.append(file)
-    except OSError as error:
-        log.error("cannot do what was asked for: %s", error)
-    return taken
+class Control:
+    """Executes the requests in a directory; the command line waits until the file of its request is gone."""
 
+    def __init__(self, directory: Path, sweep: Sweep) -> None:
+        self._directory = directory
+        self._sweep = sweep
 
-def answer(taken: Sequence[Path]) -> None:
-    """Remove the files of requests that were acted on, which is what the command line waits for."""
-    for file in taken:
-        with suppress(OSError):  # it will be done again, which does no harm
-            file.unlink(missing_ok=True)
+    def execute(self) -> list[Path]:
+        """Execute what is asked for; returns the files to be acknowledged once the status shows it."""
+        executed = []
+        try:
+            waiting = pending(self._directory)
+            self._sweep.end_rerun_unless([file.name for file, _ in waiting])
+            for file, request in waiting:
+                if not self._sweep.has_rerun(file.name):
+                    tasks = " ".join(task for _, task in request.tasks)
+                    log.info("request: %s %s", request.action, tasks or request.which or "")
+                if not self._execute(file.name, request):
+                    break
+                executed.append(file)
+        except OSError as error:
+            log.error("a request cannot be executed: %s", error)
+        return executed
+
+    def _execute(self, key: str, request: ControlRequest) -> bool:
+        """Execute one request; False if more turns are needed for it."""
+        match request.action:
+            case "again" if request.which:
+                return self._sweep.advance_rerun(key, request.which)
+            case "again":
+                self._sweep.run_again(request.tasks)
+            case "cancel":
+                self._sweep.cancel(request.tasks)
+            case "pause":
+                self._sweep.pause("somebody asked for it")
+            case "resume":
+                self._sweep.resume()
+            case "reload":
+                self._sweep.load()
+        return True
+
+    @staticmethod
+    def acknowledge(executed: Sequence[Path]) -> None:
+        """Remove the files of requests that were executed."""
+        for file in executed:
+            with suppress(OSError):  # it will be executed again, which does no harm
+                file.unlink(missing_ok=True)

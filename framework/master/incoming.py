@@ -5,37 +5,38 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from framework.errors import FrameworkError, JournalError, MessageError
-from framework.master.quarantine import SetAside
+from framework.master.quarantine import Quarantine
 from framework.messages import queues
 from framework.messages.assignment import AttemptResult
 from framework.messages.identity import Identity
-from framework.messages.worker_events import check_news
-from framework.scheduler.retry_policy import Judgement
-from framework.scheduler.sweep_state import RunningSet
+from framework.messages.worker_events import (
+    Heartbeat,
+    MetricsUpdate,
+    Refusal,
+    Started,
+    WorkerEvent,
+    parse_event,
+)
+from framework.scheduler.sweep_state import Sweep
 
 log = logging.getLogger(__name__)
 
-LONGEST_MESSAGE = 4 * 2**20  # bytes; no right one is as long
+LONGEST_MESSAGE = 4 * 2**20  # bytes; no valid message is as long
 
 
-class Intake:
-    """Takes the messages of the workers that run a set."""
+class Incoming:
+    """Takes the messages of the workers that run a sweep."""
 
-    def __init__(
-        self, identity: Identity, running: RunningSet, judgement: Judgement, set_aside: SetAside
-    ) -> None:
+    def __init__(self, identity: Identity, sweep: Sweep, quarantine: Quarantine) -> None:
         self._identity = identity
-        self._set = running
-        self._judgement = judgement
-        self._set_aside = set_aside
-        self._unwanted: dict[str, set[str]] = {}  # by host: what its last beat named and is not to run
+        self._sweep = sweep
+        self._quarantine = quarantine
 
     def take(self, message: Any) -> None:
-        """Take a message for what it is; set it aside if it is not exactly right.
+        """Apply a message to the sweep, or quarantine it if it is not exactly valid.
 
         Nothing in it is fatal. Raises JournalError.
         """
@@ -50,13 +51,13 @@ class Intake:
             if queue == queues.RESULTS:
                 self._take_result(AttemptResult.from_message(content))
             else:
-                self._take_news(check_news(content))
+                self._take_event(parse_event(content))
         except JournalError:
             raise
         except Exception as error:
             if not isinstance(error, FrameworkError | ValueError):
-                log.exception("nobody thought of such a message")
-            self._set_aside.add(queues.DEAD if dead else queue, message.body, str(error))
+                log.exception("unexpected message")
+            self._quarantine.add(queues.DEAD if dead else queue, message.body, str(error))
 
     def _read(self, body: Any, queue: str) -> object:
         if len(body) > LONGEST_MESSAGE:
@@ -66,46 +67,28 @@ class Intake:
             raise MessageError("a message that is no object")
         ours = {"infrastructure": self._identity.infrastructure}
         if queue == queues.RESULTS:
-            ours["project"] = self._set.project.name
+            ours["project"] = self._sweep.project.name
         for field, expected in ours.items():
             if content.get(field) != expected:
                 raise MessageError(f"a message of another {field}: {content.get(field)!r:.100}")
         return content
 
-    def _take_news(self, news: Mapping[str, Any]) -> None:
-        if news["project"] != self._set.project.name:
-            return  # the last words of workers that ran another project before
-        match news["kind"]:
-            case "beat":
-                self._take_beat(news)
-            case "started":
-                self._set.start(news["task"], news["attempt"], news["host"], news["started"])
-            case "metrics":
-                self._set.journal.metrics(news["task"], news["attempt"], news["metrics"])
-                self._set.report(news["task"], news["attempt"], news["reports"])
-            case "refused":
-                reason = f"refused by the worker on {news['host']}: {news['reason']}"
-                self._set_aside.add(queues.tasks_of(news["host"]), news["message"], reason)
-
-    def _take_beat(self, beat: Mapping[str, Any]) -> None:
-        host, running, reserved = beat["host"], set(beat["running"]), set(beat["reserved"])
-        fleet = self._set.fleet
-        if host not in fleet.hosts:
-            log.info("worker host %s has %d slots", host, beat["slots"])
-        now = time.monotonic()
-        fleet.beat(
-            host, beat["incarnation"], beat["slots"], running, reserved, now, beat["notice"], beat["unfit"]
-        )
-        unwanted = {
-            name for name in running | reserved if not self._set.is_wanted(name, host, name in running)
-        }
-        # What is named once may have ended since the beat was written: its result came in another queue.
-        self._set.tell_to_stop(host, unwanted & self._unwanted.get(host, set()))
-        self._unwanted[host] = unwanted
+    def _take_event(self, event: WorkerEvent) -> None:
+        if event.source.project != self._sweep.project.name:
+            return  # the last events of workers that ran another project before
+        match event:
+            case Heartbeat():
+                self._sweep.take_heartbeat(event, time.monotonic())
+            case Started():
+                self._sweep.start(event)
+            case MetricsUpdate():
+                self._sweep.update_metrics(event)
+            case Refusal():
+                host = event.source.host
+                reason = f"refused by the worker on {host}: {event.reason}"
+                self._quarantine.add(queues.tasks_of(host), event.message, reason)
 
     def _take_result(self, result: AttemptResult) -> None:
-        journal = self._set.journal
-        if journal.get(result.task) is None:
+        if not self._sweep.knows(result.task):
             raise FrameworkError(f"a result of task {result.task}, which this journal does not know")
-        final = journal.is_new(result) and self._judgement.is_final(result, time.monotonic())
-        self._set.finish(result, final)
+        self._sweep.finish(result, time.monotonic())

@@ -1,8 +1,8 @@
 """Master: one turn after the other until it is stopped; restarts itself for new code.
 
 The journal is the truth. Whatever the broker loses, repeats or delays, a task ends with one terminal record:
-results are written to the journal before they are acknowledged, and what no worker has held for a lease is
-sent again as the next attempt.
+results are written to the journal before they are acknowledged, and an attempt that no worker has held for a
+lease is replaced by the next attempt.
 """
 
 from __future__ import annotations
@@ -19,41 +19,40 @@ from typing import Any, Protocol
 from framework.configuration.load import load_project
 from framework.errors import BrokerBlocked, JournalError, ProjectError
 from framework.files import Code, MasterFiles
-from framework.journal.provenance import Origins, note_program, program_version
+from framework.journal.provenance import Provenance, note_program, program_version
 from framework.journal.store import Journal
-from framework.master.control import act_on_requests, answer
-from framework.master.incoming import Intake
-from framework.master.publisher import ON_HOSTS, Advice, Bulletin
-from framework.master.quarantine import SetAside
+from framework.master.control import Control
+from framework.master.incoming import Incoming
+from framework.master.notices import Notices
+from framework.master.publisher import ON_HOSTS, Advice, StatusPublisher
+from framework.master.quarantine import Quarantine
 from framework.messages.assignment import Assignment
 from framework.messages.identity import Identity
 from framework.messages.status import Status
-from framework.scheduler.hosts import Sent
-from framework.scheduler.queue import Waiting
-from framework.scheduler.retry_policy import Judgement
-from framework.scheduler.sweep_state import RunningSet
+from framework.messages.task_ids import AttemptId
+from framework.scheduler.hosts import SentAttempt
+from framework.scheduler.sweep_state import Sweep
 
 log = logging.getLogger(__name__)
 
 RECEIVE_SECONDS = 0.5
-SHORT_TASK_SECONDS = 2.0  # of shorter ones a host is sent more than it runs: it never waits for the master
 LONGEST_PAUSE_SECONDS = 15.0
-QUESTION_SECONDS = 5.0  # between two questions whether the broker is there, well below a lease
+BROKER_CHECK_SECONDS = 5.0  # between two checks that the broker answers, well below a lease
 
 
 class Messenger(Protocol):
-    """What the master needs to take messages in and send some."""
+    """Receives the messages of workers, and sends messages to them."""
 
     def receive(self, timeout: float) -> list[Any]: ...
     def send(self, host: str, assignment: Assignment, /) -> None: ...
     def waiting_for(self, host: str, /) -> int: ...
     def purge(self, host: str, /) -> int: ...
-    def stop(self, host: str, attempts: Sequence[str], /) -> None: ...
+    def stop(self, host: str, attempts: Sequence[AttemptId], /) -> None: ...
     def close(self) -> None: ...
 
 
 class Connection(Messenger, Protocol):
-    """A messenger that has to be opened, and is given up after any of `errors`; Link is one."""
+    """A messenger that has to be opened, and is given up after any of `errors`."""
 
     errors: tuple[type[Exception], ...]
 
@@ -61,205 +60,175 @@ class Connection(Messenger, Protocol):
 
 
 class Master:
-    """One project's set, its journal, and the hosts that run it."""
+    """One project's sweep, its journal, and the hosts that run it."""
 
     def __init__(self, identity: Identity, files: MasterFiles, code: Path, advice: Advice = ON_HOSTS) -> None:
         self._identity = identity
-        self._files = files
         self._code_root = code
         self._code = Code.current(code)
         project = load_project(self._code.project_path, identity.project)
         self._journal = Journal(files.journal)
         program = program_version(project.path)
         note_program(self._journal, self._code.version, program)
-        origins = Origins(self._journal, program, identity.image, code)
-        self._set = RunningSet(project, self._journal, origins, files.stopped)
-        self._judgement = Judgement(self._set)
-        set_aside = SetAside(files.set_aside)
-        self._intake = Intake(identity, self._set, self._judgement, set_aside)
-        self._bulletin = Bulletin(self._set, self._judgement, set_aside, files, self._code.version, advice)
+        provenance = Provenance(self._journal, program, identity.image, code)
+        self._sweep = Sweep(project, self._journal, provenance, files.pause)
+        self._notices = Notices()
+        self._control = Control(files.requests, self._sweep)
+        quarantine = Quarantine(files.quarantine)
+        self._incoming = Incoming(identity, self._sweep, quarantine)
+        self._publisher = StatusPublisher(
+            self._sweep, self._journal, quarantine, self._notices, files, self._code.version, advice
+        )
         self._stopping = False
-        self._listened = time.monotonic()  # when what the workers had to say was taken last
-        self._question_due = 0.0
+        self._received = time.monotonic()  # when messages of workers were received last
+        self._broker_check_due = 0.0
 
-    def presume_lost(self) -> list[Sent]:
-        """No worker of before is left: what was under way is lost, unless its result comes in this turn."""
-        for sent in self._set.fleet:
-            sent.lost_at = time.monotonic()
-        return list(self._set.fleet)
+    def presume_lost(self) -> list[SentAttempt]:
+        """Take all attempts under way for lost, unless their results arrive in the next turn."""
+        return self._sweep.presume_lost()
 
     def close(self) -> None:
         self._journal.close()
 
     def status(self) -> Status:
-        return self._bulletin.status()
+        return self._publisher.status()
 
     def run(self, connect: Callable[[], Connection]) -> None:
-        """Until stopped by a signal; starts itself anew when new code has been pushed."""
+        """Run until a signal stops it; restarts itself when new code has been pushed."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
-        total, under_way = self._set.backlog.census.total, len(list(self._set.fleet))
+        status = self.status()
         log.info(
             "project %s, code %s: %d combinations; %d tasks were under way",
-            self._identity.project, self._code.version, total, under_way,
+            self._identity.project, self._code.version, status.total,
+            sum(host.running + host.reserved for host in status.hosts.values()),
         )  # fmt: skip
-        pause, notices = 1.0, self._bulletin.notices
+        pause = 1.0
         while not self._stopping:
-            link = connect()
+            connection = connect()
             try:
-                self._set.load()  # a batch that failed has left what is in memory out of step
+                self._sweep.load()  # a batch that failed has left the memory behind the journal
                 self._journal.check_room()  # results must not go back and forth while they cannot be written
-                link.open()
+                connection.open()
                 log.info("connected to the broker at %s", self._identity.broker)
                 pause = 1.0
-                notices.pop("trouble", None)
+                self._notices.clear("trouble")
                 while not self._stopping:
-                    self.turn(link)
+                    self.turn(connection)
             except JournalError as error:
-                notices["trouble"] = f"{error}; nothing is lost, the master waits for room"
+                self._notices.set("trouble", f"{error}; nothing is lost, the master waits for room")
             except BrokerBlocked as error:
-                notices["trouble"] = f"{error}; nothing is lost, the master waits"
-                log.warning("%s", notices["trouble"])
+                self._notices.set("trouble", f"{error}; nothing is lost, the master waits")
+                log.warning("%s", self._notices.get("trouble"))
                 while not self._stopping and error.lasts():
                     self._wait(RECEIVE_SECONDS)
-            except link.errors as error:
-                notices["trouble"] = f"the broker does not answer ({error!r}); the master tries again"
+            except connection.errors as error:
+                notice = f"the broker does not answer ({error!r}); the master tries again"
+                self._notices.set("trouble", notice)
             finally:
-                link.close()
+                connection.close()
             if not self._stopping:
-                log.warning("%s in %.0f s", notices["trouble"], pause)
+                log.warning("%s in %.0f s", self._notices.get("trouble"), pause)
                 self._wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         self.close()
 
     def _wait(self, seconds: float) -> None:
-        """Between two connections: what people ask for is done all the same."""
+        """Wait between two connections; requests of people are executed all the same."""
         until = time.monotonic() + seconds
         while not self._stopping and time.monotonic() < until:
             try:
-                taken = act_on_requests(self._files.requests, self._set)
-                self._set.backlog.go_on_counting()
+                executed = self._control.execute()
+                self._sweep.count_known()
             except JournalError as error:
                 log.warning("%s", error)
-                taken = []
-            self._bulletin.publish()
-            answer(taken)
+                executed = []
+            self._publisher.publish()
+            self._control.acknowledge(executed)
             time.sleep(RECEIVE_SECONDS)
 
     def _on_signal(self, *_: Any) -> None:
         self._stopping = True
 
-    def turn(self, link: Messenger) -> None:
-        """Take what has come in, send what there is room for, publish the status. Raises `link`'s errors."""
-        taken = act_on_requests(self._files.requests, self._set)
-        with self._journal.batch():
-            self._set.backlog.go_on_counting()
-            self._set.look_ahead()
-        idle = self._set.backlog.ready and not self._set.again
-        messages = link.receive(RECEIVE_SECONDS if idle else 0.001)
+    def turn(self, messenger: Messenger) -> None:
+        """Take messages, send tasks to hosts with room, publish. Raises the messenger's errors."""
+        executed = self._control.execute()
+        self._sweep.advance()
+        self._take_messages(messenger)
+        self._check_broker(messenger)
+        self._renew_leases_after_silence()
+        self._end_leases(messenger)
+        self._sweep.review_hosts(time.monotonic())
+        self._sweep.pause_if_too_many_failed()
+        self._send_stop_orders(messenger)
+        self._send_tasks(messenger)
+        self._publisher.publish()
+        self._control.acknowledge(executed)
+        self._take_up_new_code(messenger)
+
+    def _take_messages(self, messenger: Messenger) -> None:
+        messages = messenger.receive(RECEIVE_SECONDS if self._sweep.is_idle else 0.001)
         with self._journal.batch():
             for message in messages:
-                self._intake.take(message)
-            self._set.prune()
+                self._incoming.take(message)
+            self._sweep.prune_tasks()
         for message in messages:
             message.ack()
-        self._ask_broker(link)
+
+    def _check_broker(self, messenger: Messenger) -> None:
+        """Ask the broker something: if it hangs, it holds this turn up, and no lease ends meanwhile."""
+        host = next(iter(self._sweep.host_names), None)
+        if host is not None and time.monotonic() >= self._broker_check_due:
+            messenger.waiting_for(host)
+            self._broker_check_due = time.monotonic() + BROKER_CHECK_SECONDS
+
+    def _renew_leases_after_silence(self) -> None:
+        """Renew all leases if this process or the broker was held up: a paused container, a slow disk."""
         now = time.monotonic()
-        if now - self._listened > self._set.fleet.lease / 2:
-            # This process or the broker was held up (a paused container, a slow disk): the silence was ours.
-            self._set.fleet.renew(now)
-        self._listened = now
-        self._end_leases(link)
-        self._judgement.review(time.monotonic())
-        self._set.stop_if_too_many_failed()
-        self._send_stops(link)
-        self._send(link)
-        self._bulletin.publish()
-        answer(taken)
-        self._take_up_new_code(link)
+        if now - self._received > self._sweep.lease / 2:
+            self._sweep.renew_leases(now)
+        self._received = now
 
-    # What goes out.
+    def _end_leases(self, messenger: Messenger) -> None:
+        now = time.monotonic()
+        for host, expired in self._sweep.expired_leases(now).items():
+            lost = expired
+            if not self._sweep.is_alive(host, now):
+                messenger.purge(host)  # what nobody has taken there is sent elsewhere
+            elif messenger.waiting_for(host) > 0:
+                lost = [attempt for attempt in expired if attempt.lost_at is not None]
+            self._sweep.lose(host, lost, now)
 
-    def _send_stops(self, link: Messenger) -> None:
-        """Told again as long as beats name it, so that it does no harm when it gets lost."""
-        while self._set.to_stop:
-            host, names = self._set.to_stop.popitem()
-            log.info("worker host %s is to stop %s", host, ", ".join(sorted(names)))
-            link.stop(host, sorted(names))
+    def _send_stop_orders(self, messenger: Messenger) -> None:
+        """Have attempts stopped; an order that gets lost is repeated after the next heartbeats."""
+        for host, attempts in self._sweep.take_stop_orders().items():
+            log.info("worker host %s is told to stop %s", host, ", ".join(map(str, attempts)))
+            messenger.stop(host, attempts)
 
-    def _ask_broker(self, link: Messenger) -> None:
-        """From time to time: one that hangs does not answer, and so holds this turn up until it goes on."""
-        if self._set.fleet.hosts and time.monotonic() >= self._question_due:
-            link.waiting_for(next(iter(self._set.fleet.hosts)))
-            self._question_due = time.monotonic() + QUESTION_SECONDS
-
-    def _end_leases(self, link: Messenger) -> None:
-        fleet, now = self._set.fleet, time.monotonic()
-        by_host: dict[str, list[Sent]] = {}
-        for sent in fleet.expired(now):
-            by_host.setdefault(sent.host, []).append(sent)
-        for host, lost in by_host.items():
-            alive = fleet.is_alive(fleet.hosts[host], now)
-            if not alive:
-                link.purge(host)  # what nobody took there is sent elsewhere
-            elif link.waiting_for(host) > 0:
-                lost = [sent for sent in lost if sent.lost_at is not None]
-            why = (
-                f"its worker on {host} holds it no longer"
-                if alive
-                else f"no sign of its worker on {host} for {fleet.lease:.0f} s"
+    def _send_tasks(self, messenger: Messenger) -> None:
+        # Only when the journal has them: what is lost from here on is sent again when its lease ends.
+        for sending in self._sweep.assign_tasks(time.monotonic()):
+            assignment = Assignment(
+                self._identity.infrastructure,
+                self._identity.project,
+                sending.id.task,
+                sending.id.number,
+                sending.task.parameters,
             )
-            with self._journal.batch():
-                for sent in lost:
-                    self._set.lose(sent, why)
+            messenger.send(sending.host, assignment)
 
-    def _send(self, link: Messenger) -> None:
-        if self._set.stopped or self._set.again:
-            return
-        now = time.monotonic()
-        # For tasks of hours nothing may wait at one host while another is free.
-        mean = self._set.mean_seconds
-        spare = sys.maxsize if mean is not None and mean < SHORT_TASK_SECONDS else 0
-        identity = self._identity
-        limits = self._judgement.limits(now)
-        outgoing: list[tuple[str, Assignment]] = []
-        later: list[Waiting] = []
-        with self._journal.batch():
-            while self._set.fleet.choose(now, spare, limits=limits) is not None:
-                self._set.look_ahead()
-                waiting = self._set.backlog.take()
-                if waiting is None:
-                    break
-                host = self._judgement.choose_host(waiting, now, spare, limits)
-                if host is None:
-                    later.append(waiting)
-                    continue
-                attempt = self._set.assign(waiting, host, now)
-                assignment = Assignment(
-                    identity.infrastructure, identity.project, waiting.task, attempt, waiting.parameters
-                )
-                outgoing.append((host, assignment))
-        for waiting in later:
-            self._set.backlog.put_back(waiting)
-        # Only now that the journal has them: what is lost from here on is sent again when its lease ends.
-        for host, assignment in outgoing:
-            link.send(host, assignment)
-
-    def _take_up_new_code(self, link: Messenger) -> None:
-        """Start this process anew from the code that was pushed: it goes on from the journal."""
+    def _take_up_new_code(self, messenger: Messenger) -> None:
+        """Restart this process from the code that was pushed; the journal keeps its state."""
         code = Code.current(self._code_root)
-        if code.version in (self._code.version, self._bulletin.refused_version):
+        if code.version in (self._code.version, self._publisher.refused_version):
             return
         try:
-            load_project(code.project_path, self._set.project.name)
+            load_project(code.project_path, self._identity.project)
         except ProjectError as error:
-            self._bulletin.refused_version = code.version
-            notice = f"code {code.version} was pushed but not taken up: {error}"
-            self._bulletin.notices["code"] = notice
-            log.error("%s", notice)
+            self._publisher.refuse_code(code.version, str(error))
             return
-        log.info("code %s was pushed: taking it up", code.version)
-        link.close()
+        log.info("code %s was pushed: the master restarts to take it up", code.version)
+        messenger.close()
         self._journal.close()
         os.environ["PYTHONPATH"] = str(code.path)
         os.execv(sys.executable, [sys.executable, "-m", "framework", "master"])

@@ -17,8 +17,8 @@ KEPT = 100
 LONGEST = 1000  # characters of a message, and of a reason
 
 
-class SetAside:
-    """The last messages set aside, in a file of JSON lines; the number in each counts all there ever were."""
+class Quarantine:
+    """The last quarantined messages, in a file of JSON lines; each carries its number, from 1."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -31,7 +31,7 @@ class SetAside:
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("%s cannot be read (%r): begun anew", path, error)
+            log.warning("%s cannot be read (%r): a new file replaces it", path, error)
             self._lines.clear()
 
     def add(self, queue: str, body: Any, reason: str) -> None:
@@ -46,7 +46,7 @@ class SetAside:
         }
         self._lines.append(json.dumps(content))
         self._unsaved = True
-        log.warning("a message in the queue %s was set aside: %r", content["queue"], content["reason"])
+        log.warning("a message in the queue %s was quarantined: %r", content["queue"], content["reason"])
 
     def save(self) -> None:
         """Write the file if there is anything new. Raises OSError."""

@@ -1,7 +1,7 @@
 """Names of the queues between master and workers."""
 
 RESULTS = "results"
-REPORTS = "reports"
+EVENTS = "reports"  # of workers; the name is that of earlier versions, which brokers have in use
 DEAD = "dead"  # what could not be delivered, and what a worker's Celery has rejected
 
 

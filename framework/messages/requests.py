@@ -15,7 +15,7 @@ from framework.files import write_atomically
 
 log = logging.getLogger(__name__)
 
-Action: TypeAlias = Literal["cancel", "stop", "resume", "reload", "again"]
+Action: TypeAlias = Literal["cancel", "pause", "resume", "reload", "again"]
 # Of the tasks that have ended: those that failed, those done by older code or in another image, or all.
 Which: TypeAlias = Literal["failed", "outdated", "all"]
 
@@ -27,9 +27,9 @@ AGAIN_SECONDS = 600.0  # the master goes through the whole set for it
 class ControlRequest:
     """One request.
 
-    cancel: end `tasks` · stop: send nothing more and stop what runs · resume: go on · reload: the journal was
-    changed by somebody else · again: run `tasks` although they have ended, or those of the set
-    that `which` says
+    cancel: end `tasks` for good · pause: send nothing more, and stop what runs · resume: send tasks again ·
+    reload: the journal was changed by another process · again: run `tasks` although they have ended, or the
+    tasks of the sweep that `which` selects
     """
 
     action: Action

@@ -41,8 +41,8 @@ class Status:
     cancelled: int = 0
     outdated: int = 0  # of those done: made by another program or in another image than those of now
     pruned: int = 0  # ended early, as they did worse than others
-    stopped: str = ""  # why nothing more is sent, and how to go on; empty if the set is not stopped
-    set_aside: int = 0  # messages that made no sense
+    paused: str = ""  # why nothing more is sent, and how to resume; empty if the sweep is not paused
+    quarantined: int = 0  # malformed, foreign or unexpected messages
     notices: list[str] = field(default_factory=list)  # what a person should know or do
     hosts: dict[str, HostStatus] = field(default_factory=dict)
 
@@ -100,8 +100,8 @@ def summary(status: Status) -> str:
         for name, host in sorted(status.hosts.items()):
             heard = f"{host.seconds_since_beat:.0f} s ago" + ("" if host.alive else "  (out of reach)")
             lines.append(f"{name:<{width}}  {host.slots:>5}  {host.running:>7}  {heard}")
-    if status.set_aside:
-        lines.append(f"{status.set_aside} messages made no sense and were set aside (set_aside.jsonl)")
+    if status.quarantined:
+        lines.append(f"{status.quarantined} malformed or foreign messages: see quarantine.jsonl")
     lines.extend(status.notices)
     return "\n".join(lines)
 
@@ -110,7 +110,7 @@ def progress(status: Status, columns: int) -> str:
     """The status as a progress bar in one line of at most `columns` characters."""
     text = f" {status.ended}/{status.total} tasks, {status.running} running"
     text += f", {status.failed} failed" if status.failed else ""
-    text += ", stopped" if status.stopped else remaining(status)
+    text += ", paused" if status.paused else remaining(status)
     width = max(10, min(40, columns - len(text) - 3))
     filled = width if not status.total else width * status.ended // status.total
     return ("[" + "#" * filled + "-" * (width - filled) + "]" + text)[: max(columns, 1)]

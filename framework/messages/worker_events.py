@@ -1,47 +1,166 @@
-"""Events of workers: heartbeats, starts, metrics and refusals."""
+"""Events of workers: heartbeats, starts, metrics and refusals.
+
+An event may be lost: a heartbeat repeats what counts. Every event is checked on arrival, like a result.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from framework.errors import MessageError
-from framework.messages.assignment import (
+from framework.messages.checks import (
+    Check,
     are_metrics,
     checked,
-    is_attempt,
+    is_bool,
+    is_count,
     is_number,
     is_reason,
-    is_task,
     is_text,
 )
-from framework.messages.metrics import as_number
+from framework.messages.metrics import Metric, as_number
+from framework.messages.task_ids import AttemptId, is_attempt_number, is_task_id
 
 Message: TypeAlias = Mapping[str, Any]
+
+HEARTBEAT_SECONDS = 3.0  # between two heartbeats of a worker
+MAX_PENDING_EVENTS = 10_000  # of a worker; the oldest is dropped: later events repeat or supersede it
 
 _MOST_HELD = 100_000  # attempts that one worker holds
 _MOST_SLOTS = 100_000
 _MOST_REPORTS = 100
 
 
+@dataclass(frozen=True)
+class Source:
+    """The worker that an event comes from."""
+
+    infrastructure: str
+    project: str
+    host: str
+
+    def header(self, kind: str) -> dict[str, Any]:
+        fields = {"infrastructure": self.infrastructure, "project": self.project, "host": self.host}
+        return {"kind": kind, **fields}
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """The attempts that a worker holds; renews their leases."""
+
+    source: Source
+    incarnation: str  # differs after each start of the worker
+    slots: int  # attempts that it may run at a time; 0: it is to be sent nothing
+    running: frozenset[AttemptId]
+    reserved: frozenset[AttemptId]  # received, and not running yet
+    notice: str = ""  # what a person should know of this worker; empty if all is well
+    unfit: bool = False  # its host can never run a task of this project; the notice gives the reason
+
+    def to_message(self) -> dict[str, Any]:
+        return self.source.header("beat") | {
+            "incarnation": self.incarnation,
+            "slots": self.slots,
+            "running": sorted(map(str, self.running)),
+            "reserved": sorted(map(str, self.reserved)),
+            "notice": self.notice,
+            "unfit": self.unfit,
+        }
+
+
+@dataclass(frozen=True)
+class Started:
+    """An attempt has started."""
+
+    source: Source
+    attempt: AttemptId
+    started: float  # seconds since the epoch, by the worker's clock
+
+    def to_message(self) -> dict[str, Any]:
+        return self.source.header("started") | _attempt_fields(self.attempt) | {"started": self.started}
+
+
+@dataclass(frozen=True)
+class MetricsUpdate:
+    """The metrics of a running attempt."""
+
+    source: Source
+    attempt: AttemptId
+    metrics: Mapping[str, Metric]  # the last value of each
+    reports: tuple[tuple[int, Metric], ...] = ()  # for early termination: all so far, as (number, value)
+
+    def to_message(self) -> dict[str, Any]:
+        return self.source.header("metrics") | _attempt_fields(self.attempt) | {
+            "metrics": dict(self.metrics),
+            "reports": [list(report) for report in self.reports],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A message that a worker received and did not execute."""
+
+    source: Source
+    reason: str
+    message: str  # the beginning of the message, printable
+
+    def to_message(self) -> dict[str, Any]:
+        return self.source.header("refused") | {"reason": self.reason, "message": self.message}
+
+
+WorkerEvent: TypeAlias = Heartbeat | Started | MetricsUpdate | Refusal
+
+
+def parse_event(content: object) -> WorkerEvent:
+    """The event that a message holds; raises MessageError if it is not exactly an event."""
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(kind, str) or kind not in _KINDS:
+        raise MessageError(f"an event of no known kind: {kind!r:.100}")
+    fields = checked(_NOT_IN_OLDER_ONES.get(kind, {}) | content, _HEADER | _KINDS[kind])
+    source = Source(fields["infrastructure"], fields["project"], fields["host"])
+    match kind:
+        case "beat":
+            return Heartbeat(
+                source,
+                incarnation=fields["incarnation"],
+                slots=fields["slots"],
+                running=frozenset(map(AttemptId.parse, fields["running"])),
+                reserved=frozenset(map(AttemptId.parse, fields["reserved"])),
+                notice=fields["notice"],
+                unfit=fields["unfit"],
+            )
+        case "started":
+            return Started(source, _attempt(fields), fields["started"])
+        case "metrics":
+            reports = tuple((number, value) for number, value in fields["reports"])
+            return MetricsUpdate(source, _attempt(fields), fields["metrics"], reports)
+        case _:
+            return Refusal(source, fields["reason"], fields["message"])
+
+
+def _attempt(fields: Message) -> AttemptId:
+    return AttemptId(fields["task"], fields["attempt"])
+
+
+def _attempt_fields(attempt: AttemptId) -> dict[str, Any]:
+    return {"task": attempt.task, "attempt": attempt.number}
+
+
 def _is_slots(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_SLOTS
+    return is_count(value, _MOST_SLOTS)
 
 
-def _is_bool(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def is_attempt_name(value: object) -> bool:
-    """TASK.ATTEMPT, as in 0123456789abcdef.2"""
-    if not isinstance(value, str):
+def _is_attempt_id(value: object) -> bool:
+    try:
+        AttemptId.parse(value)
+    except MessageError:
         return False
-    task, _, attempt = value.partition(".")
-    return is_task(task) and attempt.isascii() and attempt.isdecimal() and is_attempt(int(attempt[:20]))
+    return True
 
 
-def _are_attempt_names(value: object) -> bool:
-    return isinstance(value, list) and len(value) <= _MOST_HELD and all(map(is_attempt_name, value))
+def _are_attempt_ids(value: object) -> bool:
+    return isinstance(value, list) and len(value) <= _MOST_HELD and all(map(_is_attempt_id, value))
 
 
 def _are_reports(value: object) -> bool:
@@ -49,52 +168,41 @@ def _are_reports(value: object) -> bool:
 
 
 def _is_report(value: object) -> bool:
-    """What the project's metric was at one report: [its number, value], as in [9, 0.5] or [27, "nan"]"""
+    """A report of the project's metric: [its number, its value], as in [9, 0.5] or [27, "nan"]."""
     return (
         isinstance(value, list)
         and len(value) == 2
-        and is_attempt(value[0])
+        and is_attempt_number(value[0])
         and as_number(value[1]) is not None
     )
 
 
-_HEADER: dict[str, Callable[[object], bool]] = {
+_HEADER: dict[str, Check] = {
     "kind": is_text,
     "infrastructure": is_text,
     "project": is_text,
     "host": is_text,
 }
-_KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
+_KINDS: dict[str, dict[str, Check]] = {
     "beat": {
         "incarnation": is_text,
         "slots": _is_slots,
-        "running": _are_attempt_names,
-        "reserved": _are_attempt_names,
-        "notice": is_reason,  # what a person should know of this worker; empty if all is well
-        "unfit": _is_bool,  # its host can never run a task of this project; the notice says why
+        "running": _are_attempt_ids,
+        "reserved": _are_attempt_ids,
+        "notice": is_reason,
+        "unfit": is_bool,
     },
-    "started": {"task": is_task, "attempt": is_attempt, "started": is_number},
+    "started": {"task": is_task_id, "attempt": is_attempt_number, "started": is_number},
     "metrics": {
-        "task": is_task,
-        "attempt": is_attempt,
+        "task": is_task_id,
+        "attempt": is_attempt_number,
         "metrics": are_metrics,
-        "reports": _are_reports,  # of early termination: all so far
+        "reports": _are_reports,
     },
-    "refused": {"reason": is_reason, "message": is_reason},  # a message that a worker did not execute
+    "refused": {"reason": is_reason, "message": is_reason},
 }
-
-
-# fields that workers of an older framework do not send, and what they mean by that
+# Fields that workers of an older framework do not send, and the meaning of their absence.
 _NOT_IN_OLDER_ONES: dict[str, dict[str, Any]] = {
     "beat": {"notice": "", "unfit": False},
     "metrics": {"reports": []},
 }
-
-
-def check_news(content: object) -> Mapping[str, Any]:
-    """The news, if they are exactly what they have to be; raises MessageError if not."""
-    kind = content.get("kind") if isinstance(content, dict) else None
-    if not isinstance(content, dict) or not isinstance(kind, str) or kind not in _KINDS:
-        raise MessageError(f"news of no known kind: {kind!r:.100}")
-    content = _NOT_IN_OLDER_ONES.get(kind, {}) | content
-    return checked(content, _HEADER | _KINDS[kind])

@@ -1,12 +1,13 @@
 """Project: the command or function that runs, and the rules for its tasks."""
 
 import shlex
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from framework.messages.assignment import task_id
+from framework.messages.task_ids import task_id
 from framework.project.command_line import expand
 from framework.project.early_termination import EarlyTermination, Reports
 from framework.project.resources import Resources
@@ -36,6 +37,8 @@ class Project:
     method: Method = field(default_factory=Method)
     resources: Resources | None = None  # what one task needs of its host; None: a slot
     early_termination: EarlyTermination | None = None  # of tasks that do badly; None: none is ended
+    # The same for the same combinations in the same order; one of its own if that is not known.
+    definition: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def task_id(self, parameters: Mapping[str, Value]) -> str:
         """The identity of the task that runs with `parameters`."""

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from framework.journal.records import ENDED, TaskRecord
 from framework.journal.store import Journal
-from framework.journal.trials import Tried
+from framework.journal.trials import Trials
 from framework.messages.metrics import as_number
 from framework.project.early_termination import EarlyTermination
 from framework.project.project import Project
@@ -58,7 +58,7 @@ class Study:
         study = cls(project)
         reports = journal.reports()
         if project.method.is_adaptive:
-            records = Tried(project, journal).records
+            records = Trials(project, journal).records
         else:
             known = journal.records(list(reports)).values()
             records = [record for record in known if project.task_id(record.parameters) == record.task]

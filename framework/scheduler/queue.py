@@ -1,28 +1,25 @@
-"""Queue of a sweep: its combinations in order, and tasks to be sent again.
-
-Two readers go through the set: the census, which counts what has ended, and behind it the search for what is
-to be sent, which stops where it has found something.
-"""
+"""Queue of a sweep: its combinations in order, and tasks to be sent again."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from framework.journal.provenance import Origins
-from framework.journal.records import ENDED, TaskRecord
+from framework.journal.provenance import Provenance
+from framework.journal.records import ENDED, Member
 from framework.journal.store import Journal
-from framework.journal.tally import Census, tasks_of
+from framework.journal.tally import Enumeration, Tally
 from framework.project.project import Project
 from framework.space.values import Value
 
-SCAN_LIMIT = 10_000  # combinations looked up in one go, so that the master stays responsive
+SCAN_LIMIT = 10_000  # combinations looked up in one call, so that the master stays responsive
 PAGE = 512  # combinations looked up at once
 
 
 @dataclass(frozen=True, order=True)
-class Waiting:
+class QueuedTask:
     """A task to be sent."""
 
     number: int  # of its combination
@@ -31,106 +28,156 @@ class Waiting:
     parameters: Mapping[str, Value] = field(compare=False)
 
 
-class Backlog:
-    """Reads the set by index and keeps only what is next or under way, however many combinations it has."""
+class TaskQueue(Protocol):
+    """The tasks of a sweep that are still to be sent, and the tally of those that have ended.
 
-    def __init__(self, project: Project, journal: Journal, origins: Origins) -> None:
-        self.census = Census(project, journal, origins)
+    All methods raise JournalError if the journal cannot be used.
+    """
+
+    tally: Tally
+
+    @property
+    def is_counted(self) -> bool:
+        """True if the tally counts all that has ended; if not, call count_known() again."""
+
+    @property
+    def is_ready(self) -> bool:
+        """True if the next task is known, or that there is none; if not, call look_ahead() again."""
+
+    @property
+    def is_finished(self) -> bool:
+        """True if every combination has a terminal record."""
+
+    def count_known(self) -> None:
+        """Count more of the results of earlier runs, if some are not counted yet."""
+
+    def look_ahead(self, is_sent: Callable[[str], bool], /) -> None:
+        """Find the next task with no terminal record that `is_sent(task)` is false for."""
+
+    def take(self) -> QueuedTask | None:
+        """Remove and return the next task, those to be sent again first; None if none is known (yet)."""
+
+    def put_back(self, queued: QueuedTask, /) -> None:
+        """Queue a task that was taken and cannot be sent now."""
+
+    def requeue(self, task: str, /) -> bool:
+        """Queue a task whose attempt did not end it; False if it is not waiting, or queued already."""
+
+    def withdraw(self, task: str, /) -> None:
+        """Remove a task from the queue, if it is there."""
+
+    def is_open(self, task: str, /) -> bool:
+        """True if the task was taken or met in this sweep, and has not ended."""
+
+    def close(self, task: str, /) -> None:
+        """Count a task that has ended now, if it belongs to the sweep."""
+
+
+class IndexedQueue:
+    """Queue of a sweep whose combinations are known by index; holds only tasks that are next or under way.
+
+    A sweep that the journal does not know yet is enumerated once, which marks its tasks in the journal.
+    """
+
+    def __init__(self, project: Project, journal: Journal, provenance: Provenance) -> None:
+        self.tally = Tally(project.space.count, provenance)
         self._project = project
         self._journal = journal
-        self._ahead: Waiting | None = None
-        self._again: list[Waiting] = []  # a heap
-        self._position = 0  # combinations below it have been met: looked at for sending them
-        self._open: set[str] = set()  # their tasks that have not ended; none of an older set is among them
+        self._enumeration = Enumeration(project, journal)
+        self._ahead: QueuedTask | None = None
+        self._again: list[QueuedTask] = []  # a heap
+        self._position = 0  # the search for the next task has met the combinations below it
+        self._open: set[str] = set()  # the tasks of these that have not ended
+        if journal.open_sweep(project.definition):
+            self._enumeration.skip()
+            self.tally.count_members(journal)
 
     @property
-    def scanned(self) -> bool:
-        return self._position >= self.census.total
+    def is_counted(self) -> bool:
+        return self._enumeration.is_complete
 
     @property
-    def finished(self) -> bool:
-        """Has every combination a terminal record?"""
-        return self.census.ended == self.census.total
+    def is_ready(self) -> bool:
+        return self._ahead is not None or self._position >= self.tally.total
 
     @property
-    def ready(self) -> bool:
-        """Is it known what is next, or that nothing is? If not, call look_ahead again."""
-        return self._ahead is not None or self.scanned
+    def is_finished(self) -> bool:
+        return self.tally.ended == self.tally.total
 
-    def go_on_counting(self) -> None:
-        """Take the census further, if it is not complete."""
-        if not self.census.complete:
-            for number, task in self.census.advance(SCAN_LIMIT):
-                self._journal.renumber(task, number)
-            self._position = max(self._position, self.census.begins)
+    def count_known(self) -> None:
+        if self._enumeration.is_complete:
+            return
+        with self._journal.batch():
+            known = list(self._enumeration.advance(SCAN_LIMIT))
+            self._journal.mark((each.number, each.task) for each in known)
+            if self._enumeration.is_complete:
+                self._journal.complete_sweep()
+        for each in known:
+            if each.outcome.state in ENDED:
+                self.tally.count(each.outcome)
 
     def look_ahead(self, is_sent: Callable[[str], bool]) -> None:
-        """Find the next combination with no terminal record and not under way, as `is_sent(task)` tells."""
-        scanned, page = 0, 1
-        while scanned < SCAN_LIMIT and not self.ready and self._position < self.census.counted:
-            # Most often the first one looked at will do; where many have results, whole pages are read.
-            numbers = range(self._position, min(self._position + page, self.census.counted))
-            combinations = [self._project.space.combination(number) for number in numbers]
-            tasks = [self._project.task_id(parameters) for parameters in combinations]
-            records = self._journal.records(tasks)
-            for number, task, parameters in zip(numbers, tasks, combinations, strict=True):
-                if self.ready:
+        scanned, page, counted = 0, 1, self._enumeration.position
+        while scanned < SCAN_LIMIT and not self.is_ready and self._position < counted:
+            # Most often the first combination will do; where many have results, whole pages are read.
+            numbers = range(self._position, min(self._position + page, counted))
+            members = self._journal.members(numbers)
+            for number in numbers:
+                if self.is_ready:
                     break
-                self._meet(Waiting(number, task, "", parameters), records.get(task), is_sent(task))
+                self._meet(number, members.get(number), is_sent)
             scanned, page = scanned + len(numbers), min(2 * page, PAGE)
 
-    def _meet(self, met: Waiting, record: TaskRecord | None, sent: bool) -> None:
-        self._position = met.number + 1
-        if record is not None and record.state in ENDED:
+    def _meet(self, number: int, member: Member | None, is_sent: Callable[[str], bool]) -> None:
+        self._position = number + 1
+        if member is not None and member.state in ENDED:
             return
-        self._open.add(met.task)
-        if not sent:
-            self._ahead = replace(met, avoid=record.host) if record else met
+        parameters = self._project.space.combination(number)
+        task = member.task if member else self._project.task_id(parameters)
+        self._open.add(task)
+        if not is_sent(task):
+            self._ahead = QueuedTask(number, task, member.host if member else "", parameters)
 
-    def take(self) -> Waiting | None:
-        """The next task to be sent, those to be sent again first; None if none is known (yet)."""
+    def take(self) -> QueuedTask | None:
         if self._again:
             return heapq.heappop(self._again)
         following, self._ahead = self._ahead, None
         return following
 
-    def send_again(self, task: str) -> bool:
-        """Queue a task whose attempt ended without ending it; False if it is not waiting, or queued."""
+    def put_back(self, queued: QueuedTask) -> None:
+        heapq.heappush(self._again, queued)
+
+    def requeue(self, task: str) -> bool:
         record = self._journal.get(task)
         if record is None or record.state != "waiting" or task not in self._open:
             return False
         known = [self._ahead, *self._again] if self._ahead else self._again
-        if any(waiting.task == task for waiting in known):
+        if any(queued.task == task for queued in known):
             return False
-        self.put_back(Waiting(record.number, task, record.host, record.parameters))
+        self.put_back(QueuedTask(record.number, task, record.host, record.parameters))
         return True
 
-    def put_back(self, waiting: Waiting) -> None:
-        """Queue a task that was taken and cannot be sent now."""
-        heapq.heappush(self._again, waiting)
-
     def withdraw(self, task: str) -> None:
-        """Do not send a task after all."""
         if self._ahead and self._ahead.task == task:
             self._ahead = None
-        if any(waiting.task == task for waiting in self._again):
-            self._again = [waiting for waiting in self._again if waiting.task != task]
+        if any(queued.task == task for queued in self._again):
+            self._again = [queued for queued in self._again if queued.task != task]
             heapq.heapify(self._again)
 
     def is_open(self, task: str) -> bool:
-        """Does the task belong to the set, as far as it has been looked through, and has not ended?"""
         return task in self._open
 
-    def count(self, task: str) -> None:
-        """Count a task that has ended now; what the census has not looked at yet, it will count itself."""
+    def close(self, task: str) -> None:
         self.withdraw(task)  # a lost attempt may end a task that waits to be sent again
-        if task in self._open or self._is_ahead(task):
+        if task in self._open or self._is_counted_and_not_met(task):
             self._open.discard(task)
-            self.census.count(self._journal.outcomes([task])[task])
+            self.tally.count(self._journal.outcomes([task])[task])
 
-    def _is_ahead(self, task: str) -> bool:
-        """Is it a task of the set that the census has looked at, and the search has not met yet?"""
+    def _is_counted_and_not_met(self, task: str) -> bool:
+        """True for a task that the enumeration has passed, and the search for the next task has not."""
         record = self._journal.get(task)
-        if record is None or not self._position <= record.number < self.census.counted:
-            return False
-        return tasks_of(self._project, range(record.number, record.number + 1)) == [task]
+        return (
+            record is not None
+            and self._position <= record.number < self._enumeration.position
+            and self._journal.is_member(task)
+        )

@@ -1,84 +1,90 @@
-"""Retry policy: failures that end a task, and the host for its next attempt.
-
-Who is at fault, blame.py knows; here that meets what the journal and the project say.
-"""
+"""Retry policy: failures that end a task, and the host for its next attempt."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
 
+from framework.journal.store import Journal
 from framework.messages.assignment import AttemptResult
+from framework.project.project import Project
 from framework.project.resources import why_nowhere
-from framework.scheduler.host_health import Blame
-from framework.scheduler.queue import Waiting
-from framework.scheduler.sweep_state import RunningSet
+from framework.scheduler.host_health import HostHealth
+from framework.scheduler.hosts import WorkerHosts
+from framework.scheduler.queue import QueuedTask
 
 log = logging.getLogger(__name__)
 
-UNFIT_SECONDS = 30.0  # how long no host can run a task until that is final: others may be about to come up
+UNFIT_SECONDS = 30.0  # for which no host can run a task until the sweep is paused: others may be starting
 
 
-class Judgement:
-    """Of the hosts that run a set, and of the failures there; `now` as in Fleet and Blame."""
+class RetryPolicy:
+    """Decides on failed tasks by the health of the hosts; `now` as in WorkerHosts and HostHealth."""
 
-    def __init__(self, running: RunningSet) -> None:
-        self._set = running
-        self._blame = Blame()
-        self._unfit_since: float | None = None  # since when the set can run nowhere
+    def __init__(self, project: Project, journal: Journal, hosts: WorkerHosts) -> None:
+        self._project = project
+        self._journal = journal
+        self._hosts = hosts
+        self._health = HostHealth()
+        self._unfit_since: float | None = None  # when the sweep could run nowhere for the first time
 
-    def is_final(self, result: AttemptResult, now: float) -> bool:
-        """Is this, a new result, the end of its task? It counts for or against its host, too."""
+    def record(self, result: AttemptResult, now: float) -> None:
+        """Count a new result for or against its host."""
         if result.state == "done":
-            self._blame.succeeded(result.host, now)
+            self._health.record_success(result.host, now)
+        elif result.state in ("failed", "timeout"):
+            failed_on = self._journal.failed_on(result.task)
+            self._health.record_failure(result.task, result.host, failed_on, now)
+
+    def ends_task(self, result: AttemptResult, now: float) -> bool:
+        """True if a new result, which was recorded, is the end of its task."""
         if result.state not in ("failed", "timeout"):
             return result.state == "done"
-        journal, fleet = self._set.journal, self._set.fleet
-        failed_on = journal.failed_on(result.task)
-        self._blame.failed(result.task, result.host, failed_on, now)
-        sent = fleet.get(result.task)
-        if sent is not None and sent.attempt != result.attempt:
+        sent = self._hosts.get(result.task)
+        if sent is not None and sent.id != result.id:
             return False  # another attempt, which is under way, decides
-        allowed = 1 + self._set.project.retries
-        if self._blame.excuses(result.host, failed_on, fleet.usable(now), now):
+        allowed = 1 + self._project.retries
+        failed_on = self._journal.failed_on(result.task)
+        if self._health.excuses(result.host, failed_on, self._hosts.usable(now), now):
             allowed += 1
-        return 1 + journal.attempts_ended(result.task, ("failed", "timeout")) >= allowed
+        return 1 + self._journal.attempts_ended(result.task, ("failed", "timeout")) >= allowed
 
-    def review(self, now: float) -> None:
-        """Put hosts aside and take them back."""
-        if not self._set.fleet.is_unfit():
+    def review_hosts(self, now: float) -> None:
+        """Suspend hosts and take them back; note since when no host can run the sweep."""
+        if not self._hosts.are_unfit():
             self._unfit_since = None
         elif self._unfit_since is None:
             self._unfit_since = now
-        for said in self._blame.review(self._set.fleet.usable(now), now):
-            log.warning("%s", said)
+        for message in self._health.review(self._hosts.usable(now), now):
+            log.warning("%s", message)
 
     def limits(self, now: float) -> Mapping[str, int]:
-        """How many tasks the hosts that are put aside may have."""
-        return self._blame.limits(self._set.fleet.usable(now), now)
+        """How many tasks the suspended hosts may have."""
+        return self._health.limits(self._hosts.usable(now), now)
 
-    def choose_host(self, waiting: Waiting, now: float, spare: int, limits: Mapping[str, int]) -> str | None:
-        """The host to send a task to, if possible one on which it has not failed; None to wait for another.
+    def choose_host(
+        self, queued: QueuedTask, now: float, spare: int, limits: Mapping[str, int]
+    ) -> str | None:
+        """The host for a task, if possible one on which it has not failed; None to wait for another.
 
-        It waits only while the one that has room may be at fault. `spare` and `limits` as in Fleet.choose.
+        It waits only while the host that has room may be at fault. `spare` and `limits` as in
+        WorkerHosts.choose.
         """
-        fleet = self._set.fleet
-        if not waiting.avoid:
-            return fleet.choose(now, spare, limits=limits)
-        failed_on = self._set.journal.failed_on(waiting.task)
-        host = fleet.choose(now, spare, failed_on | {waiting.avoid}, limits)
-        if host in failed_on and self._blame.distrusts(host):
-            others = self._blame.others(host, fleet.usable(now), now)
+        if not queued.avoid:
+            return self._hosts.choose(now, spare, limits=limits)
+        failed_on = self._journal.failed_on(queued.task)
+        host = self._hosts.choose(now, spare, failed_on | {queued.avoid}, limits)
+        if host in failed_on and self._health.is_suspect(host):
+            others = self._health.others(host, self._hosts.usable(now), now)
             return None if others - failed_on else host
         return host
 
-    def why_nowhere(self, now: float) -> str:
-        """Why no host can run the set, if that has been so for long enough; else empty."""
+    def no_host_reason(self, now: float) -> str:
+        """The reason why no host can run the sweep, if that has been so for long enough; else empty."""
         if self._unfit_since is None or now - self._unfit_since <= UNFIT_SECONDS:
             return ""
-        lacking = {host.name: host.notice for host in self._set.fleet.hosts.values()}
-        return why_nowhere(self._set.project.name, lacking)
+        return why_nowhere(self._project.name, {host.name: host.notice for host in self._hosts})
 
     def notices(self, now: float) -> list[str]:
-        """What a person should know of hosts that are put aside."""
-        return self._blame.notices(now)
+        """A message for each suspended host."""
+        return self._health.notices(now)

@@ -1,30 +1,32 @@
-"""State of the running sweep: journal, queue, hosts, and every transition of a task.
-
-Whatever becomes of a task becomes of it here: in the journal first, then in what is kept in memory.
-"""
+"""State of the running sweep: journal, queue, hosts, and every transition of a task."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from framework.files import write_atomically
-from framework.journal.provenance import Origins
+from framework.journal.provenance import Provenance
 from framework.journal.store import Journal
-from framework.journal.tally import again
 from framework.journal.trials import so_far
 from framework.messages.assignment import AttemptResult
 from framework.messages.metrics import as_number
 from framework.messages.requests import Which
+from framework.messages.task_ids import AttemptId
+from framework.messages.worker_events import Heartbeat, MetricsUpdate, Started
 from framework.project.project import Project
-from framework.scheduler.adaptive_queue import AdaptiveSet
-from framework.scheduler.hosts import Fleet, Sent
-from framework.scheduler.queue import Backlog, Waiting
+from framework.scheduler.adaptive_queue import AdaptiveQueue
+from framework.scheduler.hosts import SentAttempt, WorkerHosts
+from framework.scheduler.pause import Pause
+from framework.scheduler.progress import SweepProgress, host_statuses, seconds_left
+from framework.scheduler.queue import IndexedQueue, QueuedTask, TaskQueue
+from framework.scheduler.rerun import Rerun
+from framework.scheduler.retry_policy import RetryPolicy
+from framework.scheduler.stop_orders import StopOrders
 
 if TYPE_CHECKING:
     from framework.scheduler.optuna_study import Study
@@ -32,130 +34,196 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOST_ATTEMPTS_LIMIT = 5
-AGAIN_PAGES = 10  # looked through in one turn for tasks to run again
+SHORT_TASK_SECONDS = 2.0  # of shorter ones a host is sent more than it runs: it never waits for the master
 
 
-@dataclass
-class Again:
-    """A request to run tasks of the set again, half done."""
+@dataclass(frozen=True)
+class Sending:
+    """An attempt that the journal has, and its host is to be sent."""
 
-    file: Path
-    pages: Iterator[int]
-    tasks: int = 0  # so far
+    id: AttemptId
+    host: str
+    task: QueuedTask
 
 
-class RunningSet:
-    """One project's set, with its journal and the hosts that run it.
+class Sweep:
+    """A project's sweep while a master runs it.
 
-    Its methods raise JournalError when the journal cannot be written; `load` puts memory right after that.
+    Each transition of a task is written to the journal first, then applied to what is kept in memory. All
+    methods raise JournalError if the journal cannot be written; `load` restores the memory after that.
     """
 
-    def __init__(self, project: Project, journal: Journal, origins: Origins, stopped: Path) -> None:
-        """`stopped`: the file that says why the set is stopped, while it is."""
+    def __init__(self, project: Project, journal: Journal, provenance: Provenance, pause_file: Path) -> None:
         self.project = project
-        self.journal = journal
-        self.to_stop: dict[str, set[str]] = {}  # by host: the attempts it is to be told to stop
-        self._origins = origins
-        self._stopped_file = stopped
-        self.stopped = self._read_stopped()  # why nothing is sent; empty if it is not stopped
-        self._failed_now = False  # has a task failed for good since it was last asked?
+        self.results_version = 0  # grows with each change of results.csv
+        self._journal = journal
+        self._provenance = provenance
+        self._pause = Pause(pause_file)
+        self._hosts = WorkerHosts()
+        self._policy = RetryPolicy(project, journal, self._hosts)
+        self._stop_orders = StopOrders()
+        self._rerun: Rerun | None = None
+        self._failed_now = False  # a task has failed for good since the limit was looked at last
         self._done_seconds = 0.0  # of all tasks done in this process's life
         self._done_count = 0
         self.load()
 
     def load(self) -> None:
-        """Begin with what the journal says."""
-        self.begin_anew()
-        self._bad: dict[str, str] = {}  # tasks under way that the study wants ended, and why
-        self.fleet = Fleet()
+        """Begin with what the journal says, of the queue and of the attempts under way."""
+        self._restart_queue()
+        self._to_prune: dict[str, str] = {}  # by task under way that the study wants ended: the reason
+        self._hosts.reset()
         now = time.monotonic()
-        for attempt in self.journal.under_way():
+        for attempt in self._journal.under_way():
             started = attempt.state == "running"
-            self.fleet.add(Sent(attempt.task, attempt.attempt, attempt.host, now, started))
+            id_ = AttemptId(attempt.task, attempt.attempt)
+            self._hosts.add(SentAttempt(id_, attempt.host, now, started))
 
-    def begin_anew(self) -> None:
-        """Go through the set from its beginning: what the journal says of it has changed."""
-        self.again: Again | None = None
+    def _restart_queue(self) -> None:
+        """Go through the sweep from its beginning: what the journal says of it has changed."""
+        self._rerun = None
         self._study = self._load_study()
-        self.backlog: Backlog | AdaptiveSet
+        self._queue: TaskQueue
         if self._study and self.project.method.is_adaptive:
-            self.backlog = AdaptiveSet(self.project, self.journal, self._origins, self._study)
+            self._queue = AdaptiveQueue(self.project, self._journal, self._provenance, self._study)
         else:
-            self.backlog = Backlog(self.project, self.journal, self._origins)
-        self.results_stale = True
+            self._queue = IndexedQueue(self.project, self._journal, self._provenance)
+        self.results_version += 1
 
     def _load_study(self) -> Study | None:
         if not self.project.needs_study:
             return None
         from framework.scheduler.optuna_study import Study  # with Optuna, which only such projects need
 
-        return Study.of_journal(self.project, self.journal)
+        return Study.of_journal(self.project, self._journal)
+
+    # Sending.
 
     @property
-    def mean_seconds(self) -> float | None:
-        """How long a task takes, as far as this process has seen any done."""
-        return self._done_seconds / self._done_count if self._done_count else None
+    def is_idle(self) -> bool:
+        """True if nothing is to be done before a message arrives."""
+        return self._queue.is_ready and self._rerun is None
 
-    # An attempt is sent, and heard of.
+    def count_known(self) -> None:
+        """Count more of the results of earlier runs, if some are not counted yet."""
+        self._queue.count_known()
 
-    def look_ahead(self) -> None:
-        """Find out what is to be sent next."""
-        self.backlog.look_ahead(lambda task: self.fleet.get(task) is not None)
+    def advance(self) -> None:
+        """Count more of the results of earlier runs, and find the next task."""
+        with self._journal.batch():
+            self._queue.count_known()
+            self._look_ahead()
 
-    def assign(self, waiting: Waiting, host: str, now: float) -> int:
-        """Write that the next attempt of a task is sent to `host`; the number of the attempt."""
-        attempt = self.journal.assign(waiting.task, waiting.number, waiting.parameters, host, time.time())
-        self.fleet.add(Sent(waiting.task, attempt, host, now))
-        return attempt
+    def assign_tasks(self, now: float) -> list[Sending]:
+        """Assign as many tasks as the hosts have room for; send them once this is in the journal."""
+        if self._pause.reason or self._rerun:
+            return []
+        # While tasks of hours run, none may wait at one host while another is free.
+        mean = self.mean_seconds
+        spare = sys.maxsize if mean is not None and mean < SHORT_TASK_SECONDS else 0
+        limits = self._policy.limits(now)
+        sendings, later = [], []
+        with self._journal.batch():
+            while self._hosts.choose(now, spare, limits=limits) is not None:
+                self._look_ahead()
+                queued = self._queue.take()
+                if queued is None:
+                    break
+                host = self._policy.choose_host(queued, now, spare, limits)
+                if host is None:
+                    later.append(queued)
+                else:
+                    sendings.append(self._assign(queued, host, now))
+        for queued in later:
+            self._queue.put_back(queued)
+        return sendings
 
-    def start(self, task: str, attempt: int, host: str, started: float) -> None:
-        """A worker has started an attempt, at the Unix time `started`."""
-        sent = self.fleet.get(task)
-        if sent and sent.attempt == attempt:
-            sent.started, sent.seen = True, time.monotonic()
-            self.journal.start(task, attempt, host, started)
+    def _look_ahead(self) -> None:
+        self._queue.look_ahead(lambda task: self._hosts.get(task) is not None)
 
-    def report(self, task: str, attempt: int, reports: Sequence[tuple[int, Any]]) -> None:
-        """Tell the study how a task does. Whether it is ended is seen when all that has come in was taken."""
-        sent = self.fleet.get(task)
-        if self._study is None or sent is None or sent.attempt != attempt:
-            return
-        for step, value in reports:
-            number = as_number(value)
-            if number is not None and self._study.is_news(task, step):
-                self.journal.report(task, attempt, step, number)
-                if self._study.report(task, step, number):
-                    self._bad[task] = f"pruned at report {step}: {self.project.metric}={value}"
+    def _assign(self, queued: QueuedTask, host: str, now: float) -> Sending:
+        number = self._journal.assign(queued.task, queued.number, queued.parameters, host, time.time())
+        sending = Sending(AttemptId(queued.task, number), host, queued)
+        self._hosts.add(SentAttempt(sending.id, host, now))
+        return sending
 
-    def is_wanted(self, name: str, host: str, runs: bool) -> bool:
-        """Is an attempt that `host` holds to go on? One thought lost that runs takes its place again."""
-        if self.stopped:
+    # Events of workers.
+
+    def take_heartbeat(self, heartbeat: Heartbeat, now: float) -> None:
+        """Renew leases; take back lost attempts that still run; have unwanted attempts stopped."""
+        host = heartbeat.source.host
+        if host not in self._hosts:
+            log.info("worker host %s has %d slots", host, heartbeat.slots)
+        self._hosts.take_heartbeat(heartbeat, now)
+        unwanted = set()
+        for attempt in heartbeat.running | heartbeat.reserved:
+            is_kept = self._is_wanted(attempt) or (
+                attempt in heartbeat.running and self._take_back(attempt, host)
+            )
+            if not is_kept:
+                unwanted.add(attempt)
+        self._stop_orders.note_unwanted(host, unwanted)
+
+    def _is_wanted(self, attempt: AttemptId) -> bool:
+        """True if an attempt that a worker holds is to go on."""
+        if self._pause.reason:
             return False
-        task, _, number = name.rpartition(".")
-        attempt = int(number)
-        sent = self.fleet.get(task)
-        if sent is not None and sent.attempt == attempt:
+        sent = self._hosts.get(attempt.task)
+        if sent is not None and sent.id == attempt:
             return True
-        record = self.journal.get(task)
-        if record is None:
-            return True  # of a journal that is gone: it does no harm, and its result can be recovered
-        younger = sent is not None and attempt > sent.attempt
-        if not runs or younger or not self.journal.reinstate(task, attempt, host):
+        # Of a journal that is gone: it does no harm, and its result can be recovered.
+        return self._journal.get(attempt.task) is None
+
+    def _take_back(self, attempt: AttemptId, host: str) -> bool:
+        """Reinstate an attempt that was thought lost and runs; False if it is not wanted."""
+        sent = self._hosts.get(attempt.task)
+        if self._pause.reason or (sent is not None and attempt.number > sent.id.number):
             return False
-        log.info("task %s, attempt %d: its worker on %s is back with it", task, attempt, host)
-        self.fleet.remove(task)
-        self.fleet.add(Sent(task, attempt, host, time.monotonic(), started=True))
-        self.backlog.withdraw(task)
+        if not self._journal.reinstate(attempt.task, attempt.number, host):
+            return False
+        log.info("task %s: its worker on %s is back with it", attempt, host)
+        self._hosts.remove(attempt.task)
+        self._hosts.add(SentAttempt(attempt, host, time.monotonic(), started=True))
+        self._queue.withdraw(attempt.task)
         return True
 
-    # An attempt ends, and its task with it or not.
+    def start(self, event: Started) -> None:
+        """Note that a worker has started an attempt."""
+        sent = self._hosts.get(event.attempt.task)
+        if sent and sent.id == event.attempt:
+            sent.started, sent.seen = True, time.monotonic()
+            self._journal.start(event.attempt.task, event.attempt.number, event.source.host, event.started)
 
-    def finish(self, result: AttemptResult, final: bool) -> None:
-        """An attempt has ended by itself; its task ends with it if it is done, or `final`."""
-        sent = self.fleet.get(result.task)
-        ended_the_task = self.journal.finish(result, final)
-        if sent is not None and (ended_the_task or sent.attempt == result.attempt):
-            self.fleet.remove(result.task)
+    def update_metrics(self, event: MetricsUpdate) -> None:
+        """Note the metrics of a running attempt, and what the study makes of its reports."""
+        task, number = event.attempt.task, event.attempt.number
+        self._journal.metrics(task, number, event.metrics)
+        sent = self._hosts.get(task)
+        if self._study is None or sent is None or sent.id != event.attempt:
+            return
+        for step, value in event.reports:
+            report = as_number(value)
+            if report is not None and self._study.is_news(task, step):
+                self._journal.report(task, number, step, report)
+                if self._study.report(task, step, report):
+                    self._to_prune[task] = f"pruned at report {step}: {self.project.metric}={value}"
+
+    # The end of attempts and tasks.
+
+    def knows(self, task: str) -> bool:
+        """True if the journal knows the task."""
+        return self._journal.get(task) is not None
+
+    def finish(self, result: AttemptResult, now: float) -> None:
+        """Note the end of an attempt; its task ends with it if it is done, or may not be tried again."""
+        final = False
+        if self._journal.is_new(result):
+            self._policy.record(result, now)
+            final = self._policy.ends_task(result, now)
+        sent = self._hosts.get(result.task)
+        ended_the_task = self._journal.finish(result, final)
+        if sent is not None and (ended_the_task or sent.id == result.id):
+            self._hosts.remove(result.task)
         if ended_the_task:
             self._end(result.task)
             if result.state == "done":
@@ -163,130 +231,209 @@ class RunningSet:
                 self._done_count += 1
             else:
                 log.warning("task %s failed on %s: %s", result.task, result.host, result.reason)
-        elif (record := self.journal.get(result.task)) and record.state == "pruned":
-            self.results_stale = True  # it is known now how long it ran
+        elif (record := self._journal.get(result.task)) and record.state == "pruned":
+            self.results_version += 1  # the journal knows now how long it ran
         else:
-            self._send_again(result.task)
+            self._requeue(result.task)
 
-    def lose(self, sent: Sent, why: str) -> None:
-        """No worker holds an attempt any longer; its task is sent again, unless that happened too often."""
-        lost = 1 + self.journal.attempts_ended(sent.task, ("lost",))
-        final = lost >= LOST_ATTEMPTS_LIMIT
-        reason = f"lost {lost} times; the last time: {why}" if final else why
-        self.fleet.remove(sent.task)
-        if self.journal.lost(sent.task, sent.attempt, reason, final):
-            log.warning("task %s failed: %s", sent.task, reason)
-            self._end(sent.task)
-        else:
-            self._send_again(sent.task)
-
-    def prune(self) -> None:
-        """End early what does badly and has not ended in the meantime."""
-        for task, reason in self._bad.items():
-            if self.journal.prune(task, reason):
+    def prune_tasks(self) -> None:
+        """End early the tasks that the study wants ended, unless they have ended meanwhile."""
+        for task, reason in self._to_prune.items():
+            if self._journal.prune(task, reason):
                 log.info("task %s is %s", task, reason)
-                self._stop(self.fleet.remove(task))
+                self._stop(self._hosts.remove(task))
                 self._end(task)
-        self._bad = {}
+        self._to_prune = {}
 
-    def cancel(self, tasks: Sequence[tuple[int, str]]) -> None:
-        """End tasks for good, each given with the number of its combination."""
-        space = so_far(self.project, self.journal).space
-        with self.journal.batch():
-            for number, task in self._of_the_set(tasks):
-                parameters = space.combination(number)
-                if self.journal.cancel(task, number, parameters, time.time()):
-                    self._stop(self.fleet.remove(task))
-                    self._end(task)
+    @property
+    def host_names(self) -> list[str]:
+        """The names of all known hosts."""
+        return [host.name for host in self._hosts]
+
+    def expired_leases(self, now: float) -> dict[str, list[SentAttempt]]:
+        """By host, the attempts that no worker has held for a lease."""
+        return self._hosts.expired(now)
+
+    def is_alive(self, host: str, now: float) -> bool:
+        """True if the host has sent a heartbeat within a lease."""
+        return self._hosts.is_alive(host, now)
+
+    def lose(self, host: str, attempts: Sequence[SentAttempt], now: float) -> None:
+        """Note that no worker holds these attempts of a host; their tasks are sent again.
+
+        A task that has lost too many attempts fails.
+        """
+        if self._hosts.is_alive(host, now):
+            reason = f"its worker on {host} holds it no longer"
+        else:
+            reason = f"no sign of its worker on {host} for {self._hosts.lease:.0f} s"
+        with self._journal.batch():
+            for attempt in attempts:
+                self._lose(attempt, reason)
+
+    def _lose(self, attempt: SentAttempt, reason: str) -> None:
+        task = attempt.id.task
+        lost = 1 + self._journal.attempts_ended(task, ("lost",))
+        final = lost >= LOST_ATTEMPTS_LIMIT
+        reason = f"lost {lost} times; the last time: {reason}" if final else reason
+        self._hosts.remove(task)
+        if self._journal.lost(task, attempt.id.number, reason, final):
+            log.warning("task %s failed: %s", task, reason)
+            self._end(task)
+        else:
+            self._requeue(task)
 
     def _end(self, task: str) -> None:
-        """A task has got its terminal record."""
-        record = self.journal.get(task)
+        """Note that a task has got its terminal record."""
+        record = self._journal.get(task)
         if record is not None:
-            self.results_stale = True
+            self.results_version += 1
             self._failed_now |= record.state == "failed"
-            self.backlog.count(task)
+            self._queue.close(task)
             if self._study is not None:
                 self._study.end(record)
 
-    def _send_again(self, task: str) -> None:
-        if self.backlog.send_again(task) and (record := self.journal.get(task)):
-            log.info("task %s, attempt %d, %s: %s; again", task, record.attempts, record.host, record.reason)
+    def _requeue(self, task: str) -> None:
+        if self._queue.requeue(task) and (record := self._journal.get(task)):
+            log.info(
+                "task %s, attempt %d on %s: %s; it will be sent again",
+                task, record.attempts, record.host, record.reason,
+            )  # fmt: skip
 
-    # It is run again.
+    # Leases.
+
+    @property
+    def lease(self) -> float:
+        """Seconds after which an attempt that no heartbeat names is lost."""
+        return self._hosts.lease
+
+    def renew_leases(self, now: float) -> None:
+        """Begin all leases anew: the master itself could not receive heartbeats until now."""
+        self._hosts.renew(now)
+
+    def presume_lost(self) -> list[SentAttempt]:
+        """Take all attempts under way for lost, unless their results arrive in this turn; returns them.
+
+        For a master whose workers have all ended.
+        """
+        for attempt in self._hosts.attempts:
+            attempt.lost_at = time.monotonic()
+        return self._hosts.attempts
+
+    # Requests of people.
+
+    def cancel(self, tasks: Sequence[tuple[int, str]]) -> None:
+        """End tasks for good, each given with the number of its combination."""
+        space = so_far(self.project, self._journal).space
+        with self._journal.batch():
+            for number, task in self._of_the_sweep(tasks):
+                parameters = space.combination(number)
+                if self._journal.cancel(task, number, parameters, time.time()):
+                    self._stop(self._hosts.remove(task))
+                    self._end(task)
 
     def run_again(self, tasks: Sequence[tuple[int, str]]) -> None:
         """Have tasks run again although they have ended, each given with the number of its combination."""
-        self.journal.again([task for _, task in self._of_the_set(tasks)])
-        self.begin_anew()
+        self._journal.again([task for _, task in self._of_the_sweep(tasks)])
+        self._restart_queue()
 
-    def go_on_again(self, file: Path, which: Which) -> bool:
-        """Have the next tasks run again that the request in `file` asks for; True once that was all of them.
+    def advance_rerun(self, key: str, which: Which) -> bool:
+        """Have more of the tasks run again that the request `key` asks for; True once it is complete.
 
-        Until then nothing is sent: if this process dies, the next one begins with it again, and must not find
-        any of them ended once more.
+        Until then nothing is sent.
         """
-        begun, self.again = self.again, None
-        if begun is None or begun.file != file:
-            project = so_far(self.project, self.journal)
-            begun = Again(file, again(project, self.journal, self._origins, which))
-        with self.journal.batch():
-            pages = list(islice(begun.pages, AGAIN_PAGES))
-        begun.tasks += sum(pages)
-        if len(pages) == AGAIN_PAGES:
-            self.again = begun
+        if not self.has_rerun(key):
+            self._rerun = Rerun(key, which, self._journal, self._provenance)
+        rerun = self._rerun
+        if rerun is None or not self._queue.is_counted or not rerun.advance():
             return False
-        log.info("%d tasks are to be run again", begun.tasks)
-        self.begin_anew()
+        self._restart_queue()
         return True
 
-    def _of_the_set(self, tasks: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
-        """Those of `tasks`, each with the number of its combination, that are in the set as it is now."""
-        space, known = so_far(self.project, self.journal).space, []
+    def has_rerun(self, key: str) -> bool:
+        """True if the rerun for the request `key` is under way."""
+        return self._rerun is not None and self._rerun.key == key
+
+    def end_rerun_unless(self, keys: Sequence[str]) -> None:
+        """End the rerun that is under way, unless it is for one of these requests: it was taken back."""
+        if self._rerun is not None and self._rerun.key not in keys:
+            self._restart_queue()
+
+    def _of_the_sweep(self, tasks: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+        """Those of `tasks`, each with the number of its combination, that are in the sweep as it is now."""
+        space, known = so_far(self.project, self._journal).space, []
         for number, task in tasks:
             if 0 <= number < space.count and self.project.task_id(space.combination(number)) == task:
                 known.append((number, task))
             else:
-                log.warning("task %s is not in the set any more", task)
+                log.warning("task %s is not in the sweep any more: nothing was done about it", task)
         return known
 
-    # It is stopped, and goes on.
+    # Pauses.
 
-    def stop(self, why: str) -> None:
-        """Send nothing more, until asked to go on, and stop what runs. Raises OSError."""
-        write_atomically(self._stopped_file, why)
-        self.stopped = why
-        log.warning("the set is stopped: %s", why)
-        for sent in self.fleet:
-            self._stop(sent)
+    @property
+    def paused(self) -> str:
+        """The reason why the sweep is paused; empty if it is not."""
+        return self._pause.reason
 
-    def stop_if_too_many_failed(self) -> None:
-        """Stop the set if one more task has failed, and that makes max_failures of them."""
-        limit, failed = self.project.max_failures, self.backlog.census.failed
-        if self._failed_now and limit is not None and failed >= limit and not self.stopped:
+    def pause(self, reason: str) -> None:
+        """Send nothing more until resumed, and have running attempts stopped. Raises OSError."""
+        self._pause.begin(reason)
+        log.warning("the sweep is paused: %s", reason)
+        for attempt in self._hosts.attempts:
+            self._stop(attempt)
+
+    def resume(self) -> None:
+        """Send tasks again. Raises OSError."""
+        self._pause.end()
+
+    def pause_if_too_many_failed(self) -> None:
+        """Pause the sweep if a task has failed, and that makes max_failures of them."""
+        limit, failed = self.project.max_failures, self._queue.tally.failed
+        if self._failed_now and limit is not None and failed >= limit and not self._pause.reason:
             try:
-                self.stop(f"{failed} tasks have failed, with max_failures: {limit} in project.yml")
+                self.pause(f"{failed} tasks have failed, with max_failures: {limit} in project.yml")
             except OSError as error:
-                log.error("cannot stop the set yet: %s", error)
+                log.error("the sweep cannot be paused yet: %s", error)
                 return
         self._failed_now = False
 
-    def resume(self) -> None:
-        """Go on after a stop. Raises OSError."""
-        self._stopped_file.unlink(missing_ok=True)
-        self.stopped = ""
+    def review_hosts(self, now: float) -> None:
+        """Suspend hosts on which different tasks fail, and take healthy ones back."""
+        self._policy.review_hosts(now)
 
-    def _read_stopped(self) -> str:
-        try:
-            return self._stopped_file.read_text() or "nobody knows why"
-        except FileNotFoundError:
-            return ""
+    def take_stop_orders(self) -> dict[str, list[AttemptId]]:
+        """Remove and return the attempts that hosts are to be told to stop, by host."""
+        return self._stop_orders.take()
 
-    def tell_to_stop(self, host: str, attempts: Collection[str]) -> None:
-        """Have a host told to stop what it holds of `attempts`."""
-        if attempts:
-            self.to_stop.setdefault(host, set()).update(attempts)
+    def _stop(self, attempt: SentAttempt | None) -> None:
+        if attempt is not None:
+            self._stop_orders.add(attempt.host, {attempt.id})
 
-    def _stop(self, sent: Sent | None) -> None:
-        if sent is not None:
-            self.tell_to_stop(sent.host, {sent.name})
+    # For the status.
+
+    @property
+    def mean_seconds(self) -> float | None:
+        """The mean duration of the tasks that were done in this process's life."""
+        return self._done_seconds / self._done_count if self._done_count else None
+
+    def progress(self, now: float) -> SweepProgress:
+        """The progress until now."""
+        tally, hosts = self._queue.tally, self._hosts
+        left = tally.total - tally.ended
+        return SweepProgress(
+            tally=tally,
+            running=sum(each.started and self._queue.is_open(each.id.task) for each in hosts.attempts),
+            finished=self._queue.is_finished and self._rerun is None,
+            seconds_left=seconds_left(self.mean_seconds, left, hosts.live_slots(now)),
+            paused=self._pause.reason,
+            no_host_reason=self._policy.no_host_reason(now) if left else "",
+            suspended=self._policy.notices(now),
+            hosts=host_statuses(hosts, now),
+            unfit={host.name: host.notice for host in hosts if host.unfit},
+            host_notices={
+                host.name: host.notice
+                for host in hosts
+                if host.notice and not host.unfit and hosts.is_alive(host.name, now)
+            },
+        )

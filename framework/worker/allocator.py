@@ -21,7 +21,7 @@ from framework.worker.devices import Gpu, Look
 RETRY_SECONDS = 1.0  # between two looks while a task waits for others to leave a GPU
 
 
-class HasDevices(Protocol):
+class DeviceSource(Protocol):
     """What the slots need of a host; devices.Devices has it."""
 
     cpus: Fraction
@@ -31,8 +31,8 @@ class HasDevices(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Lease:
-    """What a task was handed out."""
+class Allocation:
+    """Devices that a task has."""
 
     needs: Resources
     cpus: Fraction  # that it counts for
@@ -62,17 +62,17 @@ class Room:
     trouble: str  # what a person should know of the GPUs
 
 
-class Slots:
+class Allocator:
     """What a host's tasks have of it. `limit`: how many may run at a time; None: one for each CPU.
 
     All methods may be called from any thread.
     """
 
-    def __init__(self, devices: HasDevices, limit: int | None) -> None:
+    def __init__(self, devices: DeviceSource, limit: int | None) -> None:
         self._devices = devices
         self._limit = limit
         self._changed = threading.Condition()
-        self._leases: set[Lease] = set()
+        self._allocations: set[Allocation] = set()
         self._left: dict[str, float] = {}  # by GPU: when our last task on it ended
 
     def room(self, needs: Resources) -> Room:
@@ -82,7 +82,7 @@ class Slots:
         with self._changed:
             shares = self._shares()
             free = self._free(look, or_not_seen=True)
-            now = len(self._leases) + self._fitting(needs, self._leases, free)
+            now = len(self._allocations) + self._fitting(needs, self._allocations, free)
             others = [
                 f"{gpu} is left alone, others use {gpu.used} of its {gpu.memory} MiB"
                 for gpu in look.gpus
@@ -98,7 +98,7 @@ class Slots:
             trouble="; ".join(filter(None, [look.problem, *others])),
         )
 
-    def acquire(self, needs: Resources, timeout: float) -> Lease | None:
+    def allocate(self, needs: Resources, timeout: float) -> Allocation | None:
         """What one task needs; None if that is not free within `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while True:
@@ -106,42 +106,43 @@ class Slots:
                 since = max(self._left.values(), default=-math.inf)
             look = self._look(needs, since)
             with self._changed:
-                lease = self._lease(needs, look)
-                if lease is not None:
-                    self._leases.add(lease)
-                    return lease
+                allocation = self._allocation(needs, look)
+                if allocation is not None:
+                    self._allocations.add(allocation)
+                    return allocation
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return None
                 self._changed.wait(min(left, RETRY_SECONDS))
 
-    def release(self, lease: Lease) -> None:
+    def release(self, allocation: Allocation) -> None:
         """The task has ended."""
         with self._changed:
-            self._leases.remove(lease)
-            for gpu in set(lease.gpus) - self._shares().keys():
+            self._allocations.remove(allocation)
+            for gpu in set(allocation.gpus) - self._shares().keys():
                 self._left[gpu] = time.monotonic()
             self._changed.notify_all()
 
     def _look(self, needs: Resources, since: float = -math.inf) -> Look:
         return self._devices.look(since) if needs.gpus else Look()
 
-    def _lease(self, needs: Resources, look: Look) -> Lease | None:
+    def _allocation(self, needs: Resources, look: Look) -> Allocation | None:
         free = self._free(look)
-        if self._fitting(needs, self._leases, free) < 1:
+        if self._fitting(needs, self._allocations, free) < 1:
             return None
         usable = [gpu for gpu, share in free.items() if share >= min(needs.gpus, Fraction(1))]
         usable.sort(key=lambda gpu: -free[gpu])  # shares are spread before they are stacked
-        return Lease(needs, self._cpus(needs), tuple(usable[: math.ceil(needs.gpus)]))
+        return Allocation(needs, self._cpus(needs), tuple(usable[: math.ceil(needs.gpus)]))
 
-    def _fitting(self, needs: Resources, leases: set[Lease], gpus: Mapping[str, Fraction]) -> int:
-        """How many more tasks fit beside `leases`, with these shares of GPUs free."""
-        fitting = [sys.maxsize if self._limit is None else self._limit - len(leases)]
+    def _fitting(self, needs: Resources, allocations: set[Allocation], gpus: Mapping[str, Fraction]) -> int:
+        """How many more tasks fit beside `allocations`, with these shares of GPUs free."""
+        fitting = [sys.maxsize if self._limit is None else self._limit - len(allocations)]
         cpus = self._cpus(needs)
         if cpus:
-            fitting.append(math.floor((self._devices.cpus - sum(lease.cpus for lease in leases)) / cpus))
+            free_cpus = self._devices.cpus - sum(each.cpus for each in allocations)
+            fitting.append(math.floor(free_cpus / cpus))
         if needs.memory:
-            memory = self._devices.memory - sum(lease.needs.memory for lease in leases)
+            memory = self._devices.memory - sum(allocation.needs.memory for allocation in allocations)
             fitting.append(memory // needs.memory)
         if needs.gpus > 1:
             fitting.append(sum(share == 1 for share in gpus.values()) // math.ceil(needs.gpus))
@@ -173,7 +174,7 @@ class Slots:
     def _shares(self) -> dict[str, Fraction]:
         """The shares of GPUs that our tasks have."""
         shares: dict[str, Fraction] = {}
-        for lease in self._leases:
-            for gpu in lease.gpus:
-                shares[gpu] = shares.get(gpu, Fraction(0)) + lease.share
+        for allocation in self._allocations:
+            for gpu in allocation.gpus:
+                shares[gpu] = shares.get(gpu, Fraction(0)) + allocation.share
         return shares

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import signal
 import threading
 import time
@@ -14,191 +13,167 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from framework.configuration.load import load_project
 from framework.errors import FrameworkError, ProjectError
 from framework.files import AttemptFiles, Code, WorkerFiles, write_atomically
-from framework.messages.assignment import LONGEST_REASON, Assignment, AttemptResult
+from framework.messages.assignment import Assignment, AttemptResult
+from framework.messages.checks import LONGEST_REASON
 from framework.messages.identity import Identity
-from framework.messages.worker_events import Message
+from framework.messages.metrics import Metric
+from framework.messages.task_ids import AttemptId
+from framework.messages.worker_events import (
+    Heartbeat,
+    Message,
+    MetricsUpdate,
+    Refusal,
+    Source,
+    Started,
+    WorkerEvent,
+)
 from framework.project.project import Project
 from framework.project.resources import Resources
 from framework.runner.attempt import Execution, passed_on, run_attempt
 from framework.runner.programs import Programs
-from framework.worker.allocator import Lease, Slots
+from framework.worker.allocator import Allocation, Allocator
 from framework.worker.devices import Devices
+from framework.worker.disk import disk_shortage
+from framework.worker.held_attempts import HeldAttempts
 
 log = logging.getLogger(__name__)
 
 FULL_DISK_PAUSE_SECONDS = 5.0
-ROOM_SECONDS = 1.0  # between two looks at what a waiting task needs: a push may change it
-HAND_BACK_SECONDS = 60.0  # after which a task that waits for room goes back: there may be some elsewhere
-LEAST_FREE_BYTES = 200 * 10**6
-LEAST_FREE_SHARE = 0.01  # of the disk
+ALLOCATION_SECONDS = 1.0  # between two looks at the needs of a waiting task: a push may change them
+HAND_BACK_SECONDS = 60.0  # after which a task that waits for devices goes back: another host may have them
 
 
 class AttemptFailed(Exception):
     """Shows a failed attempt as failed in Celery and Flower; the master has the result already."""
 
 
-class Outbox(Protocol):
-    """What a worker needs to be heard by the master."""
+class Publisher(Protocol):
+    """The way from a worker to the master."""
 
-    def tell(self, news: Message, /) -> None:
-        """Send when possible; lost if this process dies first."""
+    def publish_event(self, event: WorkerEvent, /) -> None:
+        """Send an event when possible; it is lost if this process dies first."""
 
-    def deliver(self, name: str, result: Message, /) -> None:
-        """Keep a result until the master can be sure to get it. Raises OSError when it cannot be kept."""
+    def deliver_result(self, attempt: AttemptId, result: Message, /) -> None:
+        """Keep a result until the master is certain to receive it. Raises OSError if it cannot be kept."""
 
 
 class Worker:
-    """The tasks this host holds, and what becomes of them.
+    """The attempts that this host holds, and their execution.
 
-    `slots`: how many may run at a time; None: as many as the host has CPUs. What the project says that a task
-    needs may allow fewer, or, as far as it speaks of CPUs, more.
+    `slots`: how many may run at a time; None: as many as the host has CPUs. The resources that the project
+    asks for may allow fewer or, as far as they are CPUs, more.
     """
 
     def __init__(
-        self, identity: Identity, files: WorkerFiles, code: Path, slots: int | None, outbox: Outbox
+        self, identity: Identity, files: WorkerFiles, code: Path, slots: int | None, publisher: Publisher
     ) -> None:
         self.identity = identity
-        self.outbox = outbox
+        self.programs = Programs()
+        self._publisher = publisher
+        self._source = Source(identity.infrastructure, identity.project, identity.host)
         self._files = files
         self._code = code
         self._incarnation = uuid.uuid4().hex
-        self.programs = Programs()
         self._framework_version = Code.current(code).framework_version
-        self._slots = Slots(Devices(files.devices), slots)
-        self.concurrency = max(self._slots.room(needs).most for needs in (Resources(), self._needs()))
-        self._lock = threading.RLock()  # stop() is called by a signal, in a thread that may hold it
-        self._reserved: set[str] = set()
-        self._running: dict[str, threading.Event] = {}  # what stops each
-        self._waiting: set[str] = set()  # of the running ones: for room, so that they do not run yet
-        self._unwanted: set[str] = set()  # of the reserved ones: to be skipped when their turn comes
-        self._stopping = threading.Event()
+        self._allocator = Allocator(Devices(files.devices), slots)
+        self.concurrency = max(self._allocator.room(needs).most for needs in (Resources(), self._needs()))
+        self._held = HeldAttempts()
 
-    # What the master is told.
+    # Reports to the master.
 
-    def beat(self) -> dict[str, Any]:
-        """What this worker holds; no slots when it is to be sent nothing more.
-
-        Restarts the worker for new framework files, or more slots than it can have, once it holds nothing.
-        """
-        room = self._slots.room(self._needs())
-        draining = Code.current(self._code).framework_version != self._framework_version
-        with self._lock:
-            running = self._running.keys() - self._waiting
-            reserved = (self._reserved | self._waiting) - running
-        if (draining or room.most > self.concurrency) and not running and not reserved:
-            log.info("new framework files, or more slots: restarting to use them")
-            os.kill(os.getpid(), signal.SIGTERM)  # Docker's restart policy starts it again
-        full = self._disk_notice()
-        ready = not (draining or full or self._stopping.is_set())
-        return self._news(
-            "beat",
+    def heartbeat(self) -> Heartbeat:
+        """The attempts that this worker holds; no slots if it is to be sent nothing more."""
+        room = self._allocator.room(self._needs())
+        running, reserved = self._held.running_and_reserved()
+        shortage = disk_shortage(self._files.path)
+        full = f"{shortage}: it gets no tasks until there is room" if shortage else ""
+        is_ready = not (self._has_newer_framework() or full or self._held.is_stopping)
+        return Heartbeat(
+            self._source,
             incarnation=self._incarnation,
-            slots=min(room.now, self.concurrency) if ready else 0,
-            running=sorted(running),
-            reserved=sorted(reserved),
+            slots=min(room.now, self.concurrency) if is_ready else 0,
+            running=running,
+            reserved=reserved,
             notice=(room.lacks or "; ".join(filter(None, [full, room.trouble])))[:LONGEST_REASON],
             unfit=bool(room.lacks),
         )
 
+    def restart_if_due(self) -> None:
+        """Restart for new framework files, or for more slots than this process can have, once idle."""
+        has_too_few_slots = self._allocator.room(self._needs()).most > self.concurrency
+        if (self._has_newer_framework() or has_too_few_slots) and not any(self._held.running_and_reserved()):
+            log.info("new framework files, or more slots: the worker restarts to use them")
+            os.kill(os.getpid(), signal.SIGTERM)  # Docker's restart policy starts it again
+
+    def _has_newer_framework(self) -> bool:
+        return Code.current(self._code).framework_version != self._framework_version
+
     def lacks(self) -> str:
-        """Why this host can never run a task of the current project; empty if it can."""
-        return self._slots.room(self._needs()).lacks
+        """The reason why this host can never run a task of the current project; empty if it can."""
+        return self._allocator.room(self._needs()).lacks
 
     def _needs(self, code: Code | None = None) -> Resources:
-        """What one task of the current project needs."""
+        """The resources that one task of the current project needs."""
         try:
             project = cached_project((code or Code.current(self._code)).project_path, self.identity.project)
         except ProjectError:
             return Resources()  # its tasks say what is wrong with it
         return project.resources or Resources()
 
-    def _disk_notice(self) -> str:
-        """Why this worker is to be sent nothing until there is room on its disk; empty if there is."""
-        shortage = self._disk_shortage()
-        return f"{shortage}: it gets no tasks until there is room" if shortage else ""
+    # Messages of the master.
 
-    def _disk_shortage(self) -> str:
-        """What its disk lacks; empty if nothing."""
-        try:
-            disk = shutil.disk_usage(self._files.path)
-        except OSError as error:
-            return f"{self._files.path} cannot be used ({error.strerror})"
-        needed = max(LEAST_FREE_BYTES, int(disk.total * LEAST_FREE_SHARE))
-        if disk.free >= needed:
-            return ""
-        return f"only {disk.free // 10**6} MB are free on its disk, of {needed // 10**6} MB that are needed"
+    def reserve(self, attempt: AttemptId) -> None:
+        """Hold an attempt that was received and has not begun."""
+        self._held.reserve(attempt)
 
-    def _news(self, kind: str, **content: Any) -> dict[str, Any]:
-        return {
-            "kind": kind,
-            "infrastructure": self.identity.infrastructure,
-            "project": self.identity.project,
-            "host": self.identity.host,
-            **content,
-        }
+    def release(self, attempt: AttemptId) -> None:
+        """Hold an attempt no longer, whatever became of it."""
+        self._held.release(attempt)
 
-    # What the master sends.
+    def stop_attempts(self, attempts: Collection[AttemptId]) -> None:
+        """Stop those that run: their process groups get TERM, then KILL; skip those that are reserved."""
+        self._held.stop(attempts)
 
-    def reserve(self, name: str) -> None:
-        with self._lock:
-            self._reserved.add(name)
-
-    def release(self, name: str) -> None:
-        """Not held any more, whatever became of it."""
-        with self._lock:
-            if name not in self._running:
-                self._reserved.discard(name)
-                self._unwanted.discard(name)
+    def stop(self) -> None:
+        """Stop every running attempt, and begin no other."""
+        self._held.stop_all()
 
     def run(self, message: object) -> None:
-        """Run one attempt; raises AttemptFailed when it failed, FrameworkError for a message not for us."""
+        """Run one attempt; raises AttemptFailed if it failed, FrameworkError for a foreign message."""
         try:
             assignment = self._read(message)
         except FrameworkError as error:
-            self.outbox.tell(
-                self._news(
-                    "refused", reason=str(error)[:LONGEST_REASON], message=ascii(message)[:LONGEST_REASON]
-                )
-            )
+            reason, beginning = str(error)[:LONGEST_REASON], ascii(message)[:LONGEST_REASON]
+            self._publisher.publish_event(Refusal(self._source, reason, beginning))
             raise
-        name = f"{assignment.task}.{assignment.attempt}"
-        with self._lock:
-            if name in self._running:
-                log.warning("task %s came a second time while it runs: not run again", name)
-                return
-            stop = self._running[name] = threading.Event()
-            self._waiting.add(name)
-            if name in self._unwanted or self._stopping.is_set():
-                stop.set()
+        stop = self._held.begin(assignment.id)
+        if stop is None:
+            log.warning("task %s was received again while it runs: ignored", assignment.id)
+            return
         try:
-            self._run_once(assignment, name, stop)
+            self._run_once(assignment, stop)
         finally:
-            with self._lock:
-                del self._running[name]
-                self._waiting.discard(name)
-                self._reserved.discard(name)
-                self._unwanted.discard(name)
+            self._held.end(assignment.id)
 
     def _read(self, message: object) -> Assignment:
-        """What we are to run; raises FrameworkError if it is not exactly an assignment, or not for us."""
+        """The assignment in a message; raises FrameworkError if it is not valid, or not for this worker."""
         assignment = Assignment.from_message(message)
         ours = (self.identity.infrastructure, self.identity.project)
         if (assignment.infrastructure, assignment.project) != ours:
             raise FrameworkError(
-                f"task {assignment.task}.{assignment.attempt} is of "
-                f"{assignment.infrastructure}/{assignment.project}: not run"
+                f"task {assignment.id} is of {assignment.infrastructure}/{assignment.project}: not run"
             )
         if problem := self._mismatch(assignment, Code.current(self._code)):
             raise FrameworkError(f"{problem}: not run")
         return assignment
 
     def _mismatch(self, assignment: Assignment, code: Code) -> str:
-        """Why an assignment is none of the project in `code`; empty if it is one.
+        """The reason why an assignment is none of the project in `code`; empty if it is one.
 
         If the project cannot be read, its metaparameters cannot be told from others: the attempt will fail.
         """
@@ -206,41 +181,111 @@ class Worker:
             project = cached_project(code.project_path, self.identity.project)
             if project.task_id(assignment.parameters) != assignment.task:
                 return (
-                    f"task {assignment.task}.{assignment.attempt} is another one than its metaparameters "
-                    f"make with the command of code {code.version}"
+                    f"task {assignment.id} is another one than its metaparameters make with the command of "
+                    f"code {code.version}"
                 )
         return ""
 
-    def _run_once(self, assignment: Assignment, name: str, stop: threading.Event) -> None:
+    # Execution.
+
+    def _run_once(self, assignment: Assignment, stop: threading.Event) -> None:
         files = self._files.attempt(assignment.task, assignment.attempt)
         if files.result.exists():
             # Its message was repeated, or the master has lost its journal.
-            log.warning("task %s has ended here before: its result is sent again", name)
+            log.warning("task %s has ended here before: its result is sent again", assignment.id)
             kept = json.loads(files.result.read_text())
-            self.outbox.deliver(name, kept | {"infrastructure": self.identity.infrastructure})
+            ours = {"infrastructure": self.identity.infrastructure}
+            self._publisher.deliver_result(assignment.id, kept | ours)
             return
         if files.directory.exists():
             # An earlier incarnation of this worker died in it; the master sends it again as the next attempt.
-            log.warning("task %s was begun before this worker started: left to the master", name)
+            log.warning("task %s was begun before this worker started: left to the master", assignment.id)
             return
-        code, given = self._wait_for_room(assignment, stop)
+        code, allocation = self._allocate(assignment, stop)
         started = time.time()
-        if isinstance(given, Lease):
+        if isinstance(allocation, Allocation):
             try:
-                with self._lock:
-                    self._waiting.discard(name)
-                self.outbox.tell(
-                    self._news("started", task=assignment.task, attempt=assignment.attempt, started=started)
-                )
-                execution = self._execute(assignment, files, code, given, stop)
+                self._held.execute(assignment.id)
+                self._publisher.publish_event(Started(self._source, assignment.id, started))
+                execution = self._execute(assignment, files, code, allocation, stop)
             finally:
-                self._slots.release(given)
+                self._allocator.release(allocation)
         else:
-            execution = Execution(None, 0.0, "stopped", given, {})
+            execution = Execution(None, 0.0, "stopped", allocation, {})
+        self._keep(files, self._result(assignment, code, started, execution))
+        if execution.state != "done":
+            raise AttemptFailed(execution.reason)
+
+    def _allocate(self, assignment: Assignment, stop: threading.Event) -> tuple[Code, Allocation | str]:
+        """Devices for a task, with the code that is current then; or the reason why it is not to run here."""
+        deadline = time.monotonic() + HAND_BACK_SECONDS
+        while True:
+            code = Code.current(self._code)
+            if stop.is_set():
+                return code, "stopped before it began"
+            if problem := self._mismatch(assignment, code):
+                return code, f"{problem}, which came while it waited: handed back"
+            allocation = self._allocator.allocate(self._needs(code), ALLOCATION_SECONDS)
+            if allocation is not None and Code.current(self._code) == code:
+                return code, allocation
+            if allocation is not None:
+                self._allocator.release(allocation)  # the new code may need something else
+                continue
+            if time.monotonic() >= deadline:
+                return code, f"there was no room for it in {HAND_BACK_SECONDS:.0f} s: handed back"
+
+    def _execute(
+        self,
+        assignment: Assignment,
+        files: AttemptFiles,
+        code: Code,
+        allocation: Allocation,
+        stop: threading.Event,
+    ) -> Execution:
+        try:
+            project = cached_project(code.project_path, self.identity.project)
+            program = self.programs.of(project, assignment.parameters, passed_on(os.environ))
+        except ProjectError as error:
+            return Execution(None, 0.0, "failed", str(error), {})
+
+        reports = project.reports()
+
+        def publish_metrics(metrics: Mapping[str, Metric]) -> None:
+            at_rungs = tuple(reports.at_rungs.items()) if reports else ()
+            event = MetricsUpdate(self._source, assignment.id, dict(metrics), at_rungs)
+            self._publisher.publish_event(event)
+
+        environment = os.environ | {
+            "PYTHONPATH": str(code.path),
+            "TASK_ID": assignment.task,
+            "TASK_ATTEMPT": str(assignment.attempt),
+        }
+        if project.resources is not None:
+            environment |= allocation.environment(environment)
+        while True:
+            try:
+                return run_attempt(
+                    program,
+                    files,
+                    code.project_path,
+                    environment,
+                    project.timeout,
+                    publish_metrics,
+                    stop,
+                    reports,
+                )
+            except FrameworkError as error:
+                log.error("task %s cannot be started (%s): waiting for room", assignment.id, error)
+                if stop.wait(FULL_DISK_PAUSE_SECONDS):
+                    return Execution(None, 0.0, "stopped", str(error), {})
+
+    def _result(
+        self, assignment: Assignment, code: Code, started: float, execution: Execution
+    ) -> AttemptResult:
         reason = execution.reason[:LONGEST_REASON]
-        if execution.state == "failed" and (shortage := self._disk_shortage()):
+        if execution.state == "failed" and (shortage := disk_shortage(self._files.path)):
             reason = f"{reason[: LONGEST_REASON - len(shortage) - 2]}; {shortage}"
-        result = AttemptResult(
+        return AttemptResult(
             task=assignment.task,
             attempt=assignment.attempt,
             host=self.identity.host,
@@ -255,86 +300,21 @@ class Worker:
             infrastructure=self.identity.infrastructure,
             project=self.identity.project,
         )
-        self._keep(name, files, result)
-        if execution.state != "done":
-            raise AttemptFailed(execution.reason)
 
-    def _wait_for_room(self, assignment: Assignment, stop: threading.Event) -> tuple[Code, Lease | str]:
-        """What a task is given, with the code that is current then; or why it is not to run here now."""
-        deadline = time.monotonic() + HAND_BACK_SECONDS
-        while True:
-            code = Code.current(self._code)
-            if stop.is_set():
-                return code, "stopped before it began"
-            if problem := self._mismatch(assignment, code):
-                return code, f"{problem}, which came while it waited: handed back"
-            lease = self._slots.acquire(self._needs(code), ROOM_SECONDS)
-            if lease is not None and Code.current(self._code) == code:
-                return code, lease
-            if lease is not None:
-                self._slots.release(lease)  # it needs something else now
-                continue
-            if time.monotonic() >= deadline:
-                return code, f"there was no room for it in {HAND_BACK_SECONDS:.0f} s: handed back"
+    # Results on this host's disk.
 
-    def _execute(
-        self, assignment: Assignment, files: AttemptFiles, code: Code, lease: Lease, stop: threading.Event
-    ) -> Execution:
-        try:
-            project = cached_project(code.project_path, self.identity.project)
-            program = self.programs.of(project, assignment.parameters, passed_on(os.environ))
-        except ProjectError as error:
-            return Execution(None, 0.0, "failed", str(error), {})
-
-        reports = project.reports()
-
-        def tell_metrics(metrics: Mapping[str, Any]) -> None:
-            self.outbox.tell(
-                self._news(
-                    "metrics",
-                    task=assignment.task,
-                    attempt=assignment.attempt,
-                    metrics=dict(metrics),
-                    reports=[list(report) for report in reports.at_rungs.items()] if reports else [],
-                )
-            )
-
-        environment = os.environ | {
-            "PYTHONPATH": str(code.path),
-            "TASK_ID": assignment.task,
-            "TASK_ATTEMPT": str(assignment.attempt),
-        }
-        if project.resources is not None:
-            environment |= lease.environment(environment)
-        while True:
-            try:
-                return run_attempt(
-                    program,
-                    files,
-                    code.project_path,
-                    environment,
-                    project.timeout,
-                    tell_metrics,
-                    stop,
-                    reports,
-                )
-            except FrameworkError as error:
-                log.error("%s; waiting for room", error)
-                if stop.wait(FULL_DISK_PAUSE_SECONDS):
-                    return Execution(None, 0.0, "stopped", str(error), {})
-
-    def _keep(self, name: str, files: AttemptFiles, result: AttemptResult) -> None:
+    def _keep(self, files: AttemptFiles, result: AttemptResult) -> None:
         """Spool first: from then on the result reaches the master, whatever happens to this process."""
         message = result.to_message()
         while True:
             try:
-                self.outbox.deliver(name, message)
+                self._publisher.deliver_result(result.id, message)
                 files.directory.mkdir(parents=True, exist_ok=True)  # missing if it could not be started
                 write_atomically(files.result, json.dumps(message), fsync=True)
                 return
             except OSError as error:
-                log.error("cannot keep the result of task %s: %s; waiting for room", name, error)
-                if self._stopping.wait(FULL_DISK_PAUSE_SECONDS):
+                log.error("the result of task %s cannot be kept (%s): waiting for room", result.id, error)
+                if self._held.wait_for_stop(FULL_DISK_PAUSE_SECONDS):
                     raise
 
     def finish_earlier_results(self) -> None:
@@ -347,21 +327,7 @@ class Worker:
                     files.directory.mkdir(parents=True, exist_ok=True)
                     write_atomically(files.result, spooled.read_text(), fsync=True)
             except (FrameworkError, ValueError, OSError) as error:
-                log.error("%s cannot be put into its place: %s", spooled, error)
-
-    def stop_attempts(self, names: Collection[str]) -> None:
-        """End those that run: their process groups get TERM, then KILL; skip those that are reserved."""
-        with self._lock:
-            self._unwanted |= self._reserved.intersection(names)
-            for name in self._running.keys() & set(names):
-                self._running[name].set()
-
-    def stop(self) -> None:
-        """End every running task, and begin no other."""
-        with self._lock:
-            self._stopping.set()
-            for stop in self._running.values():
-                stop.set()
+                log.error("%s cannot be copied into the directory of its attempt: %s", spooled, error)
 
 
 @lru_cache(maxsize=4)

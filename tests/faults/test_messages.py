@@ -76,7 +76,7 @@ assign(RIGHT | {"attempt": 1})  # the message of an attempt that has ended, once
 """
 
 # To the master, as the workers' user.
-REPORTS = """
+FROM_WORKERS = """
 result = json.loads(Path(sorted(glob.glob("/data/tasks/*/1/result.json"))[0]).read_text())
 beat = {
     "kind": "beat", "infrastructure": identity.infrastructure, "project": identity.project,
@@ -104,12 +104,12 @@ def test_bad_and_repeated_messages_are_never_run_and_never_fatal(checkout: Check
     tasks = TaskSet(checkout, "bad messages", 18, 3)
     tasks.start()
     tasks.wait("tasks have ended on every host", lambda status: status["done"] >= 6, 60)
-    before = tasks.status()["set_aside"]
+    before = tasks.status()["quarantined"]
     bad = int(tasks.python(MASTER, "master", BEGIN + ASSIGNMENTS))
-    bad += int(tasks.python(HOST2, "worker", BEGIN + REPORTS))
+    bad += int(tasks.python(HOST2, "worker", BEGIN + FROM_WORKERS))
     outcome = tasks.finish()
     tasks.check(outcome, repeats=0)
-    tasks.wait("all of them are counted", lambda status: status["set_aside"] - before == bad, 30)
+    tasks.wait("all of them are counted", lambda status: status["quarantined"] - before == bad, 30)
     assert [row["attempts"] for row in outcome.rows] == 18 * ["1"]
     for role, host in (("master", MASTER), ("worker", HOST1), ("worker", HOST2)):
         restarts = at(checkout.bed, host, "inspect", "--format", "{{.RestartCount}}", tasks.role(role))

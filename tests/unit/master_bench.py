@@ -18,10 +18,11 @@ from framework.master import master as dispatch
 from framework.master import publisher as bulletin
 from framework.master.master import Master
 from framework.messages import requests
-from framework.messages.assignment import Assignment, task_id
+from framework.messages.assignment import Assignment
 from framework.messages.identity import Identity
 from framework.messages.requests import Which
 from framework.messages.status import Status, read_status
+from framework.messages.task_ids import AttemptId, task_id
 from framework.scheduler import sweep_state as running_set
 
 
@@ -60,8 +61,8 @@ class Messenger:
         self.purged.append(host)
         return 0
 
-    def stop(self, host: str, attempts: Sequence[str]) -> None:
-        self.stopped += [(host, attempt) for attempt in attempts]
+    def stop(self, host: str, attempts: Sequence[AttemptId]) -> None:
+        self.stopped += [(host, str(attempt)) for attempt in attempts]
 
     def close(self) -> None:
         pass

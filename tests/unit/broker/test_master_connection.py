@@ -12,9 +12,10 @@ import pytest
 from celery import Celery
 
 from framework.broker import master_connection as link_module
-from framework.broker.celery_app import DEAD_QUEUE, REPORTS, REPORTS_QUEUE, RESULTS_QUEUE, STOP_COMMAND
-from framework.broker.master_connection import NOBODY, QUIET_SECONDS, Link
+from framework.broker.celery_app import DEAD_QUEUE, EVENTS_QUEUE, FROM_WORKERS, RESULTS_QUEUE, STOP_COMMAND
+from framework.broker.master_connection import NOBODY, QUIET_SECONDS, MasterConnection
 from framework.errors import BrokerBlocked
+from framework.messages.task_ids import AttemptId
 
 
 @pytest.fixture
@@ -23,20 +24,20 @@ def app() -> Celery:
 
 
 @pytest.fixture
-def link(app: Celery) -> Iterator[Link]:
+def link(app: Celery) -> Iterator[MasterConnection]:
     with kombu.Connection("memory://") as connection:
         channel = connection.default_channel
-        kombu.Exchange(REPORTS.name, type="direct")(channel).declare()
-        for queue in (RESULTS_QUEUE, REPORTS_QUEUE, DEAD_QUEUE):
+        kombu.Exchange(FROM_WORKERS.name, type="direct")(channel).declare()
+        for queue in (RESULTS_QUEUE, EVENTS_QUEUE, DEAD_QUEUE):
             exchange = kombu.Exchange(queue.exchange.name, type="direct")
             kombu.Queue(queue.name, exchange, routing_key=queue.routing_key or queue.name)(channel).declare()
-        link = Link(app, kombu.Connection("memory://"))
+        link = MasterConnection(app, kombu.Connection("memory://"))
         link.open()
         yield link
         link.close()
 
 
-def test_a_worker_hears_what_it_is_to_stop_and_others_do_not(app: Celery, link: Link) -> None:
+def test_a_worker_hears_what_it_is_to_stop_and_others_do_not(app: Celery, link: MasterConnection) -> None:
     told: list[tuple[str, list[str]]] = []
     with kombu.Connection("memory://") as connection:
         for host in ("a", "b"):
@@ -47,7 +48,7 @@ def test_a_worker_hears_what_it_is_to_stop_and_others_do_not(app: Celery, link: 
             node = app.control.mailbox(connection).Node(f"worker@{host}", channel=connection.channel())
             node.handlers = {STOP_COMMAND: stop_attempts}
             node.listen(callback=node.handle_message)
-        link.stop("b", ["0123456789abcdef.1", "0123456789abcdef.2"])
+        link.stop("b", [AttemptId("0123456789abcdef", 1), AttemptId("0123456789abcdef", 2)])
         for _ in range(2):
             connection.drain_events(timeout=1)
     assert told == [("b", ["0123456789abcdef.1", "0123456789abcdef.2"])]
@@ -64,18 +65,20 @@ def test_a_worker_hears_what_it_is_to_stop_and_others_do_not(app: Celery, link: 
     ids=str,
 )
 @pytest.mark.parametrize("queue", ["results", "reports"])
-def test_whatever_lies_in_a_queue_is_received(link: Link, queue: str, options: dict[str, Any]) -> None:
+def test_whatever_lies_in_a_queue_is_received(
+    link: MasterConnection, queue: str, options: dict[str, Any]
+) -> None:
     with kombu.Connection("memory://") as connection:
         producer = kombu.Producer(connection.default_channel, auto_declare=False)
         options = {"content_type": "text/plain", "content_encoding": "utf-8"} | options
-        producer.publish(b"\xff\x00garbage", exchange=REPORTS.name, routing_key=queue, **options)
+        producer.publish(b"\xff\x00garbage", exchange=FROM_WORKERS.name, routing_key=queue, **options)
     (message,) = link.receive(1)
     assert message.delivery_info["routing_key"] == queue
     message.ack()
     assert link.receive(0.01) == []
 
 
-def test_dead_letters_are_received(link: Link) -> None:
+def test_dead_letters_are_received(link: MasterConnection) -> None:
     with kombu.Connection("memory://") as connection:
         producer = kombu.Producer(connection.default_channel, auto_declare=False)
         producer.publish({"x": 1}, exchange="", routing_key=DEAD_QUEUE.name)
@@ -85,7 +88,7 @@ def test_dead_letters_are_received(link: Link) -> None:
 
 
 def test_a_broker_that_takes_no_messages_is_found_out_after_some_silence(
-    link: Link, monkeypatch: pytest.MonkeyPatch
+    link: MasterConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     amqp_connection, asked = link._connection.connection, []
 
@@ -106,7 +109,7 @@ def test_a_broker_that_takes_no_messages_is_found_out_after_some_silence(
 
 
 def test_a_broker_that_dies_while_it_takes_no_messages_is_not_waited_for(
-    link: Link, monkeypatch: pytest.MonkeyPatch
+    link: MasterConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def drain_events(timeout: float) -> None:
         raise ConnectionResetError

@@ -9,8 +9,8 @@ import pytest
 from celery import Celery
 from celery.worker import consumer as celerys
 
-from framework.broker.celery_app import DEAD_QUEUE, REPORTS_QUEUE, RESULTS_QUEUE, TASK_NAME, TASKS
-from framework.broker.master_connection import Link
+from framework.broker.celery_app import DEAD_QUEUE, EVENTS_QUEUE, RESULTS_QUEUE, TASK_NAME, TASKS
+from framework.broker.master_connection import MasterConnection
 from framework.broker.strict_consumer import Consumer
 from framework.messages.assignment import Assignment
 
@@ -46,9 +46,11 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def test_what_the_master_sends_is_taken(bench: Bench) -> None:
-    for queue in (RESULTS_QUEUE, REPORTS_QUEUE, DEAD_QUEUE):
+    for queue in (RESULTS_QUEUE, EVENTS_QUEUE, DEAD_QUEUE):
         kombu.Queue(queue.name)(bench.channel).queue_declare()
-    link = Link(Celery("test", broker="memory://", set_as_current=False), kombu.Connection("memory://"))
+    link = MasterConnection(
+        Celery("test", broker="memory://", set_as_current=False), kombu.Connection("memory://")
+    )
     link.open()
     link.send("a", Assignment("infra-1", "p", "0123456789abcdef", 1, {"x": 1}))
     message = bench.receive()

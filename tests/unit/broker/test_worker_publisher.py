@@ -1,4 +1,4 @@
-"""The outbox with a producer that is told when to fail."""
+"""The publisher with a producer that is told when to fail."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from typing import Any
 
 import pytest
 
-from framework.broker import worker_publisher as outbox_module
-from framework.broker.worker_publisher import Outbox
+from framework.broker import worker_publisher
+from framework.broker.worker_publisher import BrokerPublisher
 from framework.messages.identity import Identity
+from framework.messages.task_ids import AttemptId
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> Outbox:
+def publisher(tmp_path: Path) -> BrokerPublisher:
     identity = Identity("worker", "infra-1", "p", "host1", "broker:5671", "", tmp_path)
-    return Outbox(identity, tmp_path / "spool")
+    return BrokerPublisher(identity, tmp_path / "spool")
 
 
 def test_a_result_leaves_the_disk_only_when_the_broker_has_it(
-    outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    publisher: BrokerPublisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outbox.deliver("a.1", {"x": 1})
+    publisher.deliver_result(AttemptId("a", 1), {"x": 1})
     file = tmp_path / "spool" / "a.1.json"
     on_disk: list[bool] = []
 
@@ -32,20 +33,20 @@ def test_a_result_leaves_the_disk_only_when_the_broker_has_it(
         if len(on_disk) == 1:
             raise ConnectionResetError
 
-    monkeypatch.setattr(outbox_module, "publish", publish)
+    monkeypatch.setattr(worker_publisher, "publish", publish)
     with pytest.raises(ConnectionResetError):
-        outbox._send_result(None, file)
+        publisher._send_result(None, file)
     assert file.exists()
-    outbox._send_result(None, file)
+    publisher._send_result(None, file)
     assert on_disk == [True, True]
     assert not file.exists()
 
 
 def test_a_damaged_file_does_not_hold_up_the_others(
-    outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    publisher: BrokerPublisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "spool" / "a.1.json"
     file.write_text("{half")
-    monkeypatch.setattr(outbox_module, "publish", lambda *_, **__: pytest.fail("published"))
-    outbox._send_result(None, file)
+    monkeypatch.setattr(worker_publisher, "publish", lambda *_, **__: pytest.fail("published"))
+    publisher._send_result(None, file)
     assert [each.name for each in (tmp_path / "spool").iterdir()] == ["a.1.damaged"]

@@ -8,7 +8,7 @@ import pytest
 
 from framework.cli.task_selection import find_tasks
 from framework.errors import UsageError
-from framework.messages.assignment import task_id
+from framework.messages.task_ids import task_id
 from framework.project.project import Project
 from framework.space.product import Space
 

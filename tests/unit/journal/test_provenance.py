@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from framework.errors import FrameworkError
-from framework.journal.provenance import Origins, note_program, program_version
+from framework.journal.provenance import Provenance, note_program, program_version
 from framework.journal.records import TaskOutcome
 from framework.journal.store import Journal
 
@@ -71,7 +71,7 @@ def test_what_is_not_known_is_not_called_outdated(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.sqlite") as journal:
         note_program(journal, "c1", "p1")
         note_program(journal, "c3", "p3")
-        origins = Origins(journal, "p3", "i3", tmp_path / "code")
+        origins = Provenance(journal, "p3", "i3", tmp_path / "code")
         outdated = {
             (code, image): origins.is_outdated(TaskOutcome("done", code, image))
             for code in ("c1", "c2", "c3", "c4", "", "../outside")
@@ -84,5 +84,5 @@ def test_what_is_not_known_is_not_called_outdated(tmp_path: Path) -> None:
         }  # fmt: skip
         assert origins.is_outdated(TaskOutcome("done", "c3", "i1"))
         assert not origins.is_outdated(TaskOutcome("failed", "c1", "i1"))
-        assert not Origins(journal, "p3", "").is_outdated(TaskOutcome("done", "c3", "i1"))
-        assert not Origins(journal, old, "", tmp_path / "code").is_outdated(TaskOutcome("done", "c2", ""))
+        assert not Provenance(journal, "p3", "").is_outdated(TaskOutcome("done", "c3", "i1"))
+        assert not Provenance(journal, old, "", tmp_path / "code").is_outdated(TaskOutcome("done", "c2", ""))

@@ -16,7 +16,8 @@ from framework.errors import UsageError
 from framework.files import WorkerFiles
 from framework.journal.recovery import recover
 from framework.journal.store import Journal
-from framework.messages.assignment import AttemptResult, AttemptState, task_id
+from framework.messages.assignment import AttemptResult, AttemptState
+from framework.messages.task_ids import task_id
 
 
 def identity(x: int) -> str:

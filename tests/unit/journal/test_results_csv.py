@@ -13,8 +13,10 @@ from framework.errors import UsageError
 from framework.journal.ranking import best, best_over_seeds, render_best, render_seeds
 from framework.journal.results_csv import column_names, write_results
 from framework.journal.store import Journal
-from framework.messages.assignment import AttemptResult, AttemptState, task_id
+from framework.journal.tally import STRIDE, Enumeration
+from framework.messages.assignment import AttemptResult, AttemptState
 from framework.messages.metrics import Metric
+from framework.messages.task_ids import task_id
 from framework.project.project import Project
 from framework.space.product import Space
 from framework.space.sampling import Method
@@ -55,6 +57,14 @@ def end(
 def journal(tmp_path: Path) -> Iterator[Journal]:
     with Journal(tmp_path / "journal.sqlite") as journal:
         yield journal
+
+
+def take_up(journal: Journal, now: Project) -> None:
+    """Make it the journal's sweep, as a master does."""
+    with journal.batch():
+        assert not journal.open_sweep(now.definition)
+        journal.mark((known.number, known.task) for known in Enumeration(now, journal).advance(STRIDE))
+        journal.complete_sweep()
 
 
 def read(path: Path) -> list[list[str]]:
@@ -109,7 +119,9 @@ def test_a_removed_value_is_left_out_and_the_order_is_that_of_the_set(
     before = project({"x": [1, 2, 3]})
     for number in range(3):
         end(journal, before, number, "done", {})
-    write_results(project({"x": [3, 1]}), journal, tmp_path / "results.csv")
+    now = project({"x": [3, 1]})
+    take_up(journal, now)
+    write_results(now, journal, tmp_path / "results.csv")
     assert [row[len(FIXED)] for row in read(tmp_path / "results.csv")] == ["x", "3", "1"]
 
 
@@ -117,6 +129,7 @@ def test_removed_values_follow_when_asked_for(journal: Journal, tmp_path: Path) 
     before = project({"old": [1, 2], "x": [5]})
     end(journal, before, 1, "failed", {"aaa": 7})
     now = project({"x": [6, 5], "new": [3]})
+    take_up(journal, now)
     for number in range(2):
         end(journal, now, number, "done", {"accuracy": number})
     journal.assign("f" * 16, 0, {"older": 1}, "a", 1.0)

@@ -46,8 +46,8 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
         yield journal
 
 
-def sent(journal: Journal, host: str = "a", task: str = TASK) -> int:
-    return journal.assign(task, 7, {"C": 0.1, "text": "a\n'"}, host, 100.0)
+def sent(journal: Journal, host: str = "a", task: str = TASK, number: int = 7) -> int:
+    return journal.assign(task, number, {"C": 0.1, "text": "a\n'"}, host, 100.0)
 
 
 def state(journal: Journal, task: str = TASK) -> str:
@@ -328,13 +328,45 @@ def test_looking_up_many(journal: Journal) -> None:
     assert outcomes[tasks[0]] == TaskOutcome("sent", "", "")
 
 
-def test_renumber(journal: Journal) -> None:
+def members(journal: Journal) -> dict[int, str]:
+    return {number: member.task for number, member in journal.members(range(100)).items()}
+
+
+def test_a_sweep_has_the_tasks_that_are_marked_or_assigned_in_it(journal: Journal) -> None:
+    assert not journal.open_sweep("first")
     sent(journal)
-    journal.renumber(TASK, 70)
-    journal.renumber("f" * 16, 1)
-    record = journal.get(TASK)
-    assert record is not None
-    assert record.number == 70
+    assert members(journal) == {7: TASK}
+    assert not journal.open_sweep("first"), "it is not complete"
+    journal.complete_sweep()
+    assert journal.open_sweep("first")
+    assert journal.has_sweep("first")
+    assert not journal.open_sweep("second")
+    assert (members(journal), journal.last_number(), journal.is_member(TASK)) == ({}, -1, False)
+    journal.mark([(70, TASK), (1, "f" * 16)])
+    assert (members(journal), journal.last_number(), journal.is_member(TASK)) == ({70: TASK}, 70, True)
+    journal.complete_sweep()
+    assert (journal.has_sweep("first"), journal.has_sweep("second")) == (False, True)
+    assert not journal.open_sweep("first"), "tasks of the second may have changed meanwhile"
+
+
+def test_what_has_ended_of_a_sweep_and_beside_it(journal: Journal) -> None:
+    journal.open_sweep("first")
+    for number in (2, 0, 1):
+        sent(journal, task=f"{number:016x}", number=number)
+        journal.finish(dataclasses.replace(RESULT, task=f"{number:016x}"), final=True)
+    sent(journal, task="f" * 16, number=3)
+    assert [record.number for record in journal.ended_members()] == [0, 1, 2]
+    assert journal.ended_counts() == [(TaskOutcome("done", RESULT.code, RESULT.image), 3)]
+    journal.open_sweep("second")
+    journal.mark([(5, f"{0:016x}"), (4, f"{2:016x}"), (6, "f" * 16)])
+    assert [(record.number, record.task) for record in journal.ended_members()] == [
+        (4, f"{2:016x}"), (5, f"{0:016x}"),
+    ]  # fmt: skip
+    assert [record.task for record in journal.ended_others()] == [f"{1:016x}"]
+    assert journal.ended_counts() == [(TaskOutcome("done", RESULT.code, RESULT.image), 2)]
+    assert journal.has_any({"done"})
+    journal.open_sweep("third")
+    assert not journal.has_any({"done"})
 
 
 def test_the_typical_time_is_the_median_of_what_is_done(journal: Journal) -> None:
@@ -370,7 +402,7 @@ def test_a_reader_sees_what_was_committed(journal: Journal) -> None:
             assert state(reader) == "running"
         assert state(reader) == "done"
         with pytest.raises(JournalError, match="readonly"):
-            reader.renumber(TASK, 8)
+            reader.mark([(8, TASK)])
     journal.close()
     with Journal(journal.path, read_only=True) as reader:
         assert state(reader) == "done"
@@ -402,6 +434,9 @@ def test_an_older_journal_is_brought_up_to_date(journal: Journal) -> None:
     journal.close()
     connection = sqlite3.connect(journal.path)
     for statement in (
+        "DROP INDEX tasks_by_sweep",
+        "DROP TABLE sweeps",
+        "ALTER TABLE tasks DROP COLUMN sweep",
         "ALTER TABLE tasks DROP COLUMN first",
         "DROP TABLE programs",
         "DROP TABLE reports",

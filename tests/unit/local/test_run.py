@@ -253,7 +253,7 @@ def test_a_set_that_is_stopped_goes_on_when_it_is_run_again(bench: Bench) -> Non
     bench.write(x="[1, 2]", program="[ $1 != --x=1 ] || exit 1", settings="max_failures: 1")
     code, output = bench.run("--slots", "1")
     assert (code, bench.ran()) == (1, ["1"]), output
-    assert "max_failures: 1 in project.yml; to go on: run it again" in output
+    assert "max_failures: 1 in project.yml; to resume it: run it again" in output
     assert "infrainit" not in output
     code, output = bench.run()
     assert (code, bench.ran()) == (1, ["2"]), output

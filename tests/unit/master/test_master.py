@@ -14,14 +14,14 @@ from master_bench import Bench, Clock, Message, Messenger
 from framework.cli import locations
 from framework.cli import main as cli
 from framework.errors import BrokerBlocked, FrameworkError
-from framework.journal import tally as census
 from framework.journal.store import Journal
 from framework.master import incoming as intake
 from framework.messages import requests
-from framework.messages.assignment import Assignment, AttemptResult, task_id
+from framework.messages.assignment import Assignment, AttemptResult
 from framework.messages.status import Status, read_status
+from framework.messages.task_ids import task_id
+from framework.scheduler import rerun
 from framework.scheduler import retry_policy as judgement
-from framework.scheduler import sweep_state as running_set
 
 
 def test_every_combination_is_sent_once_and_no_more_than_there_are_slots(bench: Bench) -> None:
@@ -202,14 +202,14 @@ def test_a_task_of_an_older_set_is_not_counted_in_the_new_one(bench: Bench) -> N
     ],
 )
 @pytest.mark.parametrize("routing_key", ["results", "reports"])
-def test_a_message_that_makes_no_sense_is_set_aside(bench: Bench, routing_key: str, content: Any) -> None:
+def test_a_message_that_makes_no_sense_is_quarantined(bench: Bench, routing_key: str, content: Any) -> None:
     message = Message(routing_key, content)
     bench.messenger.incoming.append(message)
     bench.messenger.beat("a", slots=4)
     assert len(bench.turn()) == 4
     assert message.acknowledged
-    assert bench.status().set_aside == 1
-    (line,) = bench.files.set_aside.read_text().splitlines()
+    assert bench.status().quarantined == 1
+    (line,) = bench.files.quarantine.read_text().splitlines()
     assert json.loads(line)["queue"] == routing_key
 
 
@@ -217,7 +217,7 @@ def test_the_last_words_of_workers_of_another_project_are_no_nonsense(bench: Ben
     bench.messenger.beat("a")
     bench.messenger.incoming[0].body = bench.messenger.incoming[0].body.replace(b'"p"', b'"q"')
     assert bench.turn() == []
-    assert (bench.status().set_aside, bench.status().hosts) == (0, {})
+    assert (bench.status().quarantined, bench.status().hosts) == (0, {})
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_no_garbage_is_fatal(bench: Bench, body: Any) -> None:
         message.body = body
         bench.messenger.incoming.append(message)
     bench.turn()
-    assert bench.status().set_aside == 4
+    assert bench.status().quarantined == 4
 
 
 @pytest.mark.parametrize(
@@ -250,11 +250,11 @@ def test_a_result_that_the_journal_could_not_hold_changes_nothing(
     content = bench.messenger.result(host, assignment)
     bench.messenger.incoming = [Message("results", {**content, **change})]
     bench.turn()
-    assert bench.status().set_aside == 1
+    assert bench.status().quarantined == 1
     assert attempts(bench, assignment.task) == ["sent"]
 
 
-def test_dead_letters_are_set_aside_but_a_result_among_them_counts(bench: Bench) -> None:
+def test_dead_letters_are_quarantined_but_a_result_among_them_counts(bench: Bench) -> None:
     bench.messenger.beat("a")
     ((host, assignment),) = bench.turn()
     content = bench.messenger.result(host, assignment)
@@ -263,16 +263,16 @@ def test_dead_letters_are_set_aside_but_a_result_among_them_counts(bench: Bench)
     bench.messenger.incoming[1].headers = {"x-first-death-queue": "results"}
     bench.messenger.incoming[2].headers = {"x-first-death-queue": "tasks.a"}
     bench.turn()
-    assert (bench.status().done, bench.status().set_aside) == (1, 2)
-    last = json.loads(bench.files.set_aside.read_text().splitlines()[-1])
+    assert (bench.status().done, bench.status().quarantined) == (1, 2)
+    last = json.loads(bench.files.quarantine.read_text().splitlines()[-1])
     assert (last["queue"], last["reason"]) == ("dead", "a dead letter of the queue tasks.a")
 
 
 def test_what_a_worker_refused_is_counted(bench: Bench) -> None:
     bench.messenger._news("refused", "a", reason="not exactly right", message="{}")
     bench.turn()
-    assert bench.status().set_aside == 1
-    assert "refused by the worker on a" in bench.files.set_aside.read_text()
+    assert bench.status().quarantined == 1
+    assert "refused by the worker on a" in bench.files.quarantine.read_text()
 
 
 def test_cancelled_tasks_end_wherever_they_are(bench: Bench) -> None:
@@ -306,7 +306,7 @@ def test_a_stopped_set_stops_what_runs_and_goes_on_when_asked_to(bench: Bench) -
     (host, one), (_, two) = bench.turn()
     bench.messenger.started(host, one)
     bench.turn()
-    bench.ask("stop")
+    bench.ask("pause")
     assert bench.turn() == []
     assert sorted(bench.messenger.stopped) == sorted([("a", f"{one.task}.1"), ("a", f"{two.task}.1")])
     bench.messenger.stopped.clear()
@@ -315,8 +315,8 @@ def test_a_stopped_set_stops_what_runs_and_goes_on_when_asked_to(bench: Bench) -
         assert bench.turn() == []
     assert len(bench.messenger.stopped) == 2, "told again as long as beats name them"
     status = bench.status()
-    assert "the set is stopped" in status.stopped
-    assert status.stopped in status.notices
+    assert "the sweep is paused" in status.paused
+    assert status.paused in status.notices
     assert not status.idle
     bench.messenger.result("a", one, "stopped")
     bench.messenger.result("a", two, "stopped")
@@ -326,11 +326,11 @@ def test_a_stopped_set_stops_what_runs_and_goes_on_when_asked_to(bench: Bench) -
     bench.master = bench.start()
     bench.messenger.beat("a", slots=2)
     assert bench.turn() == [], "it stays stopped"
-    assert bench.status().stopped
+    assert bench.status().paused
     bench.ask("resume")
     assert sorted(assignment.attempt for _, assignment in bench.turn()) == [2, 2]
-    assert not bench.status().stopped
-    assert not bench.files.stopped.exists()
+    assert not bench.status().paused
+    assert not bench.files.pause.exists()
 
 
 def test_too_many_failures_stop_the_set(bench: Bench) -> None:
@@ -342,14 +342,14 @@ def test_too_many_failures_stop_the_set(bench: Bench) -> None:
         assert number == bench.status().failed
         bench.messenger.result(host, assignment, "failed")
     assert bench.turn() == []
-    assert "2 tasks have failed, with max_failures: 2" in bench.status().stopped
+    assert "2 tasks have failed, with max_failures: 2" in bench.status().paused
     bench.ask("resume")
     ((host, assignment),) = bench.turn()
     bench.messenger.result(host, assignment)
     ((host, assignment),) = bench.turn()
     bench.messenger.result(host, assignment, "failed")
     assert bench.turn() == []
-    assert bench.status().stopped
+    assert bench.status().paused
 
 
 def test_a_host_that_fails_everything_eats_no_tasks(bench: Bench, clock: Clock) -> None:
@@ -375,7 +375,7 @@ def test_a_host_that_fails_everything_eats_no_tasks(bench: Bench, clock: Clock) 
     assert {row["state"] for row in bench.rows()} == {"done"}
     assert len(bench.rows()) == count
     assert 3 <= on_bad <= 3 + 10, "three, and probes"
-    assert any("bad is put aside" in notice for notice in bench.status().notices)
+    assert any("bad is suspended" in notice for notice in bench.status().notices)
 
 
 def test_a_set_in_which_every_task_fails_ends(bench: Bench, clock: Clock) -> None:
@@ -524,13 +524,13 @@ def test_the_command_line_asks_and_waits(
         assert cli.main(["cancel", "2"]) == 0
         assert capsys.readouterr().out == f"task 2, {task_id(('train',), {'x': 2})}: cancelled\n"
         assert cli.main(["cancel"]) == 0
-        assert bench.status().stopped
+        assert bench.status().paused
         assert cli.main(["watch"]) == 1
-        assert "the set is stopped: it was cancelled" in capsys.readouterr().err
+        assert "the sweep is paused: somebody asked for it" in capsys.readouterr().err
         capsys.readouterr()
         assert cli.main(["resume"]) == 0
         assert capsys.readouterr().out == "the set goes on\n0 done, 0 failed, 1 cancelled; 3 to run\n"
-        assert not bench.status().stopped
+        assert not bench.status().paused
         assert cli.main(["again", "2"]) == 0
         assert capsys.readouterr().out == f"task 2, {task_id(('train',), {'x': 2})}: waiting\n"
         assert cli.main(["again", "--failed"]) == 0
@@ -564,19 +564,19 @@ def test_a_set_that_no_host_can_run_is_stopped_with_the_reasons_until_one_can(
         return bench.status()
 
     status = turn_with("a", "b")
-    assert not status.stopped, "others may be about to come up"
+    assert not status.paused, "others may be about to come up"
     assert status.notices == [f"{host} has 0 GPUs (a task needs 1): it gets no tasks" for host in "ab"]
     clock.now += judgement.UNFIT_SECONDS + 1
     status = turn_with("a", "b")
-    assert status.stopped.startswith(
+    assert status.paused.startswith(
         "p can run on no worker host: a has 0 GPUs (a task needs 1); b has 0 GPUs (a task needs 1); change"
     )
-    assert status.notices == [status.stopped]
+    assert status.notices == [status.paused]
     assert cli.main(["watch"]) == 1
     assert "a has 0 GPUs (a task needs 1); b has" in capsys.readouterr().err
     bench.messenger.beat("c")
     ((host, assignment),) = bench.turn()
-    assert (host, bench.status().stopped) == ("c", "")
+    assert (host, bench.status().paused) == ("c", "")
     bench.messenger.result(host, assignment)
     assert len(bench.turn()) == 1
 
@@ -587,7 +587,7 @@ def test_hosts_that_are_only_busy_or_silent_stop_no_set(bench: Bench, clock: Clo
     bench.turn()
     clock.now += 1000
     bench.turn()
-    assert not bench.status().stopped
+    assert not bench.status().paused
 
 
 def test_what_still_runs_on_a_host_that_is_unfit_by_now_may_end(bench: Bench, clock: Clock) -> None:
@@ -597,7 +597,7 @@ def test_what_still_runs_on_a_host_that_is_unfit_by_now_may_end(bench: Bench, cl
         bench.messenger.beat("a", running=[f"{assignment.task}.1"], **UNFIT)
         clock.now += 10
         bench.turn()
-    assert not bench.status().stopped
+    assert not bench.status().paused
     bench.messenger.result(host, assignment)
     bench.turn()
     assert bench.status().done == 1
@@ -611,15 +611,15 @@ def test_a_set_that_is_finished_needs_no_host(bench: Bench, clock: Clock) -> Non
     bench.turn()
     clock.now += 1000
     bench.turn()
-    assert (bench.status().finished, bench.status().stopped) == (True, "")
+    assert (bench.status().finished, bench.status().paused) == (True, "")
 
 
 def test_a_request_that_nobody_takes_is_taken_back(bench: Bench) -> None:
     with pytest.raises(FrameworkError, match="not answered"):
-        requests.ask(bench.files.requests, requests.ControlRequest("stop"), timeout=0.2)
+        requests.ask(bench.files.requests, requests.ControlRequest("pause"), timeout=0.2)
     assert list(bench.files.requests.iterdir()) == []
     bench.turn()
-    assert not bench.status().stopped
+    assert not bench.status().paused
 
 
 def test_files_that_are_no_requests_are_removed(bench: Bench) -> None:
@@ -834,8 +834,8 @@ def test_a_large_set_runs_again_page_by_page_and_nothing_is_sent_meanwhile(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.run_to_the_end()
-    monkeypatch.setattr(census, "PAGE", 1)
-    monkeypatch.setattr(running_set, "AGAIN_PAGES", 1)
+    monkeypatch.setattr(rerun, "PAGE", 1)
+    monkeypatch.setattr(rerun, "PAGES_PER_TURN", 1)
     bench.ask("again", which="all")
     bench.messenger.beat("a", slots=4)
     assert [bench.turn(), bench.turn()] == [[], []]
@@ -854,8 +854,8 @@ def test_a_request_that_is_taken_back_half_way_holds_nothing_up(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.run_to_the_end()
-    monkeypatch.setattr(census, "PAGE", 1)
-    monkeypatch.setattr(running_set, "AGAIN_PAGES", 1)
+    monkeypatch.setattr(rerun, "PAGE", 1)
+    monkeypatch.setattr(rerun, "PAGES_PER_TURN", 1)
     bench.ask("again", which="all")
     bench.messenger.beat("a", slots=4)
     assert [bench.turn(), bench.turn()] == [[], []]
@@ -932,8 +932,8 @@ def test_whatever_happens_each_task_ends_with_one_record(bench: Bench, clock: Cl
                 bench.ask("cancel", number)
                 cancelled.add(number + 1)
             case chance if chance < 0.02:
-                bench.ask("stop")
-            case chance if chance < 0.1 and bench.files.stopped.exists():
+                bench.ask("pause")
+            case chance if chance < 0.1 and bench.files.pause.exists():
                 bench.ask("resume")
             case chance if chance > 0.97 and turn < 200:
                 bench.ask("again", which=rng.choice(["failed", "outdated", "failed", "all"]))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from framework.master.quarantine import KEPT, LONGEST, SetAside
+from framework.master.quarantine import KEPT, LONGEST, Quarantine
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -16,8 +16,8 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def test_the_last_ones_are_kept_and_all_are_counted(tmp_path: Path) -> None:
-    path = tmp_path / "set_aside.jsonl"
-    kept = SetAside(path)
+    path = tmp_path / "quarantine.jsonl"
+    kept = Quarantine(path)
     kept.save()
     assert not path.exists(), "nothing to keep"
     for number in range(KEPT + 50):
@@ -25,7 +25,7 @@ def test_the_last_ones_are_kept_and_all_are_counted(tmp_path: Path) -> None:
     kept.save()
     assert len(lines(path)) == KEPT
     assert lines(path)[-1]["message"] == f"message {KEPT + 49}"
-    again = SetAside(path)
+    again = Quarantine(path)
     assert again.count == KEPT + 50
     again.add("reports", "x", "y")
     again.save()
@@ -36,7 +36,7 @@ def test_the_last_ones_are_kept_and_all_are_counted(tmp_path: Path) -> None:
     "body", [b"\xff\0\x1b[2J", "x" * 10**7, memoryview(b"abc"), None, 5, {"a": object()}, "\ud800\n"]
 )
 def test_any_message_is_kept_in_a_form_that_harms_no_terminal(tmp_path: Path, body: Any) -> None:
-    kept = SetAside(tmp_path / "file")
+    kept = Quarantine(tmp_path / "file")
     kept.add("q" * 5000, body, "r" * 5000)
     kept.save()
     (line,) = lines(tmp_path / "file")
@@ -48,7 +48,7 @@ def test_any_message_is_kept_in_a_form_that_harms_no_terminal(tmp_path: Path, bo
 def test_a_damaged_file_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("{half")
-    kept = SetAside(path)
+    kept = Quarantine(path)
     kept.add("results", "x", "y")
     kept.save()
     assert [line["number"] for line in lines(path)] == [1]

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framework.errors import MessageError
-from framework.messages.assignment import Assignment, AttemptResult, task_id
+from framework.messages.assignment import Assignment, AttemptResult
+from framework.messages.task_ids import task_id
 from framework.space.values import Value
 
 COMMAND = ["python", "train.py"]
@@ -63,7 +64,7 @@ def test_the_command_is_part_of_the_identity() -> None:
 
 def test_identity_does_not_depend_on_the_process() -> None:
     chosen: dict[str, Value] = {"größe": 1e-3, "C": 0.1, "text": "a\n\"'$*", "on": True}
-    program = f"from framework.messages.assignment import task_id; print(task_id({COMMAND!r}, {chosen!r}))"
+    program = f"from framework.messages.task_ids import task_id; print(task_id({COMMAND!r}, {chosen!r}))"
     for seed in "12":
         environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}
         done = subprocess.run(

@@ -56,11 +56,11 @@ def test_the_summary_names_every_figure_host_and_notice() -> None:
 
 
 def test_the_summary_names_what_is_out_of_the_ordinary() -> None:
-    text = summary(dataclasses.replace(STATUS, cancelled=3, set_aside=7))
+    text = summary(dataclasses.replace(STATUS, cancelled=3, quarantined=7))
     assert "18 waiting, 1 failed, 3 cancelled" in text
-    assert "7 messages made no sense" in text
+    assert "7 malformed or foreign messages: see quarantine.jsonl" in text
     assert "14/36 tasks" in progress(dataclasses.replace(STATUS, cancelled=3), 80)
-    assert "stopped" in progress(dataclasses.replace(STATUS, stopped="the set is stopped"), 80)
+    assert "paused" in progress(dataclasses.replace(STATUS, paused="the sweep is paused"), 80)
 
 
 @pytest.mark.parametrize("columns", [1, 10, 40, 80, 300])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from framework.errors import MessageError
-from framework.messages.worker_events import check_news
+from framework.messages.worker_events import parse_event
 
 TASK = "0123456789abcdef"
 HEADER = {"infrastructure": "i", "project": "p", "host": "a"}
@@ -18,23 +18,23 @@ BEAT: dict[str, Any] = HEADER | {
 
 
 def test_the_right_ones() -> None:
-    assert check_news(BEAT) == BEAT
+    assert parse_event(BEAT).to_message() == BEAT
     for news in (
         {"kind": "started", "task": TASK, "attempt": 1, "started": 1.5},
         {"kind": "metrics", "task": TASK, "attempt": 1, "metrics": {"loss": 0.5}, "reports": [[3, 0.5]]},
         {"kind": "refused", "reason": "why", "message": "what"},
     ):
-        assert check_news(HEADER | news) == HEADER | news
+        assert parse_event(HEADER | news).to_message() == HEADER | news
 
 
 def test_a_worker_of_an_older_framework_has_no_notice_and_is_fit() -> None:
     older = {name: value for name, value in BEAT.items() if name not in ("notice", "unfit")}
-    assert check_news(older) == BEAT
+    assert parse_event(older).to_message() == BEAT
 
 
 def test_a_worker_of_an_older_framework_has_no_reports() -> None:
     older = HEADER | {"kind": "metrics", "task": TASK, "attempt": 1, "metrics": {"loss": 0.5}}
-    assert check_news(older)["reports"] == []
+    assert parse_event(older).to_message()["reports"] == []
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def test_a_worker_of_an_older_framework_has_no_reports() -> None:
 )
 def test_reports_that_are_none(reports: Any) -> None:
     news = HEADER | {"kind": "metrics", "task": TASK, "attempt": 1, "metrics": {}}
-    assert check_news(news | {"reports": [[3, 0.5], [9, "nan"], [27, 1]]})
+    assert parse_event(news | {"reports": [[3, 0.5], [9, "nan"], [27, 1]]})
     with pytest.raises(MessageError):
-        check_news(news | {"reports": reports})
+        parse_event(news | {"reports": reports})
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_reports_that_are_none(reports: Any) -> None:
         {"kind": "nonsense"}, {"kind": ["beat"]}, {"kind": None}, {"host": 5}, {"host": ""}, {"slots": "2"},
         {"slots": -1}, {"slots": True}, {"slots": 10**9}, {"slots": float("inf")}, {"running": "x"},
         {"running": [["x"]]}, {"running": [f"{TASK}.x"]}, {"running": [TASK]}, {"running": [f"{TASK}.0"]},
-        {"running": [f"{TASK}.\u0661"]}, {"reserved": [f"../../{TASK}.1"]},
+        {"running": [f"{TASK}.\u0661"]}, {"running": [f"{TASK}.01"]}, {"reserved": [f"../../{TASK}.1"]},
         {"reserved": [f"{TASK}.{'9' * 9999}"]},
         {"incarnation": None}, {"notice": "x" * 10_000}, {"unfit": "yes"}, {"extra": 1},
     ],
@@ -63,10 +63,10 @@ def test_reports_that_are_none(reports: Any) -> None:
 )  # fmt: skip
 def test_the_others(change: dict[str, Any]) -> None:
     with pytest.raises(MessageError):
-        check_news(BEAT | change)
+        parse_event(BEAT | change)
 
 
 @pytest.mark.parametrize("content", [None, [], "beat", 5, {}])
 def test_no_news_at_all(content: object) -> None:
     with pytest.raises(MessageError):
-        check_news(content)
+        parse_event(content)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from framework.configuration.load import load_project
 from framework.errors import ProjectError
-from framework.messages.assignment import task_id
+from framework.messages.task_ids import task_id
 from framework.project.project import Project
 from framework.space.product import listed
 from framework.space.values import Value

@@ -1,4 +1,4 @@
-"""Slots: whatever is asked for and given back in whatever order, nothing is handed out twice."""
+"""Allocator: whatever is asked for and given back in whatever order, nothing is handed out twice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from framework.project.resources import Resources
-from framework.worker.allocator import Lease, Slots
+from framework.worker.allocator import Allocation, Allocator
 from framework.worker.devices import Gpu, Look
 
 GIBIBYTE = 2**30
@@ -43,15 +43,15 @@ def host(cpus: int = 8, **gpus: int) -> Host:
     return Host(Fraction(cpus), gpus=gpus)
 
 
-def take(slots: Slots, needs: Resources) -> Lease:
-    lease = slots.acquire(needs, 0)
+def take(slots: Allocator, needs: Resources) -> Allocation:
+    lease = slots.allocate(needs, 0)
     assert lease is not None
     return lease
 
 
-def fill(slots: Slots, needs: Resources) -> list[Lease]:
+def fill(slots: Allocator, needs: Resources) -> list[Allocation]:
     leases = []
-    while (lease := slots.acquire(needs, 0)) is not None:
+    while (lease := slots.allocate(needs, 0)) is not None:
         leases.append(lease)
     return leases
 
@@ -78,7 +78,7 @@ def fill(slots: Slots, needs: Resources) -> list[Lease]:
     ],
 )
 def test_as_many_as_fit(needs: Resources, limit: int | None, fitting: int) -> None:
-    slots = Slots(host(8, a=0, b=0, c=0), limit)
+    slots = Allocator(host(8, a=0, b=0, c=0), limit)
     room = slots.room(needs)
     assert (room.most, room.now) == (fitting, fitting)
     leases = fill(slots, needs)
@@ -91,43 +91,43 @@ def test_as_many_as_fit(needs: Resources, limit: int | None, fitting: int) -> No
 
 @pytest.mark.parametrize("cpus", [Fraction(1, 4), Fraction(3, 2)])
 def test_a_host_with_less_than_a_whole_cpu_runs_one_task(cpus: Fraction) -> None:
-    assert len(fill(Slots(Host(cpus), None), Resources())) == 1
+    assert len(fill(Allocator(Host(cpus), None), Resources())) == 1
 
 
 def test_each_task_sees_its_own_gpus_only() -> None:
-    leases = fill(Slots(host(8, a=0, b=0, c=0, d=0), None), Resources(Fraction(2), Fraction(2)))
+    leases = fill(Allocator(host(8, a=0, b=0, c=0, d=0), None), Resources(Fraction(2), Fraction(2)))
     seen = [lease.environment({})["CUDA_VISIBLE_DEVICES"].split(",") for lease in leases]
     assert [len(gpus) for gpus in seen] == [2, 2]
     assert sorted(seen[0] + seen[1]) == ["a", "b", "c", "d"]
 
 
 def test_a_task_without_a_gpu_sees_none() -> None:
-    lease = take(Slots(host(8, a=0), None), Resources(memory=1))
+    lease = take(Allocator(host(8, a=0), None), Resources(memory=1))
     assert lease.environment({}) == {"CUDA_VISIBLE_DEVICES": ""}
 
 
 @pytest.mark.parametrize(("cpus", "threads"), [("2", "2"), ("2.5", "2"), ("0.5", "1")])
 def test_libraries_start_as_many_threads_as_a_task_has_cpus(cpus: str, threads: str) -> None:
-    lease = take(Slots(host(), None), Resources(cpus=Fraction(cpus)))
+    lease = take(Allocator(host(), None), Resources(cpus=Fraction(cpus)))
     assert lease.environment({})["OMP_NUM_THREADS"] == threads
     assert "OMP_NUM_THREADS" not in lease.environment({"OMP_NUM_THREADS": "7"}), "the user's own wins"
 
 
 def test_shares_are_spread_before_they_are_stacked() -> None:
-    slots = Slots(host(8, a=0, b=0), None)
+    slots = Allocator(host(8, a=0, b=0), None)
     first, second = take(slots, Resources(HALF)), take(slots, Resources(HALF))
     assert {first.gpus, second.gpus} == {("a",), ("b",)}
-    assert slots.acquire(Resources(ONE), 0) is None, "none of them is whole any more"
+    assert slots.allocate(Resources(ONE), 0) is None, "none of them is whole any more"
 
 
 def test_a_gpu_that_others_use_is_left_alone_until_it_is_free() -> None:
     devices = host(8, a=0, b=20_000)
-    slots = Slots(devices, None)
+    slots = Allocator(devices, None)
     room = slots.room(Resources(ONE))
     assert (room.most, room.now, room.lacks) == (2, 1, "")
     assert room.trouble == "GPU b (A100) is left alone, others use 20000 of its 40000 MiB"
     assert take(slots, Resources(ONE)).gpus == ("a",)
-    assert slots.acquire(Resources(ONE), 0) is None
+    assert slots.allocate(Resources(ONE), 0) is None
     devices.gpus = {"a": 30_000, "b": 3}
     assert slots.room(Resources(ONE)).now == 2, "what is in use of a is ours"
     assert slots.room(Resources(ONE)).trouble == ""
@@ -136,16 +136,16 @@ def test_a_gpu_that_others_use_is_left_alone_until_it_is_free() -> None:
 
 def test_a_gpu_that_we_have_left_counts_as_free_and_is_handed_out_after_a_look() -> None:
     devices = host(8, a=0)
-    slots = Slots(devices, None)
+    slots = Allocator(devices, None)
     lease = take(slots, Resources(ONE))
     devices.gpus = {"a": 30_000}
     devices.frozen = devices.look()
     slots.release(lease)
     room = slots.room(Resources(ONE))
     assert (room.now, room.trouble) == (1, ""), "what the old look has seen was ours"
-    assert slots.acquire(Resources(ONE), 0) is None, "but others may have come meanwhile"
+    assert slots.allocate(Resources(ONE), 0) is None, "but others may have come meanwhile"
     devices.frozen = None
-    assert slots.acquire(Resources(ONE), 0) is None, "they have"
+    assert slots.allocate(Resources(ONE), 0) is None, "they have"
     assert slots.room(Resources(ONE)).now == 0
     devices.gpus = {"a": 3}
     take(slots, Resources(ONE))
@@ -153,7 +153,7 @@ def test_a_gpu_that_we_have_left_counts_as_free_and_is_handed_out_after_a_look()
 
 def test_gpus_that_failed_are_told_and_a_host_that_never_has_enough_says_so() -> None:
     devices = host(8, a=0)
-    slots = Slots(devices, None)
+    slots = Allocator(devices, None)
     assert slots.room(Resources(Fraction(2))).lacks == "has 1 GPU (a task needs 2)"
     devices.problem = "nvidia-smi: Unknown Error"
     assert slots.room(Resources(Fraction(2))).lacks == (
@@ -166,16 +166,16 @@ def test_gpus_that_failed_are_told_and_a_host_that_never_has_enough_says_so() ->
 def test_nothing_is_lacking_as_long_as_nobody_has_looked() -> None:
     devices = host(8)
     devices.frozen = Look()
-    room = Slots(devices, None).room(Resources(ONE))
+    room = Allocator(devices, None).room(Resources(ONE))
     assert (room.now, room.lacks, room.trouble) == (0, "", "")
-    assert Slots(devices, None).room(Resources(cpus=Fraction(9))).lacks == "has 8 CPUs (a task needs 9)"
+    assert Allocator(devices, None).room(Resources(cpus=Fraction(9))).lacks == "has 8 CPUs (a task needs 9)"
 
 
 def test_a_task_gets_what_another_gives_back() -> None:
-    slots = Slots(host(1), None)
+    slots = Allocator(host(1), None)
     lease = take(slots, Resources())
-    got: list[Lease | None] = []
-    thread = threading.Thread(target=lambda: got.append(slots.acquire(Resources(), 60)))
+    got: list[Allocation | None] = []
+    thread = threading.Thread(target=lambda: got.append(slots.allocate(Resources(), 60)))
     thread.start()
     slots.release(lease)
     thread.join(60)
@@ -199,8 +199,8 @@ class Handing(RuleBasedStateMachine):
         self.limit = limit
         self.host = Host(Fraction(5), 8 * GIBIBYTE, dict.fromkeys("abcd", 0))
         self.others = dict.fromkeys("abcd", 0)
-        self.slots = Slots(self.host, limit)
-        self.leases: list[Lease] = []
+        self.slots = Allocator(self.host, limit)
+        self.leases: list[Allocation] = []
 
     def shares(self) -> dict[str, Fraction]:
         shares = dict.fromkeys("abcd", Fraction(0))
@@ -212,7 +212,7 @@ class Handing(RuleBasedStateMachine):
     @rule(needs=NEEDS)
     def acquire(self, needs: Resources) -> None:
         room, before = self.slots.room(needs), self.shares()
-        lease = self.slots.acquire(needs, 0)
+        lease = self.slots.allocate(needs, 0)
         promised = room.now - len(self.leases)
         if lease is not None:
             self.leases.append(lease)
@@ -253,14 +253,14 @@ TestHanding = Handing.TestCase
 
 @given(needs=NEEDS)
 def test_threads_that_take_and_give_back_at_once_never_have_too_much(needs: Resources) -> None:
-    slots = Slots(host(4, a=0, b=0, c=0), None)
+    slots = Allocator(host(4, a=0, b=0, c=0), None)
     most = slots.room(needs).most
     having: set[int] = set()
     seen: list[int] = []
 
     def run(number: int) -> None:
         for _ in range(3):
-            lease = slots.acquire(needs, 0.001)
+            lease = slots.allocate(needs, 0.001)
             if lease is not None:
                 having.add(number)
                 seen.append(len(having))

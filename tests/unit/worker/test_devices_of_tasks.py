@@ -14,12 +14,13 @@ from string import ascii_lowercase
 from typing import Any
 
 import pytest
-from test_worker import Outbox
+from test_worker import Recorder
 
 from framework.files import WorkerFiles
-from framework.messages.assignment import Assignment, task_id
+from framework.messages.assignment import Assignment
 from framework.messages.identity import Identity
-from framework.messages.worker_events import check_news
+from framework.messages.task_ids import AttemptId, task_id
+from framework.messages.worker_events import parse_event
 from framework.worker import allocator as slots
 from framework.worker import devices
 from framework.worker import worker as worker_module
@@ -45,7 +46,7 @@ class Bench:
         self.path = path
         self.files = WorkerFiles(path / "data")
         self.files.tasks.mkdir(parents=True)
-        self.outbox = Outbox()
+        self.recorder = Recorder()
         self.threads: dict[str, threading.Thread] = {}
         self.versions = 0
 
@@ -70,7 +71,7 @@ class Bench:
 
     def start(self, slots: int | None = None) -> None:
         identity = Identity("worker", "infra-1", "p", "host1")
-        self.worker = Worker(identity, self.files, self.path / "code", slots, self.outbox)
+        self.worker = Worker(identity, self.files, self.path / "code", slots, self.recorder)
 
     def send(self, *names: str) -> None:
         """As Celery does it: each task in a thread of its own."""
@@ -101,10 +102,12 @@ class Bench:
             self.threads[name].join(60)
 
     def beat(self) -> Mapping[str, Any]:
-        return check_news(json.loads(json.dumps(self.worker.beat())))
+        """The heartbeat of the worker, as a message."""
+        message = json.loads(json.dumps(self.worker.heartbeat().to_message()))
+        return parse_event(message).to_message()
 
     def states(self) -> list[str]:
-        return [result.state for result in self.outbox.results]
+        return [result.state for result in self.recorder.results]
 
 
 def task(name: str) -> str:
@@ -128,7 +131,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(devices, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(devices, "PATIENCE_SECONDS", 60.0)
     monkeypatch.setattr(slots, "RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(worker_module, "ROOM_SECONDS", 0.05)
+    monkeypatch.setattr(worker_module, "ALLOCATION_SECONDS", 0.05)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     bench = Bench(tmp_path)
     yield bench
@@ -147,7 +150,7 @@ def test_as_many_tasks_run_as_fit_and_each_sees_its_own_gpus(bench: Bench) -> No
     beat, began = bench.beat(), set(bench.seen())
     assert names(beat["running"]) == began
     wait_until(lambda: names(bench.beat()["reserved"]) == {"a", "b", "c"} - began)
-    assert len(bench.outbox.news) == 2, "the third has not been told as started"
+    assert len(bench.recorder.events) == 2, "the third has not been told as started"
     first = min(began)
     freed = bench.gpus()[first]
     bench.end(first)
@@ -238,7 +241,7 @@ def test_a_push_changes_what_fits_and_what_waits_goes_by_it(bench: Bench) -> Non
     bench.wait_for(2)
     assert bench.beat()["slots"] == 2
     bench.end("a", "b")
-    assert [result.code for result in bench.outbox.results] == ["v1", "v3"]
+    assert [result.code for result in bench.recorder.results] == ["v1", "v3"]
 
 
 def test_a_task_that_waits_too_long_goes_back_to_the_master(
@@ -250,7 +253,7 @@ def test_a_task_that_waits_too_long_goes_back_to_the_master(
     bench.start()
     bench.send("a")
     bench.threads["a"].join(60)
-    (result,) = bench.outbox.results
+    (result,) = bench.recorder.results
     assert (result.state, "no room for it" in result.reason) == ("stopped", True)
     assert bench.seen() == {}
     assert bench.beat()["reserved"] == []
@@ -262,7 +265,7 @@ def test_a_task_that_waits_can_be_stopped(bench: Bench) -> None:
     bench.start()
     bench.send("a")
     wait_until(lambda: names(bench.beat()["reserved"]) == {"a"})
-    bench.worker.stop_attempts([f"{task('a')}.1"])
+    bench.worker.stop_attempts([AttemptId(task("a"), 1)])
     bench.threads["a"].join(60)
     assert (bench.states(), bench.seen()) == (["stopped"], {})
 
@@ -278,8 +281,11 @@ def test_more_slots_than_there_are_threads_restart_a_worker_that_holds_nothing(
     bench.send("a")
     bench.wait_for(1)
     bench.push("resources: {cpus: 0.25}")
+    bench.worker.restart_if_due()
     assert (bench.beat()["slots"], killed) == (1, [])
     bench.end("a")
+    bench.worker.restart_if_due()
     assert (bench.beat()["slots"], len(killed)) == (1, 1)
     bench.start()
+    bench.worker.restart_if_due()
     assert (bench.beat()["slots"], bench.worker.concurrency, len(killed)) == (4, 4, 1)

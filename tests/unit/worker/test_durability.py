@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from framework.journal.store import Journal
-from framework.messages.assignment import Assignment, AttemptResult, task_id
+from framework.messages.assignment import Assignment, AttemptResult
+from framework.messages.task_ids import task_id
 
 TASK = task_id(("sh", "run.sh"), {"x": 1})
 
@@ -23,7 +24,7 @@ TASK = task_id(("sh", "run.sh"), {"x": 1})
 WORKER = """
 import json, os, signal, sys
 from pathlib import Path
-from framework.broker import worker_publisher as outbox
+from framework.broker import worker_publisher
 from framework.worker import worker
 from framework.messages.identity import Identity
 
@@ -48,13 +49,13 @@ def publish(producer, key, message, *, lasting):
         broker.write(json.dumps(message) + chr(10))
     kill("after confirmed")
 
-outbox.publish = publish
+worker_publisher.publish = publish
 die_around(worker, "run_attempt")
-die_around(outbox, "write_atomically")
+die_around(worker_publisher, "write_atomically")
 die_around(worker, "write_atomically")
 identity = Identity("worker", "infra-1", "p", "host1", "broker:5671", "", root)
 files = worker.WorkerFiles(root / "data")
-sender = outbox.Outbox(identity, files.spool)
+sender = worker_publisher.BrokerPublisher(identity, files.spool)
 made = worker.Worker(identity, files, root / "code", 1, sender)
 made.finish_earlier_results()
 def send():

@@ -18,9 +18,10 @@ from framework.broker import worker_app as inbox
 from framework.broker.celery_app import STOP_COMMAND, TASK_NAME
 from framework.errors import FrameworkError
 from framework.files import WorkerFiles
-from framework.messages.assignment import Assignment, AttemptResult, task_id
+from framework.messages.assignment import Assignment, AttemptResult
 from framework.messages.identity import Identity
-from framework.messages.worker_events import check_news
+from framework.messages.task_ids import AttemptId, task_id
+from framework.messages.worker_events import Refusal, WorkerEvent, parse_event
 from framework.worker import worker as worker_module
 from framework.worker.worker import AttemptFailed, Worker
 
@@ -36,18 +37,20 @@ sys.exit(3 if value == "fail" else 0)
 """
 
 
-class Outbox:
-    """Keeps what the worker would send."""
+class Recorder:
+    """A publisher that keeps what the worker sends."""
 
     def __init__(self) -> None:
-        self.news: list[Mapping[str, Any]] = []
+        self.events: list[Mapping[str, Any]] = []
         self.results: list[AttemptResult] = []
 
-    def tell(self, news: Mapping[str, Any]) -> None:
-        self.news.append(news)
+    def publish_event(self, event: WorkerEvent) -> None:
+        assert parse_event(event.to_message()) == event
+        self.events.append(event.to_message())
 
-    def deliver(self, name: str, result: Mapping[str, Any]) -> None:
+    def deliver_result(self, attempt: AttemptId, result: Mapping[str, Any]) -> None:
         self.results.append(AttemptResult.from_message(dict(result)))
+        assert self.results[-1].id == attempt
 
 
 class Bench:
@@ -56,7 +59,7 @@ class Bench:
         self.push("v1", "f1")
         self.files = WorkerFiles(path / "data")
         self.files.tasks.mkdir(parents=True)
-        self.worker, self.outbox = self.start()
+        self.worker, self.recorder = self.start()
 
     def push(self, version: str, framework: str) -> None:
         project = self.code / version / "project"
@@ -68,10 +71,16 @@ class Bench:
         (self.code / "current").unlink(missing_ok=True)
         (self.code / "current").symlink_to(version)
 
-    def start(self) -> tuple[Worker, Outbox]:
+    def start(self) -> tuple[Worker, Recorder]:
         identity = Identity("worker", "infra-1", "p", "host1", "broker:5671", "sha256:1", Path("/none"))
-        outbox = Outbox()
-        return Worker(identity, self.files, self.code, 2, outbox), outbox
+        recorder = Recorder()
+        return Worker(identity, self.files, self.code, 2, recorder), recorder
+
+    def beat(self) -> Mapping[str, Any]:
+        """The heartbeat of the worker, as a message."""
+        heartbeat = self.worker.heartbeat()
+        assert parse_event(heartbeat.to_message()) == heartbeat
+        return heartbeat.to_message()
 
     def run(self, value: str, attempt: int = 1) -> None:
         self.worker.run(assignment(value, attempt))
@@ -101,19 +110,19 @@ def bench(tmp_path: Path) -> Bench:
 
 def test_a_task_is_run_and_its_result_kept_and_delivered(bench: Bench) -> None:
     bench.run("fine")
-    (result,) = bench.outbox.results
+    (result,) = bench.recorder.results
     assert (result.state, result.exit_code, result.metrics) == ("done", 0, {"loss": 0.25})
     assert (result.host, result.code, result.image) == ("host1", "v1", "sha256:1")
     kept = json.loads(bench.files.attempt(TASK, 1).result.read_text())
     assert AttemptResult.from_message(kept) == result
-    assert bench.outbox.news[0]["kind"] == "started"
+    assert bench.recorder.events[0]["kind"] == "started"
     assert bench.executions() == ["fine"]
 
 
 def test_a_failed_task_is_failed_for_celery_too(bench: Bench) -> None:
     with pytest.raises(AttemptFailed):
         bench.run("fail")
-    (result,) = bench.outbox.results
+    (result,) = bench.recorder.results
     assert (result.state, result.exit_code) == ("failed", 3)
 
 
@@ -127,7 +136,7 @@ def test_a_function_is_called(bench: Bench) -> None:
     for attempt in (1, 2):
         bench.worker.run(assignment("fine", attempt) | {"task": task})
     bench.worker.programs.close()
-    assert [(result.state, result.metrics) for result in bench.outbox.results] == [
+    assert [(result.state, result.metrics) for result in bench.recorder.results] == [
         ("done", {"loss": 0.5, "x": "fine"})
     ] * 2
 
@@ -135,16 +144,16 @@ def test_a_function_is_called(bench: Bench) -> None:
 def test_a_message_that_comes_again_runs_nothing_and_sends_the_result_again(bench: Bench) -> None:
     bench.run("fine")
     bench.run("fine")
-    bench.worker, bench.outbox = bench.start()
+    bench.worker, bench.recorder = bench.start()
     bench.run("fine")
     assert bench.executions() == ["fine"]
-    assert len(bench.outbox.results) == 1
+    assert len(bench.recorder.results) == 1
 
 
 def test_an_attempt_that_an_earlier_worker_began_is_left_to_the_master(bench: Bench) -> None:
     bench.files.attempt(TASK, 1).work.mkdir(parents=True)
     bench.run("fine")
-    assert (bench.executions(), bench.outbox.results) == ([], [])
+    assert (bench.executions(), bench.recorder.results) == ([], [])
     bench.run("fine", attempt=2)
     assert bench.executions() == ["fine"]
 
@@ -154,16 +163,16 @@ def test_a_message_for_others_is_refused(bench: Bench, other: dict[str, str]) ->
     with pytest.raises(FrameworkError, match="not run"):
         bench.worker.run(assignment("fine") | other)
     assert bench.executions() == []
-    assert [news["kind"] for news in bench.outbox.news] == ["refused"]
+    assert [news["kind"] for news in bench.recorder.events] == ["refused"]
 
 
 @pytest.mark.parametrize("task", [TASK, "0123456789abcdef"])
 def test_metaparameters_that_are_not_the_tasks_are_refused(bench: Bench, task: str) -> None:
     with pytest.raises(FrameworkError, match=f"task {task}.1 is another one than its metaparameters make"):
         bench.worker.run(assignment("other") | {"task": task})
-    assert (bench.executions(), bench.outbox.results) == ([], [])
-    (news,) = bench.outbox.news
-    assert check_news(json.loads(json.dumps(news)))["kind"] == "refused"
+    assert (bench.executions(), bench.recorder.results) == ([], [])
+    (news,) = bench.recorder.events
+    assert isinstance(parse_event(json.loads(json.dumps(news))), Refusal)
 
 
 def test_what_was_sent_for_a_command_that_was_replaced_is_refused(bench: Bench) -> None:
@@ -171,7 +180,7 @@ def test_what_was_sent_for_a_command_that_was_replaced_is_refused(bench: Bench) 
     (bench.code / "v2/project/project.yml").write_text("command: python3 another.py\n")
     with pytest.raises(FrameworkError, match="with the command of code v2"):
         bench.run("fine")
-    assert (bench.executions(), bench.outbox.results) == ([], [])
+    assert (bench.executions(), bench.recorder.results) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -188,8 +197,8 @@ def test_a_message_that_is_not_exactly_right_runs_nothing_and_the_master_hears_o
         bench.worker.run(message)
     assert bench.executions() == []
     assert not list(bench.files.tasks.iterdir())
-    (news,) = bench.outbox.news
-    assert check_news(json.loads(json.dumps(news)))["kind"] == "refused"
+    (news,) = bench.recorder.events
+    assert isinstance(parse_event(json.loads(json.dumps(news))), Refusal)
 
 
 def test_a_full_disk_is_told_and_forgotten_when_there_is_room(
@@ -199,12 +208,12 @@ def test_a_full_disk_is_told_and_forgotten_when_there_is_room(
     monkeypatch.setattr(
         "shutil.disk_usage", lambda path: SimpleNamespace(total=100 * 10**9, used=0, free=free["bytes"])
     )
-    beat = check_news(bench.worker.beat())
+    beat = bench.beat()
     assert (beat["slots"], beat["notice"][:25]) == (0, "only 150 MB are free on i")
     free["bytes"] = 900 * 10**6
-    assert "of 1000 MB" in bench.worker.beat()["notice"], "one percent of a large disk"
+    assert "of 1000 MB" in bench.beat()["notice"], "one percent of a large disk"
     free["bytes"] = 2 * 10**9
-    assert (bench.worker.beat()["slots"], bench.worker.beat()["notice"]) == (2, "")
+    assert (bench.beat()["slots"], bench.beat()["notice"]) == (2, "")
 
 
 def test_a_task_that_fails_on_a_full_disk_is_said_to_have_done_so(
@@ -216,7 +225,7 @@ def test_a_task_that_fails_on_a_full_disk_is_said_to_have_done_so(
     bench.run("fine")
     with pytest.raises(AttemptFailed):
         bench.run("fail")
-    done, failed = bench.outbox.results
+    done, failed = bench.recorder.results
     assert done.reason == ""
     assert failed.reason == "exit code 3; only 5 MB are free on its disk, of 200 MB that are needed"
 
@@ -226,13 +235,13 @@ def test_what_celery_drops_is_not_held_for_ever(bench: Bench, monkeypatch: pytes
     app = inbox.make_worker_app(bench.worker)
     for name in (f"{TASK}.1", f"{TASK}.2", "garbage", None):
         signals.task_received.send(sender=None, request=SimpleNamespace(id=name))
-    assert bench.worker.beat()["reserved"] == [f"{TASK}.1", f"{TASK}.2"]
+    assert bench.beat()["reserved"] == [f"{TASK}.1", f"{TASK}.2"]
     signals.task_revoked.send(sender=None, request=SimpleNamespace(id=f"{TASK}.1"))
-    assert bench.worker.beat()["reserved"] == [f"{TASK}.2"]
+    assert bench.beat()["reserved"] == [f"{TASK}.2"]
     app.tasks[TASK_NAME].apply(args=["garbage"], task_id=f"{TASK}.2")
-    assert bench.worker.beat()["reserved"] == []
-    assert [news["kind"] for news in bench.outbox.news] == ["refused"]
-    assert "garbage" in bench.outbox.news[0]["message"]
+    assert bench.beat()["reserved"] == []
+    assert [news["kind"] for news in bench.recorder.events] == ["refused"]
+    assert "garbage" in bench.recorder.events[0]["message"]
 
 
 def test_the_reason_of_a_broken_project_fits_into_a_message(bench: Bench) -> None:
@@ -242,13 +251,13 @@ def test_the_reason_of_a_broken_project_fits_into_a_message(bench: Bench) -> Non
     )
     with pytest.raises(AttemptFailed):
         bench.run("fine")
-    assert bench.outbox.results[0].state == "failed"
+    assert bench.recorder.results[0].state == "failed"
 
 
 def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench: Bench) -> None:
     name = f"{SLEEPING}.1"
-    bench.worker.reserve(name)
-    assert (bench.worker.beat()["reserved"], bench.worker.beat()["slots"]) == ([name], 2)
+    bench.worker.reserve(AttemptId(SLEEPING, 1))
+    assert (bench.beat()["reserved"], bench.beat()["slots"]) == ([name], 2)
     failed: list[str] = []
 
     def run() -> None:
@@ -262,22 +271,22 @@ def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench
     deadline = time.monotonic() + 10
     while not bench.executions() and time.monotonic() < deadline:
         time.sleep(0.05)
-    beat = bench.worker.beat()
+    beat = bench.beat()
     assert (beat["running"], beat["reserved"]) == ([name], [])
     bench.run("sleep")  # the same message again, while it runs
-    bench.worker.stop_attempts([f"{SLEEPING}.7", "nonsense"])
+    bench.worker.stop_attempts([AttemptId(SLEEPING, 7)])
     bench.worker.stop()
     thread.join(20)
     assert not thread.is_alive()
     assert len(failed) == 1
-    assert [result.state for result in bench.outbox.results] == ["stopped"]
+    assert [result.state for result in bench.recorder.results] == ["stopped"]
     assert bench.executions() == ["sleep"]
-    beat = bench.worker.beat()
+    beat = bench.beat()
     assert (beat["running"], beat["reserved"], beat["slots"]) == ([], [], 0)
 
 
 def test_attempts_are_stopped_one_by_one_and_reserved_ones_skipped(bench: Bench) -> None:
-    first, second = f"{SLEEPING}.1", f"{TASK}.2"
+    first, second = AttemptId(SLEEPING, 1), AttemptId(TASK, 2)
     bench.worker.reserve(first)
     bench.worker.reserve(second)
 
@@ -293,15 +302,15 @@ def test_attempts_are_stopped_one_by_one_and_reserved_ones_skipped(bench: Bench)
     bench.worker.stop_attempts([second])
     run("fine", 2)
     assert bench.executions() == ["sleep"], "the second was reserved, and skipped"
-    assert [(result.attempt, result.state) for result in bench.outbox.results] == [(2, "stopped")]
-    assert (bench.worker.beat()["running"], bench.worker.beat()["reserved"]) == ([first], [])
+    assert [(result.attempt, result.state) for result in bench.recorder.results] == [(2, "stopped")]
+    assert (bench.beat()["running"], bench.beat()["reserved"]) == ([str(first)], [])
     bench.worker.stop_attempts([first])
     thread.join(20)
-    assert [(result.attempt, result.state) for result in bench.outbox.results] == [
+    assert [(result.attempt, result.state) for result in bench.recorder.results] == [
         (2, "stopped"),
         (1, "stopped"),
     ]
-    assert bench.worker.beat()["slots"] == 2, "the worker itself goes on"
+    assert bench.beat()["slots"] == 2, "the worker itself goes on"
     run("fine", 3)
     assert bench.executions() == ["sleep", "fine"]
 
@@ -311,7 +320,7 @@ def test_a_worker_that_is_stopped_begins_nothing(bench: Bench) -> None:
     with pytest.raises(AttemptFailed):
         bench.run("fine")
     assert bench.executions() == []
-    assert [result.state for result in bench.outbox.results] == ["stopped"]
+    assert [result.state for result in bench.recorder.results] == ["stopped"]
 
 
 def test_celery_passes_on_what_the_master_wants_stopped(
@@ -319,12 +328,12 @@ def test_celery_passes_on_what_the_master_wants_stopped(
 ) -> None:
     from celery.worker.control import Panel
 
-    told: list[list[str]] = []
+    told: list[list[AttemptId]] = []
     monkeypatch.setattr(inbox, "make_app", lambda identity: Celery("test", set_as_current=False))
     monkeypatch.setattr(bench.worker, "stop_attempts", told.append)
     inbox.make_worker_app(bench.worker)
-    Panel.data[STOP_COMMAND](None, names=[f"{TASK}.1", 5])
-    assert told == [[f"{TASK}.1"]]
+    Panel.data[STOP_COMMAND](None, names=[f"{TASK}.1", 5, "nonsense"])
+    assert told == [[AttemptId(TASK, 1)]]
 
 
 def test_new_framework_files_restart_a_worker_that_holds_nothing(
@@ -333,12 +342,14 @@ def test_new_framework_files_restart_a_worker_that_holds_nothing(
     signals: list[int] = []
     monkeypatch.setattr("os.kill", lambda pid, number: signals.append(number))
     bench.push("v2", "f1")
-    assert bench.worker.beat()["slots"] == 2, "other project files need no restart"
-    bench.worker.reserve("t.1")
+    bench.worker.restart_if_due()
+    assert (bench.beat()["slots"], signals) == (2, []), "other project files need no restart"
+    bench.worker.reserve(AttemptId(TASK, 1))
     bench.push("v3", "f2")
-    assert (bench.worker.beat()["slots"], signals) == (0, [])
-    bench.worker._reserved.clear()
-    bench.worker.beat()
+    bench.worker.restart_if_due()
+    assert (bench.beat()["slots"], signals) == (0, [])
+    bench.worker.release(AttemptId(TASK, 1))
+    bench.worker.restart_if_due()
     assert len(signals) == 1
 
 
@@ -347,7 +358,7 @@ def test_a_push_changes_what_the_next_task_runs(bench: Bench) -> None:
     bench.push("v2", "f1")
     (bench.code / "v2/project/program.py").write_text("print('loss=0.5')")
     bench.run("fine", attempt=2)
-    assert [(result.code, result.metrics["loss"]) for result in bench.outbox.results] == [
+    assert [(result.code, result.metrics["loss"]) for result in bench.recorder.results] == [
         ("v1", 0.25),
         ("v2", 0.5),
     ]
@@ -358,7 +369,7 @@ def test_a_broken_project_is_a_failed_attempt_with_the_reason(bench: Bench) -> N
     (bench.code / "v2/project/project.yml").write_text("comand: x\n")
     with pytest.raises(AttemptFailed):
         bench.run("fine")
-    (result,) = bench.outbox.results
+    (result,) = bench.recorder.results
     assert result.state == "failed"
     assert "comand" in result.reason
 
