@@ -1,4 +1,4 @@
-"""Runs a set of metaparameters on many hosts. User programs need only `from framework import report`."""
+"""Sweeps of metaparameters on many hosts. User programs need only `from framework import report`."""
 
 from framework.report import report
 

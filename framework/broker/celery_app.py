@@ -1,7 +1,7 @@
 """Celery application: address of the broker, TLS, queues, and settings of Celery.
 
-Exchanges, queues, users and policies come from the broker's definitions file (docker/broker); nothing here
-creates them, except each worker's own queue.
+Exchanges, queues, users and policies are declared by the broker's definitions file (docker/broker); only the
+queue of a worker is declared here.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ TASK_NAME = "framework.run"
 STOP_COMMAND = "stop_attempts"  # Celery's remote control: the master tells a worker what it is to stop
 TASKS = kombu.Exchange("tasks", type="direct", durable=True, no_declare=True)
 FROM_WORKERS = kombu.Exchange("reports", type="direct", durable=True, no_declare=True)
-# Made by the definitions file; no_declare, so that nobody needs the right to create them.
+# The definitions file declares them; with no_declare nobody needs the right to.
 RESULTS_QUEUE = kombu.Queue(queues.RESULTS, FROM_WORKERS, routing_key=queues.RESULTS, no_declare=True)
 EVENTS_QUEUE = kombu.Queue(queues.EVENTS, FROM_WORKERS, routing_key=queues.EVENTS, no_declare=True)
 
-# Where the broker puts what it could not deliver, and what a worker's Celery has rejected.
+# The broker's queue of messages that it could not deliver, or that a worker's Celery has rejected.
 DEAD_QUEUE = kombu.Queue(queues.DEAD, no_declare=True)
 
-# py-amqp's own 1 s would turn two seconds of packet loss into a lost connection.
+# With py-amqp's default of 1 s, two seconds of packet loss would lose the connection.
 TCP_USER_TIMEOUT_MILLISECONDS = 30_000
 HEARTBEAT_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 10
-# Less than a lease, or a worker that was cut off for a moment would be thought lost before it tries anew.
-# More than lies between two heartbeats of the broker, which go on while it takes no messages.
+# Less than a lease: a worker that was cut off for a moment tries again before it is taken for lost.
+# More than the interval of the broker's heartbeats, which continue while it takes no messages.
 CONFIRM_TIMEOUT_SECONDS = 20
 
-# Each means the same to us: give the connection up and begin again with a new one.
+# After each of them the connection is given up, and a new one is opened.
 BROKER_ERRORS = (amqp.AMQPError, KombuError, OSError)
 
 
 def broker_url(identity: Identity) -> str:
-    """Where the broker is, and the password; raises FrameworkError if that cannot be read."""
+    """The URL of the broker with the password; raises FrameworkError if that cannot be read."""
     try:
         password = (identity.secrets / "password").read_text().strip()
     except OSError as error:
@@ -58,7 +58,7 @@ def broker_url(identity: Identity) -> str:
 
 
 def broker_tls(identity: Identity) -> dict[str, Any]:
-    # Without server_hostname py-amqp would accept any certificate of our CA, whatever its name.
+    # Without server_hostname py-amqp accepts any certificate of our CA, whatever its name.
     return {
         "ca_certs": str(identity.secrets / "ca.pem"),
         "certfile": str(identity.secrets / "cert.pem"),
@@ -69,7 +69,7 @@ def broker_tls(identity: Identity) -> dict[str, Any]:
 
 
 def connect(identity: Identity) -> kombu.Connection:
-    """A connection, not yet opened, on which every publication is confirmed by the broker."""
+    """A connection, not opened yet, on which the broker confirms every publication."""
     return kombu.Connection(
         broker_url(identity),
         ssl=broker_tls(identity),
@@ -84,7 +84,7 @@ def transport_options() -> dict[str, Any]:
 
 
 def task_queue(host: str) -> kombu.Queue:
-    """The queue of one worker host: the master puts into it what is to run there. Its worker declares it."""
+    """The queue of the tasks of one worker host. Its worker declares it."""
     return kombu.Queue(
         queues.tasks_of(host),
         TASKS,
@@ -97,8 +97,8 @@ def task_queue(host: str) -> kombu.Queue:
 def make_app(identity: Identity) -> Celery:
     """The Celery application of this container.
 
-    Celery moves the tasks, shows them (events, Flower) and answers `celery status`; retries, time limits and
-    results are the framework's own, so Celery's stay off.
+    Celery transports the tasks, shows them (events, Flower) and answers `celery status`. Retries, time limits
+    and results are the framework's own: Celery's stay off.
     """
     app = Celery("framework", set_as_current=True)
     app.conf.update(
@@ -108,9 +108,9 @@ def make_app(identity: Identity) -> Celery:
         broker_heartbeat=HEARTBEAT_SECONDS,
         broker_connection_timeout=CONNECT_TIMEOUT_SECONDS,
         broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,  # for ever: a broker may be away for an hour
+        broker_connection_max_retries=None,  # no limit: a broker may be away for an hour
         broker_channel_error_retry=True,
-        # An exclusive pidbox would lock out a worker that restarts faster than the broker notices (405).
+        # An exclusive pidbox locks out a worker that restarts before the broker notices its end (405).
         control_queue_durable=True,
         control_queue_exclusive=False,
         event_queue_exclusive=True,
@@ -122,8 +122,8 @@ def make_app(identity: Identity) -> Celery:
         task_send_sent_event=False,
         task_default_queue="unused",
         task_create_missing_queues=False,
-        # The outbox has declared it. Celery must not know that it is a quorum queue: it would make 28 more,
-        # for delays that we never use.
+        # The publisher has declared it. Celery must not know that it is a quorum queue: it would declare
+        # 28 more, for delays that are never used.
         task_queues=[kombu.Queue(task_queue(identity.host).name, no_declare=True)],
         worker_consumer="framework.broker.strict_consumer:Consumer",
         worker_prefetch_multiplier=1,
@@ -139,8 +139,8 @@ def make_app(identity: Identity) -> Celery:
 def publish(producer: kombu.Producer, routing_key: str, message: Mapping[str, Any], *, lasting: bool) -> None:
     """Publish one JSON message and wait until the broker has it; raises one of BROKER_ERRORS if it has not.
 
-    After an error the connection must be given up: a confirmation still under way would be taken for the next
-    message's.
+    After an error the connection must be given up: a confirmation that is still under way would count for the
+    next message.
     """
     producer.publish(
         message,

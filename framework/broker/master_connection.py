@@ -28,17 +28,18 @@ from framework.messages.task_ids import AttemptId
 
 PREFETCH = 1000
 DRAIN_LIMIT = 5000
-QUIET_SECONDS = 10.0  # of silence, after which the broker is asked whether it still takes messages
-BLOCKED_SECONDS = 0.5  # of listening for the end of it
-NOBODY = "nobody"  # a routing key: the broker confirms what is sent there, and drops it
+QUIET_SECONDS = 10.0  # silence after which the connection checks whether the broker takes messages
+BLOCKED_SECONDS = 0.5  # one wait for the end of a block
+NOBODY = "nobody"  # a routing key without a queue: the broker confirms such messages, and drops them
 
 
 class MasterConnection:
     """One connection; after any of BROKER_ERRORS it is closed, and a new one is made.
 
-    Every method may raise BrokerBlocked, too. RabbitMQ says that it is short of memory or disk only to those
-    who publish; until there is room it reads nothing more from them. Workers can send neither beats nor
-    results then, which must not be taken for their death: hence a question after some silence.
+    Every method may raise BrokerBlocked, too. RabbitMQ reports a shortage of memory or disk only to clients
+    that publish, and reads nothing more from them until it is over. Workers can then send neither heartbeats
+    nor results, and must not be taken for lost: after some silence the connection checks whether the broker
+    takes messages.
     """
 
     errors: tuple[type[Exception], ...] = BROKER_ERRORS
@@ -48,7 +49,7 @@ class MasterConnection:
         self._connection = connection
         self._inbox: list[kombu.Message] = []
         self._blocked = False
-        self._ask_at = 0.0
+        self._check_due = 0.0
 
     def open(self) -> None:
         self._connection.connect()
@@ -60,7 +61,7 @@ class MasterConnection:
             channel,
             [RESULTS_QUEUE, EVENTS_QUEUE, DEAD_QUEUE],
             on_message=self._inbox.append,
-            # What kombu cannot even unpack is for the master to set aside, like all that makes no sense.
+            # The master quarantines messages that kombu cannot decode, like all malformed ones.
             on_decode_error=lambda message, _: self._inbox.append(message),
             auto_declare=False,
             accept=["json"],
@@ -69,14 +70,14 @@ class MasterConnection:
         self._producer = kombu.Producer(self._connection.channel(), exchange=TASKS, auto_declare=False)
         self._control = kombu.Producer(
             self._connection.channel(), exchange=self._app.control.mailbox.exchange
-        )  # declares it: a new broker has no such exchange before Celery's first worker is up
-        self._ask()
+        )  # declares it: a new broker has no such exchange before Celery's first worker has started
+        self._check_that_broker_takes_messages()
 
     def close(self) -> None:
         self._connection.collect(socket_timeout=1)
 
     def receive(self, timeout: float) -> list[kombu.Message]:
-        """What has come in; waits at most `timeout` seconds for the first message."""
+        """The messages that have arrived; waits at most `timeout` seconds for the first one."""
         self._connection.heartbeat_check()
         try:
             if not self._inbox:
@@ -87,9 +88,9 @@ class MasterConnection:
             pass
         messages, self._inbox[:] = self._inbox[:], []
         if messages:
-            self._ask_at = time.monotonic() + QUIET_SECONDS
-        elif time.monotonic() >= self._ask_at:
-            self._ask()
+            self._check_due = time.monotonic() + QUIET_SECONDS
+        elif time.monotonic() >= self._check_due:
+            self._check_that_broker_takes_messages()
         return messages
 
     def send(self, host: str, assignment: Assignment) -> None:
@@ -117,9 +118,9 @@ class MasterConnection:
         )
 
     def stop(self, host: str, attempts: Sequence[AttemptId]) -> None:
-        """Tell the worker of `host` to stop attempts; lost if it does not listen now.
+        """Tell the worker of `host` to stop attempts; the order is lost if it is not connected now.
 
-        It is what app.control.broadcast does, but on this connection, confirmed, and without trying for ever.
+        It does what app.control.broadcast does, but on this connection, confirmed, and with a timeout.
         """
         self._control.publish(
             {
@@ -138,27 +139,27 @@ class MasterConnection:
         )
 
     def waiting_for(self, host: str) -> int:
-        """How many messages lie in the queue of `host`, taken by no worker yet."""
+        """The number of messages in the queue of `host` that its worker has not received."""
         with self._queue(host) as queue:
             return int(queue.queue_declare(passive=True).message_count)
         return 0
 
     def purge(self, host: str) -> int:
-        """Empty the queue of `host`; how many messages it had."""
+        """Empty the queue of `host`; returns the number of its messages."""
         with self._queue(host) as queue:
             return int(queue.purge() or 0)
         return 0
 
-    def _ask(self) -> None:
-        """Does the broker take messages? Raises BrokerBlocked if not."""
+    def _check_that_broker_takes_messages(self) -> None:
+        """Raises BrokerBlocked if it does not."""
         self._producer.publish(
             "", routing_key=NOBODY, retry=False,
             timeout=CONFIRM_TIMEOUT_SECONDS, confirm_timeout=CONFIRM_TIMEOUT_SECONDS,
         )  # fmt: skip
-        self._ask_at = time.monotonic() + QUIET_SECONDS
+        self._check_due = time.monotonic() + QUIET_SECONDS
 
     def _on_blocked(self, *_: object) -> None:
-        # Raised where the confirmation is waited for, which would come only when there is room again.
+        # Raised where a confirmation is awaited, which would arrive only when there is room again.
         self._blocked = True
         raise BrokerBlocked(self._is_still_blocked)
 
@@ -166,14 +167,14 @@ class MasterConnection:
         self._blocked = False
 
     def _is_still_blocked(self) -> bool:
-        """Listen for a moment. On this connection: the broker would keep any other open until the end."""
+        """Wait a moment for the end of the block, on this connection: the broker blocks any other, too."""
         try:
             self._connection.heartbeat_check()
             self._connection.drain_events(timeout=BLOCKED_SECONDS)
         except TimeoutError:
             pass
         except BROKER_ERRORS:
-            return False  # it is gone, as the next connection will find
+            return False  # the connection is lost: the next one will report what is wrong
         return self._blocked
 
     @contextmanager
@@ -182,5 +183,5 @@ class MasterConnection:
         try:
             yield task_queue(host)(channel)
             channel.close()
-        except amqp.NotFound:  # that host's worker never came up; the broker has closed the channel
+        except amqp.NotFound:  # the worker of that host never started; the broker has closed the channel
             pass

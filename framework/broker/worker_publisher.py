@@ -1,7 +1,7 @@
 """Publisher of a worker: results until the broker has confirmed them, and events.
 
-A result is on this host's disk before it is offered to the broker, and leaves the disk when the broker has
-confirmed it; a worker that cannot reach the broker keeps its results, and sends them when it can.
+A result is on this host's disk before it is sent to the broker, and leaves the disk when the broker has
+confirmed it: a worker that cannot reach the broker keeps its results, and sends them when it can.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from framework.messages.worker_events import (
 
 log = logging.getLogger(__name__)
 
-LONGEST_PAUSE_SECONDS = 10.0  # well below a lease: a broker that is back hears of what runs before it ends
+LONGEST_PAUSE_SECONDS = 10.0  # well below a lease: a broker that is back is told in time what runs
 
 
 class BrokerPublisher(threading.Thread):
@@ -84,8 +84,8 @@ class BrokerPublisher(threading.Thread):
             except BROKER_ERRORS as error:
                 log.warning("the broker at %s: %r; next try in %.0f s", self._identity.broker, error, pause)
             except Exception:
-                # Without this thread the worker would run on, and nobody would hear of it.
-                log.exception("sending failed; next try in %.0f s", pause)
+                # Without this thread the worker would run on unheard.
+                log.exception("unexpected error while sending; next try in %.0f s", pause)
             if self._closing.wait(pause):
                 return
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -94,15 +94,15 @@ class BrokerPublisher(threading.Thread):
         try:
             result = json.loads(file.read_text())
         except ValueError as error:
-            log.error("%s is no result (%s): put aside", file, error)
+            log.error("%s is not a result (%s): renamed to *.damaged", file, error)
             file.rename(file.with_suffix(".damaged"))
             return
         publish(producer, queues.RESULTS, result, lasting=True)
         file.unlink()
 
     def _send_until_closed(self, connection: kombu.Connection) -> None:
-        # Before the first beat, which makes the master use it; and after each loss of the connection, for the
-        # broker may be a new one.
+        # Before the first heartbeat, after which the master uses it; and after each loss of the connection:
+        # the broker may be a new one.
         task_queue(self._identity.host)(connection.default_channel).declare()
         self.connected.set()
         producer = kombu.Producer(connection, exchange=FROM_WORKERS, serializer="json", auto_declare=False)

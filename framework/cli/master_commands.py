@@ -40,7 +40,7 @@ def run_plan(options: argparse.Namespace) -> int:
 
 
 def current_plan(journal: Path | None = None, slots: int | None = None) -> Plan:
-    """What the master does."""
+    """The plan of the running sweep."""
     files = MasterFiles(locations.DATA)
     if slots is None and is_master_alive(files):
         slots = sum(host.slots for host in read_status(files.status).hosts.values() if host.alive)
@@ -72,14 +72,17 @@ def run_watch(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_pause(_: argparse.Namespace) -> int:
+    ask(MasterFiles(locations.DATA).requests, ControlRequest("pause"))
+    print("the sweep is paused: nothing more is sent, running tasks are stopped and run again after 'resume'")
+    return 0
+
+
 def run_cancel(options: argparse.Namespace) -> int:
-    files = MasterFiles(locations.DATA)
     if not options.tasks:
-        ask(files.requests, ControlRequest("pause"))
-        print("paused: nothing more is sent, and running tasks wait to be run again; 'resume' resumes")
-        return 0
-    chosen = find_tasks(set_so_far(), options.tasks)
-    ask(files.requests, ControlRequest("cancel", tuple(chosen)))
+        raise UsageError("cancel: name the tasks; to pause the whole sweep: framework pause")
+    chosen = find_tasks(known_sweep(), options.tasks)
+    ask(MasterFiles(locations.DATA).requests, ControlRequest("cancel", tuple(chosen)))
     print_states(chosen)
     return 0
 
@@ -94,15 +97,15 @@ def print_states(tasks: Sequence[tuple[int, str]]) -> None:
 
 def run_resume(_: argparse.Namespace) -> int:
     ask(MasterFiles(locations.DATA).requests, ControlRequest("resume"))
-    print("\n".join(["the set goes on", *current_plan().standing()]))
+    print("\n".join(["the sweep is resumed", *current_plan().standing()]))
     return 0
 
 
 def run_again(options: argparse.Namespace) -> int:
     if bool(options.tasks) == bool(options.which):
-        raise UsageError("which tasks? name some, or say one of --failed, --outdated and --fresh")
+        raise UsageError("again: name tasks, or give one of --failed, --outdated and --fresh")
     wait_for_newest_code(MasterFiles(locations.DATA), locations.CODE)
-    chosen = find_tasks(set_so_far(), options.tasks)
+    chosen = find_tasks(known_sweep(), options.tasks)
     ask(
         MasterFiles(locations.DATA).requests,
         ControlRequest("again", tuple(chosen), options.which),
@@ -143,6 +146,7 @@ def run_best(options: argparse.Namespace) -> int:
         print("project.yml names no metric: there is nothing to rank the results by", file=sys.stderr)
         return 0
     with Journal(MasterFiles(locations.DATA).journal, read_only=True) as journal:
+        warn_if_incomplete(journal)
         print(ranking(project, journal, options.number))
     return 0
 
@@ -151,12 +155,21 @@ def run_results(options: argparse.Namespace) -> int:
     files = MasterFiles(locations.DATA)
     path = files.all_results if options.all else files.results
     with Journal(files.journal, read_only=True) as journal:
+        warn_if_incomplete(journal)
         write_results(current_project(), journal, path, removed=options.all)
     return 0
 
 
-def set_so_far() -> Project:
-    """The current project with the combinations that are known until now."""
+def warn_if_incomplete(journal: Journal) -> None:
+    """Say it if results of the sweep may be missing in what is shown."""
+    if not journal.is_sweep_complete():
+        print(
+            "the master still counts the results of the changed sweep: some may be missing", file=sys.stderr
+        )
+
+
+def known_sweep() -> Project:
+    """The current project with the combinations that are known now."""
     with Journal(MasterFiles(locations.DATA).journal, read_only=True) as journal:
         return so_far(current_project(), journal)
 

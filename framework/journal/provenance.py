@@ -1,8 +1,8 @@
 """Provenance of results: code and image that produced them, and whether they are outdated.
 
-What counts is the program: all files of a project but project.yml and parameters.yml, or the sweep file in
-their place. What matters of these is part of a task's identity, or of the image. A new version of the
-framework makes no result outdated.
+The program is all files of a project except project.yml and parameters.yml, or the sweep file in their place:
+what matters of these is part of a task's identity, or of the image. A new version of the framework makes no
+result outdated.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _CHUNK = 2**20
 
 
 class Provenance:
-    """The program and the image of now, and what is known of earlier ones."""
+    """The current program and image, and the programs of earlier versions of the code."""
 
     def __init__(self, journal: Journal, program: str, image: str, code_root: Path | None = None) -> None:
-        """`image`: empty if it is not known; `code_root`: where the versions of the code are, if anywhere."""
+        """`image`: empty if it is unknown; `code_root`: directory of the versions of the code, if any."""
         self._programs = journal.programs()
         self._program = program
         self._image = image
         self._code_root = code_root
 
     def is_outdated(self, outcome: TaskOutcome) -> bool:
-        """Is it a result whose program or image is known, and is another one than now?"""
+        """True for a result whose program or image is known, and differs from the current one."""
         if outcome.state != "done":
             return False
         program = self._program_of(outcome.code)
@@ -42,10 +42,10 @@ class Provenance:
         return bool(another_image) or program not in ("", self._program)
 
     def _program_of(self, code: str) -> str:
-        """The program that a version of the code holds; empty if it is not known."""
+        """The program in a version of the code; empty if it is unknown."""
         if code not in self._programs:
             self._programs[code] = ""
-            # It came in a message: only a name is looked for.
+            # The version came in a message: a path is not followed.
             if self._code_root and code == Path(code).name:
                 directory = Code(self._code_root / code).project_path
                 with suppress(FrameworkError):
@@ -54,8 +54,8 @@ class Provenance:
 
 
 def note_program(journal: Journal, code: str, program: str) -> None:
-    """Write down which program a version of the code holds, for the time when its files are gone."""
-    with suppress(JournalError):  # without room: another time will do
+    """Write which program a version of the code holds, for the time when its files are gone."""
+    with suppress(JournalError):  # the disk is full: it is written at a later start
         journal.note_program(code, program)
 
 

@@ -19,14 +19,14 @@ BEST_SHOWN = 5  # combinations, if nobody says how many
 
 
 def ranking(project: Project, journal: Journal, number: int) -> str:
-    """The `number` best combinations as a table for people; over the seeds if there are any."""
+    """The `number` best combinations as a table; with seeds, the means over them."""
     if project.search_space.seeds is None:
         return render_best(project, best(project, journal, number))
     return render_seeds(project, best_over_seeds(project, journal, number))
 
 
 def best(project: Project, journal: Journal, number: int) -> list[TaskRecord]:
-    """The `number` best done tasks by the project's metric and goal; those without that metric are left out.
+    """The `number` best done tasks by the project's metric and goal; tasks without that metric are left out.
 
     Raises UsageError if the project names no metric.
     """
@@ -42,8 +42,8 @@ class SeedSummary:
 
     parameters: Mapping[str, Value]  # without the seed
     mean: float
-    deviation: float | None  # of the sample; None if there is only one
-    number: int  # of the seeds that are done and have the metric
+    deviation: float | None  # standard deviation of the sample; None if there is only one
+    number: int  # seeds that are done and have the metric
 
 
 def best_over_seeds(project: Project, journal: Journal, number: int) -> list[SeedSummary]:
@@ -51,7 +51,7 @@ def best_over_seeds(project: Project, journal: Journal, number: int) -> list[See
 
     Raises UsageError if the project names no metric.
     """
-    # the seed varies fastest, so that those of one combination follow each other
+    # The seed varies fastest: the tasks of one combination follow each other.
     groups = itertools.groupby(_scored(project, journal), key=lambda each: canonical(_without_seed(each[1])))
     summaries = (_summary(list(group)) for _, group in groups)
     return heapq.nsmallest(number, summaries, key=lambda summary: _sign(project) * summary.mean)
@@ -68,7 +68,7 @@ def _without_seed(record: TaskRecord) -> dict[str, Value]:
 
 
 def _scored(project: Project, journal: Journal) -> Iterator[tuple[float, TaskRecord]]:
-    """The project's metric of each task that is done and has it, in the order of the set."""
+    """The project's metric of each task that is done and has it, in the order of the sweep."""
     metric = project.metric
     if metric is None:
         raise UsageError("project.yml names no metric to rank by; add a line such as 'metric: accuracy'")
@@ -82,7 +82,7 @@ def _sign(project: Project) -> int:
 
 
 def render_best(project: Project, records: Iterable[TaskRecord]) -> str:
-    """The records as a table for people: the metric, then the metaparameters."""
+    """The records as a table: the metric, then the metaparameters."""
     names = project.space.names
     rows = [
         [_cell(record.metrics[project.metric or ""]), *_cells(record.parameters, names), record.task]
@@ -92,7 +92,7 @@ def render_best(project: Project, records: Iterable[TaskRecord]) -> str:
 
 
 def render_seeds(project: Project, summaries: Iterable[SeedSummary]) -> str:
-    """The summaries as a table for people: mean, standard deviation, number of seeds, the metaparameters."""
+    """The summaries as a table: mean, standard deviation, number of seeds, the metaparameters."""
     names = [name for name in project.space.names if name != SEED]
     rows = []
     for each in summaries:

@@ -28,15 +28,17 @@ _RESULT = AttemptFiles(Path(), "", 0).result.name
 
 @dataclass
 class Recovery:
-    """What became of the results that were found."""
+    """The results that were found, taken and skipped."""
 
     found: int = 0
     taken: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)  # by why
-    ended: int = 0  # tasks with a terminal record, of all of the set
+    skipped: Counter[str] = field(default_factory=Counter)  # by reason
+    ended: int = 0  # tasks of the sweep with a terminal record
 
     def summary(self) -> str:
-        lines = [f"{self.found} results found, {self.taken} taken; {self.ended} tasks of the set have ended"]
+        lines = [
+            f"{self.found} results found, {self.taken} taken; {self.ended} tasks of the sweep have ended"
+        ]
         lines += [f"{count} skipped: {why}" for why, count in sorted(self.skipped.items())]
         return "\n".join(lines)
 
@@ -44,8 +46,8 @@ class Recovery:
 def recover(project: Project, journal: Journal, directories: Sequence[Path]) -> Recovery:
     """Write all results under `directories` that belong to the project into the journal.
 
-    The same rules hold as for results that come from the broker: what is done ends its task, what failed ends
-    it if it was tried as often as the project allows, and a terminal record is never overwritten.
+    The same rules hold as for results from the broker: an attempt that is done ends its task, one that failed
+    ends it if it was tried as often as the project allows, and a terminal record is never overwritten.
     Raises UsageError if a directory does not exist.
     """
     for directory in directories:
@@ -76,18 +78,18 @@ def recover(project: Project, journal: Journal, directories: Sequence[Path]) -> 
     journal.complete_sweep()
     others = sum(map(len, files.values()))
     if others:
-        recovery.skipped["their tasks are not in the set as it is now"] = others
+        recovery.skipped["their tasks are not in the sweep as it is now"] = others
     return recovery
 
 
 def find_results(directories: Iterable[Path]) -> Iterator[Path]:
-    """Every file that can hold a result: result.json of attempts, and what a worker had not sent yet."""
+    """Every file that can hold a result: result.json of attempts, and the spools of workers."""
     seen = set()
     for directory in directories:
         for path, folders, names in os.walk(directory):
             folders.sort()
             if _RESULT in names:
-                folders.clear()  # below it is only what the task wrote
+                folders.clear()  # below it are only files of the task
                 names = [_RESULT]
             elif Path(path).name != _SPOOL:
                 continue
@@ -119,7 +121,7 @@ def _kind(error: Exception) -> str:
 def _take(
     project: Project, journal: Journal, number: int, task: str, files: Sequence[Path], recovery: Recovery
 ) -> None:
-    """Write the results of one task: what was done last counts, should it have run again although it was."""
+    """Write the results of one task; if several attempts are done, the last one counts."""
     results = [_read(file, project) for file in files]
     results.sort(key=lambda result: (result.attempt, result.started))
     done = [result for result in reversed(results) if result.state == "done"]

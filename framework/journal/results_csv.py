@@ -50,7 +50,7 @@ def column_names(parameters: Iterable[str], metrics: Iterable[str]) -> list[str]
 
 
 class _UnixLines:
-    """Ends rows with a newline alone; told to, csv.writer of Python < 3.13 quotes no carriage returns."""
+    """Ends rows with a newline alone: csv.writer itself would not quote CR then, before Python 3.13."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file

@@ -1,21 +1,12 @@
-"""Journal store: durable, transactional reads and writes of tasks and attempts.
-
-One master process writes it; the command line reads it at the same time. It is SQLite in WAL mode with
-synchronous=FULL: what a batch wrote is on the disk when the batch has ended.
-"""
+"""Journal store: reads and writes of tasks, attempts and sweeps."""
 
 import json
 import math
-import sqlite3
-import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
-from urllib.parse import quote
 
-from framework.errors import FrameworkError, JournalError, UnknownTaskError
+from framework.errors import FrameworkError, UnknownTaskError
+from framework.journal.database import Database
 from framework.journal.records import (
     ENDED,
     AttemptEnd,
@@ -25,86 +16,18 @@ from framework.journal.records import (
     TaskRecord,
     TaskState,
 )
-from framework.journal.schema import SCHEMA, VERSION, updates
 from framework.messages.assignment import AttemptResult
 from framework.messages.metrics import Metric
 from framework.space.values import Value
 
-# With the +, SQLite finds tasks by what else is asked for, and not through the index of all that have ended.
+# With the +, SQLite uses the other conditions of a query, and not the index of all tasks that have ended.
 _HAS_ENDED = f"+state IN {tuple(sorted(ENDED))}"
-_SWEEP = "(SELECT ifnull(max(sweep), 0) FROM sweeps)"  # the current one
-_BUSY_SECONDS = 10.0
+_SWEEP = "(SELECT ifnull(max(sweep), 0) FROM sweeps)"  # the current sweep
 _PAGE = 1000  # tasks read at once
 
 
-class Journal:
-    """An open journal; may be used from several threads, one batch at a time.
-
-    Every method raises JournalError if the journal cannot be read or written now, and FrameworkError if it is
-    damaged.
-    """
-
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Open the journal at `path`, made anew if it is missing and not read-only.
-
-        Raises FrameworkError if it is missing and read-only, or was written by a newer framework.
-        """
-        self.path = path
-        self._read_only = read_only
-        self._lock = threading.RLock()
-        self._depth = 0
-        self._broken = False
-        if read_only and not path.exists():
-            raise FrameworkError(f"{path}: no journal; the master has not started here yet")
-        with self._translated():
-            self._connection = sqlite3.connect(
-                f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rwc'}",
-                uri=True,
-                timeout=_BUSY_SECONDS,
-                isolation_level=None,  # transactions are begun by batch() alone
-                check_same_thread=False,
-            )
-        self._connection.row_factory = sqlite3.Row
-        try:
-            self._prepare()
-        except BaseException:
-            self._connection.close()
-            raise
-
-    def close(self) -> None:
-        with self._lock:
-            self._connection.close()
-
-    def __enter__(self) -> "Journal":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @contextmanager
-    def batch(self) -> Iterator[None]:
-        """One transaction: what the block writes is on the disk after it, nothing of it if the block raises.
-
-        A batch within a batch is part of the outer one. If the journal failed inside, the end of the outer
-        batch raises JournalError even if the first error was caught. Read-only: one unchanging view.
-        """
-        with self._lock:
-            if self._depth:
-                yield
-                return
-            self._broken = False
-            self._execute("BEGIN" if self._read_only else "BEGIN IMMEDIATE")
-            self._depth = 1
-            try:
-                yield
-                self._execute("COMMIT")
-            except BaseException:
-                self._roll_back()
-                raise
-            finally:
-                self._depth = 0
+class Journal(Database):
+    """The record of all tasks and attempts; one master writes it, and the command line reads it meanwhile."""
 
     # Transitions of tasks.
 
@@ -162,20 +85,20 @@ class Journal:
         )  # fmt: skip
 
     def report(self, task: str, attempt: int, step: int, value: float) -> None:
-        """Write what an attempt's report number `step` of the project's metric said; the first one stays."""
+        """Write the value of report number `step` of the project's metric; the first one stays."""
         self._execute(
             "INSERT INTO reports VALUES (?, ?, ?, ?) ON CONFLICT (task, attempt, step) DO NOTHING",
             task, attempt, step, value,  # SQLite keeps not-a-number as NULL
         )  # fmt: skip
 
     def finish(self, result: AttemptResult, final: bool) -> bool:
-        """Write how an attempt ended; True if this is the task's terminal record: the first one stays.
+        """Write the end of an attempt; True if this is the task's terminal record. The first one stays.
 
         With `final`, or if it is done, the task ends with it. Otherwise the task waits to be run again,
-        unless another attempt is under way. A result that was written before changes nothing; but what was
-        stopped here, and was done over there before it heard of it, is done. Of a task that was pruned its
-        last attempt tells how long it ran and how far it came. An attempt from before the task was asked for
-        again is written down, and does nothing to the task.
+        unless another attempt is under way. A result that was written before changes nothing; but an attempt
+        that was stopped here, and was done on its host before it learned of that, is done. The last attempt
+        of a pruned task adds its duration and metrics to the record. An attempt from before the task was
+        requested again is written, and does nothing to the task.
         Raises UnknownTaskError if the task was never assigned.
         """
         with self.batch():
@@ -200,7 +123,7 @@ class Journal:
             )  # fmt: skip
             if state in ENDED or result.attempt < first:
                 return False
-            # An attempt that was never sent, known from a worker's disk: the next one comes after it.
+            # The next attempt comes after one that was never sent, and is known from a worker's disk.
             self._execute(
                 "UPDATE tasks SET attempts = max(attempts, ?) WHERE task = ?", result.attempt, result.task
             )
@@ -216,7 +139,7 @@ class Journal:
             return ends
 
     def lost(self, task: str, attempt: int, reason: str, final: bool) -> bool:
-        """Write that no worker holds an attempt now. True if the task has failed with it for good (`final`).
+        """Write that no worker holds an attempt. True if the task has failed with it for good (`final`).
 
         The task waits to be run again if not `final`. An attempt that has ended is left as it is.
         Raises UnknownTaskError if the task was never assigned.
@@ -235,10 +158,10 @@ class Journal:
             return final
 
     def reinstate(self, task: str, attempt: int, host: str) -> bool:
-        """Write that an attempt thought lost runs on; False if it was not lost, or is wanted no more.
+        """Write that a lost attempt runs after all; False if it was not lost, or is not wanted any more.
 
-        It is not if the task has ended, or was asked for again since. Otherwise it is the one that is under
-        way again; a younger one that was sent in its place is stopped.
+        It is not wanted if the task has ended, or was requested again since. Otherwise it is the attempt
+        under way again; a younger one that was sent in its place is stopped.
         Raises UnknownTaskError if the task was never assigned.
         """
         with self.batch():
@@ -264,13 +187,13 @@ class Journal:
             return True
 
     def cancel(self, task: str, number: int, parameters: Mapping[str, Value], when: float) -> bool:
-        """Write that `task` is not to be run, or not to its end; False if it has ended already."""
+        """Write that `task` is cancelled, whether it has begun or not; False if it has ended already."""
         with self.batch():
             self.adopt(task, number, parameters, when)
             return self._stop(task, "cancelled", "cancelled")
 
     def prune(self, task: str, reason: str) -> bool:
-        """Write that `task` is not to be run to its end; False if it has ended already.
+        """Write that `task` is ended early; False if it has ended already.
 
         Raises UnknownTaskError if the task was never assigned.
         """
@@ -289,7 +212,7 @@ class Journal:
         return True
 
     def again(self, tasks: Collection[str]) -> int:
-        """Write that those of `tasks` that have ended are to be run again; returns how many these are.
+        """Write that those of `tasks` that have ended will run again; returns their number.
 
         They wait as if never tried: attempts until now count no more, but stay known. Others are left alone.
         """
@@ -297,7 +220,7 @@ class Journal:
         with self.batch():
             # A task may have ended while a younger attempt of it, or one that was cancelled, still runs.
             self._execute(
-                f"""UPDATE attempts SET state = 'stopped', reason = 'the task was asked for again'
+                f"""UPDATE attempts SET state = 'stopped', reason = 'the task was requested again'
                 WHERE state IN ('sent', 'running') AND task IN
                 (SELECT task FROM tasks WHERE task IN (SELECT value FROM json_each(?)) AND {_HAS_ENDED})""",
                 chosen,
@@ -307,7 +230,7 @@ class Journal:
                 (SELECT task FROM tasks WHERE task IN (SELECT value FROM json_each(?)) AND {_HAS_ENDED})""",
                 chosen,
             )
-            # There may be attempts that were never sent, known from a worker's disk since the task ended.
+            # Attempts that were never sent may have become known from a worker's disk since the task ended.
             self._execute(
                 f"""UPDATE tasks SET attempts =
                 max(attempts, ifnull((SELECT max(attempt) FROM attempts WHERE task = tasks.task), 0))
@@ -357,10 +280,15 @@ class Journal:
         """Write that every task of the current sweep is marked."""
         self._execute(f"UPDATE sweeps SET complete = 1 WHERE sweep = {_SWEEP} AND NOT complete")
 
+    def is_sweep_complete(self) -> bool:
+        """True if all tasks of the current sweep are marked."""
+        row = self._row(f"SELECT complete FROM sweeps WHERE sweep = {_SWEEP}")
+        return row is not None and bool(row["complete"])
+
     def has_sweep(self, definition: str) -> bool:
         """True if the sweep with this definition is the current one, and all its tasks are marked."""
-        row = self._row(f"SELECT definition, complete FROM sweeps WHERE sweep = {_SWEEP}")
-        return row is not None and row["definition"] == definition and bool(row["complete"])
+        row = self._row(f"SELECT definition FROM sweeps WHERE sweep = {_SWEEP}")
+        return row is not None and row["definition"] == definition and self.is_sweep_complete()
 
     def members(self, numbers: range) -> dict[int, Member]:
         """The tasks of the current sweep with these numbers, by number."""
@@ -412,7 +340,7 @@ class Journal:
     # Tasks and attempts.
 
     def is_new(self, result: AttemptResult) -> bool:
-        """Would finish() take this result for one that it has not seen yet?"""
+        """True if finish() would take this result as one that it has not seen yet."""
         before = self._attempt_state(result.task, result.attempt)
         return before not in ("done", "failed", "timeout") and (before != "stopped" or result.state == "done")
 
@@ -421,14 +349,14 @@ class Journal:
         return None if row is None else _task_record(row)
 
     def records(self, tasks: Sequence[str]) -> dict[str, TaskRecord]:
-        """The records of those of `tasks` that have one, looked up at once."""
+        """The records of those of `tasks` that have one."""
         rows = self._rows(
             "SELECT * FROM tasks WHERE task IN (SELECT value FROM json_each(?))", json.dumps(list(tasks))
         )
         return {record.task: record for record in map(_task_record, rows)}
 
     def outcomes(self, tasks: Collection[str]) -> dict[str, TaskOutcome]:
-        """The outcomes of those of `tasks` that are known: a fraction of the work that records() is."""
+        """The outcomes of those of `tasks` that are known; costs a fraction of records()."""
         rows = self._rows(
             "SELECT task, state, code, image FROM tasks WHERE task IN (SELECT value FROM json_each(?))",
             json.dumps(list(tasks)),
@@ -436,7 +364,7 @@ class Journal:
         return {task: TaskOutcome(*others) for task, *others in rows}
 
     def in_order(self) -> Iterator[TaskRecord]:
-        """The records of all tasks, in the order of their numbers; those of older sets are among them."""
+        """The records of all tasks in the order of their numbers, tasks of older sweeps included."""
         last = (-1, "")
         while rows := self._rows(
             f"SELECT * FROM tasks WHERE (number, task) > (?, ?) ORDER BY number, task LIMIT {_PAGE}", *last
@@ -445,9 +373,9 @@ class Journal:
             last = (rows[-1]["number"], rows[-1]["task"])
 
     def reports(self) -> dict[str, dict[int, float]]:
-        """What was reported of each task, by the number of the report; the first attempt to say it counts.
+        """The reports of each task, by their number; of several attempts the first to make it counts.
 
-        Attempts from before the task was asked for again do not.
+        Attempts from before the task was requested again do not count.
         """
         reports: dict[str, dict[int, float]] = {}
         rows = self._rows(
@@ -464,7 +392,7 @@ class Journal:
         return [AttemptRecord(*row) for row in rows]
 
     def under_way(self) -> list[AttemptRecord]:
-        """The attempts that were sent or run, one for each task at the most, in the order of the set."""
+        """The attempts that were sent or run, at most one for each task, in the order of the sweep."""
         rows = self._rows(
             """SELECT attempts.* FROM tasks JOIN attempts USING (task)
             WHERE tasks.state IN ('sent', 'running') AND attempts.state IN ('sent', 'running')
@@ -473,16 +401,16 @@ class Journal:
         return [AttemptRecord(*row) for row in rows]
 
     def attempts_ended(self, task: str, states: Iterable[AttemptEnd]) -> int:
-        """How many attempts ended in one of `states` since the task was asked for."""
+        """The number of attempts that ended in one of `states` since the task was requested."""
         chosen = set(states)
         return sum(attempt.state in chosen for attempt in self._attempts_that_count(task))
 
     def failed_on(self, task: str) -> set[str]:
-        """The hosts on which an attempt failed or ran too long since the task was asked for."""
+        """The hosts on which an attempt failed or ran too long since the task was requested."""
         return {each.host for each in self._attempts_that_count(task) if each.state in ("failed", "timeout")}
 
     def counts(self) -> dict[TaskState, int]:
-        """How many tasks are in each state, those of values since removed from the set included."""
+        """The number of tasks in each state, tasks of older sweeps included."""
         counts: dict[TaskState, int] = {"waiting": 0, "sent": 0, "running": 0, "done": 0, "failed": 0}
         counts.update(
             (row[0], row[1]) for row in self._rows("SELECT state, count(*) FROM tasks GROUP BY state")
@@ -499,7 +427,7 @@ class Journal:
         return row is not None
 
     def typical_seconds(self) -> float | None:
-        """How long a task takes: the median of all that are done; None if none is."""
+        """The median duration of the tasks that are done; None if none is."""
         row = self._row(
             """SELECT seconds FROM tasks WHERE state = 'done' ORDER BY seconds LIMIT 1
             OFFSET (SELECT count(*) / 2 FROM tasks WHERE state = 'done')"""
@@ -513,7 +441,7 @@ class Journal:
         )
 
     def programs(self) -> dict[str, str]:
-        """By version of the code: what note_program() was told."""
+        """The programs that note_program() was given, by version of the code."""
         return dict(map(tuple, self._rows("SELECT code, program FROM programs")))
 
     def metric_names(self) -> set[str]:
@@ -527,41 +455,17 @@ class Journal:
     def check_room(self) -> None:
         """Raises JournalError if nothing can be written now."""
         with self.batch():
-            # Takes pages of its own, so that it does not fit into what is left of a page.
+            # It needs pages of its own: it does not fit into the rest of a page.
             self._execute("CREATE TABLE IF NOT EXISTS room (filling BLOB)")
             self._execute("INSERT INTO room VALUES (zeroblob(100000))")
             self._execute("DROP TABLE room")
-
-    # SQLite.
-
-    def _prepare(self) -> None:
-        self._execute("PRAGMA synchronous = FULL")
-        if not self._read_only and self._value("PRAGMA journal_mode = WAL") != "wal":
-            raise FrameworkError(f"{self.path}: this file system cannot hold the journal; use a local disk")
-        with self.batch():
-            version = self._value("PRAGMA user_version")
-            if version > VERSION:
-                raise FrameworkError(
-                    f"{self.path}: written by a newer framework (schema {version}, not {VERSION}); "
-                    "push the newer code with update_files.sh"
-                )
-            if version == 0 and self._read_only:
-                raise FrameworkError(
-                    f"{self.path}: the journal is empty; the master has not started here yet"
-                )
-            if 0 < version < VERSION and self._read_only:
-                raise FrameworkError(
-                    f"{self.path}: written by an older framework; the master brings it up to date"
-                )
-            for statement in SCHEMA if version == 0 else updates(version):
-                self._execute(statement)
 
     def _names(self, column: Literal["metrics", "parameters"]) -> set[str]:
         rows = self._rows(f"SELECT DISTINCT key FROM tasks, json_each(tasks.{column}) WHERE {_HAS_ENDED}")
         return {name for (name,) in rows}
 
     def _standing(self, task: str) -> tuple[str, int]:
-        """A task's state, and the first of its attempts that count."""
+        """The state of a task, and the first of its attempts that count."""
         row = self._row("SELECT state, first FROM tasks WHERE task = ?", task)
         if row is None:
             raise UnknownTaskError(f"task {task} is not in the journal")
@@ -579,51 +483,9 @@ class Journal:
         return None if row is None else str(row["state"])
 
     def _open_attempt(self, task: str) -> int | None:
-        """The one attempt of a task that is under way; there is never more than one."""
+        """The attempt of a task that is under way; there is never more than one."""
         row = self._row("SELECT attempt FROM attempts WHERE task = ? AND state IN ('sent', 'running')", task)
         return None if row is None else int(row["attempt"])
-
-    def _execute(self, statement: str, *values: object) -> sqlite3.Cursor:
-        with self._lock, self._translated():
-            return self._connection.execute(statement, values)
-
-    def _change(self, statement: str, *values: object) -> bool:
-        return self._execute(statement, *values).rowcount > 0
-
-    def _rows(self, statement: str, *values: object) -> list[sqlite3.Row]:
-        with self._lock, self._translated():
-            return self._connection.execute(statement, values).fetchall()
-
-    def _value(self, statement: str) -> Any:
-        return self._rows(statement)[0][0]
-
-    def _row(self, statement: str, *values: object) -> sqlite3.Row | None:
-        rows = self._rows(statement, *values)
-        return rows[0] if rows else None
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        if self._depth and self._broken:
-            # SQLite may have ended the transaction by itself: what is written now would stay
-            raise JournalError(f"{self.path}: an earlier write of this batch failed; nothing of it is kept")
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            self._broken = True
-            raise JournalError(
-                f"{self.path}: {error}; is the disk full, or the directory not writable?"
-            ) from error
-        except sqlite3.DatabaseError as error:
-            self._broken = True
-            raise FrameworkError(
-                f"{self.path}: the journal is damaged ({error}); move it away to begin a new one"
-            ) from error
-
-    def _roll_back(self) -> None:
-        # after a full disk SQLite may have done it already; a failure here must not hide what went wrong
-        if self._connection.in_transaction:
-            with suppress(sqlite3.Error):
-                self._connection.execute("ROLLBACK")
 
 
 def _task_record(row: Iterable[Any]) -> TaskRecord:

@@ -20,7 +20,7 @@ class Tally:
 
     def __init__(self, total: int, provenance: Provenance) -> None:
         self.total = total  # combinations of the sweep
-        self.outdated = 0  # of those that are done
+        self.outdated = 0  # done combinations with an outdated result
         self._provenance = provenance
         self._ended: Counter[str] = Counter()  # by state
 

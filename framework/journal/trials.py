@@ -10,9 +10,9 @@ from framework.space.values import Value
 
 
 class Trials(Combinations):
-    """The combinations of an adaptive set so far, as the journal knows them, in the order of their numbers.
+    """The combinations of an adaptive sweep until now, in the order of their numbers.
 
-    What another method has tried in the same space belongs to it.
+    Combinations of the same space that another method has tried belong to it.
     """
 
     def __init__(self, project: Project, journal: Journal) -> None:
@@ -36,12 +36,12 @@ class Trials(Combinations):
 
 
 def so_far(project: Project, journal: Journal) -> Project:
-    """The project with what can be said of its set now: an adaptive one has the combinations tried so far."""
+    """The project with the combinations that are known now: those of an adaptive sweep until now."""
     return replace(project, space=Trials(project, journal)) if project.method.is_adaptive else project
 
 
 def most_combinations(project: Project) -> int:
-    """How many combinations the set of a project has in the end, at the most."""
+    """The number of combinations that a project's sweep has in the end, at most."""
     space, run_cap = project.search_space, project.method.run_cap or 0
     if not project.method.is_adaptive:
         return project.space.count

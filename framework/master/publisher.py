@@ -23,10 +23,10 @@ RESULTS_SECONDS = 5.0  # at least, between two results.csv before the sweep has 
 
 @dataclass(frozen=True)
 class Advice:
-    """What people are told to do."""
+    """Commands that notices recommend."""
 
-    resume: str  # about a paused sweep
-    renew: str  # about results of other files of the project, or of another image
+    resume: str  # a paused sweep
+    renew: str  # results of other files of the project, or of another image
 
 
 ON_HOSTS = Advice(

@@ -12,9 +12,9 @@ from framework.errors import FrameworkError
 
 @dataclass(frozen=True)
 class Identity:
-    """Who this container is, as its environment and its secrets say; or this process, without a broker."""
+    """Identity of this container by its environment and secrets; of this process, if there is no broker."""
 
-    role: str  # "master", "worker" or "flower": also the name of its RabbitMQ user
+    role: str  # "master", "worker" or "flower"; also the name of its RabbitMQ user
     infrastructure: str
     project: str
     host: str

@@ -8,7 +8,7 @@ from framework.space.values import value_problem
 
 Metric: TypeAlias = int | float | str
 
-LONGEST_TEXT = 200  # of a name, or of a value that is text: anything longer is no metric
+LONGEST_TEXT = 200  # characters of a name, or of a value that is text: anything longer is no metric
 
 _NAME = re.compile(r"[A-Za-z_][\w./@%+-]*")
 _TEXT = re.compile(r"[^\s,=]+")
@@ -45,12 +45,12 @@ def parse_metrics(line: str) -> dict[str, Metric]:
 
 
 def is_plain(text: str) -> bool:
-    """Whether a metrics line can carry `text` as a value: it is not empty, without spaces, commas and '='."""
+    """True if a line can carry `text` as a value: it is not empty, and has no spaces, commas or '='."""
     return _TEXT.fullmatch(text) is not None
 
 
 def metric_problem(name: str, value: object) -> str | None:
-    """Why `name` and `value` cannot be a metric, or None if they can."""
+    """The reason why `name` and `value` cannot be a metric; None if they can."""
     if not _NAME.fullmatch(name) or len(name) > LONGEST_TEXT:
         return f"{name!r:.100} cannot name a metric; use letters, digits and _./@%+-, a letter or _ first"
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -64,7 +64,7 @@ def metric_problem(name: str, value: object) -> str | None:
 
 
 def as_number(value: object) -> float | None:
-    """The number that a metric's value stands for, not-a-number and infinities too; None for other text."""
+    """The number that a metric's value is, not-a-number and infinities included; None for other text."""
     if isinstance(value, str):
         return float(value) if value in _NOT_FINITE.values() else None
     try:

@@ -1,7 +1,7 @@
 """Names of the queues between master and workers."""
 
 RESULTS = "results"
-EVENTS = "reports"  # of workers; the name is that of earlier versions, which brokers have in use
+EVENTS = "reports"  # events of workers; brokers that are in use have the name of earlier versions
 DEAD = "dead"  # what could not be delivered, and what a worker's Celery has rejected
 
 

@@ -20,7 +20,7 @@ Action: TypeAlias = Literal["cancel", "pause", "resume", "reload", "again"]
 Which: TypeAlias = Literal["failed", "outdated", "all"]
 
 ANSWER_SECONDS = 15.0
-AGAIN_SECONDS = 600.0  # the master goes through the whole set for it
+AGAIN_SECONDS = 600.0  # the master goes through the whole sweep for it
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ControlRequest:
 
 
 def hand_in(directory: Path, request: ControlRequest) -> Path:
-    """Write a request for the master; its file, which it removes. Raises FrameworkError."""
+    """Write a request for the master; returns its file, which the master removes. Raises FrameworkError."""
     file = directory / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -49,28 +49,28 @@ def hand_in(directory: Path, request: ControlRequest) -> Path:
 
 
 def ask(directory: Path, request: ControlRequest, timeout: float = ANSWER_SECONDS) -> None:
-    """Hand in a request and wait until the master has acted on it; raises FrameworkError if it does not."""
+    """Hand in a request and wait until the master has executed it; raises FrameworkError if it does not."""
     file = hand_in(directory, request)
     deadline = time.monotonic() + timeout
     while file.exists():
         if time.monotonic() > deadline:
             file.unlink(missing_ok=True)
             raise FrameworkError(
-                f"the master has not answered for {timeout:.0f} s, the request was taken back: see its log"
+                f"the master has not answered for {timeout:.0f} s, the request was withdrawn: see its log"
             )
         time.sleep(0.1)
 
 
 def pending(directory: Path) -> list[tuple[Path, ControlRequest]]:
-    """The requests that wait, the first one first; files that are none are removed. Raises OSError."""
+    """The waiting requests, the first one first; files that are none are removed. Raises OSError."""
     found = []
     for file in sorted(directory.glob("*.json")):
         try:
             found.append((file, _parse(file.read_text())))
         except FileNotFoundError:
-            pass  # taken back
+            pass  # it was withdrawn
         except (ValueError, KeyError, TypeError) as error:
-            log.warning("%s is no request (%r): removed", file, error)
+            log.warning("%s is not a request (%r): removed", file, error)
             file.unlink(missing_ok=True)
     return found
 

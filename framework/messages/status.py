@@ -26,22 +26,22 @@ class HostStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """The set and the hosts at one moment."""
+    """The sweep and its hosts at one moment."""
 
     updated: float  # Unix time
     project: str
-    version: str  # of the code that the master has taken up
-    total: int  # combinations of the set
+    version: str  # version of the code that the master has taken up
+    total: int  # combinations of the sweep
     done: int
     failed: int
     running: int
     finished: bool  # every combination has a terminal record and results.csv is written
     seconds_left: float | None  # expected; None when nothing is known yet
-    refused_version: str = ""  # of code that was pushed and is not valid
+    refused_version: str = ""  # version of code that was pushed and is not valid
     cancelled: int = 0
-    outdated: int = 0  # of those done: made by another program or in another image than those of now
-    pruned: int = 0  # ended early, as they did worse than others
-    paused: str = ""  # why nothing more is sent, and how to resume; empty if the sweep is not paused
+    outdated: int = 0  # done by other code, or in another image, than the current one
+    pruned: int = 0  # ended early, worse than others
+    paused: str = ""  # the reason, and how to resume; empty if the sweep is not paused
     quarantined: int = 0  # malformed, foreign or unexpected messages
     notices: list[str] = field(default_factory=list)  # what a person should know or do
     hosts: dict[str, HostStatus] = field(default_factory=dict)
@@ -56,12 +56,12 @@ class Status:
 
     @property
     def succeeded(self) -> int:
-        """How many ended as they should: a pruned one has done what it was there for."""
+        """The number of tasks that ended as they should: a pruned one has served its purpose."""
         return self.done + self.pruned
 
     @property
     def idle(self) -> bool:
-        """Does no host have anything to do?"""
+        """True if no host has anything to run."""
         return not any(host.running or host.reserved for host in self.hosts.values())
 
     def write(self, path: Path) -> None:
@@ -72,7 +72,7 @@ class Status:
 
 
 def read_status(path: Path) -> Status:
-    """The newest status; raises FrameworkError when the master has written none, or none lately."""
+    """The latest status; raises FrameworkError if the master has written none, or none for STALE_SECONDS."""
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
@@ -86,7 +86,7 @@ def read_status(path: Path) -> Status:
 
 
 def summary(status: Status) -> str:
-    """The status for a terminal: a few lines."""
+    """The status in a few lines of text."""
     lines = [
         f"{status.project}: {status.total} combinations: {status.done} done, {status.running} running, "
         f"{status.waiting} waiting, {status.failed} failed"
@@ -127,7 +127,7 @@ def remaining(status: Status) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Rounded, for people."""
+    """A rounded duration with its unit."""
     if round(seconds) < 100:
         return f"{round(seconds)} s"
     if round(seconds) < 6000:

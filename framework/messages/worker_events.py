@@ -26,7 +26,7 @@ from framework.messages.task_ids import AttemptId, is_attempt_number, is_task_id
 Message: TypeAlias = Mapping[str, Any]
 
 HEARTBEAT_SECONDS = 3.0  # between two heartbeats of a worker
-MAX_PENDING_EVENTS = 10_000  # of a worker; the oldest is dropped: later events repeat or supersede it
+MAX_PENDING_EVENTS = 10_000  # the oldest is dropped: later events repeat or supersede it
 
 _MOST_HELD = 100_000  # attempts that one worker holds
 _MOST_SLOTS = 100_000

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-FAILURES_LIMIT = 3  # of different combinations in a row
+FAILURES_LIMIT = 3  # failures of different combinations in a row
 FIRST_PROBE_SECONDS = 300.0
 LONGEST_PROBE_SECONDS = 3600.0
 
@@ -77,7 +77,7 @@ class HostHealth:
         return [self._notice(host, each, now) for host, each in self._hosts.items() if each.suspended]
 
     def limits(self, usable: Collection[str], now: float) -> dict[str, int]:
-        """How many tasks the suspended hosts may have: none, or one as a probe.
+        """The number of tasks that suspended hosts may have: none, or one as a probe.
 
         There are no limits if no other host can be used: a bad host is better than none.
         """

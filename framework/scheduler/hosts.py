@@ -35,7 +35,7 @@ class WorkerHost:
 
     name: str
     slots: int
-    incarnation: str  # of its worker; empty if it has sent no heartbeat yet
+    incarnation: str  # the current one of its worker; empty before its first heartbeat
     last_heartbeat: float
     notice: str = ""  # what its worker wants a person to know
     unfit: bool = False  # it can never run a task of this project; the notice gives the reason

@@ -1,6 +1,6 @@
 """Optuna study: suggests combinations, and prunes tasks that do worse than others.
 
-A study is in memory only: the journal makes it anew after a restart.
+A study is in memory only: after a restart it is made again from the journal.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Study:
         self._project = project
         self._space = project.search_space
         self._axes = [_axis(self._space, names) for names in self._space.axes]
-        self._trials: dict[str, optuna.Trial] = {}  # of tasks that have not ended
-        self._reported: dict[str, int] = {}  # the number of the last report of each
-        self._no_sampler = optuna.samplers.RandomSampler(seed=0)  # for what is not to be sampled
+        self._trials: dict[str, optuna.Trial] = {}  # by task that has not ended
+        self._reported: dict[str, int] = {}  # the number of the last report of each task
+        self._no_sampler = optuna.samplers.RandomSampler(seed=0)  # for trials with given parameters
         self._study = optuna.create_study(
             study_name=project.name,  # hyperband makes the bracket of a trial from it and the trial's number
             direction=project.goal,
@@ -54,7 +54,7 @@ class Study:
 
     @classmethod
     def of_journal(cls, project: Project, journal: Journal) -> Study:
-        """The study as the journal knows it, which is as it was when the master ended."""
+        """The study that the journal describes: as it was when the master ended."""
         study = cls(project)
         reports = journal.reports()
         if project.method.is_adaptive:
@@ -72,9 +72,9 @@ class Study:
         return study
 
     def suggest(self, number: int, tried: Container[str]) -> tuple[str, Parameters] | None:
-        """Task and parameters of combination `number`, none of those `tried`; None if no other can be found.
+        """Task and parameters of combination `number`, none of those `tried`; None if there is no other.
 
-        They depend on the project, its seed, the number, and on what the study knows, and on nothing else.
+        They depend on the project, its seed, the number and the results in the study, and on nothing else.
         """
         parameters: Parameters
         for parameters in self._space.included:
@@ -90,7 +90,7 @@ class Study:
             if task not in tried and self._space.contains(parameters):
                 self._trials[task] = trial
                 return task, parameters
-            self._study.tell(trial, state=TrialState.FAIL)  # of which a sampler takes no notice
+            self._study.tell(trial, state=TrialState.FAIL)  # samplers ignore such trials
         for parameters in self._anything(number):
             if (task := self._project.task_id(parameters)) not in tried:
                 self.begin(task, parameters)
@@ -98,7 +98,7 @@ class Study:
         return None
 
     def begin(self, task: str, parameters: Parameters) -> None:
-        """Take note of a task whose parameters do not come from the sampler."""
+        """Add a task whose parameters do not come from the sampler."""
         options = self._options(parameters) if self._project.method.is_adaptive else None
         if options is not None:
             self._study.enqueue_trial(options)
@@ -108,12 +108,12 @@ class Study:
             self._suggested(self._trials[task])
 
     def is_news(self, task: str, step: int) -> bool:
-        """Is report number `step` of a task one at a rung, and later than those that it made so far?"""
+        """True if report number `step` of a task is at a rung, and later than its reports until now."""
         rungs = self._project.early_termination
         return rungs is not None and rungs.is_rung(step) and step > self._reported.get(task, 0)
 
     def report(self, task: str, step: int, value: float) -> bool:
-        """Take report number `step` of a task, if it is news; True if the task should be ended."""
+        """Add report number `step` of a task, if it is news; True if the task should be pruned."""
         if not self.is_news(task, step):
             return False
         if task not in self._trials:
@@ -123,7 +123,7 @@ class Study:
         return self._trials[task].should_prune()
 
     def end(self, record: TaskRecord) -> None:
-        """Take the terminal record of a task."""
+        """Add the terminal record of a task."""
         trial = self._trials.pop(record.task, None)
         self._reported.pop(record.task, None)
         if trial is None:
@@ -138,7 +138,7 @@ class Study:
             self._study.tell(trial, state=TrialState.FAIL)
 
     def _anything(self, number: int) -> Iterator[Parameters]:
-        """Combinations in no order that matters: all of a finite space, or many draws."""
+        """Combinations in an arbitrary order: all of a finite space, or many draws."""
         seed = self._project.method.seed
         if self._space.is_finite:
             yield from Shuffled(self._space, seed)
@@ -154,7 +154,7 @@ class Study:
         return {name: chosen[name] for name in self._space.names if name in chosen}
 
     def _options(self, parameters: Parameters) -> dict[str, int | float] | None:
-        """What a trial with these parameters would have been suggested; None if it could not have been."""
+        """The suggestions that give a trial these parameters; None if there are none."""
         options: dict[str, int | float] = {}
         for axis in self._axes:
             if axis.names[0] in parameters:
@@ -166,14 +166,14 @@ class Study:
 
 
 class _Axis(ABC):
-    """One metaparameter, or those zipped together, as one parameter of Optuna's, named as the first."""
+    """A parameter of Optuna for one metaparameter, or for those that are zipped; it has the first's name."""
 
     def __init__(self, names: Sequence[str], condition: Mapping[str, Sequence[Value]]) -> None:
         self.names = names
         self._condition = condition
 
     def exists(self, chosen: Parameters) -> bool:
-        """Does its condition hold for what was chosen on earlier axes?"""
+        """True if its condition holds for the values that were chosen on earlier axes."""
         return all(
             name in chosen and bool(options_with(values, chosen[name]))
             for name, values in self._condition.items()
@@ -184,11 +184,11 @@ class _Axis(ABC):
 
     @abstractmethod
     def option(self, parameters: Parameters) -> int | float | None:
-        """What was suggested for it, if it has these parameters; None if nothing would give them."""
+        """The suggestion that gives these parameters; None if there is none."""
 
 
 class _Drawn(_Axis):
-    """A distribution: searched where draws are dense, evenly in the share of draws below."""
+    """A distribution; Optuna searches its quantiles, evenly."""
 
     def __init__(
         self, names: Sequence[str], condition: Mapping[str, Sequence[Value]], distribution: Distribution
@@ -206,7 +206,7 @@ class _Drawn(_Axis):
 
 
 class _Listed(_Axis):
-    """Values in a list, each for itself, or those of an interval, where near ones are likely to do alike."""
+    """Values in a list as categories, or those of an interval as a scale: near values give near results."""
 
     def __init__(
         self,

@@ -59,7 +59,7 @@ class RetryPolicy:
             log.warning("%s", message)
 
     def limits(self, now: float) -> Mapping[str, int]:
-        """How many tasks the suspended hosts may have."""
+        """The number of tasks that suspended hosts may have."""
         return self._health.limits(self._hosts.usable(now), now)
 
     def choose_host(

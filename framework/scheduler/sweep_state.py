@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOST_ATTEMPTS_LIMIT = 5
-SHORT_TASK_SECONDS = 2.0  # of shorter ones a host is sent more than it runs: it never waits for the master
+SHORT_TASK_SECONDS = (
+    2.0  # a host is sent more tasks than it runs if they are shorter: it never waits for the master
+)
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,14 @@ class Sweep:
         self._stop_orders = StopOrders()
         self._rerun: Rerun | None = None
         self._failed_now = False  # a task has failed for good since the limit was looked at last
-        self._done_seconds = 0.0  # of all tasks done in this process's life
+        self._done_seconds = 0.0  # sum over the tasks done in this process's life
         self._done_count = 0
         self.load()
 
     def load(self) -> None:
         """Begin with what the journal says, of the queue and of the attempts under way."""
         self._restart_queue()
-        self._to_prune: dict[str, str] = {}  # by task under way that the study wants ended: the reason
+        self._to_prune: dict[str, str] = {}  # tasks under way that the study wants ended, and the reason
         self._hosts.reset()
         now = time.monotonic()
         for attempt in self._journal.under_way():

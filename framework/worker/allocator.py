@@ -1,7 +1,7 @@
 """Allocator of CPUs, memory and GPUs to tasks.
 
-A GPU on which no task of ours runs is handed out only if a look, begun after our last one left it, has seen
-nobody else there. On one that a task of ours has, others are not told from it.
+A GPU on which no task of ours runs is handed out only if a look that began after our last task left it has
+seen no other process there. On a GPU that a task of ours has, other processes cannot be told from that task.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Protocol
 from framework.project.resources import Capacity, Resources
 from framework.worker.devices import Gpu, Look
 
-RETRY_SECONDS = 1.0  # between two looks while a task waits for others to leave a GPU
+RETRY_SECONDS = 1.0  # between two looks while a task waits for other processes to leave a GPU
 
 
 class DeviceSource(Protocol):
-    """What the slots need of a host; devices.Devices has it."""
+    """The devices of a host; devices.Devices is one."""
 
     cpus: Fraction
     memory: int  # bytes
@@ -35,35 +35,35 @@ class Allocation:
     """Devices that a task has."""
 
     needs: Resources
-    cpus: Fraction  # that it counts for
+    cpus: Fraction  # number of CPUs that it counts for
     gpus: tuple[str, ...]  # UUIDs
 
     @property
     def share(self) -> Fraction:
-        """Of each of its GPUs."""
+        """The share of each of its GPUs."""
         return min(self.needs.gpus, Fraction(1))
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
-        """What makes a task keep to it, beside the environment it is `given`."""
+        """Variables that limit a task to the allocation, beside the environment that it is `given`."""
         environment = {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)}
         if self.needs.cpus is not None and "OMP_NUM_THREADS" not in given:
-            # OpenBLAS, MKL and numexpr go by it, too
+            # OpenBLAS, MKL and numexpr use it, too
             environment["OMP_NUM_THREADS"] = str(max(1, math.floor(self.needs.cpus)))
         return environment
 
 
 @dataclass(frozen=True)
 class Room:
-    """How many tasks of a kind a host has room for."""
+    """The number of tasks of a kind that a host has room for."""
 
-    most: int  # at a time, if others left all GPUs to us
-    now: int  # at a time: those that run, and as many as still fit
-    lacks: str  # why none can ever run there; empty if one can, or if that is not known yet
-    trouble: str  # what a person should know of the GPUs
+    most: int  # at a time, if no other process used the GPUs
+    now: int  # at a time: those that run, and those that still fit
+    lacks: str  # the reason why none can ever run there; empty if one can, or if that is not known yet
+    trouble: str  # what a person should know about the GPUs
 
 
 class Allocator:
-    """What a host's tasks have of it. `limit`: how many may run at a time; None: one for each CPU.
+    """The devices of a host and their allocations. `limit`: tasks at a time at most; None: one for each CPU.
 
     All methods may be called from any thread.
     """
@@ -76,7 +76,7 @@ class Allocator:
         self._left: dict[str, float] = {}  # by GPU: when our last task on it ended
 
     def room(self, needs: Resources) -> Room:
-        """How many tasks with such needs may run."""
+        """The room for tasks with such needs."""
         look = self._look(needs)
         everything = {gpu.uuid: Fraction(1) for gpu in look.gpus}
         with self._changed:
@@ -99,7 +99,7 @@ class Allocator:
         )
 
     def allocate(self, needs: Resources, timeout: float) -> Allocation | None:
-        """What one task needs; None if that is not free within `timeout` seconds."""
+        """Devices for one task; None if they are not free within `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while True:
             with self._changed:
@@ -116,7 +116,7 @@ class Allocator:
                 self._changed.wait(min(left, RETRY_SECONDS))
 
     def release(self, allocation: Allocation) -> None:
-        """The task has ended."""
+        """Take the devices of a task back."""
         with self._changed:
             self._allocations.remove(allocation)
             for gpu in set(allocation.gpus) - self._shares().keys():
@@ -135,7 +135,7 @@ class Allocator:
         return Allocation(needs, self._cpus(needs), tuple(usable[: math.ceil(needs.gpus)]))
 
     def _fitting(self, needs: Resources, allocations: set[Allocation], gpus: Mapping[str, Fraction]) -> int:
-        """How many more tasks fit beside `allocations`, with these shares of GPUs free."""
+        """The number of tasks that fit beside `allocations`, with these shares of GPUs free."""
         fitting = [sys.maxsize if self._limit is None else self._limit - len(allocations)]
         cpus = self._cpus(needs)
         if cpus:
@@ -151,13 +151,13 @@ class Allocator:
         return max(0, min(fitting))
 
     def _cpus(self, needs: Resources) -> Fraction:
-        """What a task counts for: if it does not say, one CPU, or none where a limit was given instead."""
+        """The CPUs that a task counts for: one if it names none, or zero if a limit was given."""
         if needs.cpus is not None:
             return needs.cpus
         return Fraction(0) if self._limit else min(Fraction(1), self._devices.cpus)
 
     def _free(self, look: Look, or_not_seen: bool = False) -> dict[str, Fraction]:
-        """The share of each GPU that can be handed out; `or_not_seen`: also of those we have just left."""
+        """The free share of each GPU; `or_not_seen`: also of GPUs that our tasks have just left."""
         shares = self._shares()
         free = {}
         for gpu in look.gpus:
@@ -168,11 +168,11 @@ class Allocator:
         return free
 
     def _has_seen(self, look: Look, gpu: Gpu) -> bool:
-        """Has it seen the GPU without us? If our last task on it ended later, what it used was ours."""
+        """True if a look saw the GPU without our tasks: it began after the last of them had ended."""
         return look.began >= self._left.get(gpu.uuid, -math.inf)
 
     def _shares(self) -> dict[str, Fraction]:
-        """The shares of GPUs that our tasks have."""
+        """The allocated share of each GPU."""
         shares: dict[str, Fraction] = {}
         for allocation in self._allocations:
             for gpu in allocation.gpus:

@@ -73,8 +73,8 @@ def test_results_of_several_workers(
     assert cli.main(arguments) == 0
     said = capsys.readouterr().out.splitlines()
     assert said == [
-        "11 results found, 7 taken; 4 tasks of the set have ended",
-        "1 skipped: their tasks are not in the set as it is now",
+        "11 results found, 7 taken; 4 tasks of the sweep have ended",
+        "1 skipped: their tasks are not in the sweep as it is now",
         "1 skipped: they are in the journal already",
         "1 skipped: they are no JSON",
         "1 skipped: they belong to another project",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import shutil
@@ -13,6 +14,7 @@ from master_bench import Bench, Clock, Message, Messenger
 
 from framework.cli import locations
 from framework.cli import main as cli
+from framework.cli.master_commands import run_pause
 from framework.errors import BrokerBlocked, FrameworkError
 from framework.journal.store import Journal
 from framework.master import incoming as intake
@@ -523,13 +525,15 @@ def test_the_command_line_asks_and_waits(
         assert "'9': no such task" in capsys.readouterr().err
         assert cli.main(["cancel", "2"]) == 0
         assert capsys.readouterr().out == f"task 2, {task_id(('train',), {'x': 2})}: cancelled\n"
-        assert cli.main(["cancel"]) == 0
+        assert cli.main(["cancel"]) == 2
+        assert "framework pause" in capsys.readouterr().err
+        assert run_pause(argparse.Namespace()) == 0
         assert bench.status().paused
         assert cli.main(["watch"]) == 1
         assert "the sweep is paused: somebody asked for it" in capsys.readouterr().err
         capsys.readouterr()
         assert cli.main(["resume"]) == 0
-        assert capsys.readouterr().out == "the set goes on\n0 done, 0 failed, 1 cancelled; 3 to run\n"
+        assert capsys.readouterr().out == "the sweep is resumed\n0 done, 0 failed, 1 cancelled; 3 to run\n"
         assert not bench.status().paused
         assert cli.main(["again", "2"]) == 0
         assert capsys.readouterr().out == f"task 2, {task_id(('train',), {'x': 2})}: waiting\n"
@@ -537,7 +541,7 @@ def test_the_command_line_asks_and_waits(
         assert capsys.readouterr().out == "0 done, 0 failed; 4 to run\n"
         assert cli.main(["again"]) == 2
         assert cli.main(["again", "--fresh", "2"]) == 2
-        assert "say one of --failed, --outdated and --fresh" in capsys.readouterr().err
+        assert "give one of --failed, --outdated and --fresh" in capsys.readouterr().err
         assert cli.main(["results", "--all"]) == 0
         assert bench.files.all_results.exists()
         bench.write_project(x="[", version="v2")
