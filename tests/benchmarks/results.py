@@ -2,9 +2,9 @@
 
     python tests/benchmarks/results.py [COMBINATIONS]
 
-A thousand tasks of a sweep of 100,000 combinations are done. Printed are the times of results.csv, of the tally
-of a restarted master and of `plan`, each as a share of the time of one enumeration (combination and task id of
-each), which is measured in the same run: medians of five.
+A thousand tasks of a sweep of 100,000 combinations are done. Printed are the times of results.csv, of
+the tally of a restarted master and of `plan`, each as a share of the time of one enumeration
+(combination and task id of each), which is measured in the same run: medians of five.
 """
 
 from __future__ import annotations
