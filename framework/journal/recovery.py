@@ -132,5 +132,5 @@ def _take(
             recovery.skipped["they are in the journal already"] += 1
             continue
         failures = journal.attempts_ended(task, ("failed", "timeout")) + (result.state != "stopped")
-        journal.finish(result, final=result.state != "stopped" and failures > project.retries)
+        journal.finish(result, final=result.state != "stopped" and project.gives_up_after(failures))
         recovery.taken += 1

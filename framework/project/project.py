@@ -49,6 +49,10 @@ class Project:
         """Does something decide on its tasks from the results of others? Then Optuna has to be installed."""
         return self.method.is_adaptive or self.early_termination is not None
 
+    def gives_up_after(self, failures: int, excused: int = 0) -> bool:
+        """True if a task ends with its failure number `failures`, of which `excused` are the host's fault."""
+        return failures > self.retries + excused
+
     def reports(self) -> Reports | None:
         """What counts the reports of one attempt; None if no task is ended early."""
         return (

@@ -43,11 +43,10 @@ class RetryPolicy:
         sent = self._hosts.get(result.task)
         if sent is not None and sent.id != result.id:
             return False  # another attempt, which is under way, decides
-        allowed = 1 + self._project.retries
+        failures = 1 + self._journal.attempts_ended(result.task, ("failed", "timeout"))
         failed_on = self._journal.failed_on(result.task)
-        if self._health.excuses(result.host, failed_on, self._hosts.usable(now), now):
-            allowed += 1
-        return 1 + self._journal.attempts_ended(result.task, ("failed", "timeout")) >= allowed
+        is_excused = self._health.excuses(result.host, failed_on, self._hosts.usable(now), now)
+        return self._project.gives_up_after(failures, excused=int(is_excused))
 
     def review_hosts(self, now: float) -> None:
         """Suspend hosts and take them back; note since when no host can run the sweep."""
