@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2153 # the settings are made by another file
-# What is shown of the hosts before anything is changed, and what is wrong with them: each problem with its host and what to do.
+# The table of hosts that is shown before anything is changed, and the checks of the hosts. Each problem names its host and says
+# what to do.
 
 readonly LEAST_FREE_DISK=$((3 * 1024 * 1024 * 1024)) # the images, and room to unpack them
 readonly GREATEST_SKEW=300                           # seconds; certificates and leases need clocks that agree roughly
 
-# print_table HOST…: one line for each host.
+# print_table HOST…: shows one line for each host.
 print_table() {
   local host width=4 format
   for host in "$@"; do
@@ -24,13 +24,6 @@ print_table() {
       fi
     done
   } | sed 's/ *$//' >&2
-}
-
-role_of() {
-  local roles=''
-  [[ $1 != "$MASTER_HOST" ]] || roles='master'
-  ! is_one_of "$1" "${WORKER_HOSTS[@]}" || roles+="${roles:+, }worker"
-  printf '%s\n' "${roles:--}"
 }
 
 docker_state() {
@@ -55,7 +48,7 @@ ports_state() {
   fi
 }
 
-# check_hosts HOST…: collects what is wrong, each with the host and what to do.
+# check_hosts HOST…: records every problem of the hosts, one by one and together.
 check_hosts() {
   local host
   for host in "$@"; do
@@ -85,7 +78,7 @@ check_docker() {
   esac
 }
 
-# install_command HOST: what the user can paste here to install or start Docker there.
+# install_command HOST: prints a command that the user can paste here to install or start Docker there.
 install_command() {
   local script="$CHECKOUT/install_docker_ubuntu.sh"
   if (($1 == 0)); then
@@ -119,7 +112,7 @@ check_host() {
   fi
 }
 
-# check_same_machine: two names for one engine would be two sets of containers of the same names.
+# check_same_machine: one engine under two host names would get two sets of containers with the same names.
 check_same_machine() {
   local host engine
   local -A seen=()
@@ -147,7 +140,7 @@ check_ports() {
   done
 }
 
-# check_broker_addresses: can every worker find the broker?
+# check_broker_addresses: records a problem for each worker that could not find the broker.
 check_broker_addresses() {
   local host name address
   for host in "${WORKER_HOSTS[@]}"; do

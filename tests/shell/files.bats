@@ -68,6 +68,7 @@ teardown() {
   assert_equal "$(readlink current)" "$CODE_VERSION"
   assert_equal "$(find "$CODE_VERSION" ! -type d -printf '%P %M\n' | LC_ALL=C sort)" "VERSION -r--r--r--
 framework/code.py -r--r--r--
+framework/project/excluded_files -r--r--r--
 project/link lrwxrwxrwx
 project/parameters.yml -r--r--r--
 project/project.yml -r--r--r--

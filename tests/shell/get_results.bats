@@ -13,7 +13,7 @@ setup() {
   local project="$TOOL/tasks/my project"
   printf '%s\n' HOSTS=far,down "REMOTE_PATH='my tasks'" "PROJECT=${project@Q}" MASTER=local WORKERS=local,1 >"$TOOL/.infra/record"
   FAR_HOME="$BATS_TEST_TMPDIR/far"
-  stub ssh "[[ \$* != *-G* ]] || exec echo 'hostname far'
+  stub ssh "[[ \$* != *' -G '* ]] || exec echo 'hostname far'
     [[ \$* != *' down '* ]] || { echo 'ssh: connect to host down port 22: No route to host' >&2; exit 255; }
     export HOME='$FAR_HOME'"'
     exec sh -c "${@: -1}"'
@@ -113,7 +113,7 @@ all_attempts() {
   make_attempt "$FAR_HOME" 00000000000000aa/1
   get
   assert_equal "$status" 1
-  assert_part 'down: results not brought, run this again later; it does not answer'
+  assert_part 'down: its results were not copied, run this again later; it does not answer'
   assert_equal "$(cat "$RESULTS/results.csv")" new
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
 }

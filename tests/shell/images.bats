@@ -40,7 +40,7 @@ setup() {
   stub ssh '[[ $* != *" -O "* ]] && HOST_OF_STUB=hostA bash -c "${@: -1}"'
   stub sudo 'exec "${@:2}"' # without --preserve-env
   stub apt-get
-  need_debootstrap() { :; }
+  ensure_debootstrap() { :; }
   echo 'echo "bootstrapped $1 from $2"' >"$TOOL/docker/base.sh"
   make_project 'My Set'
   PROJECT_NAME='My Set' PROJECT_PATH="$TOOL/tasks/My Set" MASTER_HOST=0

@@ -15,7 +15,7 @@ setup() {
     *"image ls"*) echo an-image ;;
     *"image inspect"*) echo "amd64 [layers]" ;;
     *" plan "*) ;;
-    "run --detach"*) echo "no container today" >&2; exit 125 ;;
+    "run --label"*) echo "no container today" >&2; exit 125 ;;
   esac'
   stub ssh 'exit 255'
 }
@@ -52,13 +52,20 @@ assert_order() {
   assert_equal "$output" "$help"
 }
 
-@test "every option of the help is known" {
-  local option
-  infrainit --help
-  while read -r option; do
-    capture grep -E -- "(^|[] [|])${option}[]) =]" "$TOOL/framework/shell/settings.sh"
-    assert_equal "$option $status" "$option 0"
-  done < <(grep -oE '^ +(-.,)? +--[a-z-]+' <<<"$output" | grep -oE -- '--?[a-z][a-z-]*')
+@test "every option in the help of a script is known to it" {
+  local script option
+  sed 's/^CHECKOUT=@.*/CHECKOUT=$(dirname -- "$0")/; s/=@[A-Z]*@$/=x/' "$TOOL/infra_clean.sh.tmpl" >"$TOOL/infra_clean.sh"
+  chmod +x "$TOOL/infra_clean.sh"
+  for script in infrainit update_files check_celery_status get_results infra_clean; do
+    capture "$TOOL/$script.sh" --help
+    assert_equal "$script $status" "$script 0"
+    while read -r option; do
+      capture "$TOOL/$script.sh" "$option" --no-such-option
+      assert_equal "$status" 2
+      assert_part 'error: --no-such-option is no option'
+      refute_part "error: $option is no option"
+    done < <(grep -oE '^ +(-.,)? +--[a-z-]+' <<<"$output" | grep -oE -- '--?[a-z][a-z-]*' | grep -vx -e -h -e --help)
+  done
 }
 
 @test "wrong options: exit 2, and nothing is touched" {

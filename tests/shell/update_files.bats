@@ -25,7 +25,7 @@ RECORD
 
 # act_as_host [COMMAND]: far is a host with a home of its own; COMMAND is run there first, with what it is asked in "$asked".
 act_as_host() {
-  stub ssh "[[ \$* != *-G* ]] || exec echo 'hostname far'
+  stub ssh "[[ \$* != *' -G '* ]] || exec echo 'hostname far'
     export HOME='$BATS_TEST_TMPDIR/far'
     asked=\${*: -1}
     ${1:-}

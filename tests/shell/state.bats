@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# framework/shell/record.sh and infra_clean.sh.tmpl: what is remembered, and how it is removed.
+# framework/shell/state.sh and infra_clean.sh.tmpl: what is remembered, and how it is removed.
 
 # shellcheck disable=SC2016,SC2030,SC2031,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
 
@@ -27,11 +27,8 @@ setup() {
 
 # settle OPTION…: as infrainit.sh does before it asks hosts.
 settle() {
-  GIVEN=()
   MASTER='' WORKERS='' BROKER='' HOSTS_OPTION=''
-  parse_options "$@"
-  collect_settings
-  check_settings
+  read_all "$@"
   load_infrastructure
   join_record
 }
@@ -100,6 +97,7 @@ settle() {
   record_after 0 1 2
   settle -a h3 -d digits -w 1 -b h1
   check_joining
+  join_master
   assert_equal "${PROBLEMS[*]}|$MASTER_HOST" '|2'
   record_after 0 1 2 3
   output=$(<"$TOOL/.infra/record")
@@ -128,6 +126,7 @@ settle() {
   record_after 0 1
   settle -a h2 -d digits -w 1 -b 10.9.9.9
   check_joining
+  join_master
   BROKER_NAME=10.9.9.9
   check_joining_address
   assert_equal "${#PROBLEMS[@]}" 2
