@@ -34,6 +34,7 @@ source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/al
 ARGUMENTS=("$@") # for start_again_in_group
 STARTED=''       # not empty: there may be containers
 FOLLOWING=''     # not empty: everything runs, and keeps running if this script ends; paused: it was paused
+TERMINAL=''      # file descriptor of this script's stdin, for the trap: a trap runs with the stdin of the function that it interrupts
 TASKS_CODE=0     # exit code of following the tasks: 0 if every task succeeded
 
 main() {
@@ -118,7 +119,7 @@ interrupt() {
 
 # offer_to_pause: on Ctrl-C while the tasks run. Without a terminal to ask on they keep running.
 offer_to_pause() {
-  if confirm "Pause the sweep and stop its tasks? If not, they keep running without this script."; then
+  if confirm "Pause the sweep and stop its tasks? If not, they keep running without this script." <&"$TERMINAL"; then
     docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework pause &&
       FOLLOWING=paused
   fi
@@ -301,6 +302,7 @@ follow_tasks() {
   local code columns=0
   [[ ! $DRY_RUN ]] || return 0
   FOLLOWING=yes
+  exec {TERMINAL}<&0
   doing "running the tasks"
   if [[ -t 2 ]]; then
     columns=$(stty size <&2 | cut -d ' ' -f 2)

@@ -27,6 +27,7 @@ teardown() {
 
 @test "the version follows from the content, not from times, owners, or who may write" {
   local first
+  mkdir "$PROJECT_PATH/a"
   stage_code
   first=$CODE_VERSION
   [[ $first =~ ^[0-9a-f]{12}$ ]]
@@ -34,7 +35,8 @@ teardown() {
   chmod g+w "$PROJECT_PATH/parameters.yml"
   mkdir -p "$PROJECT_PATH/results" "$PROJECT_PATH/a/.git" "$PROJECT_PATH/a/__pycache__" "$TOOL/framework/__pycache__"
   touch "$PROJECT_PATH/results/x" "$PROJECT_PATH/a/.git/x" "$PROJECT_PATH/x.pyc" "$TOOL/framework/shell/x.sh" "$TOOL/framework/x.pyc"
-  rmdir "$PROJECT_PATH/a/.git" 2>/dev/null || rm -r "$PROJECT_PATH/a"
+  mkdir -p "$PROJECT_PATH/.venv/lib"
+  touch "$PROJECT_PATH/.venv/pyvenv.cfg" "$PROJECT_PATH/.venv/lib/x"
   stage_code
   assert_equal "$CODE_VERSION" "$first"
 }
@@ -139,6 +141,37 @@ local:   changed project/parameters.yml"
   assert_equal "$(find "$CODE" -mindepth 1 -maxdepth 1 | wc -l)" 3 # two versions and current
 }
 
+@test "a version gets its name only after its files are on the disk" {
+  stub sync "[[ -e \${*: -1}/project/project.yml ]] && ls -A \"\$(dirname \"\${*: -1}\")\" >'$BATS_TEST_TMPDIR/at-sync'"
+  hash -r # bash remembers the real one
+  stage_code
+  push_code 0
+  local new="$CODE/.$CODE_VERSION.infra-01234567"
+  assert_equal "$(grep '^sync' "$CALLS")" "sync '--file-system' ${new@Q}"
+  assert_equal "$(<"$BATS_TEST_TMPDIR/at-sync")" ".$CODE_VERSION.infra-01234567"
+  stub sync 'echo "no space left" >&2; exit 1'
+  touch "$PROJECT_PATH/new"
+  stage_code
+  capture push_code 0
+  assert_equal "$status" 1
+  [[ ! -e $CODE/$CODE_VERSION ]]
+}
+
+@test "virtual environments of a project are not sent, and this is said when something is sent" {
+  mkdir -p "$PROJECT_PATH"/{.venv,env}
+  touch "$PROJECT_PATH"/{.venv,env}/pyvenv.cfg
+  stage_code
+  capture push_code 1
+  assert_line 'far: left out: the virtual environment env,.venv; list packages in requirements.txt'
+  [[ ! -e "$HOME/far home/my tasks/code/$PROJECT_NAME/current/project/.venv" ]]
+  capture push_code 1
+  refute_part 'left out'
+  rm -r "$PROJECT_PATH"/{.venv,env}
+  stage_code
+  capture push_code 0
+  refute_part 'left out'
+}
+
 @test "a dry run writes nothing" {
   DRY_RUN=yes
   stage_code
@@ -153,39 +186,4 @@ local:   changed project/parameters.yml"
   capture stage_code
   assert_equal "$status" 1
   assert_part 'could not be copied'
-}
-
-make_secret() {
-  mkdir -p "$TOOL/.infra/secrets"
-  (umask 077 && mkdir -p "$TOOL/.infra/secrets/worker" && echo "$1" >"$TOOL/.infra/secrets/worker/password")
-}
-
-@test "secrets: private, only when they differ, and never as words of a command" {
-  local there="$HOME/far home/my tasks/secrets/infra-01234567/worker"
-  make_secret first
-  push_secrets 1 worker
-  assert_equal "$(cat "$there/password") $(stat -c %a "$there" "$there/password" "$HOME/far home/my tasks/secrets" | tr '\n' ' ')" \
-    'first 700 600 700 '
-  touch "$there/marker-of-no-change"
-  rm "$there/marker-of-no-change"
-  : >"$CALLS"
-  push_secrets 1 worker
-  assert_equal "$(grep -c extract "$CALLS")" 0
-  make_secret second
-  push_secrets 1 worker
-  assert_equal "$(cat "$there/password")" second
-  assert_equal "$(ls "$HOME/far home/my tasks/secrets/infra-01234567")" worker
-  refute_secret
-}
-
-refute_secret() {
-  if grep -q -e first -e second "$CALLS"; then
-    return 1
-  fi
-}
-
-@test "secrets that are not here: what to do" {
-  capture push_secrets 0 worker
-  assert_equal "$status" 1
-  assert_part 'run infrainit.sh on the machine that started the infrastructure'
 }

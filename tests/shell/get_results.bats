@@ -185,6 +185,28 @@ all_attempts() {
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
 }
 
+@test "two get_results.sh at once: results are put into place one by one, and those that are there stay" {
+  local flock waiting="$BATS_TEST_TMPDIR/waiting" job
+  make_attempt "$FAR_HOME" 00000000000000aa/1
+  mkdir -p "$RESULTS/tasks"
+  exec 4<"$RESULTS"
+  flock 4
+  flock=$(command -v flock)
+  stub flock "touch '$waiting'; exec $flock \"\$@\""
+  "$TOOL/get_results.sh" >out 2>&1 4<&- &
+  job=$!
+  until [[ -e $waiting ]]; do
+    kill -0 "$job" # it must not end before it has asked for the lock
+    sleep 0.01
+  done
+  [[ ! -e $RESULTS/tasks/00000000000000aa ]]
+  mkdir -p "$RESULTS/tasks/00000000000000aa/1"
+  echo mine >"$RESULTS/tasks/00000000000000aa/1/stdout"
+  exec 4<&-
+  wait "$job"
+  assert_equal "$(cat "$RESULTS/tasks/00000000000000aa/1/stdout")" mine
+}
+
 @test "names that no task has are not taken over from a host" {
   make_attempt "$FAR_HOME" 00000000000000aa/1
   stub find "[[ \$HOME != *far ]] || { printf '%s\n' ../../../etc/1/result.json 00000000000000aa/1/result.json; exit; }

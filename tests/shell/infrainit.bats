@@ -20,6 +20,24 @@ setup() {
   stub ssh 'exit 255'
 }
 
+# act_as_engine WATCH: Docker keeps its containers as files and does all that it is asked for; `framework watch` is WATCH.
+act_as_engine() {
+  mkdir containers
+  stub docker "cd '$PWD/containers' || exit"'
+    case "$*" in
+      version*) echo 28.5.2 ;;
+      *"info --format {{.ID}}"*) echo ENGINE ;;
+      *DockerRootDir*) echo / ;;
+      *"image inspect"*) echo "amd64 [layers]" ;;
+      "run --label "*) echo "running ${3#*=} 0 0" >"${6##*-}" ;;
+      "ps --all --no-trunc --filter label=infrainit.role="*) [[ ! -e ${5##*=} ]] || echo "${5##*=}" ;;
+      "container inspect"*) cat "${@: -1}" ;;
+      *" framework watch"*)
+        echo >>../watched
+        '"$1"' ;;
+    esac'
+}
+
 infrainit() {
   capture "$TOOL/infrainit.sh" "$@"
 }
@@ -214,4 +232,78 @@ assert_order() {
   capture bash -c 'OLD=(4 3); source "$1"' bash "$BATS_TEST_TMPDIR/old/all.sh"
   assert_equal "$status" 1
   assert_part 'needs bash 4.4 or newer'
+}
+
+@test "--wait: a lost connection does not end it; the results are copied when the sweep has ended" {
+  act_as_engine '(($(wc -l <../watched) > 1)) || exit 255'
+  infrainit -d digits -m local -w local --wait
+  assert_equal "$status" 0
+  assert_order 'running the tasks' 'local: the connection is lost; the tasks keep running' 'copying the results to this machine'
+  assert_equal "$(wc -l <watched)" 2
+  [[ -d $TOOL/results/digits ]]
+}
+
+@test "--wait: a task that failed makes it fail, after the results were copied" {
+  act_as_engine 'exit 1'
+  infrainit -d digits -m local -w local --wait
+  assert_equal "$status" 1
+  assert_equal "$(wc -l <watched)" 1
+  [[ -d $TOOL/results/digits ]]
+}
+
+# interrupt_and_answer ANSWER: infrainit.sh --wait on a terminal, with Ctrl-C while it watches the tasks.
+interrupt_and_answer() {
+  capture python3 - "$1" "$TOOL/infrainit.sh" -d digits -m local -w local --wait <<'PYTHON'
+import os, pty, signal, sys
+
+answer, command = sys.argv[1], sys.argv[2:]
+process, terminal = pty.fork()
+if process == 0:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # bats' jobs in the background ignore it
+    os.execv(command[0], command)
+output, replies = b"", [(b"watching", b"\x03"), (b"[y/N]", answer.encode() + b"\n")]
+while True:
+    try:
+        chunk = os.read(terminal, 65536)
+    except OSError:  # it has ended
+        break
+    if not chunk:
+        break
+    output += chunk
+    if replies and replies[0][0] in output:
+        os.write(terminal, replies.pop(0)[1])
+print(output.decode().replace("\r", ""))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+PYTHON
+}
+
+@test "Ctrl-C while the tasks run: the sweep is paused if the user wants it" {
+  act_as_engine 'echo watching; exec sleep 60'
+  interrupt_and_answer y
+  assert_equal "$status" 130
+  assert_part 'Pause the sweep and stop its tasks? If not, they keep running without this script. [y/N]'
+  assert_part 'the sweep is paused: its tasks are stopped, and no more are sent; resume it with:'
+  assert_equal "$(tail -n 1 "$CALLS" | cut -d ' ' -f 2,4-)" "'exec' 'framework' 'pause'"
+}
+
+@test "Ctrl-C while the tasks run: they keep running if the user does not want to pause" {
+  act_as_engine 'echo watching; exec sleep 60'
+  interrupt_and_answer n
+  assert_equal "$status" 130
+  assert_part 'the tasks keep running without this script; watch them again:'
+  assert_equal "$(grep -c "'pause'" "$CALLS")" 0
+}
+
+@test "a recorded host that does not answer stays in the record" {
+  local project="$TOOL/tasks/digits"
+  act_as_engine 'exit 0'
+  mkdir -p "$TOOL/.infra"
+  echo infra-01234567 >"$TOOL/.infra/id"
+  printf '%s\n' HOSTS=h1 "PROJECT=${project@Q}" REMOTE_PATH=celery_tasks MASTER=local WORKERS=local,1 >"$TOOL/.infra/record"
+  infrainit -d digits -m local -w local
+  assert_equal "$status" 0
+  assert_part 'warning: h1: may still run containers that were started earlier'
+  grep -qx "HOSTS='h1'" "$TOOL/.infra/record"
+  grep -qx "WORKERS='local'" "$TOOL/.infra/record"
+  grep -qx "RECORDED_HOSTS='h1'" "$TOOL/infra_clean.sh"
 }

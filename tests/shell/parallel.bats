@@ -46,28 +46,56 @@ fail_on_2() {
   true
 }
 
-# add_running NUMBER: prints how many then run; one at a time, or the count would be wrong.
-add_running() {
-  (
-    flock 9
-    echo $(($(cat "$BATS_TEST_TMPDIR/running") + $1)) >"$BATS_TEST_TMPDIR/running"
-    cat "$BATS_TEST_TMPDIR/running"
-  ) 9>>"$BATS_TEST_TMPDIR/lock"
-}
-
-count_running() {
-  add_running 1
-  sleep 0.2
-  add_running -1
-}
-
 @test "for_each_host: at most 8 at once" {
-  local host hosts
-  echo 0 >"$BATS_TEST_TMPDIR/running"
+  local host released=0
   for host in {0..19}; do
     HOST_NAMES[host]=host$host
-    hosts+=("$host")
   done
-  capture for_each_host count_running "${hosts[@]:1}"
-  assert_equal "$(sort -n <<<"$output" | tail -n 1)" 8
+  mkfifo gate
+  exec 8<>gate
+  : >started
+  # Each job waits at the gate. `wait` lets one of them pass once all that were started have arrived there.
+  wait_at_gate() {
+    echo >>started
+    read -r -u 8
+  }
+  wait() {
+    until (($(wc -l <started) == ${#PARALLEL_JOBS[@]})); do sleep 0.01; done
+    echo "$((${#PARALLEL_JOBS[@]} - released))" >>running
+    released=$((released + 1))
+    if [[ $1 == -n ]]; then echo; else printf '\n%.0s' {0..19}; fi >&8
+    builtin wait "$@"
+  }
+  for_each_host wait_at_gate {1..19}
+  assert_equal "$(sort -n running | tail -n 1)" 8
+}
+
+# remind_soon: the reminder speaks after 0.05 s.
+remind_soon() {
+  sed -i 's/BUSY_SECONDS=15/BUSY_SECONDS=0.05/' "$TOOL/framework/shell/run.sh"
+}
+
+@test "for_each_host: tells which hosts are busy" {
+  remind_soon
+  capture bash -c 'source "$1/framework/shell/all.sh"
+    HOST_NAMES=(local quick slow)
+    work() { (($1 == 1)) || until grep -q "still busy: slow" "$BATS_TEST_TMPDIR/stderr"; do sleep 0.01; done; }
+    for_each_host work 1 2' test "$TOOL"
+  assert_equal "$status" 0
+  assert_part 'still busy: slow ('
+}
+
+@test "for_each_host: a process that a job leaves behind does not hold the reminder" {
+  local left own
+  leave_process() {
+    sleep 60 >/dev/null 2>&1 &
+    echo "$!" >left
+  }
+  HOST_NAMES=(local a)
+  for_each_host leave_process 1
+  left=$(<left)
+  pipes_of() { find "/proc/$1/fd" -lname 'pipe:*' -printf '%l\n' | sort -u; }
+  own=$(pipes_of "$BASHPID")
+  assert_equal "$(comm -13 <(echo "$own") <(pipes_of "$left"))" ''
+  kill "$left"
 }

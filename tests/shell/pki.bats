@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # framework/shell/pki.sh, through make_secrets, which calls it.
 
-# shellcheck disable=SC2034,SC2154,SC2317 # names are shared with the tool and helpers.bash
+# shellcheck disable=SC2016,SC2034,SC2154,SC2317 # names are shared with the tool and helpers.bash
 
 load helpers
 
@@ -60,18 +60,34 @@ field() {
   assert_equal "$(sha256sum "$SECRETS"/flower/*password "$SECRETS"/broker/{definitions.json,erlang_cookie})" "$passwords"
 }
 
-@test "make_secrets: renews certificates that are about to expire, and those of a lost authority" {
-  local openssl serial
+# make_with_days DAYS: make_secrets, with certificates that are valid for DAYS.
+make_with_days() {
+  sed "s/CERTIFICATE_DAYS=825/CERTIFICATE_DAYS=$1/" framework/shell/pki.sh >"$TOOL/framework/shell/pki.sh"
+  bash -c 'source "$1/framework/shell/all.sh"; make_secrets hostA' make "$TOOL"
+}
+
+@test "make_secrets: renews certificates with less than 30 days left, and no others" {
+  local serial
+  mkdir -p framework/shell
+  cp "$TOOL/framework/shell/pki.sh" framework/shell/
+  make_with_days 31
+  serial=$(field worker -serial)
+  make_with_days 825
+  assert_equal "$(field worker -serial)" "$serial"
+  rm -r "$SECRETS"
+  make_with_days 29
+  serial=$(field worker -serial)
+  make_with_days 825
+  [[ $(field worker -serial) != "$serial" ]]
+}
+
+@test "make_secrets: makes new certificates when the authority is lost" {
+  local serial
   make_secrets hostA
   serial=$(field worker -serial)
-  openssl=$(command -v openssl)
-  stub openssl "[[ \"\$*\" != *-checkend* ]] && exec $openssl \"\$@\""
-  make_secrets hostA
-  rm "$STUBS/openssl"
-  hash -r
-  [[ $(field worker -serial) != "$serial" ]]
   rm -r "$SECRETS/authority"
   make_secrets hostA
+  [[ $(field worker -serial) != "$serial" ]]
   openssl verify -CAfile "$SECRETS/broker/ca.pem" "$SECRETS/worker/cert.pem"
 }
 

@@ -57,3 +57,49 @@ setup() {
   assert_equal "$status" 1
   assert_line 'container has ended'
 }
+
+@test "run_long: quiet, except when it fails or takes long" {
+  capture run_long 'working' echo noise
+  assert_equal "$status $messages" '0 local: working'
+  fail_with_noise() { echo noise && return 4; }
+  capture run_long 'working' fail_with_noise
+  assert_equal "$status" 4
+  assert_equal "$messages" $'local: working\nnoise'
+  sed -i 's/BUSY_SECONDS=15/BUSY_SECONDS=0.05/' "$TOOL/framework/shell/run.sh"
+  capture bash -c 'source "$1/framework/shell/all.sh"
+    work() { until grep -q "local: still working" "$BATS_TEST_TMPDIR/stderr"; do sleep 0.01; done; }
+    run_long working work' test "$TOOL"
+  assert_equal "$status" 0
+  assert_part 'local: still working ('
+}
+
+@test "run_long: shows why COMMAND ended the program" {
+  stop() { die 'no sudo'; }
+  capture run_long 'working' stop
+  assert_equal "$status" 1
+  assert_line 'error: no sudo'
+}
+
+@test "run_as_root: with sudo only where it is needed" {
+  stub change
+  stub sudo
+  capture run_as_root change x
+  if ((EUID == 0)); then
+    assert_equal "$(<"$CALLS")" "change 'x'"
+  else
+    assert_equal "$(<"$CALLS")" "sudo '--preserve-env=http_proxy,https_proxy,no_proxy' 'change' 'x'"
+  fi
+}
+
+@test "replace_file: writes the text with its mode; a dry run and an equal text write nothing" {
+  replace_file file 640 $'a\nb\n'
+  assert_equal "$(<file) $(stat -c %a file)" $'a\nb 640'
+  stub mv
+  hash -r
+  replace_file file 640 $'a\nb\n'
+  assert_equal "$(<"$CALLS")" ''
+  DRY_RUN=yes
+  capture replace_file file 640 $'other\n'
+  assert_equal "$(<file)" $'a\nb'
+  assert_line 'local$ mv -- file.new file'
+}

@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
 # framework/shell/secrets.sh, and the broker's configuration in docker/broker.
 
-# shellcheck disable=SC2034,SC2154,SC2317 # names are shared with the tool and helpers.bash
+# shellcheck disable=SC2016,SC2034,SC2154,SC2317 # names are shared with the tool and helpers.bash
+# shellcheck disable=SC2079 # the keys of FACTS are words
 
 load helpers
 
@@ -10,6 +11,9 @@ setup() {
   load_tool
   umask 022
   SECRETS=$(secrets_path)
+  INFRASTRUCTURE=infra-01234567 REMOTE_PATH='my tasks'
+  HOSTS=(local far) HOST_NAMES=(local far) SSH_DESTINATIONS=('' far) SSH_PORTS=('' '')
+  FACTS=([0.home]="$HOME" [1.home]="$HOME/far home")
 }
 
 # digest ROLE…: of all that these roles have.
@@ -102,8 +106,8 @@ refuses() {
   assert_equal "$(find "$SECRETS" -name '*.pem')" ''
 }
 
-@test "definitions.json: holds the hashes of the passwords, for these users only" {
-  make_secrets hostA
+# check_hashes: the hashes in definitions.json are those of the passwords.
+check_hashes() {
   python3 - "$SECRETS" <<'PYTHON'
 import base64, hashlib, json, pathlib, sys
 secrets = pathlib.Path(sys.argv[1])
@@ -117,6 +121,23 @@ for user in definitions["users"]:
     assert salted[4:] == hashlib.sha256(salted[:4] + password).digest()
     assert password.decode() not in text and len(password) == 64 and user["tags"] == []
 PYTHON
+}
+
+@test "definitions.json: holds the hashes of the passwords, for these users only" {
+  make_secrets hostA
+  check_hashes
+}
+
+@test "definitions.json: a password that was replaced gets a new hash" {
+  local before
+  make_secrets hostA
+  before=$(<"$SECRETS/hashes/worker")
+  touch -d '1 hour ago' "$SECRETS"/hashes/*
+  printf '%064d' 7 >"$SECRETS/master/password"
+  touch -d '2 hours ago' "$SECRETS/worker/password"
+  make_secrets hostA
+  check_hashes
+  assert_equal "$(<"$SECRETS/hashes/worker")" "$before"
 }
 
 @test "definitions.json: what each role needs" {
@@ -174,4 +195,60 @@ PYTHON
   refuses flower write celeryev
   refuses flower read results
   refuses flower read tasks.hostA
+}
+
+make_secret() {
+  mkdir -p "$TOOL/.infra/secrets"
+  (umask 077 && mkdir -p "$TOOL/.infra/secrets/worker" && echo "$1" >"$TOOL/.infra/secrets/worker/password")
+}
+
+@test "push_secrets: private, only when they differ, and never as words of a command" {
+  local there="$HOME/far home/my tasks/secrets/infra-01234567/worker"
+  stub ssh 'exec sh -c "${@: -1}"'
+  make_secret first
+  push_secrets 1 worker
+  assert_equal "$(cat "$there/password") $(stat -c %a "$there" "$there/password" "$HOME/far home/my tasks/secrets" | tr '\n' ' ')" \
+    'first 700 600 700 '
+  touch "$there/marker-of-no-change"
+  rm "$there/marker-of-no-change"
+  : >"$CALLS"
+  push_secrets 1 worker
+  assert_equal "$(grep -c extract "$CALLS")" 0
+  make_secret second
+  push_secrets 1 worker
+  assert_equal "$(cat "$there/password")" second
+  assert_equal "$(ls "$HOME/far home/my tasks/secrets/infra-01234567")" worker
+  refute_secret
+}
+
+refute_secret() {
+  if grep -q -e first -e second "$CALLS"; then
+    return 1
+  fi
+}
+
+@test "push_secrets: a transfer that breaks leaves the old secrets whole" {
+  local there="$HOME/far home/my tasks/secrets/infra-01234567/worker" tar
+  stub ssh 'exec sh -c "${@: -1}"'
+  make_secret first
+  push_secrets 1 worker
+  make_secret second
+  tar=$(command -v tar)
+  stub tar "[[ \$* == *--extract* ]] || exec $tar \"\$@\"
+    echo half >\"\$5/password\"
+    echo 'tar: no space left' >&2; exit 2"
+  hash -r # bash remembers the real one
+  capture push_secrets 1 worker
+  assert_equal "$status" 2
+  assert_equal "$(cat "$there/password")" first
+  rm "$STUBS/tar"
+  hash -r
+  push_secrets 1 worker
+  assert_equal "$(cat "$there/password") $(ls "$HOME/far home/my tasks/secrets/infra-01234567")" 'second worker'
+}
+
+@test "push_secrets: secrets that are not here, and what to do" {
+  capture push_secrets 0 worker
+  assert_equal "$status" 1
+  assert_part 'run infrainit.sh on the machine that started the infrastructure'
 }

@@ -182,6 +182,29 @@ render() {
   assert_equal "$(grep -c "^docker 'container' 'rm'" "$CALLS")" 2
 }
 
+@test "infra_clean.sh: a host whose Docker does not answer may have something left: named, exit code 1" {
+  render h1
+  stub docker 'echo "Cannot connect to the Docker daemon" >&2; exit 1'
+  capture "$TOOL/infra_clean.sh"
+  assert_equal "$status" 1
+  assert_line 'h1: Cannot connect to the Docker daemon'
+  assert_line 'h1: clean host failed'
+  assert_part 'something may be left on the hosts named above'
+  refute_part 'nothing of'
+}
+
+@test "infra_clean.sh: a host without Docker has nothing to remove" {
+  render h1
+  stub ssh 'case "$*" in
+    *" sh -s "*) cat >/dev/null; printf "%s\n" home=/home/x time=0 docker=missing ;;
+    *"-O exit"* | *" true") ;;
+    *) exit 1 ;;
+  esac'
+  capture "$TOOL/infra_clean.sh"
+  assert_equal "$status" 0
+  assert_line 'h1: has no Docker, so there is nothing to remove'
+}
+
 @test "infra_clean.sh: a removal that fails is named, and does not stop the rest" {
   stub docker 'case "$*" in
     *"container rm"*) echo "cannot remove c1" >&2; exit 1 ;;
