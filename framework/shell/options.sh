@@ -43,7 +43,7 @@ parse_options() {
       show_help
       exit 0
     elif [[ $option != -* ]]; then
-      problem "$option belongs to no option; see $(quote "$0") --help"
+      problem "$(quote "$option") belongs to no option; see $(quote "$0") --help"
     elif [[ -z $name && $option == --* ]]; then
       problem "$option is no option; the nearest is $(nearest "$option" "${long[@]}" --help), see $(quote "$0") --help"
     elif [[ -z $name ]]; then

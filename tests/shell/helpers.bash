@@ -107,3 +107,8 @@ refute_part() {
     return 1
   fi
 }
+
+# pipes_of PROCESS: the pipes that it has open, one a line.
+pipes_of() {
+  find "/proc/$1/fd" -lname 'pipe:*' -printf '%l\n' | sort -u
+}

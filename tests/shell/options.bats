@@ -80,3 +80,40 @@ setup() {
   assert_equal "$status" 2
   assert_equal "$(grep -c ^error: <<<"$messages")" 6
 }
+
+# parse ARGUMENT…: parse_options with one option of each kind, and then what is in OPTIONS.
+parse() {
+  parse_options -o,--output-file= -a,--all -n,--dry-run --verbose -- "$@"
+  printf '%s|' "${OPTIONS[OUTPUT_FILE]:-}" "${OPTIONS[ALL]:-}" "$DRY_RUN" "$VERBOSE"
+}
+
+@test "parse_options: every form of a value, and flags in one word" {
+  local form
+  for form in -o '-ox y' --output-file '--output-file=x y'; do
+    if [[ $form == *x* ]]; then
+      capture parse "$form" -an
+    else
+      capture parse "$form" 'x y' -an
+    fi
+    assert_equal "$status $output" '0 x y|yes|yes||'
+  done
+  capture parse --verbose -a --all
+  assert_equal "$status $output" '0 |yes||yes|'
+}
+
+@test "parse_options: everything that is wrong, exit code 2, and the next line is not reached" {
+  capture parse --al -x '' word -o -o one -o two --output-file
+  assert_equal "$status $output" '2 '
+  assert_equal "$messages" "error: --al is no option; the nearest is --all, see $0 --help
+error: -x is no option; see $0 --help
+error: '' belongs to no option; see $0 --help
+error: word belongs to no option; see $0 --help
+error: -o needs a value
+error: -o is given twice
+error: --output-file needs a value"
+}
+
+@test "parse_options: --help wins over what is wrong" {
+  capture bash -c 'source "$1/framework/shell/all.sh"; show_help() { echo the help; }; parse_options -a,--all -- --wrong -ah' test "$TOOL"
+  assert_equal "$status $output$messages" '0 the help'
+}

@@ -94,7 +94,6 @@ remind_soon() {
   HOST_NAMES=(local a)
   for_each_host leave_process 1
   left=$(<left)
-  pipes_of() { find "/proc/$1/fd" -lname 'pipe:*' -printf '%l\n' | sort -u; }
   own=$(pipes_of "$BASHPID")
   assert_equal "$(comm -13 <(echo "$own") <(pipes_of "$left"))" ''
   kill "$left"

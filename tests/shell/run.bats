@@ -73,6 +73,19 @@ setup() {
   assert_part 'local: still working ('
 }
 
+@test "run_long: a process that COMMAND leaves behind does not hold the reminder" {
+  local left own
+  leave_process() {
+    sleep 60 >/dev/null 2>&1 &
+    echo "$!" >left
+  }
+  run_long 'working' leave_process
+  left=$(<left)
+  own=$(pipes_of "$BASHPID")
+  assert_equal "$(comm -13 <(echo "$own") <(pipes_of "$left"))" ''
+  kill "$left"
+}
+
 @test "run_long: shows why COMMAND ended the program" {
   stop() { die 'no sudo'; }
   capture run_long 'working' stop
