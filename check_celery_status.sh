@@ -11,7 +11,7 @@ set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
 
-readonly PAUSE=2 # seconds between two looks with -f
+readonly PAUSE=2 # seconds between two updates with -f
 
 main() {
   parse_options -f,--follow -- "$@"

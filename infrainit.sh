@@ -95,11 +95,11 @@ check_combinations() {
     problem "--wait without -w: there would be no worker to wait for"
   fi
   if [[ $RECOVER && -z $MASTER ]]; then
-    problem "--recover without -m: it is the master's journal that is rebuilt"
+    problem "--recover without -m: only the master's journal can be rebuilt"
   fi
 }
 
-# The end, however it comes
+# Interruption and exit
 
 end_cleanly() {
   trap clean_up EXIT
@@ -136,7 +136,7 @@ clean_up() {
   elif [[ $FOLLOWING ]]; then
     say "the tasks keep running without this script; watch them again: $(quote "$0") -f --wait; stop them: $(quote "$CHECKOUT/infra_clean.sh")"
   elif [[ $STARTED ]]; then
-    say "ended while $DOING; run it again to complete it, or remove what is there: $(quote "$CHECKOUT/infra_clean.sh")"
+    say "ended while $DOING; run it again to complete it, or remove what was started: $(quote "$CHECKOUT/infra_clean.sh")"
   else
     say "ended while $DOING; nothing was started"
   fi
@@ -160,7 +160,7 @@ ask_hosts() {
 # check_running_master: records a problem if there is no running master to join.
 check_running_master() {
   if ! is_reachable "$MASTER_HOST"; then
-    problem "${HOST_NAMES[MASTER_HOST]}: the master's host: $(fact "$MASTER_HOST" unreachable)"
+    problem "${HOST_NAMES[MASTER_HOST]}: the master host: $(fact "$MASTER_HOST" unreachable)"
   elif [[ $(container_state "$MASTER_HOST" master) != running* ]]; then
     problem "${HOST_NAMES[MASTER_HOST]}: the master does not run; start it with -m"
   fi

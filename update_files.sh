@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings changed files of the framework and the project to the hosts of this infrastructure.
+# Pushes changed files of the framework and the project to the hosts of this infrastructure.
 #
 # usage: update_files.sh [-a HOSTS] [-n] [--verbose] [-h]
 #

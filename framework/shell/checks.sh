@@ -72,8 +72,8 @@ check_docker() {
   user=$(fact "$1" user)
   case $(fact "$1" docker) in
     ok) ;;
-    missing) problem "$name: Docker is missing; say -y to have it installed, or run: $(install_command "$1")" ;;
-    down) problem "$name: Docker does not answer ($(fact "$1" docker_message)); say -y to have it started, or run: $(install_command "$1")" ;;
+    missing) problem "$name: Docker is missing; give -y to have it installed, or run: $(install_command "$1")" ;;
+    down) problem "$name: Docker does not answer ($(fact "$1" docker_message)); give -y to have it started, or run: $(install_command "$1")" ;;
     denied) problem "$name: the user $user may not use Docker; let an administrator run: sudo usermod -aG docker $(quote "$user"), then try again" ;;
   esac
 }
@@ -92,10 +92,10 @@ install_command() {
 check_host() {
   local name=${HOST_NAMES[$1]} kind free skew
   if [[ $(fact "$1" root_writable) != yes ]]; then
-    problem "$name: $(root_of "$1") cannot be written ($(fact "$1" root_writable)); choose another -r or change its owner"
+    problem "$name: $(root_of "$1") cannot be written ($(fact "$1" root_writable)); choose another -r, or change its owner"
   fi
   if [[ $(fact "$1" root_user) ]]; then
-    problem "$name: $(root_of "$1") is used by $(fact "$1" root_user), started from another copy of this tool; choose another -r, or run that copy's infra_clean.sh"
+    problem "$name: $(root_of "$1") is used by $(fact "$1" root_user), started from another copy of this tool; choose another -r, or run infra_clean.sh of that copy"
   fi
   for kind in disk docker_disk; do
     free=$(fact "$1" "$kind")
@@ -108,7 +108,7 @@ check_host() {
     problem "$name: its clock differs from this machine's by ${skew#-} s; set the clocks (NTP)"
   fi
   if is_reachable 0 && [[ $(fact "$1" arch) != "$(fact 0 arch)" ]]; then
-    problem "$name: it is $(fact "$1" arch), but the images are built here for $(fact 0 arch); leave it out"
+    problem "$name: it is $(fact "$1" arch), but the images are built here for $(fact 0 arch); leave this host out"
   fi
 }
 
@@ -150,7 +150,7 @@ check_broker_addresses() {
     name=${HOST_NAMES[host]}
     address=$(broker_address "$host")
     if [[ -z $address ]]; then
-      problem "$name: it does not know the broker's name $BROKER_NAME; give an address with -b that all workers can reach"
+      problem "$name: it cannot resolve the broker's name $BROKER_NAME; give an address with -b that all workers can reach"
     elif [[ -z $BROKER && ($address == 127.* || $address == ::1) ]]; then
       problem "$name: it would look for the broker at $address, which is itself; give the address of the master host with -b"
     elif [[ $address != broker && -z $BROKER_NAME && $(fact 0 addresses) && " $(fact 0 addresses) " != *" $address "* ]]; then

@@ -27,7 +27,7 @@ add_host() {
     return 0
   fi
   if [[ $address == local ]]; then
-    problem "-a: local is this machine and always there, for -m local and -w local; leave it out of -a"
+    problem "-a: local is this machine, which is always available to -m and -w; leave it out of -a"
     return 0
   fi
   if other=$(number_of "$typed"); then

@@ -14,7 +14,7 @@ install_tools() {
   ((${#packages[@]} > 0)) || return 0
   doing "preparing this machine"
   if [[ ! $ASSUME_YES ]] && ! confirm "Install ${packages[*]} on this machine?"; then
-    die "this machine lacks ${packages[*]}; say -y to have that installed, or run: sudo apt-get install ${packages[*]}"
+    die "this machine lacks ${packages[*]}; give -y to have them installed, or run: sudo apt-get install ${packages[*]}"
   fi
   run_long "updating the lists of packages" run_as_root apt-get update
   run_long "installing ${packages[*]}" run_as_root env DEBIAN_FRONTEND=noninteractive \

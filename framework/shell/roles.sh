@@ -23,7 +23,7 @@ check_roles() {
   if [[ -z $MASTER && -z $WORKERS ]]; then
     problem "neither -m nor -w is given: nothing would be started"
   elif [[ -z $MASTER && -z $BROKER ]]; then
-    problem "-w without -m and -b: start the master with -m, or name the running broker's address with -b"
+    problem "-w without -m and -b: start the master with -m, or give the running broker's address with -b"
   fi
   if [[ $BROKER ]] && ! is_address "$BROKER"; then
     problem "-b: $(quote "$BROKER") is no name or address; its port is BROKER_PORT in config.sh"

@@ -107,7 +107,7 @@ ssh_address() {
 explain_ssh_failure() {
   local text=$2 remove
   case $text in
-    *'Could not resolve hostname'*) echo "its name is not known here; check the spelling in -a, or give its address" ;;
+    *'Could not resolve hostname'*) echo "this machine cannot resolve its name; check the spelling in -a, or give its address" ;;
     *'Connection refused'*) echo "it refuses the connection; is sshd running there, and on this port?" ;;
     *'timed out'* | *'No route to host'* | *'unreachable'*) echo "it does not answer; is it switched on, and can it be reached from here?" ;;
     *'HOST IDENTIFICATION HAS CHANGED'*)

@@ -112,7 +112,7 @@ p: 6 combinations: 4 done, 1 running, 1 waiting, 0 failed'
   assert_line 'local: its Docker does not answer; see above'
 }
 
-@test "-f: again and again, whatever is wrong, until interrupted" {
+@test "-f: repeats until interrupted, whatever is wrong" {
   answer local
   stub sleep 'echo >>'"'$BATS_TEST_TMPDIR/sleeps'; "'(($(wc -l <'"'$BATS_TEST_TMPDIR/sleeps'"') < 3)) || kill -TERM "$PPID"'
   check -f

@@ -62,8 +62,8 @@ three_hosts() {
   set_fact 2 broker ''
   check_hosts 0 1 2
   output=$(printf '%s\n' "${PROBLEMS[@]}")
-  assert_part 'local: Docker does not answer (no answer); say -y to have it started, or run:'
-  assert_part "h1: Docker is missing; say -y to have it installed, or run: ssh h1 bash -s <$(quote "$TOOL/install_docker_ubuntu.sh")"
+  assert_part 'local: Docker does not answer (no answer); give -y to have it started, or run:'
+  assert_part "h1: Docker is missing; give -y to have it installed, or run: ssh h1 bash -s <$(quote "$TOOL/install_docker_ubuntu.sh")"
   assert_part 'h2: the user me may not use Docker; let an administrator run: sudo usermod -aG docker me'
   assert_part 'h2: /home/me/celery_tasks cannot be written'
   assert_part 'h2: /home/me/celery_tasks is used by infra-other'
@@ -72,7 +72,7 @@ three_hosts() {
   assert_part 'h2: it is arm64, but the images are built here for amd64'
   assert_part 'h2: it is the same machine as h1'
   assert_part 'h1: port 5671 is taken by another program; free it, or choose another BROKER_PORT in config.sh'
-  assert_part "h2: it does not know the broker's name h1"
+  assert_part "h2: it cannot resolve the broker's name h1"
   assert_equal "${#PROBLEMS[@]}" 11
 }
 
@@ -85,7 +85,7 @@ three_hosts() {
   assert_equal "${PROBLEMS[*]}" 'h2: it would look for the broker at 127.0.1.1, which is itself; give the address of the master host with -b'
 }
 
-@test "check_hosts: a host on which Docker will be installed is not blamed for lacking it" {
+@test "check_hosts: missing Docker is no problem on a host where it will be installed" {
   three_hosts
   set_fact 2 docker missing
   INSTALL_HOSTS=(2)

@@ -78,7 +78,7 @@ write_then_read() {
   assert_part 'WORKER is no setting; the nearest is WORKERS'
 }
 
-@test "config.sh: refused if it fails, or sets an array, or a number that is none" {
+@test "config.sh: refused if it fails, sets an array, or has an invalid number" {
   echo 'HOSTS=(a b)' >"$TOOL/config.sh"
   capture read_all -f
   assert_equal "$status" 2

@@ -94,7 +94,7 @@ docker 'run' ${options[*]@Q}"
   [[ $(changes | tail -n 1) == *"'--gpus' 'all'"* ]]
 }
 
-@test "a container that runs with the same settings is left alone, a stopped one started, another one replaced" {
+@test "a running container with the same settings is left untouched, a stopped one started, any other replaced" {
   start_master 0
   local settings
   settings=$(settings_label)
@@ -135,7 +135,7 @@ docker 'run' ${options[*]@Q}"
   [[ $(settings_label) != "$first" ]]
 }
 
-@test "secrets get there as files, and nowhere else" {
+@test "secrets reach the hosts as files and in no other way" {
   start_broker 0
   start_master 0
   start_worker 1
@@ -162,7 +162,7 @@ docker 'run' ${options[*]@Q}"
   assert_equal "$status|$(<"$CALLS")" '0|'
 }
 
-@test "a container that cannot be started: the host and what Docker says" {
+@test "a container that cannot be started: the error names the host and quotes Docker" {
   stub docker 'case $1 in run) echo "port is already allocated" >&2; exit 125 ;; esac'
   capture start_master 0
   assert_equal "$status" 1
@@ -211,7 +211,7 @@ docker 'run' ${options[*]@Q}"
     "docker 'exec' 'infra-01234567-master' 'framework' 'wait-workers' '--timeout' '5' 'local' 'far'"
 }
 
-@test "waiting for workers: ends at once when one has ended, and shows the lines of those that do not answer" {
+@test "waiting for workers: ends at once when one has ended, and shows the logs of those that do not answer" {
   WORKER_HOSTS=(0 1)
   has_container 'running x 0 0' 'running x 0 0' 'running x 0 0' 'exited x 0 1'
   capture wait_workers 0 1
@@ -221,7 +221,7 @@ docker 'run' ${options[*]@Q}"
   assert_part 'not all workers answer'
 }
 
-@test "remove_infrastructure: what carries our label, and nothing else; every step is tried, and failures are counted" {
+@test "remove_infrastructure: removes only what has our label; tries every step, and counts failures" {
   stub docker 'case "$2" in
     ls) printf "%s1\n%s2\n" "$1" "$1" ;;
     rm) [[ $1 == network ]] || exit 1 ;;

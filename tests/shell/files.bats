@@ -41,7 +41,7 @@ teardown() {
   assert_equal "$CODE_VERSION" "$first"
 }
 
-@test "another content, name, mode or framework is another version" {
+@test "other content, names, modes or framework make another version" {
   local seen
   stage_code
   seen=$CODE_VERSION
@@ -91,7 +91,7 @@ project/sub dir/a file -r--r--r--"
   assert_equal "$(<"$CALLS")" ''
 }
 
-@test "what changed is said, with the host" {
+@test "changed files are listed, with the host" {
   stage_code
   push_code 0
   sed -i s/2/3/ "$PROJECT_PATH/parameters.yml"
@@ -112,7 +112,7 @@ local:   changed project/parameters.yml"
   assert_line "local:   removed project/new dir"
 }
 
-@test "many changes are named in part and counted" {
+@test "of many changes some are listed and the others counted" {
   stage_code
   push_code 0
   touch "$PROJECT_PATH"/{1..25}
@@ -122,7 +122,7 @@ local:   changed project/parameters.yml"
   assert_line 'local:   and 5 more'
 }
 
-@test "a transfer that breaks leaves no version, and current as it was" {
+@test "a broken transfer leaves no new version, and current unchanged" {
   stage_code
   push_code 0
   local before=$CODE_VERSION
@@ -157,7 +157,7 @@ local:   changed project/parameters.yml"
   [[ ! -e $CODE/$CODE_VERSION ]]
 }
 
-@test "virtual environments of a project are not sent, and this is said when something is sent" {
+@test "virtual environments are not sent, and a message says so when something is sent" {
   mkdir -p "$PROJECT_PATH"/{.venv,env}
   touch "$PROJECT_PATH"/{.venv,env}/pyvenv.cfg
   stage_code
@@ -181,7 +181,7 @@ local:   changed project/parameters.yml"
   [[ ! -e "$HOME/far home" ]]
 }
 
-@test "a project that cannot be read is not pushed in part" {
+@test "a project that cannot be read completely is not pushed" {
   stub tar 'echo "tar: ./x: Cannot open: Permission denied" >&2; exit 2'
   capture stage_code
   assert_equal "$status" 1

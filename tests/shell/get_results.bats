@@ -51,7 +51,7 @@ all_attempts() {
   find "$RESULTS/tasks" -name result.json -printf '%P\n' | LC_ALL=C sort | tr '\n' ' '
 }
 
-@test "the table and the ended attempts of all hosts" {
+@test "copies the table and the ended attempts of all hosts" {
   make_attempt "$HOME" 00000000000000aa/1
   make_attempt "$FAR_HOME" 00000000000000aa/2
   make_attempt "$FAR_HOME" 00000000000000bb/10
@@ -67,7 +67,7 @@ all_attempts() {
   assert_equal "$(find "$RESULTS" -mindepth 1 -maxdepth 1 | wc -l)" 2 # results.csv and tasks
 }
 
-@test "again: only what is new" {
+@test "a second run copies only what is new" {
   make_attempt "$FAR_HOME" 00000000000000aa/1
   get
   make_attempt "$FAR_HOME" 00000000000000bb/1
@@ -79,7 +79,7 @@ all_attempts() {
   assert_equal "$(cat "$RESULTS/tasks/00000000000000aa/1/stdout")" mine
 }
 
-@test "more than is brought at once" {
+@test "more attempts than are copied at once" {
   local number
   sed -i 's/ATTEMPTS_AT_ONCE=500/ATTEMPTS_AT_ONCE=3/' "$TOOL/get_results.sh"
   for number in {10..17}; do
@@ -91,7 +91,7 @@ all_attempts() {
   assert_equal "$(grep -c "^ssh .*tar --create" "$CALLS")" 3
 }
 
-@test "-o: elsewhere, from any directory" {
+@test "-o: copies to another directory, from any directory" {
   make_attempt "$HOME" 00000000000000aa/1
   cd "$BATS_TEST_TMPDIR"
   get -o 'else where'
@@ -100,7 +100,7 @@ all_attempts() {
   [[ ! -e $TOOL/results ]]
 }
 
-@test "-a: also the table with what is not in the set any more" {
+@test "-a: also copies the table with combinations that are no longer in the sweep" {
   get
   [[ ! -e $RESULTS/all_results.csv ]]
   get --all
@@ -118,7 +118,7 @@ all_attempts() {
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
 }
 
-@test "a transfer that breaks: nothing half, the other hosts go on, and the next one completes it" {
+@test "a broken transfer leaves nothing incomplete, other hosts are not affected, and the next run completes it" {
   make_attempt "$HOME" 00000000000000aa/1
   make_attempt "$FAR_HOME" 00000000000000bb/1
   stub tar 'if [[ $HOME == *far ]]; then echo "tar: broken" >&2; exit 2; fi
@@ -134,7 +134,7 @@ all_attempts() {
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json 00000000000000bb/1/result.json '
 }
 
-@test "after infra_clean.sh: the table written last" {
+@test "after infra_clean.sh: copies the table that was written last" {
   stub docker
   make_attempt "$HOME" 00000000000000aa/1
   get
@@ -143,7 +143,7 @@ all_attempts() {
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
 }
 
-@test "the master cannot write the table: said, and the one before is brought" {
+@test "the master cannot write the table: reported, and the previous one is copied" {
   stub docker 'case "$*" in
     "ps --all "*) echo 0123 ;;
     *State.Status*) echo "running x 0 0" ;;
@@ -164,7 +164,7 @@ all_attempts() {
   assert_line 'far: 0 new results of tasks, 0B'
 }
 
-@test "two hosts have an attempt of the same name: that of the host in results.csv is brought" {
+@test "two hosts have an attempt of the same name: that of the host in results.csv is copied" {
   make_attempt "$HOME" 00000000000000aa/1
   make_attempt "$FAR_HOME" 00000000000000aa/1
   make_attempt "$FAR_HOME" 00000000000000bb/1
@@ -177,7 +177,7 @@ all_attempts() {
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json 00000000000000bb/1/result.json '
 }
 
-@test "two hosts have an attempt of the same name, and the table does not know it: one is brought" {
+@test "two hosts have an attempt of the same name that is not in the table: one is copied" {
   make_attempt "$HOME" 00000000000000aa/1
   make_attempt "$FAR_HOME" 00000000000000aa/1
   get
@@ -207,7 +207,7 @@ all_attempts() {
   assert_equal "$(cat "$RESULTS/tasks/00000000000000aa/1/stdout")" mine
 }
 
-@test "names that no task has are not taken over from a host" {
+@test "invalid names of tasks from a host are ignored" {
   make_attempt "$FAR_HOME" 00000000000000aa/1
   stub find "[[ \$HOME != *far ]] || { printf '%s\n' ../../../etc/1/result.json 00000000000000aa/1/result.json; exit; }
     exec /usr/bin/find \"\$@\""
@@ -217,7 +217,7 @@ all_attempts() {
   assert_line 'far: 1 new results of tasks, 41B'
 }
 
-@test "files that their owner cannot read: the rest is brought" {
+@test "files that their owner cannot read: the others are copied" {
   ((EUID != 0)) || skip 'root reads everything'
   make_attempt "$FAR_HOME" 00000000000000aa/1
   chmod 0 "$FAR_HOME/my tasks/worker/my project/tasks/00000000000000aa/1/stdout"

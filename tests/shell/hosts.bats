@@ -53,7 +53,7 @@ three_hosts() {
   assert_equal "${HOST_NAMES[*]}" 'local d-e d-e-2 a-1 a-1-4'
 }
 
-@test "parse_hosts: what is no host" {
+@test "parse_hosts: refuses what is no host" {
   local wrong
   for wrong in '' -oProxyCommand=x 'a b' u@ @h '-u@h' 'h:0' 'h:99999' 'h:x' '[::1' 'a/b' 'h;id' $'h\nb' local; do
     PROBLEMS=()
@@ -68,7 +68,7 @@ three_hosts() {
   assert_equal "${PROBLEMS[0]}" '-a: me@h1 is named twice (also as host 1, h1)'
 }
 
-@test "probe_hosts: all at once, each by its own answer; one that is down does not stop the others" {
+@test "probe_hosts: each host has its own answer; one that is down does not stop the others" {
   stub ssh 'case "$*" in
     *" -G "*) echo "hostname 10.0.0.1" ;;
     *" h2 "*) echo "ssh: connect to host h2 port 22: Connection refused" >&2; exit 255 ;;

@@ -98,7 +98,7 @@ assert_order() {
   assert_part 'no broker was started from'
   infrainit -d digits -w local -b 10.0.0.1 --recover
   assert_equal "$status" 2
-  assert_part "--recover without -m: it is the master's journal that is rebuilt"
+  assert_part "--recover without -m: only the master's journal can be rebuilt"
   infrainit -d digits -m local --wait
   assert_equal "$status" 2
   infrainit -d digits -w local -b 10.0.0.1 --fresh
@@ -108,7 +108,7 @@ assert_order() {
   assert_equal "$(<"$CALLS")" ''
 }
 
-@test "a host with a problem: all of it is said, exit 1, nothing is recorded" {
+@test "problems of hosts are all reported, exit 1, nothing is recorded" {
   stub docker 'echo "permission denied" >&2; exit 1'
   infrainit -d digits -a h1 -m local -w local,1
   assert_equal "$status" 1
@@ -122,7 +122,7 @@ assert_order() {
   stub docker 'echo "Cannot connect to the Docker daemon" >&2; exit 1'
   infrainit -d digits -m local -w local </dev/null
   assert_equal "$status" 1
-  assert_part 'say -y to have it started, or run:'
+  assert_part 'give -y to have it started, or run:'
   assert_part 'install_docker_ubuntu.sh'
 }
 
@@ -153,7 +153,7 @@ assert_order() {
     'h1: installing Docker' "h1: installed by: --user $(id -un)" 'sending images'
 }
 
-@test "the group docker: joined by starting again, once" {
+@test "a new member of the group docker: infrainit.sh starts itself again, once" {
   stub getent 'echo "docker:x:1:other,$(id -un)"'
   stub sg 'exec sh -c "$3"'
   stub docker 'if [[ ! ${INFRAINIT_IN_GROUP:-} ]]; then echo "permission denied" >&2; exit 1; fi
@@ -167,7 +167,7 @@ assert_order() {
   assert_part 'local: Docker does not answer (not now)'
 }
 
-@test "a dry run shows the order of things, and changes nothing" {
+@test "a dry run shows all steps in their order, and changes nothing" {
   local before
   before=$(files)
   infrainit -d digits -m local -w local -n
@@ -178,7 +178,7 @@ assert_order() {
   assert_equal "$(grep -cE "^docker '(run|rm|build|volume' 'create|network' 'create)" "$CALLS")" 0
 }
 
-@test "what is to run again is asked of the master before the set goes on" {
+@test "the master is told what to run again before the sweep is resumed" {
   infrainit -d digits -m local -w local -n --failed
   assert_equal "$status" 0
   assert_order '-master --label' "-master framework again --failed" "-master framework resume" '-worker --label'
@@ -192,11 +192,11 @@ assert_order() {
   assert_order 'sending files' "rebuilding the journal" 'recover /data/recovered' '-broker --label' '-master --label'
 }
 
-@test "a failure half-way: infra_clean.sh is there and removes what exists" {
+@test "a failure in the middle: infra_clean.sh exists and removes what was started" {
   infrainit -d digits -m local -w local
   assert_equal "$status" 1
   assert_part 'no container today'
-  assert_part "ended while starting broker, master and Flower; run it again to complete it, or remove what is there: $(
+  assert_part "ended while starting broker, master and Flower; run it again to complete it, or remove what was started: $(
     sed "s/'/'\\\\''/; s/.*/'&/" <<<"$TOOL"
   )/infra_clean.sh'"
   assert_equal "$(stat -c %a "$TOOL/.infra")" 700
@@ -204,7 +204,7 @@ assert_order() {
   assert_equal "$status" 0
 }
 
-@test "an invalid project: exit 2, after it was looked at in the image, before any container is started" {
+@test "an invalid project: exit 2, after the check in the image and before any container is started" {
   stub docker 'case "$*" in
     version*) echo 28.5.2 ;;
     *DockerRootDir*) echo / ;;
@@ -218,7 +218,7 @@ assert_order() {
   assert_equal "$(grep -c -- "'--detach'" "$CALLS")" 0
 }
 
-@test "a link to it, from another directory" {
+@test "infrainit.sh works through a link and from another directory" {
   ln -s "$TOOL/infrainit.sh" "$BATS_TEST_TMPDIR/up"
   cd /
   capture "$BATS_TEST_TMPDIR/up" --help
@@ -226,7 +226,7 @@ assert_order() {
   assert_part 'usage: infrainit.sh'
 }
 
-@test "an older bash is told so" {
+@test "an older bash gets a clear error" {
   mkdir "$BATS_TEST_TMPDIR/old"
   sed 's/BASH_VERSINFO\[0\]/OLD[0]/; s/BASH_VERSINFO\[1\]/OLD[1]/' "$TOOL/framework/shell/all.sh" >"$BATS_TEST_TMPDIR/old/all.sh"
   capture bash -c 'OLD=(4 3); source "$1"' bash "$BATS_TEST_TMPDIR/old/all.sh"

@@ -10,7 +10,7 @@ setup() {
   load_tool
 }
 
-@test "stop_on_problems: names each, once all are known" {
+@test "stop_on_problems: reports each and ends the program" {
   problem 'hostA: one'
   problem 'hostB: two'
   capture stop_on_problems 2
@@ -19,7 +19,7 @@ setup() {
   assert_equal "$messages" $'error: hostA: one\nerror: hostB: two'
 }
 
-@test "stop_on_problems: goes on if there are none" {
+@test "stop_on_problems: does nothing if there are none" {
   capture stop_on_problems 2
   assert_equal "$status" 0
 }

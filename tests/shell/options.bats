@@ -27,7 +27,7 @@ setup() {
   assert_equal "$FROM_CONFIG $ASSUME_YES $DRY_RUN $RECOVER $WAIT $VERBOSE" "yes yes yes yes yes yes"
 }
 
-@test "options: one of what is run again" {
+@test "options: only one of --failed, --outdated and --fresh" {
   local option
   for option in --failed --outdated --fresh; do
     read_all -d digits -m local "$option" "$option"
@@ -45,7 +45,7 @@ setup() {
   assert_equal "$REMOTE_PATH|$FLOWER_PORT|$BROKER_PORT|$SLOTS|$KEY" 'celery_tasks|5555|5671||'
 }
 
-@test "options: each wrong one has its line, and the exit code is 2" {
+@test "options: each wrong one is reported, and the exit code is 2" {
   capture read_all --mastre local -x stray -a
   assert_equal "$status" 2
   assert_equal "$output" ''
@@ -87,7 +87,7 @@ parse() {
   printf '%s|' "${OPTIONS[OUTPUT_FILE]:-}" "${OPTIONS[ALL]:-}" "$DRY_RUN" "$VERBOSE"
 }
 
-@test "parse_options: every form of a value, and flags in one word" {
+@test "parse_options: accepts every form of a value, and several flags in one word" {
   local form
   for form in -o '-ox y' --output-file '--output-file=x y'; do
     if [[ $form == *x* ]]; then
@@ -101,7 +101,7 @@ parse() {
   assert_equal "$status $output" '0 |yes||yes|'
 }
 
-@test "parse_options: everything that is wrong, exit code 2, and the next line is not reached" {
+@test "parse_options: reports everything that is wrong and ends the program with 2" {
   capture parse --al -x '' word -o -o one -o two --output-file
   assert_equal "$status $output" '2 '
   assert_equal "$messages" "error: --al is no option; the nearest is --all, see $0 --help
@@ -113,7 +113,7 @@ error: -o is given twice
 error: --output-file needs a value"
 }
 
-@test "parse_options: --help wins over what is wrong" {
+@test "parse_options: --help is shown even if other options are wrong" {
   capture bash -c 'source "$1/framework/shell/all.sh"; show_help() { echo the help; }; parse_options -a,--all -- --wrong -ah' test "$TOOL"
   assert_equal "$status $output$messages" '0 the help'
 }

@@ -29,7 +29,7 @@ fail_on_2() {
   echo "past $1"
 }
 
-@test "for_each_host: goes on past a failure, names it, and fails" {
+@test "for_each_host: a failure for one host does not stop the others; it is named, and the call fails" {
   HOST_NAMES=(local a b c)
   capture for_each_host fail_on_2 1 2 3
   assert_equal "$status" 1

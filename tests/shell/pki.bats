@@ -91,7 +91,7 @@ make_with_days() {
   openssl verify -CAfile "$SECRETS/broker/ca.pem" "$SECRETS/worker/cert.pem"
 }
 
-@test "make_secrets: refuses what is no name or address, before anything is made" {
+@test "make_secrets: refuses an invalid name or address before it makes anything" {
   capture make_secrets hostA 'host B'
   assert_equal "$status" 1
   assert_part "'host B'"

@@ -88,7 +88,7 @@ staged() {
   assert_equal "$(staged)" 'bin/python parameters.yml project.yml pyvenv.cfg '
 }
 
-@test "excluded_files with a rule that is none stops everything" {
+@test "an invalid rule in excluded_files is an error" {
   read_all -d digits -m local
   echo 'everywhere x' >>"$TOOL/framework/project/excluded_files"
   capture stage_code

@@ -50,7 +50,7 @@ setup() {
   assert_line 'not there'
 }
 
-@test "wait_until: gives up at once when waiting is of no use" {
+@test "wait_until: fails at once when waiting longer cannot help" {
   sleep() { die "must not wait"; }
   hopeless() { echo "container has ended" && return "$NEVER_READY"; }
   capture wait_until 100 'it is there' hopeless

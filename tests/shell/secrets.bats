@@ -69,7 +69,7 @@ refuses() {
   assert_equal "$(digest broker master worker flower)" "$before"
 }
 
-@test "make_secrets: goes on where it was interrupted" {
+@test "make_secrets: completes what an interrupted call has begun" {
   make_secrets hostA
   rm "$SECRETS/worker/cert.pem" "$SECRETS/authority/flower.names" "$SECRETS/hashes/master" "$SECRETS/broker/start"
   make_secrets hostA
@@ -77,7 +77,7 @@ refuses() {
   [[ -s $SECRETS/broker/start && -s $SECRETS/hashes/master ]]
 }
 
-@test "make_secrets: no secret is a word of a command" {
+@test "make_secrets: no secret is an argument of a command" {
   local program secret
   for program in openssl cat mv tr date mkdir rm; do
     stub "$program" "exec $(command -v "$program") \"\$@\""
@@ -98,7 +98,7 @@ refuses() {
   assert_part 'apt-get install openssl'
 }
 
-@test "make_secrets: shows what openssl said when it fails, and leaves no half files" {
+@test "make_secrets: shows the error of openssl when it fails, and leaves no incomplete files" {
   stub openssl 'echo "no entropy" >&2; exit 1'
   capture make_secrets hostA
   assert_equal "$status" 1

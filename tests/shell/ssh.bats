@@ -98,7 +98,7 @@ act_as_ssh() {
   assert_equal "$output" "ssh '-o' 'ControlPath=$folder/socket' '-O' 'exit' '--' 'any-host'"
 }
 
-@test "explain_ssh_failure: what each means and what to do" {
+@test "explain_ssh_failure: says what each message of ssh means and what to do" {
   parse_hosts me@h1:2222
   KEY='/my key'
   explains() {
@@ -106,7 +106,7 @@ act_as_ssh() {
     messages=''
     assert_part "$2"
   }
-  explains 'ssh: Could not resolve hostname h1: Name or service not known' 'its name is not known'
+  explains 'ssh: Could not resolve hostname h1: Name or service not known' 'cannot resolve its name'
   explains 'ssh: connect to host h1 port 22: Connection refused' 'refuses the connection'
   explains 'ssh: connect to host h1 port 22: Connection timed out' 'does not answer'
   explains 'ssh: connect to host h1 port 22: No route to host' 'does not answer'

@@ -51,7 +51,7 @@ settle() {
   [[ ! -e $TOOL/.infra && ! -e $TOOL/infra_clean.sh ]]
 }
 
-@test "the record gives everything back to the later scripts" {
+@test "the later scripts get everything from the record" {
   touch "$BATS_TEST_TMPDIR/it's a key"
   settle -a h1,me@h2:22 -i "$BATS_TEST_TMPDIR/it's a key" -r 'a $b' -d digits -m 2 -w local,1-2
   record_after 0 1 2
@@ -64,14 +64,14 @@ settle() {
   assert_equal "$output" "local h1 me@h2:22|$BATS_TEST_TMPDIR/it's a key|a \$b|$TOOL/tasks/digits|digits|2|0 1 2|$INFRASTRUCTURE|"
 }
 
-@test "without a record the later scripts say so" {
+@test "without a record the later scripts end with an error" {
   capture use_record
   assert_equal "$status" 1
   assert_part 'nothing was started'
   [[ ! -e $TOOL/.infra ]]
 }
 
-@test "join_record: recorded hosts get numbers behind those of -a" {
+@test "join_record: recorded hosts get numbers after those of -a" {
   settle -a h1,h2,h3 -d digits -m 2 -w 1,2,3
   record_after 0 1 2 3
   settle -a h3,h4 -d digits -m 1 -w 1,2
@@ -120,7 +120,7 @@ settle() {
   assert_equal "${#PROBLEMS[@]}" 2
 }
 
-@test "joining: refused at an address that the broker is not prepared for" {
+@test "joining: refused at an address that the broker's certificate does not have" {
   settle -a h1 -d digits -m 1 -w 1
   BROKER_NAME=h1.example.org
   record_after 0 1
@@ -133,7 +133,7 @@ settle() {
   assert_equal "${PROBLEMS[0]}" "-b: the broker's certificate is not for 10.9.9.9; start the master again with -m and -b 10.9.9.9"
 }
 
-@test "certificates keep the addresses of before" {
+@test "certificates keep earlier addresses" {
   settle -a h1 -d digits -m 1 -w 1
   RECORD[ADDRESSES]=old.example.org,10.0.0.9
   BROKER_NAME=h1
@@ -173,7 +173,7 @@ render() {
   refute_part prune
 }
 
-@test "infra_clean.sh: goes on past a host that is down, names it, and exits 1" {
+@test "infra_clean.sh: a host that is down does not stop the others; it is named, exit code 1" {
   render dead1,h2
   capture "$TOOL/infra_clean.sh"
   assert_equal "$status" 1
@@ -182,7 +182,7 @@ render() {
   assert_equal "$(grep -c "^docker 'container' 'rm'" "$CALLS")" 2
 }
 
-@test "infra_clean.sh: a host whose Docker does not answer may have something left: named, exit code 1" {
+@test "infra_clean.sh: a host whose Docker does not answer is named, exit code 1" {
   render h1
   stub docker 'echo "Cannot connect to the Docker daemon" >&2; exit 1'
   capture "$TOOL/infra_clean.sh"

@@ -10,7 +10,7 @@ setup() {
   load_tool
 }
 
-@test "quote: what it prints is the same words again, in every shell" {
+@test "quote: every shell reads the same words from what it prints" {
   local words=('' ' ' "it's" '"' '$HOME' '`id`' '*' '~' '-x' 'a=b' $'two\nlines' $'ends\n' '\' '!' 'ü' 'a  b' '#' ';' '&')
   local shell line
   line=$(quote printf '%s|' "${words[@]}")
