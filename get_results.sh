@@ -57,8 +57,8 @@ probe_all_hosts() {
   done
 }
 
-# copy_table NAME OPTION…: copies the table after `framework results OPTION…` has written it; if the master's container is gone, the
-# table that was written last.
+# copy_table NAME OPTION…: copies the table after `framework results OPTION…` has written it; if the master's container is gone,
+# the table that was written last.
 copy_table() {
   local host=$MASTER_HOST name=$1 table
   is_reachable "$host" || return 0

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts RabbitMQ, the Celery master, Flower and workers in Docker containers, on this machine and on hosts reached by ssh, and
-# runs every combination of a project's metaparameters that has no result yet. All hosts are checked first; nothing is changed before
-# all checks have passed. A container that already runs with the right image and settings is left untouched.
+# runs every combination of a project's metaparameters that has no result yet. All hosts are checked first; nothing is changed
+# before all checks have passed. A container that already runs with the right image and settings is left untouched.
 #
 # usage: infrainit.sh [-a HOSTS] [-i KEY] [-r PATH] -d PROJECT [-b ADDRESS] [-m HOST] [-w HOSTS] [option…]
 #        infrainit.sh -f [option…]
@@ -19,7 +19,7 @@
 #   -y, --yes                install Docker, and missing tools on this machine, without asking
 #   -n, --dry-run            show every command, change nothing
 #       --recover            if the master's disk is lost: rebuild its journal from what the workers kept, before anything is run
-#       --wait               stay until all tasks have ended, and copy the results to this machine; exit 0 only if every task succeeded
+#       --wait               stay until all tasks have ended, copy the results to this machine; exit 0 only if all succeeded
 #       --failed             run failed tasks again; without this or the next two, no task that has ended is run again
 #       --outdated           run tasks again whose results come from other files of the project, or another image, than now
 #       --fresh              run all tasks again
@@ -34,7 +34,7 @@ source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/al
 ARGUMENTS=("$@") # for start_again_in_group
 STARTED=''       # not empty: there may be containers
 FOLLOWING=''     # not empty: everything runs, and keeps running if this script ends; paused: it was paused
-TERMINAL=''      # file descriptor of this script's stdin, for the trap: a trap runs with the stdin of the function that it interrupts
+TERMINAL=''      # descriptor of this script's stdin; a trap itself runs with the stdin of the function that it interrupts
 TASKS_CODE=0     # exit code of following the tasks: 0 if every task succeeded
 
 main() {

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The arguments of `docker run`: pure functions that follow from settings, roles and facts. Each prints the options, the image and its
-# arguments, every word ended by a NUL. read_words reads them into an array.
+# The arguments of `docker run`, as they follow from settings, roles and facts. The functions are pure: each prints the options, the
+# image and its arguments, every word ended by a NUL; read_words reads them into an array.
 
 readonly MEBIBYTE=1048576
 
@@ -97,7 +97,7 @@ worker_options() {
   print_words "$WORKER_IMAGE_ID" worker
 }
 
-# plan_options: for a container on this machine that checks the staged project. If all workers are known, it is told their resources.
+# plan_options: for a container on this machine that checks the staged project, and whether it fits the workers if all are known.
 plan_options() {
   local host
   one_off_options "$(id -u):$(id -g)"

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # The master's journal when it moves to another host, or when its disk is lost.
 
-# move_journal OLD NEW: copies the master's data directories from the recorded master host OLD to the host NEW. The files on OLD stay,
-# and those of an earlier master on NEW are kept beside the new ones.
+# move_journal OLD NEW: copies the master's data directories from the recorded master host OLD to the host NEW. The files on OLD
+# stay, and those of an earlier master on NEW are kept beside the new ones.
 move_journal() {
   local old=$1 new=$2 from to
   from="$(fact "$old" home)/${RECORD[REMOTE_PATH]}/master"

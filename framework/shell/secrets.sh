@@ -9,8 +9,8 @@
 #
 # No secret is ever an argument of a program: openssl and cat read and write files.
 
-# make_secrets ADDRESS…: makes whatever is missing. The ADDRESSes are the names and IP addresses under which workers reach the broker
-# and browsers reach Flower.
+# make_secrets ADDRESS…: makes whatever is missing. The ADDRESSes are the names and IP addresses under which workers reach the
+# broker and browsers reach Flower.
 make_secrets() (
   umask 077
   command -v openssl >/dev/null || die "openssl is missing on this machine; install it: apt-get install openssl"
@@ -40,8 +40,8 @@ secrets_digest() {
   digest_on 0 "$(secrets_path)/$1"
 }
 
-# push_secrets HOST ROLE: replaces the role's secrets on the host if they differ from those here. Running containers keep theirs until
-# they are replaced; the label infrainit.settings sees to that.
+# push_secrets HOST ROLE: replaces the role's secrets on the host if they differ from those here. Running containers keep theirs
+# until start_container replaces them, because the label infrainit.settings differs.
 push_secrets() {
   local host=$1 role=$2 here there source target
   source="$(secrets_path)/$role"

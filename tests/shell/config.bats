@@ -112,3 +112,16 @@ write_then_read() {
   assert_equal "$status" 2
   assert_part 'there is no'
 }
+
+@test "check_settings: records problems and changes nothing else" {
+  state() { declare -p MASTER_HOST WORKER_HOSTS HOSTS HOST_NAMES SSH_DESTINATIONS SSH_PORTS PROJECT_PATH PROJECT_NAME OPTIONS; }
+  parse_infrainit_options -a h1,h2 -d digits -m 1 -w local,2 -r /x -i /no/key
+  collect_settings
+  resolve_settings
+  assert_equal "$MASTER_HOST|${WORKER_HOSTS[*]}|$PROJECT_NAME" '1|0 2|digits'
+  local before
+  before=$(state)
+  check_settings
+  assert_equal "${#PROBLEMS[@]}" 2
+  assert_equal "$(state)" "$before"
+}
