@@ -219,7 +219,7 @@ all_attempts() {
 
 @test "files that their owner cannot read: the others are copied" {
   local as_user=()
-  ((EUID != 0)) || as_user=(setpriv --bounding-set -dac_override,-dac_read_search) # root reads everything
+  ((EUID != 0)) || as_user=(setpriv --bounding-set '-dac_override,-dac_read_search') # root reads everything
   make_attempt "$FAR_HOME" 00000000000000aa/1
   chmod 0 "$FAR_HOME/my tasks/worker/my project/tasks/00000000000000aa/1/stdout"
   capture "${as_user[@]}" "$TOOL/get_results.sh"
