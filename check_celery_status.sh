@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Shows which workers answer, which are missing, and how far the set has come.
+# Shows which workers answer, which are missing, and the progress of the sweep.
 #
 # usage: check_celery_status.sh [-f] [-h]
 #
-#   -f, --follow   again every 2 seconds, until interrupted
+#   -f, --follow   show it again every 2 seconds, until interrupted
 #   -h, --help     this text
 #
 # The exit code is 0 only if every expected worker answers.
@@ -11,46 +11,30 @@ set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
 
-readonly PAUSE=2 # seconds between two looks with -f
-
-FOLLOW='' # -f, not empty
+readonly PAUSE=2 # seconds between two updates with -f
 
 main() {
-  parse_arguments "$@"
+  parse_options -f,--follow -- "$@"
   trap close_connections EXIT
   use_record
   probe_hosts "$MASTER_HOST"
   is_reachable "$MASTER_HOST" || die "${HOST_NAMES[MASTER_HOST]} (the master host): $(fact "$MASTER_HOST" unreachable)"
-  if [[ $FOLLOW ]]; then
+  if [[ ${OPTIONS[FOLLOW]:-} ]]; then
     follow_status
   else
     show_status
   fi
 }
 
-parse_arguments() {
-  while (($# > 0)); do
-    case $1 in
-      -f | --follow) FOLLOW=yes ;;
-      -h | --help)
-        show_help
-        exit 0
-        ;;
-      *) usage_error "$1 is no option; see $0 --help" ;;
-    esac
-    shift
-  done
-}
-
-# follow_status: each picture is put together first, so that the terminal does not flicker.
+# follow_status: collects the whole output before it is shown, so that the terminal does not flicker.
 follow_status() {
-  local picture
+  local page
   while true; do
-    picture=$(show_status 2>&1) || true # what is wrong is in the picture
+    page=$(show_status 2>&1) || true # the page contains the errors
     if [[ -t 1 ]]; then
       printf '\033[H\033[J' # cursor home, clear to the end
     fi
-    printf '%s\n' "$picture"
+    printf '%s\n' "$page"
     sleep "$PAUSE"
   done
 }
@@ -58,8 +42,8 @@ follow_status() {
 # show_status: fails if the master cannot be asked, or a worker is missing.
 show_status() {
   local answers status code=0
-  check_master || return
-  answers=$(ask_master celery status 2>&1) || code=$? # it fails if no worker answers at all
+  require_master || return
+  answers=$(ask_master celery status 2>&1) || code=$? # it fails if no worker answers
   printf '%s\n' "$answers"
   show_workers "$answers" || code=1
   if ! status=$(ask_master status 2>&1); then
@@ -73,11 +57,11 @@ ask_master() {
   docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework "$@"
 }
 
-# check_master: does its container run?
-check_master() {
+# require_master: fails if its container does not run, and shows why.
+require_master() {
   local state name=${HOST_NAMES[MASTER_HOST]}
   if ! state=$(container_state "$MASTER_HOST" master); then
-    echo "$name: its Docker cannot be asked; see above" >&2
+    echo "$name: its Docker does not answer; see above" >&2
     return 1
   fi
   case $state in
@@ -91,7 +75,7 @@ check_master() {
   return 1
 }
 
-# show_workers ANSWERS: the expected workers, and those of them that are not among the ANSWERS of `celery status`.
+# show_workers ANSWERS: shows the expected workers, and which of them are missing in the ANSWERS of `celery status`.
 show_workers() {
   local host expected=() missing=()
   for host in "${WORKER_HOSTS[@]}"; do

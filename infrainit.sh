@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Starts RabbitMQ, the Celery master, Flower and workers in Docker containers, on this machine and on hosts reached by ssh, and
-# so runs every combination of a project's metaparameters that has no result yet. All hosts are checked first; nothing is changed
-# before all is well. What runs already with the right image and settings is left alone.
+# runs every combination of a project's metaparameters that has no result yet. All hosts are checked first; nothing is changed
+# before all checks have passed. A container that already runs with the right image and settings is left untouched.
 #
 # usage: infrainit.sh [-a HOSTS] [-i KEY] [-r PATH] -d PROJECT [-b ADDRESS] [-m HOST] [-w HOSTS] [option…]
 #        infrainit.sh -f [option…]
 #
-#   -a, --hosts HOSTS        [user@]host[:port],… numbered from 1; names of your ssh config; IPv6 in brackets. This machine is
-#                            called local and needs no place here
+#   -a, --hosts HOSTS        [user@]host[:port],… numbered from 1; names of your ssh config; IPv6 in brackets. This
+#                            machine is always available as local; do not list it
 #   -i, --key FILE           private key for ssh (default: what ssh itself uses)
 #   -r, --remote-path PATH   where files go on every host, relative to the home directory (default: celery_tasks)
 #   -d, --project PROJECT    what to run: a name under tasks/, or a directory
@@ -15,26 +15,27 @@
 #   -w, --workers HOSTS      where workers run: local, numbers and ranges, as in local,1,3-5
 #   -b, --broker ADDRESS     where workers reach the broker, if not at the master host's own name or address; without -m,
 #                            workers join the broker that runs there
-#   -f, --from-config        all options from config.sh; those on the command line win. Without -f, config.sh is written
-#   -y, --yes                install Docker, and what this machine lacks, without asking
+#   -f, --from-config        take all options from config.sh; those on the command line win. Without -f, config.sh is written
+#   -y, --yes                install Docker, and missing tools on this machine, without asking
 #   -n, --dry-run            show every command, change nothing
-#       --recover            the master's disk is lost: rebuild its journal from what the workers kept, before anything is run
-#       --wait               stay until all is run, bring the results home; exit 0 only if every task succeeded
-#       --failed             run again what has failed; without this or the next two, nothing that has ended is run again
-#       --outdated           run again what was done with other files of the project, or in another image, than now
-#       --fresh              run everything again
+#       --recover            if the master's disk is lost: rebuild its journal from what the workers kept, before anything is run
+#       --wait               stay until all tasks have ended, copy the results to this machine; exit 0 only if all succeeded
+#       --failed             run failed tasks again; without this or the next two, no task that has ended is run again
+#       --outdated           run tasks again whose results come from other files of the project, or another image, than now
+#       --fresh              run all tasks again
 #       --verbose            show every command that changes something
 #   -h, --help               this text
 #
-# Exit codes: 0 all is well, 1 something failed, 2 the options, config.sh or the project are wrong.
+# Exit codes: 0 success, 1 something failed, 2 the options, config.sh or the project are wrong.
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
 
-ARGUMENTS=("$@") # to start again with
+ARGUMENTS=("$@") # for start_again_in_group
 STARTED=''       # not empty: there may be containers
-FOLLOWING=''     # not empty: everything runs, and goes on if this script ends
-TASKS_CODE=0     # what following the tasks ended with: 0 if every task succeeded
+FOLLOWING=''     # not empty: everything runs, and keeps running if this script ends; paused: it was paused
+TERMINAL=''      # descriptor of this script's stdin; a trap itself runs with the stdin of the function that it interrupts
+TASKS_CODE=0     # exit code of following the tasks: 0 if every task succeeded
 
 main() {
   if (($# == 0)); then
@@ -49,7 +50,7 @@ main() {
   record_infrastructure
   make_certificates
   build_both_images
-  check_staged_project
+  validate_project
   install_docker_there
   send_all_images
   send_files
@@ -61,35 +62,44 @@ main() {
   report
   if [[ $WAIT ]]; then
     follow_tasks
-    bring_results
+    fetch_results
   fi
 }
 
 # Settings
 
 read_settings() {
-  parse_options "$@"
-  stop_on_problems 2
+  parse_infrainit_options "$@"
   collect_settings
+  resolve_settings
   check_settings
+  stop_on_problems 2
   load_infrastructure
   join_record
   if [[ -z $MASTER ]]; then
+    join_master
     check_joining
-    [[ ! $AGAIN ]] || problem "$AGAIN without -m: only with the master; the workers that join take part in it"
-  elif [[ $WAIT && -z $WORKERS ]]; then
-    problem "--wait without -w: there would be no worker to wait for"
   fi
-  if [[ $RECOVER && -z $MASTER ]]; then
-    problem "--recover without -m: it is the master's journal that is rebuilt"
-  fi
+  check_combinations
   stop_on_problems 2
   if [[ ! $FROM_CONFIG ]]; then
     write_config
   fi
 }
 
-# The end, however it comes
+# check_combinations: records options that make no sense together.
+check_combinations() {
+  if [[ -z $MASTER && $AGAIN ]]; then
+    problem "$AGAIN without -m: it needs the master; workers that join only take part in its sweep"
+  elif [[ $MASTER && $WAIT && -z $WORKERS ]]; then
+    problem "--wait without -w: there would be no worker to wait for"
+  fi
+  if [[ $RECOVER && -z $MASTER ]]; then
+    problem "--recover without -m: only the master's journal can be rebuilt"
+  fi
+}
+
+# Interruption and exit
 
 end_cleanly() {
   trap clean_up EXIT
@@ -102,16 +112,16 @@ interrupt() {
   trap '' HUP INT TERM
   stop_parallel_jobs
   if [[ $FOLLOWING && $1 == 130 ]]; then
-    offer_to_stop
+    offer_to_pause
   fi
   exit "$1"
 }
 
-# offer_to_stop: for Ctrl-C while the tasks run; where there is no terminal to ask on they go on.
-offer_to_stop() {
-  if confirm "Stop the tasks? If not, they go on without this script."; then
-    docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework cancel &&
-      FOLLOWING=stopped
+# offer_to_pause: on Ctrl-C while the tasks run. Without a terminal to ask on they keep running.
+offer_to_pause() {
+  if confirm "Pause the sweep and stop its tasks? If not, they keep running without this script." <&"$TERMINAL"; then
+    docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework pause &&
+      FOLLOWING=paused
   fi
 }
 
@@ -121,12 +131,12 @@ clean_up() {
   close_connections
   if ((code == 0)) || [[ ! $DOING ]]; then
     return 0
-  elif [[ $FOLLOWING == stopped ]]; then
-    say "the tasks are stopped, and nothing more is sent; go on with: $(quote "$0") -f --wait"
+  elif [[ $FOLLOWING == paused ]]; then
+    say "the sweep is paused: its tasks are stopped, and no more are sent; resume it with: $(quote "$0") -f --wait"
   elif [[ $FOLLOWING ]]; then
-    say "the tasks go on without this script; watch them again: $(quote "$0") -f --wait; stop them: $(quote "$CHECKOUT/infra_clean.sh")"
+    say "the tasks keep running without this script; watch them again: $(quote "$0") -f --wait; stop them: $(quote "$CHECKOUT/infra_clean.sh")"
   elif [[ $STARTED ]]; then
-    say "ended while $DOING; run it again to complete it, or remove what is there: $(quote "$CHECKOUT/infra_clean.sh")"
+    say "ended while $DOING; run it again to complete it, or remove what was started: $(quote "$CHECKOUT/infra_clean.sh")"
   else
     say "ended while $DOING; nothing was started"
   fi
@@ -147,10 +157,10 @@ ask_hosts() {
   stop_on_problems 1
 }
 
-# check_running_master: workers can only join a master that is there.
+# check_running_master: records a problem if there is no running master to join.
 check_running_master() {
   if ! is_reachable "$MASTER_HOST"; then
-    problem "${HOST_NAMES[MASTER_HOST]}: the master's host: $(fact "$MASTER_HOST" unreachable)"
+    problem "${HOST_NAMES[MASTER_HOST]}: the master host: $(fact "$MASTER_HOST" unreachable)"
   elif [[ $(container_state "$MASTER_HOST" master) != running* ]]; then
     problem "${HOST_NAMES[MASTER_HOST]}: the master does not run; start it with -m"
   fi
@@ -159,7 +169,7 @@ check_running_master() {
 
 # Making and sending
 
-# record_infrastructure: before anything is started.
+# record_infrastructure: comes before anything is started.
 record_infrastructure() {
   doing "recording what is started, for infra_clean.sh"
   record_before
@@ -177,10 +187,10 @@ build_both_images() {
   build_images
 }
 
-check_staged_project() {
+validate_project() {
   doing "checking the project"
   stage_code
-  check_project
+  validate_project_in_image
 }
 
 send_all_images() {
@@ -199,19 +209,19 @@ send_files() {
 
 # Starting
 
-# remove_the_rest: with -m, the command line says all that is to run.
+# remove_the_rest: with -m, the command line names everything that is to run; removes all else that was started earlier.
 remove_the_rest() {
   local host hosts=()
   STARTED=yes
   [[ $MASTER && ${#PRESENT_HOSTS[@]} -gt 0 ]] || return 0
-  doing "removing what is not asked for any more"
+  doing "removing what is no longer asked for"
   for host in "${PRESENT_HOSTS[@]}"; do
     if is_reachable "$host" && [[ $(fact "$host" docker) == ok ]]; then
       hosts+=("$host")
     fi
   done
   for_each_host remove_rest "${hosts[@]}"
-  move_journal
+  move_journal "$PRESENT_MASTER_HOST" "$MASTER_HOST"
 }
 
 remove_rest() {
@@ -222,57 +232,10 @@ remove_rest() {
   fi
 }
 
-# move_journal: when the master moves, what it knows moves along; the old files stay where they are.
-move_journal() {
-  local old=$PRESENT_MASTER_HOST new=$MASTER_HOST from to
-  from="$(fact "$old" home)/${RECORD[REMOTE_PATH]}/master"
-  to="$(root_of "$new")/master"
-  if [[ $old == "$new" && $from == "$to" ]]; then
-    return 0
-  elif ! is_reachable "$old"; then
-    warn "${HOST_NAMES[old]}: was the master's host and does not answer; the results it knows of are not taken along"
-    return 0
-  elif ! on_host "$old" test -d "$from"; then
-    return 0
-  fi
-  step "${HOST_NAMES[new]}" "taking over the journal from ${HOST_NAMES[old]}"
-  change_host "$new" rm -rf -- "$to.new" "$to.old"
-  change_host "$new" mkdir -p -- "$to.new"
-  # Not its status: it would speak for the new master before that is there.
-  on_host "$old" tar --create --file - --directory "$from" --exclude=status.json . |
-    change_host_stdin "$new" tar --extract --file - --directory "$to.new" --no-same-owner
-  if on_host "$new" test -d "$to"; then
-    change_host "$new" mv --no-target-directory -- "$to" "$to.old"
-  fi
-  change_host "$new" mv --no-target-directory -- "$to.new" "$to"
-}
-
-# recover_results: with --recover, from the disks of all hosts that answer, whether workers are to run there or not.
 recover_results() {
-  local host kept
   [[ $RECOVER ]] || return 0
   doing "rebuilding the journal from what the workers kept"
-  kept="$(data_directory "$MASTER_HOST" master)/recovered"
-  change_host "$MASTER_HOST" rm -rf -- "$kept"
-  for host in "${!HOSTS[@]}"; do
-    if ! is_reachable "$host"; then
-      warn "${HOST_NAMES[host]}: does not answer; the results that it keeps are not recovered"
-    elif on_host "$host" test -d "$(data_directory "$host" worker)"; then
-      step "${HOST_NAMES[host]}" "collecting what its worker kept"
-      change_host "$MASTER_HOST" mkdir -p -- "$kept/$host"
-      pack_results "$host" | change_host_stdin "$MASTER_HOST" tar --extract --file - --directory "$kept/$host" --no-same-owner
-    fi
-  done
-  recover_journal "$MASTER_HOST"
-  change_host "$MASTER_HOST" rm -rf -- "$kept"
-}
-
-# pack_results HOST: an archive of the results of its tasks, without the files of the tasks, and of what it could not send yet.
-pack_results() {
-  # shellcheck disable=SC2016 # expands over there
-  on_host "$1" sh -c '
-    cd -- "$1" && find . -mindepth 2 -maxdepth 4 \( -path "./tasks/*/*/result.json" -o -path "./spool/*.json" \) -print0 |
-      tar --create --file - --null --files-from - --ignore-failed-read' pack "$(data_directory "$1" worker)"
+  rebuild_journal
 }
 
 start_master_host() {
@@ -285,9 +248,9 @@ start_master_host() {
   wait_master "$MASTER_HOST"
   wait_flower "$MASTER_HOST"
   if [[ $AGAIN ]]; then
-    change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework again "$AGAIN" >/dev/null # `resume` says the same
+    change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework again "$AGAIN" >/dev/null # `resume` prints the same
   fi
-  # A set that was stopped goes on: that is what starting it again means.
+  # A paused sweep is resumed by starting it again.
   change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework resume >&2
 }
 
@@ -298,7 +261,7 @@ start_workers() {
   wait_workers "${WORKER_HOSTS[@]}"
 }
 
-# record_what_runs: without the hosts from which everything was removed; one that did not answer stays in the record.
+# record_what_runs: drops hosts from which everything was removed; one that did not answer stays in the record.
 record_what_runs() {
   local host hosts=("${ASKED_HOSTS[@]}")
   for host in "${!HOSTS[@]}"; do
@@ -307,14 +270,14 @@ record_what_runs() {
     elif [[ -z $MASTER ]]; then
       hosts+=("$host")
     elif ! is_reachable "$host" || [[ $(fact "$host" docker) != ok ]]; then
-      warn "${HOST_NAMES[host]}: may still run what was started there earlier; infra_clean.sh will try again"
+      warn "${HOST_NAMES[host]}: may still run containers that were started earlier; infra_clean.sh will remove them"
       hosts+=("$host")
     fi
   done
   [[ $DRY_RUN ]] || record_after "${hosts[@]}"
 }
 
-# The end of it
+# Following and reporting
 
 report() {
   local host roles
@@ -334,11 +297,12 @@ report() {
   say "to tear down     $(quote "$CHECKOUT/infra_clean.sh")"
 }
 
-# follow_tasks: until the set is finished. A connection that breaks is made again: the tasks do not depend on it.
+# follow_tasks: shows the progress until the sweep is finished. A broken connection is opened again; the tasks do not depend on it.
 follow_tasks() {
   local code columns=0
   [[ ! $DRY_RUN ]] || return 0
   FOLLOWING=yes
+  exec {TERMINAL}<&0
   doing "running the tasks"
   if [[ -t 2 ]]; then
     columns=$(stty size <&2 | cut -d ' ' -f 2)
@@ -349,7 +313,7 @@ follow_tasks() {
     if ((code <= 1)); then
       break
     fi
-    say "${HOST_NAMES[MASTER_HOST]}: the connection is lost; the tasks go on"
+    say "${HOST_NAMES[MASTER_HOST]}: the connection is lost; the tasks keep running"
     wait_until 600 "the master on ${HOST_NAMES[MASTER_HOST]} answers again" ask_master
   done
   TASKS_CODE=$code
@@ -359,12 +323,12 @@ ask_master() {
   open_connection "$MASTER_HOST" && docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework status
 }
 
-bring_results() {
+fetch_results() {
   [[ ! $DRY_RUN ]] || return 0
   FOLLOWING=''
-  doing "bringing the results home"
+  doing "copying the results to this machine"
   "$CHECKOUT/get_results.sh"
-  # A project that names no metric has no best: that is said, and is no failure.
+  # A project without a metric has no best combination; `framework best` reports that, and it is no failure.
   docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework best || true
   DOING=''
   exit "$TASKS_CODE"

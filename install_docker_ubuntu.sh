@@ -22,13 +22,13 @@ readonly LOG_LINES_SHOWN=30
 
 DRY_RUN=''
 DOCKER_USER=''
-AS_ROOT=() # what stands in front of a command that needs root
+AS_ROOT=() # the words in front of a command that needs root
 
 main() {
   parse_options "$@"
   find_sudo
   if engine_answers; then
-    say "an engine answers already: nothing to install"
+    say "a Docker engine answers already: nothing to install"
   else
     if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
       install_docker
@@ -61,7 +61,7 @@ parse_options() {
 }
 
 show_help() {
-  # A script that comes through a pipe cannot read itself.
+  # A script on stdin cannot read its own text.
   if [[ -f ${BASH_SOURCE[0]:-} ]]; then
     sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
   else
@@ -89,17 +89,17 @@ install_docker() {
   command -v apt-get >/dev/null ||
     die "this machine runs neither Ubuntu nor Debian: see https://docs.docker.com/engine/install"
   say "updating the lists of packages"
-  apt_get update || true # somebody else's source may be out of order; what matters shows below
+  apt_get update || true # another source of packages may be out of order; the installation below decides
   if add_repository && install_packages docker-ce docker-ce-cli containerd.io docker-buildx-plugin; then
     return
   fi
-  say "going on with the distribution's own Docker"
+  say "using the distribution's own Docker instead"
   # From Debian 13 on the command docker is a package of its own.
   mapfile -t extras < <(known_packages docker-cli docker-buildx)
   install_packages docker.io apparmor iptables "${extras[@]}" || die "Docker cannot be installed; see above"
 }
 
-# add_repository: Docker's own; fails where it cannot be reached or has nothing for this release.
+# add_repository: adds Docker's own; fails if it cannot be reached or has nothing for this release.
 add_repository() {
   local name codename directory code=0
   if grep -qrs "$REPOSITORY" /etc/apt/sources.list /etc/apt/sources.list.d; then
@@ -122,7 +122,7 @@ add_repository() {
     run_as_root install -D --mode 0644 "$directory/docker.list" /etc/apt/sources.list.d/docker.list || code=$?
   rm -r -- "$directory"
   if ((code != 0)); then
-    say "it cannot be reached, or has nothing for this release"
+    say "Docker's repository cannot be reached, or has nothing for this release"
     return 1
   fi
   apt_get update || true
@@ -132,14 +132,14 @@ download() {
   curl --fail --silent --show-error --location --max-time "$REACH_SECONDS" --output "$2" "$1"
 }
 
-# release_value NAME: from os-release.
+# release_value NAME: prints a value of os-release.
 release_value() (
   # shellcheck source=/dev/null
   source /etc/os-release
   printf '%s\n' "${!1:-}"
 )
 
-# known_packages PACKAGE…: those that apt can install.
+# known_packages PACKAGE…: prints those that apt can install.
 known_packages() {
   local package
   for package in "$@"; do
@@ -149,13 +149,13 @@ known_packages() {
   done
 }
 
-# install_packages PACKAGE…: never at the cost of a package that is installed.
+# install_packages PACKAGE…: installs them without removing any package.
 install_packages() {
   say "installing $*"
   apt_get install --yes --no-remove --no-install-recommends "$@"
 }
 
-# apt_get WORD…: shows what it says if it fails.
+# apt_get WORD…: runs apt-get and shows its output only if it fails.
 apt_get() {
   local log code=0
   log=$(mktemp)
@@ -183,7 +183,7 @@ has_systemd() {
   [[ -d /run/systemd/system ]]
 }
 
-# A dockerd that was killed leaves its number behind, which now may be that of another program; dockerd then refuses to start.
+# A killed dockerd leaves its process id behind, which may now belong to another program; dockerd then refuses to start.
 remove_stale_pid_file() {
   local pid
   pid=$(cat /var/run/docker.pid 2>/dev/null) || return 0
@@ -198,7 +198,7 @@ wait_for_engine() {
   until engine_answers; do
     if ((SECONDS - start >= START_SECONDS)); then
       show_engine_log
-      die "the engine does not answer after $START_SECONDS s; its last lines are above"
+      die "the engine does not answer after $START_SECONDS s; the last lines of its log are above"
     fi
     sleep 1
   done
@@ -225,7 +225,7 @@ add_user_to_group() {
   say "$DOCKER_USER may use Docker from the next login on"
 }
 
-# run_as_root COMMAND…: all that changes something.
+# run_as_root COMMAND…: runs a command that changes something.
 run_as_root() {
   if [[ $DRY_RUN ]]; then
     printf '%q ' "${AS_ROOT[@]}" "$@" >&2

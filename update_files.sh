@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Brings changed files of the framework and the project to the hosts of this infrastructure.
+# Pushes changed files of the framework and the project to the hosts of this infrastructure.
 #
 # usage: update_files.sh [-a HOSTS] [-n] [--verbose] [-h]
 #
 #   -a, --hosts HOSTS   only to these hosts of the infrastructure, as they were given to infrainit.sh, separated by commas; local is
-#                       this machine. The other hosts stay with the version they have
+#                       this machine. The other hosts keep the version that they have
 #   -n, --dry-run       show every command, change nothing
 #       --verbose       show every command that changes something
 #   -h, --help          this text
 #
-# The project is checked first. Then every host gets the new version, and only when all of them have it, it is used: by tasks
-# that start afterwards. Tasks already running keep theirs. The master takes up new combinations by itself.
+# The project is checked first. Then the new version is sent to every host. When all of them have it, tasks that start from then on
+# use it; running tasks keep theirs. The master adds new combinations by itself. Virtual environments are not sent.
 # New packages (requirements.txt, image: in project.yml) need new images: ./infrainit.sh -f
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh
@@ -20,40 +20,21 @@ ONLY_HOSTS=''   # -a, as typed
 TARGET_HOSTS=() # numbers of the hosts that get the files
 
 main() {
-  parse_arguments "$@"
+  parse_options -a,--hosts= -n,--dry-run --verbose -- "$@"
+  ONLY_HOSTS=${OPTIONS[HOSTS]:-}
   trap finish EXIT
   use_record
   choose_hosts
-  check_connections
-  find_worker_image
+  connect_to_hosts
+  WORKER_IMAGE_ID=$(worker_image_in_use)
   stage_code
-  check_project
+  validate_project_in_image
   for_each_host send_code "${TARGET_HOSTS[@]}"
   for_each_host switch_code "${TARGET_HOSTS[@]}"
   report
 }
 
-parse_arguments() {
-  while (($# > 0)); do
-    case $1 in
-      -a | --hosts)
-        [[ ${2:-} ]] || usage_error "$1 needs a value"
-        ONLY_HOSTS=$2
-        shift
-        ;;
-      -n | --dry-run) DRY_RUN=yes ;;
-      --verbose) VERBOSE=yes ;;
-      -h | --help)
-        show_help
-        exit 0
-        ;;
-      *) usage_error "$1 is no option; see $0 --help" ;;
-    esac
-    shift
-  done
-}
-
-# choose_hosts: all hosts of the infrastructure, or those of -a.
+# choose_hosts: sets TARGET_HOSTS to all hosts of the infrastructure, or to those of -a.
 choose_hosts() {
   local name names host
   mapfile -t TARGET_HOSTS < <(hosts_in_use)
@@ -71,7 +52,7 @@ choose_hosts() {
   fi
 }
 
-# find_host_in_use NAME: its number; NAME is a host as given to infrainit.sh, or as our messages call it.
+# find_host_in_use NAME: prints its number; NAME is a host as given to infrainit.sh, or its name in messages.
 find_host_in_use() {
   local host
   for host in $(hosts_in_use); do
@@ -91,8 +72,8 @@ names_in_use() {
   printf '%s\n' "${names[*]}"
 }
 
-# check_connections: nothing is changed anywhere if one of the hosts does not answer.
-check_connections() {
+# connect_to_hosts: ends the program before anything is changed if one of the hosts does not answer.
+connect_to_hosts() {
   local host hosts
   mapfile -t hosts < <(printf '%s\n' "$MASTER_HOST" "${TARGET_HOSTS[@]}" | sort --numeric-sort --unique)
   probe_hosts "${hosts[@]}"
@@ -100,7 +81,7 @@ check_connections() {
     is_reachable "$host" || problem "${HOST_NAMES[host]}: $(fact "$host" unreachable)"
   done
   if ((${#PROBLEMS[@]} > 0)); then
-    say "no host was changed; hosts can be left out with -a, except for that of the master"
+    say "no host was changed; -a can leave out any host except the master's"
   fi
   stop_on_problems 1
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Everything the scripts at the top level share. They source this file first.
+# Everything that the scripts at the top level share. They source this file first.
 
-# Must be readable for any older bash, so that it can say what is wrong.
+# These lines must parse in any older bash, so that it can report that it is too old.
 if [ -z "${BASH_VERSINFO:-}" ] || [ "${BASH_VERSINFO[0]}${BASH_VERSINFO[1]}" -lt 44 ]; then
   echo "this needs bash 4.4 or newer, and runs in bash ${BASH_VERSION:-(none)}: start it with a newer one" >&2
   exit 1
@@ -14,25 +14,43 @@ readonly CHECKOUT
 
 # shellcheck source=framework/shell/messages.sh
 source "$CHECKOUT/framework/shell/messages.sh"
+# shellcheck source=framework/shell/text.sh
+source "$CHECKOUT/framework/shell/text.sh"
 # shellcheck source=framework/shell/run.sh
 source "$CHECKOUT/framework/shell/run.sh"
-# shellcheck source=framework/shell/remote.sh
-source "$CHECKOUT/framework/shell/remote.sh"
-# shellcheck source=framework/shell/settings.sh
-source "$CHECKOUT/framework/shell/settings.sh"
+# shellcheck source=framework/shell/parallel.sh
+source "$CHECKOUT/framework/shell/parallel.sh"
+# shellcheck source=framework/shell/options.sh
+source "$CHECKOUT/framework/shell/options.sh"
+# shellcheck source=framework/shell/config.sh
+source "$CHECKOUT/framework/shell/config.sh"
+# shellcheck source=framework/shell/project_directory.sh
+source "$CHECKOUT/framework/shell/project_directory.sh"
+# shellcheck source=framework/shell/ssh.sh
+source "$CHECKOUT/framework/shell/ssh.sh"
 # shellcheck source=framework/shell/hosts.sh
 source "$CHECKOUT/framework/shell/hosts.sh"
+# shellcheck source=framework/shell/roles.sh
+source "$CHECKOUT/framework/shell/roles.sh"
 # shellcheck source=framework/shell/checks.sh
 source "$CHECKOUT/framework/shell/checks.sh"
 # shellcheck source=framework/shell/install.sh
 source "$CHECKOUT/framework/shell/install.sh"
-# shellcheck source=framework/shell/record.sh
-source "$CHECKOUT/framework/shell/record.sh"
+# shellcheck source=framework/shell/state.sh
+source "$CHECKOUT/framework/shell/state.sh"
 # shellcheck source=framework/shell/images.sh
 source "$CHECKOUT/framework/shell/images.sh"
+# shellcheck source=framework/shell/pki.sh
+source "$CHECKOUT/framework/shell/pki.sh"
 # shellcheck source=framework/shell/secrets.sh
 source "$CHECKOUT/framework/shell/secrets.sh"
 # shellcheck source=framework/shell/files.sh
 source "$CHECKOUT/framework/shell/files.sh"
+# shellcheck source=framework/shell/docker_options.sh
+source "$CHECKOUT/framework/shell/docker_options.sh"
 # shellcheck source=framework/shell/containers.sh
 source "$CHECKOUT/framework/shell/containers.sh"
+# shellcheck source=framework/shell/one_off.sh
+source "$CHECKOUT/framework/shell/one_off.sh"
+# shellcheck source=framework/shell/journal.sh
+source "$CHECKOUT/framework/shell/journal.sh"

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2153 # the settings are made by another file
-# What is shown of the hosts before anything is changed, and what is wrong with them: each problem with its host and what to do.
+# The table of hosts that is shown before anything is changed, and the checks of the hosts. Each problem names its host and says
+# what to do.
 
 readonly LEAST_FREE_DISK=$((3 * 1024 * 1024 * 1024)) # the images, and room to unpack them
 readonly GREATEST_SKEW=300                           # seconds; certificates and leases need clocks that agree roughly
 
-# print_table HOST…: one line for each host.
+# print_table HOST…: shows one line for each host.
 print_table() {
   local host width=4 format
   for host in "$@"; do
@@ -24,13 +24,6 @@ print_table() {
       fi
     done
   } | sed 's/ *$//' >&2
-}
-
-role_of() {
-  local roles=''
-  [[ $1 != "$MASTER_HOST" ]] || roles='master'
-  ! is_one_of "$1" "${WORKER_HOSTS[@]}" || roles+="${roles:+, }worker"
-  printf '%s\n' "${roles:--}"
 }
 
 docker_state() {
@@ -55,7 +48,7 @@ ports_state() {
   fi
 }
 
-# check_hosts HOST…: collects what is wrong, each with the host and what to do.
+# check_hosts HOST…: records every problem of the hosts, one by one and together.
 check_hosts() {
   local host
   for host in "$@"; do
@@ -79,13 +72,13 @@ check_docker() {
   user=$(fact "$1" user)
   case $(fact "$1" docker) in
     ok) ;;
-    missing) problem "$name: Docker is missing; say -y to have it installed, or run: $(install_command "$1")" ;;
-    down) problem "$name: Docker does not answer ($(fact "$1" docker_message)); say -y to have it started, or run: $(install_command "$1")" ;;
+    missing) problem "$name: Docker is missing; give -y to have it installed, or run: $(install_command "$1")" ;;
+    down) problem "$name: Docker does not answer ($(fact "$1" docker_message)); give -y to have it started, or run: $(install_command "$1")" ;;
     denied) problem "$name: the user $user may not use Docker; let an administrator run: sudo usermod -aG docker $(quote "$user"), then try again" ;;
   esac
 }
 
-# install_command HOST: what the user can paste here to install or start Docker there.
+# install_command HOST: prints a command that the user can paste here to install or start Docker there.
 install_command() {
   local script="$CHECKOUT/install_docker_ubuntu.sh"
   if (($1 == 0)); then
@@ -99,10 +92,10 @@ install_command() {
 check_host() {
   local name=${HOST_NAMES[$1]} kind free skew
   if [[ $(fact "$1" root_writable) != yes ]]; then
-    problem "$name: $(root_of "$1") cannot be written ($(fact "$1" root_writable)); choose another -r or change its owner"
+    problem "$name: $(root_of "$1") cannot be written ($(fact "$1" root_writable)); choose another -r, or change its owner"
   fi
   if [[ $(fact "$1" root_user) ]]; then
-    problem "$name: $(root_of "$1") is used by $(fact "$1" root_user), started from another copy of this tool; choose another -r, or run that copy's infra_clean.sh"
+    problem "$name: $(root_of "$1") is used by $(fact "$1" root_user), started from another copy of this tool; choose another -r, or run infra_clean.sh of that copy"
   fi
   for kind in disk docker_disk; do
     free=$(fact "$1" "$kind")
@@ -115,11 +108,11 @@ check_host() {
     problem "$name: its clock differs from this machine's by ${skew#-} s; set the clocks (NTP)"
   fi
   if is_reachable 0 && [[ $(fact "$1" arch) != "$(fact 0 arch)" ]]; then
-    problem "$name: it is $(fact "$1" arch), but the images are built here for $(fact 0 arch); leave it out"
+    problem "$name: it is $(fact "$1" arch), but the images are built here for $(fact 0 arch); leave this host out"
   fi
 }
 
-# check_same_machine: two names for one engine would be two sets of containers of the same names.
+# check_same_machine: one engine under two host names would get two sets of containers with the same names.
 check_same_machine() {
   local host engine
   local -A seen=()
@@ -147,7 +140,7 @@ check_ports() {
   done
 }
 
-# check_broker_addresses: can every worker find the broker?
+# check_broker_addresses: records a problem for each worker that could not find the broker.
 check_broker_addresses() {
   local host name address
   for host in "${WORKER_HOSTS[@]}"; do
@@ -157,7 +150,7 @@ check_broker_addresses() {
     name=${HOST_NAMES[host]}
     address=$(broker_address "$host")
     if [[ -z $address ]]; then
-      problem "$name: it does not know the broker's name $BROKER_NAME; give an address with -b that all workers can reach"
+      problem "$name: it cannot resolve the broker's name $BROKER_NAME; give an address with -b that all workers can reach"
     elif [[ -z $BROKER && ($address == 127.* || $address == ::1) ]]; then
       problem "$name: it would look for the broker at $address, which is itself; give the address of the master host with -b"
     elif [[ $address != broker && -z $BROKER_NAME && $(fact 0 addresses) && " $(fact 0 addresses) " != *" $address "* ]]; then

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What a host is and has, as key=value lines. hosts.sh runs it on each host as: sh -s -- REMOTE_PATH INFRASTRUCTURE BROKER_NAME PORT…
-# Plain POSIX sh, and it changes nothing.
+# Prints the facts of a host as key=value lines and changes nothing. It is plain POSIX sh; hosts.sh runs it on each host as:
+#   sh -s -- REMOTE_PATH INFRASTRUCTURE BROKER_NAME PORT…
 set -u
 
 main() {
@@ -29,16 +29,16 @@ print_machine() {
   printf 'boot_id=%s\n' "$(cat /proc/sys/kernel/random/boot_id)"
   connection=${SSH_CONNECTION:-}
   printf 'client_address=%s\n' "${connection%% *}"
-  printf 'addresses=%s\n' "$(hostname -I 2>/dev/null)" # not every system's hostname knows -I: then they stay unknown
+  printf 'addresses=%s\n' "$(hostname -I 2>/dev/null)" # where hostname has no -I they stay unknown
 }
 
-# resolve NAME: its address, IPv4 if there is one, since containers seldom have IPv6. Sorted, so that it stays the same.
+# resolve NAME: prints its address, IPv4 if it has one, because containers seldom have IPv6. Sorted, so that the choice is stable.
 resolve() {
   [ -n "$1" ] || return 0
   { getent ahostsv4 "$1" || getent ahosts "$1"; } | sort | awk '{ print $1; exit }'
 }
 
-# print_root ROOT: whether it can be made and written, and the space there.
+# print_root ROOT: can it be made and written, and how much space is free there?
 print_root() {
   nearest=$1
   while [ ! -e "$nearest" ]; do
@@ -52,7 +52,7 @@ print_root() {
   printf 'disk=%s\n' "$(free_bytes "$nearest")"
 }
 
-# print_root_user ROOT INFRASTRUCTURE: another infrastructure whose containers use files under ROOT.
+# print_root_user ROOT INFRASTRUCTURE: prints another infrastructure whose containers use files under ROOT.
 print_root_user() {
   [ "$docker" = ok ] || return 0
   docker ps --all --no-trunc --filter label=infrainit.infrastructure \
@@ -93,7 +93,7 @@ print_gpus() {
   fi
 }
 
-# print_port PORT: free, ours, or who has it.
+# print_port PORT: is it free, used by our own container, or by what else?
 print_port() {
   answer=$(port_holder "$1")
   # A container that Docker restarts again and again may have come up after Docker was asked.
@@ -105,7 +105,7 @@ print_port() {
   printf 'port_%s=%s\n' "$1" "$answer"
 }
 
-# port_holder PORT: Docker is asked first, since without its proxy nothing listens on a published port.
+# port_holder PORT: asks Docker first, because without its proxy nothing listens on a published port.
 port_holder() {
   if [ "$docker" = ok ]; then
     container=$(docker ps --filter "publish=$1" --format '{{.Names}} {{.Label "infrainit.infrastructure"}}')
@@ -124,7 +124,7 @@ port_holder() {
   if is_listening "$1"; then echo 'taken by another program'; else echo free; fi
 }
 
-# is_listening PORT: the kernel's own tables, since not every host has ss. State 0A is LISTEN.
+# is_listening PORT: reads the kernel's own tables, because not every host has ss. State 0A is LISTEN.
 is_listening() {
   cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | # without IPv6 there is no tcp6
     awk -v port="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == port { found = 1 } END { exit !found }'

@@ -1,16 +1,12 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034,SC2153 # what is known of the hosts is used, and the settings are made, by other files
-# The hosts: their numbers and names, what each is and has (asked once, all in parallel), and where they find the broker.
+# The hosts: their numbers and names, their facts (asked once, all in parallel), our directories there, and the broker's address.
 
 HOSTS=(local)         # as typed; 0 is this machine, the rest as in -a
 HOST_NAMES=(local)    # unique, of letters, digits, '.' and '-'; in labels, queue names, results and messages
-SSH_DESTINATIONS=('') # what ssh is given
-SSH_PORTS=('')        # its port, where one was given
-MASTER_HOST=''        # number of the host of the broker, the master and Flower; empty: not in this run
-WORKER_HOSTS=()       # numbers of the hosts with workers
+SSH_DESTINATIONS=('') # the argument of ssh for each host
+SSH_PORTS=('')        # the port, where one was given
 BROKER_NAME=''        # name or address of the broker for other hosts; empty: each host's own view of this machine
-INSTALL_HOSTS=()      # numbers of the hosts on which Docker is to be installed or started first
-declare -gA FACTS=()  # "number.key" → what facts.sh said
+declare -gA FACTS=()  # "number.key" → a value that facts.sh printed
 
 # parse_hosts LIST: numbers the hosts of -a.
 parse_hosts() {
@@ -23,7 +19,7 @@ parse_hosts() {
   done
 }
 
-# add_host [user@]host[:port]: also ssh://…, IPv6 with or without brackets, aliases of the ssh config.
+# add_host TEXT: adds a host written as [user@]host[:port], ssh://…, IPv6 with or without brackets, or an alias of the ssh config.
 add_host() {
   local typed=$1 user address port name other
   if ! split_host "$typed" user address port; then
@@ -31,7 +27,7 @@ add_host() {
     return 0
   fi
   if [[ $address == local ]]; then
-    problem "-a: local is this machine and always there, for -m local and -w local; leave it out of -a"
+    problem "-a: local is this machine, which is always available to -m and -w; leave it out of -a"
     return 0
   fi
   if other=$(number_of "$typed"); then
@@ -50,7 +46,7 @@ add_host() {
   SSH_PORTS+=("$port")
 }
 
-# number_of HOST: of a host as typed, whoever the user is; fails if it is none of ours.
+# number_of HOST: prints the number of a host as typed, whoever the user is; fails if it is none of ours.
 number_of() {
   local user address port number
   split_host "$1" user address port
@@ -84,6 +80,7 @@ split_address() {
     address_part=${BASH_REMATCH[1]}
     port_part=${BASH_REMATCH[4]}
   elif [[ $1 =~ ^$ipv6$ && $1 == *:*:* ]]; then
+    # shellcheck disable=SC2034 # the caller's variable
     address_part=$1
     port_part=''
   else
@@ -92,57 +89,51 @@ split_address() {
   [[ -z $port_part ]] || ((10#$port_part >= 1 && 10#$port_part <= 65535))
 }
 
-# parse_host_numbers OPTION LIST ARRAY: local, numbers and ranges into ARRAY.
-parse_host_numbers() {
-  local option=$1 item items first last
-  local -n numbers=$3
-  mapfile -d , -t items < <(printf '%s,' "$2")
-  for item in "${items[@]}"; do
-    if [[ $item == local ]]; then
-      first=0 last=0
-    elif [[ $item =~ ^([0-9]{1,6})(-([0-9]{1,6}))?$ ]]; then
-      first=$((10#${BASH_REMATCH[1]}))
-      last=$((10#${BASH_REMATCH[3]:-$first}))
-    else
-      problem "$option: $(quote "$item") is neither local nor a host number nor a range like 3-5"
-      continue
-    fi
-    if [[ $item != local && $first == 0 ]]; then
-      problem "$option: hosts are numbered from 1; this machine is called local"
-    elif ((first > last)); then
-      problem "$option: the range $item runs backwards"
-    elif ((last >= ${#HOSTS[@]})); then
-      problem "$option: there is no host $last; -a names $((${#HOSTS[@]} - 1))"
-    else
-      for (( ; first <= last; first++)); do
-        if is_one_of "$first" "${numbers[@]}"; then
-          problem "$option: ${HOSTS[first]} is named twice"
-        else
-          numbers+=("$first")
-        fi
-      done
-    fi
-  done
+# is_address TEXT: is it a name or an address, without a port?
+is_address() {
+  local address port
+  split_address "$1" address port && [[ $address && ! $port ]]
 }
 
-# fact HOST KEY: what facts.sh said; empty if it did not.
+# fact HOST KEY: prints what facts.sh said; empty if it said nothing.
 fact() {
   printf '%s\n' "${FACTS[$1.$2]:-}"
 }
 
-# root_of HOST: the directory that holds everything of ours there, absolute.
+# root_of HOST: prints the directory that holds all our files there, absolute.
 root_of() {
   printf '%s\n' "${FACTS[$1.home]:?of host $1 is not known}/$REMOTE_PATH"
+}
+
+# code_directory HOST: prints the directory of this project's versions.
+code_directory() {
+  local root
+  root=$(root_of "$1")
+  printf '%s/code/%s\n' "$root" "$PROJECT_NAME"
+}
+
+# secrets_directory HOST ROLE
+secrets_directory() {
+  local root
+  root=$(root_of "$1")
+  printf '%s/secrets/%s/%s\n' "$root" "$INFRASTRUCTURE" "$2"
+}
+
+# data_directory HOST ROLE
+data_directory() {
+  local root
+  root=$(root_of "$1")
+  printf '%s/%s/%s\n' "$root" "$2" "$PROJECT_NAME"
 }
 
 is_reachable() {
   [[ -z ${FACTS[$1.unreachable]:-} ]]
 }
 
-# probe_hosts HOST…: opens the connections and asks for the facts; a host that does not answer gets the fact `unreachable`.
+# probe_hosts HOST…: opens the connections and stores the facts; a host that does not answer gets the fact `unreachable`.
 probe_hosts() {
   local host hosts key value
-  find_broker_name
+  BROKER_NAME=$(broker_name)
   prepare_ssh
   mapfile -t hosts < <(printf '%s\n' "$@" | sort -nu)
   for_each_host probe_host "${hosts[@]}"
@@ -153,7 +144,7 @@ probe_hosts() {
   done
 }
 
-# probe_host HOST: writes what probe_hosts reads.
+# probe_host HOST: writes the file that probe_hosts reads.
 probe_host() {
   local host=$1 messages="$SSH_CONNECTIONS/$1.ssh" facts="$SSH_CONNECTIONS/$1.facts"
   if open_connection "$host" 2>"$messages" && ask_facts "$host" >"$facts" 2>>"$messages"; then
@@ -169,18 +160,18 @@ ask_facts() {
     <"$CHECKOUT/framework/shell/facts.sh"
 }
 
-# find_broker_name: what the other hosts call the broker, as far as it can be said before they are asked.
-find_broker_name() {
-  local port
-  BROKER_NAME=''
+# broker_name: prints what other hosts call the broker, as far as that is known before they are asked.
+broker_name() {
+  local address='' port
   if [[ $BROKER ]]; then
-    split_address "$BROKER" BROKER_NAME port
+    split_address "$BROKER" address port
+    printf '%s\n' "$address"
   elif [[ $MASTER_HOST && $MASTER_HOST != 0 ]]; then
-    BROKER_NAME=$(master_address)
+    master_address
   fi
 }
 
-# master_address: the master host as this machine calls it.
+# master_address: prints what this machine calls the master host.
 master_address() {
   if ((MASTER_HOST == 0)); then
     echo localhost
@@ -189,8 +180,8 @@ master_address() {
   fi
 }
 
-# broker_address HOST: where a worker on HOST finds the broker. Every host resolves the name itself, since its containers do
-# not see its /etc/hosts. Only on the master host it is a name: the one in the infrastructure's own Docker network.
+# broker_address HOST: prints where a worker on HOST finds the broker. Every host resolves the name itself, because its containers
+# do not see its /etc/hosts. Only on the master host it is a name: the one in the infrastructure's own Docker network.
 broker_address() {
   if [[ $1 == "$MASTER_HOST" ]]; then
     echo broker
@@ -201,7 +192,22 @@ broker_address() {
   fi
 }
 
-# broker_addresses: every name and address of the master host that is used, one a line.
+# broker_endpoint HOST: prints address:port of the broker for a worker on HOST.
+broker_endpoint() {
+  local address port=''
+  if [[ $1 == "$MASTER_HOST" ]]; then
+    port=5671 # over the infrastructure's own Docker network
+  elif [[ $BROKER ]]; then
+    split_address "$BROKER" address port
+  fi
+  address=$(broker_address "$1") # as resolved by the host itself
+  if [[ $address == *:* ]]; then
+    address="[$address]"
+  fi
+  printf '%s:%s\n' "$address" "${port:-$BROKER_PORT}"
+}
+
+# broker_addresses: prints every name and address of the master host that is used, one a line.
 broker_addresses() {
   local host
   {

@@ -5,14 +5,11 @@
 #   infrainit-broker:INPUTS
 #   infrainit-worker[-PROJECT]:INPUTS    with PROJECT: its requirements.txt is in it, too
 #
-# INPUTS is a digest of everything that an image is made of: the same name is the same image, on every host.
+# INPUTS is a digest of everything that the image is built from: the same name is the same image, on every host.
 
-# The images to run, by name. Not by Docker's ids: an engine that keeps its images in containerd gives them others.
+# The names of the images to run. Docker's ids would not do: an engine that keeps its images in containerd uses different ones.
 BROKER_IMAGE_ID=''
 WORKER_IMAGE_ID=''
-
-readonly LOG_LINES_SHOWN=30 # of a step that failed
-readonly ALIVE_SECONDS=15   # between two signs of life of a long step
 
 # build_images: sets BROKER_IMAGE_ID (if there is a master host) and WORKER_IMAGE_ID.
 build_images() {
@@ -22,7 +19,7 @@ build_images() {
   WORKER_IMAGE_ID=$(make_worker_image)
 }
 
-# send_images HOST: those that its containers need.
+# send_images HOST: sends the images that its containers need.
 send_images() {
   if [[ $1 == "$MASTER_HOST" ]]; then
     send_image "$1" "$BROKER_IMAGE_ID"
@@ -60,7 +57,7 @@ make_worker_image() {
   build_image "$name" "$base" stage_worker
 }
 
-# make_name_for IMAGE NAME: for an image of the user's: one that changes when IMAGE does.
+# make_name_for IMAGE NAME: tags an image of the user's with a name that changes when IMAGE does.
 make_name_for() {
   local image=$1 name digest
   get_image "$image"
@@ -70,8 +67,8 @@ make_name_for() {
   printf '%s\n' "$name"
 }
 
-# project_base: the image that the project names; nothing if it names none. Everything but one plain name is refused, so that
-# this and the framework, which reads the file as YAML, always agree.
+# project_base: prints the image that the project names; nothing if it names none. Accepts one plain name only, so that the result
+# is always that of the framework, which reads the file as YAML.
 project_base() {
   local file lines base
   file=$PROJECT_PATH/$(settings_of_project)
@@ -81,7 +78,7 @@ project_base() {
   printf '%s\n' "$base"
 }
 
-# image_name_of_project: Docker allows less in a name than a file system.
+# image_name_of_project: prints the project's name with only the characters that Docker allows.
 image_name_of_project() {
   local name=${PROJECT_NAME,,}
   name=${name//[!a-z0-9]/-}
@@ -92,26 +89,26 @@ image_name_of_project() {
   printf '%s\n' "${name:-project}"
 }
 
-# has_image HOST IMAGE: if it is not this that Docker fails for, the step that follows says what it is.
+# has_image HOST IMAGE: if Docker fails for another reason, the next step reports that reason.
 has_image() {
   docker_on "$1" image inspect --format '{{.Id}}' "$2" >/dev/null 2>&1
 }
 
-# get_image IMAGE: an image of the user's, from this engine or a registry.
+# get_image IMAGE: pulls an image of the user's unless this engine has it.
 get_image() {
   has_image 0 "$1" ||
     run_long "pulling $1" change_docker 0 pull "$1" ||
     die "the image $1 is not on this machine and cannot be pulled; see above"
 }
 
-# image_content HOST IMAGE: the digests of its layers, which all engines agree on.
+# image_content HOST IMAGE: prints the digests of its layers, which are the same on all engines.
 image_content() {
   docker_on "$1" image inspect --format '{{.Architecture}} {{json .RootFS.Layers}}' "$2"
 }
 
 # The base
 
-# build_base SUITE: infrainit-base:SUITE, from a registry, or else from the Debian mirror; made once.
+# build_base SUITE: makes infrainit-base:SUITE once, from a registry, or else from the Debian mirror.
 build_base() {
   local suite=$1
   if has_image 0 "infrainit-base:$suite"; then
@@ -121,12 +118,12 @@ build_base() {
   if [[ ! $DEBIAN_MIRROR ]] && pull_base "$suite"; then
     return
   fi
-  need_debootstrap
+  ensure_debootstrap
   run_long "bootstrapping Debian $suite from $(debian_mirror)" bootstrap_base "$suite" ||
-    die "Debian $suite cannot be had from $(debian_mirror); see above, and DEBIAN_MIRROR in config.sh.example"
+    die "Debian $suite cannot be installed from $(debian_mirror); see above, and DEBIAN_MIRROR in config.sh.example"
 }
 
-# pull_base SUITE: where no registry answers, the engine gives up after 30 s.
+# pull_base SUITE: if no registry answers, the engine gives up after 30 s.
 pull_base() {
   run_long "asking the registry for debian:$1-slim" change_docker 0 pull --quiet "debian:$1-slim" &&
     change_docker 0 tag "debian:$1-slim" "infrainit-base:$1"
@@ -140,7 +137,7 @@ bootstrap_base() {
       - "infrainit-base:$1"
 }
 
-# debian_mirror: the one of config.sh, else the one that this machine uses, if it runs Debian.
+# debian_mirror: prints that of config.sh, or the one that this machine uses if it runs Debian, or deb.debian.org.
 debian_mirror() {
   local mirror=$DEBIAN_MIRROR
   if [[ ! $mirror ]] && command -v apt-get >/dev/null; then
@@ -152,7 +149,8 @@ debian_mirror() {
   printf '%s\n' "${mirror%/}"
 }
 
-need_debootstrap() {
+# ensure_debootstrap: installs it on this machine if it is missing and the user agrees.
+ensure_debootstrap() {
   if [[ -e /usr/share/debootstrap/functions ]]; then
     return
   fi
@@ -168,19 +166,10 @@ install_debootstrap() {
   run_as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install --yes --no-install-recommends debootstrap gpgv wget
 }
 
-run_as_root() {
-  local as_root=()
-  if ((EUID != 0)); then
-    command -v sudo >/dev/null || die "this needs root, and there is no sudo: $(quote "$@")"
-    as_root=(sudo "--preserve-env=http_proxy,https_proxy,no_proxy")
-  fi
-  run "${as_root[@]}" "$@"
-}
-
 # Building
 
-# build_image NAME BASE STAGE: builds from what the function STAGE puts into a directory, unless there is one of these
-# inputs; prints NAME:INPUTS.
+# build_image NAME BASE STAGE: builds an image from the files that the function STAGE puts into a directory, unless it exists
+# already; prints NAME:INPUTS.
 build_image() (
   base=$2
   context=$(mktemp -d)
@@ -214,7 +203,7 @@ docker_build() {
   change_docker 0 build "${options[@]}" "$context"
 }
 
-# digest_inputs DIRECTORY BASE: of the files, their modes, and the base image.
+# digest_inputs DIRECTORY BASE: prints a digest of the files, their modes, and the base image.
 digest_inputs() {
   (
     cd "$1" || exit
@@ -241,7 +230,7 @@ stage_worker() {
   stage_certificates "$1/certificates"
 }
 
-# stage_certificates DIRECTORY: the authorities that somebody added to this machine, such as a company's, so that the build
+# stage_certificates DIRECTORY: copies the authorities that were added to this machine, such as a company's, so that the build
 # reaches package indexes as this machine does.
 stage_certificates() {
   local file bundle=${SSL_CERT_FILE:-}
@@ -255,43 +244,9 @@ stage_certificates() {
   fi
 }
 
-# run_long MESSAGE COMMAND…: tells that it still runs, and shows what COMMAND said only if it fails.
-run_long() {
-  local message=$1 log code=0 alive
-  shift
-  if [[ $VERBOSE || $DRY_RUN ]]; then
-    say "local: $message"
-    "$@" >&2
-    return
-  fi
-  say "local: $message"
-  log=$(mktemp)
-  exec {alive}> >(show_life "$message")
-  "$@" >"$log" 2>&1 || code=$?
-  exec {alive}>&-
-  if ((code != 0)); then
-    tail -n "$LOG_LINES_SHOWN" -- "$log" | sed $'s/\033\\[[0-9;]*m//g' >&2 # without the builder's colours
-  fi
-  rm -- "$log"
-  return "$code"
-}
-
-# show_life MESSAGE: until whoever holds the other end of its stdin closes it, or is gone.
-show_life() {
-  local start=$SECONDS code
-  while true; do
-    code=0
-    read -r -t "$ALIVE_SECONDS" || code=$?
-    if ((code <= 128)); then # not a time-out
-      return 0
-    fi
-    say "local: still $1 ($((SECONDS - start)) s)"
-  done
-}
-
 # Sending
 
-# send_image HOST IMAGE: streams it to a host that lacks it.
+# send_image HOST IMAGE: streams the image to a host that lacks it.
 send_image() {
   local host=$1 image=$2 name=${HOST_NAMES[$1]}
   if ((host == 0)); then
@@ -314,12 +269,12 @@ send_image() {
   }
 }
 
-# is_same_image HOST IMAGE: has the host this image, with the same layers?
+# is_same_image HOST IMAGE: does the host have this image, with the same layers?
 is_same_image() {
   has_image "$1" "$2" && [[ $(image_content "$1" "$2") == "$(image_content 0 "$2")" ]]
 }
 
-# check_host_for_image HOST IMAGE: same architecture, and room for it.
+# check_host_for_image HOST IMAGE: ends the program unless the host has the image's architecture, and room for it.
 check_host_for_image() {
   local host=$1 image=$2 name=${HOST_NAMES[$1]} here there directory size free
   here=$(docker_on 0 image inspect --format '{{.Architecture}}' "$image")
@@ -334,7 +289,7 @@ check_host_for_image() {
     die "$name: $directory has $((free >> 20)) MiB free, and the image $image takes $((3 * size >> 20)) MiB to load; make room there"
 }
 
-# compress: fast, for lines slower than gzip; docker load knows the format by itself.
+# compress: copies stdin to stdout, compressed; docker load recognises the format by itself.
 compress() {
   if command -v gzip >/dev/null; then
     gzip --fast

@@ -1,35 +1,27 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2153 # the hosts are another file's
-# Installing what is missing, with the user's consent: tools on this machine, Docker anywhere.
+# Installing what is missing, with the user's consent: tools on this machine, Docker on any host.
 
-ARGUMENTS=() # of infrainit.sh, to start it again with
+ARGUMENTS=()     # of infrainit.sh, to start it again with them
+INSTALL_HOSTS=() # numbers of the hosts on which Docker is to be installed or started
 
-# install_tools: what a bare machine lacks and the next steps need.
+# install_tools: installs what the next steps need and a bare machine lacks.
 install_tools() {
   local packages=()
   command -v openssl >/dev/null || packages+=(openssl)
-  if ((${#HOSTS[@]} > 1)); then
+  if ((${#HOST_NAMES[@]} > 1)); then
     command -v ssh >/dev/null || packages+=(openssh-client)
   fi
   ((${#packages[@]} > 0)) || return 0
   doing "preparing this machine"
   if [[ ! $ASSUME_YES ]] && ! confirm "Install ${packages[*]} on this machine?"; then
-    die "this machine lacks ${packages[*]}; say -y to have that installed, or run: sudo apt-get install ${packages[*]}"
+    die "this machine lacks ${packages[*]}; give -y to have them installed, or run: sudo apt-get install ${packages[*]}"
   fi
-  run_long "updating the lists of packages" as_root apt-get update
-  run_long "installing ${packages[*]}" as_root env DEBIAN_FRONTEND=noninteractive \
+  run_long "updating the lists of packages" run_as_root apt-get update
+  run_long "installing ${packages[*]}" run_as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install --yes --no-install-recommends "${packages[@]}"
 }
 
-as_root() {
-  if ((EUID == 0)); then
-    run "$@"
-  else
-    run sudo "$@"
-  fi
-}
-
-# choose_where_to_install: sets INSTALL_HOSTS.
+# choose_where_to_install: sets INSTALL_HOSTS to the hosts without a running Docker, if the user agrees.
 choose_where_to_install() {
   local host names=()
   for host in "${ASKED_HOSTS[@]}"; do
@@ -48,7 +40,7 @@ install_docker_here() {
   is_one_of 0 "${INSTALL_HOSTS[@]}" || return 0
   doing "installing Docker on this machine"
   install_docker 0
-  check_docker_again 0
+  probe_hosts_again 0
 }
 
 install_docker_there() {
@@ -59,7 +51,7 @@ install_docker_there() {
   ((${#hosts[@]} > 0)) || return 0
   doing "installing Docker on hosts"
   for_each_host install_docker "${hosts[@]}"
-  check_docker_again "${hosts[@]}"
+  probe_hosts_again "${hosts[@]}"
 }
 
 # install_docker HOST
@@ -74,8 +66,9 @@ install_docker() {
   fi
 }
 
-# check_docker_again HOST…: over new connections, as only they are in the group docker.
-check_docker_again() {
+# probe_hosts_again HOST…: asks and checks hosts on which Docker was installed, over new connections, because only these are in
+# the group docker. Takes the hosts off INSTALL_HOSTS.
+probe_hosts_again() {
   local host left=()
   [[ ! $DRY_RUN ]] || return 0
   for host in "${INSTALL_HOSTS[@]}"; do
@@ -91,7 +84,7 @@ check_docker_again() {
   stop_on_problems 1
 }
 
-# start_again_in_group: a new member of the group docker is let in by new processes only, and sg starts one.
+# start_again_in_group: membership of the group docker holds for new processes only; sg starts one.
 start_again_in_group() {
   if [[ $(fact 0 docker) == denied && ,$(fact 0 docker_group), == *",$(fact 0 user),"* && ! ${INFRAINIT_IN_GROUP:-} ]] &&
     command -v sg >/dev/null; then

@@ -1,26 +1,11 @@
 # shellcheck shell=bash
-# Running commands: shown before they change something, on several hosts side by side, or again until they succeed.
+# Running commands on this machine: a command that changes something is shown first, and left out of a dry run.
 
-VERBOSE=''               # not empty: show every command that changes something
-DRY_RUN=''               # not empty: show these commands and do not run them
-readonly HOSTS_AT_ONCE=8 # sshd drops connections at random from ten unauthenticated ones on (MaxStartups)
-readonly BUSY_SECONDS=15 # between two signs of life
-readonly NEVER_READY=3   # what a command given to wait_until returns when waiting longer is of no use
-PARALLEL_JOBS=()         # process ids of for_each_host, for stop_parallel_jobs
-PARALLEL_OUTPUT=''       # folder of what they print
-
-# quote WORD…: the words as one line of POSIX shell, the same in every locale and shell that knows single quotes.
-quote() {
-  local word line=''
-  for word in "$@"; do
-    # The first word is never one with '=': that would be an assignment.
-    if [[ ! $word =~ ^[A-Za-z0-9_@%+:,./-]+${line:+[A-Za-z0-9_@%+=:,./-]*}$ ]]; then
-      word="'${word//\'/"'\\''"}'"
-    fi
-    line+="${line:+ }$word"
-  done
-  printf '%s\n' "$line"
-}
+VERBOSE=''                  # not empty: show every command that changes something
+DRY_RUN=''                  # not empty: show these commands and do not run them
+readonly BUSY_SECONDS=15    # between two messages that something is still running
+readonly LOG_LINES_SHOWN=30 # of a long step that failed
+readonly NEVER_READY=3      # a command given to wait_until returns this when waiting longer cannot help
 
 # show_on HOST_NAME COMMAND…: shows the command as it can be pasted into a shell on that host.
 show_on() {
@@ -29,103 +14,76 @@ show_on() {
   fi
 }
 
-show() {
-  show_on local "$@"
-}
-
-# run COMMAND…: for all that changes something on this machine.
+# run COMMAND…: runs a command that changes something on this machine.
 run() {
-  show "$@"
+  show_on local "$@"
   [[ $DRY_RUN ]] || "$@"
 }
 
-# for_each_host FUNCTION HOST…: runs FUNCTION HOST for all hosts in parallel, each in a subshell.
-# What they print is held back and comes host by host; `step` and `say` speak at once. Fails if one failed, having named it.
-# Call it as a statement of its own: behind `if` or `||` FUNCTION would run without errexit.
-for_each_host() {
-  local function=$1 host reminder job running=0 failed=0
+# run_as_root COMMAND…: the same as root, with sudo if this user is not root.
+run_as_root() {
+  local sudo=()
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null || die "this needs root, and there is no sudo: $(quote "$@")"
+    sudo=(sudo "--preserve-env=http_proxy,https_proxy,no_proxy")
+  fi
+  run "${sudo[@]}" "$@"
+}
+
+# run_long MESSAGE COMMAND…: runs COMMAND in a subshell, reports now and then that it still runs, and shows its output only if
+# it fails.
+run_long() {
+  local message=$1 log code=0 reminder
   shift
-  PARALLEL_OUTPUT=$(mktemp -d)
-  exec {MESSAGES_TO}>&2
-  say_who_is_busy "$@" &
-  reminder=$!
-  PARALLEL_JOBS=("$reminder")
-  for host in "$@"; do
-    if ((running == HOSTS_AT_ONCE)); then
-      wait -n || true # its exit code is in its file
-      running=$((running - 1))
+  say "local: $message"
+  if [[ $VERBOSE || $DRY_RUN ]]; then
+    "$@" >&2
+    return
+  fi
+  log=$(mktemp)
+  exec {reminder}> >(remind say_still_running "$message")
+  (
+    exec {reminder}>&- # a process that COMMAND leaves behind must not keep the reminder running
+    "$@"
+  ) >"$log" 2>&1 || code=$?
+  exec {reminder}>&-
+  if ((code != 0)); then
+    tail -n "$LOG_LINES_SHOWN" -- "$log" | sed $'s/\033\\[[0-9;]*m//g' >&2 # without the builder's colours
+  fi
+  rm -- "$log"
+  return "$code"
+}
+
+# say_still_running MESSAGE SECONDS
+say_still_running() {
+  say "local: still $1 ($2 s)"
+}
+
+# remind FUNCTION ARGUMENT…: every BUSY_SECONDS calls FUNCTION with the ARGUMENTs and the seconds since the start. Ends when the
+# other end of its stdin is closed, which also happens when that process dies.
+remind() {
+  local start=$SECONDS code
+  while true; do
+    code=0
+    read -r -t "$BUSY_SECONDS" || code=$?
+    if ((code <= 128)); then # not a time-out
+      return 0
     fi
-    run_for_host "$function" "$host" &
-    PARALLEL_JOBS+=("$!")
-    running=$((running + 1))
-  done
-  for job in "${PARALLEL_JOBS[@]:1}"; do # not for the reminder, which never ends
-    wait "$job" || true                  # its exit code is in its file
-  done
-  PARALLEL_JOBS=("$reminder")
-  exec {MESSAGES_TO}>&-
-  MESSAGES_TO=2
-  for host in "$@"; do
-    cat -- "$PARALLEL_OUTPUT/$host.stdout"
-    put_host_in_front "${HOST_NAMES[host]}" <"$PARALLEL_OUTPUT/$host.stderr" >&2
-    if [[ $(<"$PARALLEL_OUTPUT/$host.code") != 0 ]]; then
-      printf '%s: %s failed\n' "${HOST_NAMES[host]}" "${function//_/ }" >&2
-      failed=1
-    fi
-  done
-  stop_parallel_jobs
-  return "$failed"
-}
-
-# run_for_host FUNCTION HOST: leaves stdout, stderr and, however it ends, the exit code in files.
-run_for_host() {
-  local output="$PARALLEL_OUTPUT/$2"
-  # shellcheck disable=SC2064 # its name is to be expanded now
-  trap "echo \$? >$(quote "$output.code")" EXIT
-  "$1" "$2" >"$output.stdout" 2>"$output.stderr"
-}
-
-# say_who_is_busy HOST…: again and again, until it is killed or this program is gone.
-say_who_is_busy() {
-  local host names never start=$SECONDS
-  exec {never}<> <(:) # nothing ever comes from there; unlike `sleep`, reading it leaves no process behind
-  while kill -0 "$$"; do
-    read -r -t "$BUSY_SECONDS" -u "$never" || true
-    names=()
-    for host in "$@"; do
-      if [[ -e $PARALLEL_OUTPUT/$host.stderr && ! -e $PARALLEL_OUTPUT/$host.code ]]; then
-        names+=("${HOST_NAMES[host]}")
-      fi
-    done
-    say "still busy: ${names[*]} ($((SECONDS - start)) s)"
+    "$@" "$((SECONDS - start))"
   done
 }
 
-# put_host_in_front HOST_NAME: copies lines, so that each says which host it is about.
-put_host_in_front() {
-  local line
-  while IFS='' read -r line || [[ $line ]]; do
-    case $line in
-      "$1: "* | "$1\$ "*) printf '%s\n' "$line" ;;
-      *) printf '%s: %s\n' "$1" "$line" ;;
-    esac
-  done
-}
-
-# stop_parallel_jobs: also for the trap of a script that is interrupted; jobs in the background do not see Ctrl-C.
-stop_parallel_jobs() {
-  local job
-  [[ $PARALLEL_OUTPUT ]] || return 0
-  for job in "${PARALLEL_JOBS[@]}"; do
-    kill "$job" 2>/dev/null || true # most have ended by themselves
-  done
-  rm -r -- "$PARALLEL_OUTPUT"
-  PARALLEL_JOBS=()
-  PARALLEL_OUTPUT=''
+# replace_file FILE MODE TEXT: writes a new file and renames it, so that no reader ever sees half of it.
+replace_file() {
+  if [[ -e $1 && $(<"$1")$'\n' == "$3" ]]; then
+    return 0
+  fi
+  run install --mode="$2" -- /dev/stdin "$1.new" < <(printf '%s' "$3")
+  run mv -- "$1.new" "$1"
 }
 
 # wait_until SECONDS DESCRIPTION COMMAND…: runs COMMAND each second until it succeeds. Fails after SECONDS, or at once when
-# COMMAND returns NEVER_READY, showing what COMMAND said last.
+# COMMAND returns NEVER_READY, and then shows the last output of COMMAND.
 wait_until() {
   local limit=$1 description=$2 start=$SECONDS message code next_message=10
   shift 2

@@ -11,7 +11,7 @@ setup() {
   mkdir -p "$TOOL/.infra"
   echo infra-01234567 >"$TOOL/.infra/id"
   record local local,1
-  stub ssh '[[ $* != *-G* ]] || exec echo "hostname far"
+  stub ssh '[[ $* != *" -G "* ]] || exec echo "hostname far"
     exec sh -c "${@: -1}"'
   answer local far
 }
@@ -97,7 +97,7 @@ p: 6 combinations: 4 done, 1 running, 1 waiting, 0 failed'
 
 @test "the master's host does not answer" {
   record 1 1
-  stub ssh '[[ $* != *-G* ]] || exec echo "hostname far"
+  stub ssh '[[ $* != *" -G "* ]] || exec echo "hostname far"
     echo "ssh: connect to host far port 2222: Connection refused" >&2; exit 255'
   check
   assert_equal "$status" 1
@@ -109,10 +109,10 @@ p: 6 combinations: 4 done, 1 running, 1 waiting, 0 failed'
   check
   assert_equal "$status" 1
   assert_line 'Cannot connect to the Docker daemon'
-  assert_line 'local: its Docker cannot be asked; see above'
+  assert_line 'local: its Docker does not answer; see above'
 }
 
-@test "-f: again and again, whatever is wrong, until interrupted" {
+@test "-f: repeats until interrupted, whatever is wrong" {
   answer local
   stub sleep 'echo >>'"'$BATS_TEST_TMPDIR/sleeps'; "'(($(wc -l <'"'$BATS_TEST_TMPDIR/sleeps'"') < 3)) || kill -TERM "$PPID"'
   check -f

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# framework/shell/containers.sh: the exact commands, and when which of them are run.
+# framework/shell/containers.sh: which containers are started, replaced, watched and removed. docker_options.bats has their options.
 
 # shellcheck disable=SC2016,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
 # shellcheck disable=SC2079 # the keys of FACTS are words
@@ -62,106 +62,39 @@ settings_label() {
   sed -n "s/.*'infrainit.settings=\([0-9a-f]*\)'.*/\1/p" "$CALLS" | tail -n 1
 }
 
-@test "the broker's command" {
+@test "start_broker: its volume, the network, and then the container with its options" {
+  local options
+  read_words options broker_options 0
   start_broker 0
   assert_equal "$(changes)" "docker 'volume' 'create' '--label' 'infrainit.infrastructure=infra-01234567' 'infra-01234567-broker'
 docker 'network' 'create' '--driver' 'bridge' '--label' 'infrainit.infrastructure=infra-01234567' 'infra-01234567'
-docker 'run' '--detach' '--name' 'infra-01234567-broker' \
-'--label' 'infrainit.infrastructure=infra-01234567' '--label' 'infrainit.role=broker' \
-'--init' '--restart' 'unless-stopped' '--log-driver' 'local' '--log-opt' 'max-size=10m' '--log-opt' 'max-file=5' \
-'--user' '1000:100' '--cap-drop' 'ALL' '--security-opt' 'no-new-privileges' '--memory' '4096m' \
-'--mount' 'type=bind,source=$ROOT/secrets/infra-01234567/broker,target=/secrets,readonly' \
-'--network' 'infra-01234567' '--network-alias' 'broker' '--hostname' 'broker' '--stop-timeout' '120' '--pids-limit' '2048' \
-'--env' 'HOME=/var/lib/rabbitmq' '--env' 'RABBITMQ_NODENAME=rabbit@localhost' '--env' 'ERL_EPMD_ADDRESS=127.0.0.1' \
-'--mount' 'type=volume,source=infra-01234567-broker,target=/var/lib/rabbitmq' \
-'--publish' '127.0.0.1:5671:5671' '--entrypoint' '/bin/sh' 'broker:1' '/secrets/start'"
+docker 'run' ${options[*]@Q}"
 }
 
-@test "a worker's command" {
-  WORKER_HOSTS=(1) SLOTS=3 TZ=Asia/Tokyo
-  start_worker 1
-  assert_equal "$(changes | tail -n 1)" "docker 'run' '--detach' '--name' 'infra-01234567-worker' \
-'--label' 'infrainit.infrastructure=infra-01234567' '--label' 'infrainit.role=worker' \
-'--init' '--restart' 'unless-stopped' '--log-driver' 'local' '--log-opt' 'max-size=10m' '--log-opt' 'max-file=5' \
-'--user' '1:2' '--cap-drop' 'ALL' '--security-opt' 'no-new-privileges' '--memory' '3584m' \
-'--mount' 'type=bind,source=$HOME/far/celery_tasks/secrets/infra-01234567/worker,target=/secrets,readonly' \
-'--network' 'infra-01234567' '--hostname' 'far' '--stop-timeout' '60' '--pids-limit' '32768' '--shm-size' '1792m' \
-'--env' 'SLOTS=3' '--env' 'INFRASTRUCTURE=infra-01234567' '--env' 'PROJECT=my, \"project\"' '--env' 'HOST=far' \
-'--env' 'BROKER=10.0.0.9:5671' '--env' 'IMAGE=worker:1' '--env' 'HOME=/tmp' '--env' 'USER=worker' '--env' 'TZ=Asia/Tokyo' \
-'--mount' 'type=bind,\"source=$HOME/far/celery_tasks/code/my, \"\"project\"\"\",target=/code,readonly' \
-'--mount' 'type=bind,\"source=$HOME/far/celery_tasks/worker/my, \"\"project\"\"\",target=/data' 'worker:1' 'worker'"
-  [[ -d $HOME/far/celery_tasks/worker/$PROJECT_NAME ]]
-  SLOTS=''
-  start_worker 1
-  [[ $(changes | tail -n 1) != *SLOTS=* ]] # the worker itself counts what it has
+@test "start_master, start_flower, start_worker: the container with its options; data directories are the user's own" {
+  local role host options
+  for role in master flower worker; do
+    host=0
+    [[ $role != worker ]] || host=1
+    read_words options "${role}_options" "$host"
+    "start_$role" "$host"
+    assert_equal "$(changes | tail -n 1)" "docker 'run' ${options[*]@Q}"
+  done
+  [[ -d $ROOT/master/$PROJECT_NAME && ! -e $ROOT/flower && -d $HOME/far/celery_tasks/worker/$PROJECT_NAME ]]
 }
 
-@test "master and Flower use the broker in their own network, and Flower has no data" {
-  start_master 0
-  start_flower 0
-  assert_equal "$(changes | grep -c "'--env' 'BROKER=broker:5671'")" 2
-  assert_equal "$(changes | grep -c 'target=/data')" 1
-  assert_equal "$(changes | grep -o "'--publish' '[^']*'")" "'--publish' '127.0.0.1:5555:5555'"
-}
-
-@test "ports are published only as far as they are needed" {
-  published() { grep -o "'--publish' '[^']*'" "$CALLS" | tr -d "'" | cut -d ' ' -f 2 | tr '\n' ' '; }
-  BROKER_PORT=7000 FLOWER_PORT=7001
-  start_broker 0
-  assert_equal "$(published)" '127.0.0.1:7000:5671 '
-  : >"$CALLS"
-  WORKER_HOSTS=(0 1)
-  start_broker 0
-  assert_equal "$(published)" '0.0.0.0:7000:5671 '
-  : >"$CALLS"
-  WORKER_HOSTS=(0) BROKER=example.org FACTS[0.addresses]='10.0.0.9 2001:db8::9'
-  start_broker 0
-  assert_equal "$(published)" '0.0.0.0:7000:5671 [::]:7000:5671 '
-  : >"$CALLS"
-  MASTER_HOST=1
-  start_flower 1
-  assert_equal "$(published)" '0.0.0.0:7001:5555 '
-}
-
-@test "where a worker finds the broker" {
-  assert_equal "$(broker_endpoint 0)|$(broker_endpoint 1)" 'broker:5671|10.0.0.9:5671'
-  BROKER_PORT=7000
-  assert_equal "$(broker_endpoint 0)|$(broker_endpoint 1)" 'broker:5671|10.0.0.9:7000'
-  BROKER=front:8000 BROKER_NAME=front FACTS[1.broker]=10.0.0.7
-  assert_equal "$(broker_endpoint 1)" 10.0.0.7:8000
-  BROKER='' BROKER_NAME=front FACTS[1.broker]=2001:db8::7
-  assert_equal "$(broker_endpoint 1)" '[2001:db8::7]:7000'
-}
-
-@test "a broker with an IPv6 address only is reached over the host's own network" {
-  FACTS[1.client_address]=2001:db8::7
-  start_worker 1
-  assert_equal "$(changes | grep -o "'--network' '[^']*'")" "'--network' 'host'"
-}
-
-@test "GPUs are given to workers, or it is said why not" {
+@test "start_worker: GPUs that Docker cannot use are reported" {
   FACTS[0.gpus]=2 FACTS[0.gpu_runtime]=0
   capture start_worker 0
-  assert_part 'install nvidia-container-toolkit'
+  assert_part 'warning: local: has GPUs, but its Docker cannot use them; install nvidia-container-toolkit'
   refute_part "'--gpus'"
   FACTS[0.gpu_runtime]=1
-  start_worker 0
+  capture start_worker 0
+  refute_part nvidia
   [[ $(changes | tail -n 1) == *"'--gpus' 'all'"* ]]
 }
 
-@test "memory: never less than a container needs to start, and a reserve for the host" {
-  limits() {
-    FACTS[0.memory]=$(($1 * MEBIBYTE + 12345))
-    printf '%s ' "$(memory_limit 0 broker)" "$(memory_limit 0 worker)"
-  }
-  assert_equal "$(limits 1024)" '512 512 '
-  assert_equal "$(limits 8192)" '2048 3789 '
-  assert_equal "$(limits 524288)" '4096 514560 '
-  MASTER_HOST=1
-  assert_equal "$(limits 8192)" '2048 7373 '
-}
-
-@test "a container that runs with the same settings is left alone, a stopped one started, another one replaced" {
+@test "a running container with the same settings is left untouched, a stopped one started, any other replaced" {
   start_master 0
   local settings
   settings=$(settings_label)
@@ -202,7 +135,7 @@ docker 'run' '--detach' '--name' 'infra-01234567-broker' \
   [[ $(settings_label) != "$first" ]]
 }
 
-@test "secrets get there as files, and nowhere else" {
+@test "secrets reach the hosts as files and in no other way" {
   start_broker 0
   start_master 0
   start_worker 1
@@ -217,7 +150,8 @@ docker 'run' '--detach' '--name' 'infra-01234567-broker' \
   DRY_RUN=yes
   capture start_broker 0
   assert_equal "$status|$(changes)" '0|'
-  assert_part 'local$ docker run --detach --name infra-01234567-broker'
+  assert_part 'local$ docker run --label infrainit.settings='
+  assert_part ' --detach --name infra-01234567-broker'
   [[ ! -e $ROOT ]]
 }
 
@@ -228,7 +162,7 @@ docker 'run' '--detach' '--name' 'infra-01234567-broker' \
   assert_equal "$status|$(<"$CALLS")" '0|'
 }
 
-@test "a container that cannot be started: the host and what Docker says" {
+@test "a container that cannot be started: the error names the host and quotes Docker" {
   stub docker 'case $1 in run) echo "port is already allocated" >&2; exit 125 ;; esac'
   capture start_master 0
   assert_equal "$status" 1
@@ -277,7 +211,7 @@ docker 'run' '--detach' '--name' 'infra-01234567-broker' \
     "docker 'exec' 'infra-01234567-master' 'framework' 'wait-workers' '--timeout' '5' 'local' 'far'"
 }
 
-@test "waiting for workers: ends at once when one has ended, and shows the lines of those that do not answer" {
+@test "waiting for workers: ends at once when one has ended, and shows the logs of those that do not answer" {
   WORKER_HOSTS=(0 1)
   has_container 'running x 0 0' 'running x 0 0' 'running x 0 0' 'exited x 0 1'
   capture wait_workers 0 1
@@ -287,49 +221,7 @@ docker 'run' '--detach' '--name' 'infra-01234567-broker' \
   assert_part 'not all workers answer'
 }
 
-@test "check_project: its exit code tells an invalid project from a failure" {
-  make_project p
-  PROJECT_PATH="$TOOL/tasks/p" PROJECT_NAME=p
-  stage_code
-  stub docker 'echo "p/project.yml:1:1: wrong" >&2; exit 2'
-  capture check_project
-  assert_equal "$status" 2
-  assert_line 'p/project.yml:1:1: wrong'
-  stub docker 'exit 125'
-  capture check_project
-  assert_equal "$status" 1
-  stub docker
-  : >"$CALLS"
-  capture check_project
-  assert_equal "$status" 0
-  assert_equal "$(<"$CALLS")" "docker 'run' '--rm' '--network' 'none' '--user' '$(id -u):$(id -g)' '--cap-drop' 'ALL' \
-'--security-opt' 'no-new-privileges' '--mount' 'type=bind,source=$STAGE,target=/code/current,readonly' \
-'--mount' 'type=bind,source=$STAGE/project,target=/project/p,readonly' '--workdir' '/project' 'worker:1' 'plan' './p'"
-  remove_stage
-}
-
-@test "check_project is told what the workers have, if they are all known" {
-  make_project p
-  PROJECT_PATH="$TOOL/tasks/p" PROJECT_NAME=p MASTER=local
-  WORKER_HOSTS=(0 1) FACTS[0.gpus]=2 FACTS[0.gpu_runtime]=1 FACTS[1.gpus]=4 FACTS[1.gpu_runtime]=0
-  stage_code
-  stub docker
-  options() {
-    : >"$CALLS"
-    check_project
-    sed "s/.* 'plan' //" "$CALLS"
-  }
-  assert_equal "$(options)" "'./p' '--host' 'local' '8' '9114' '2' '--host' 'far' '4' '3584' '0'"
-  BROKER=example.org
-  assert_equal "$(options)" "'./p'"
-  BROKER='' FACTS[1.memory]=''
-  assert_equal "$(options)" "'./p'"
-  MASTER='' FACTS[1.memory]=$((4 * 1024 * MEBIBYTE))
-  assert_equal "$(options)" "'./p'"
-  remove_stage
-}
-
-@test "remove_infrastructure: what carries our label, and nothing else; every step is tried, and failures are counted" {
+@test "remove_infrastructure: removes only what has our label; tries every step, and counts failures" {
   stub docker 'case "$2" in
     ls) printf "%s1\n%s2\n" "$1" "$1" ;;
     rm) [[ $1 == network ]] || exit 1 ;;

@@ -27,6 +27,7 @@ teardown() {
 
 @test "the version follows from the content, not from times, owners, or who may write" {
   local first
+  mkdir "$PROJECT_PATH/a"
   stage_code
   first=$CODE_VERSION
   [[ $first =~ ^[0-9a-f]{12}$ ]]
@@ -34,12 +35,13 @@ teardown() {
   chmod g+w "$PROJECT_PATH/parameters.yml"
   mkdir -p "$PROJECT_PATH/results" "$PROJECT_PATH/a/.git" "$PROJECT_PATH/a/__pycache__" "$TOOL/framework/__pycache__"
   touch "$PROJECT_PATH/results/x" "$PROJECT_PATH/a/.git/x" "$PROJECT_PATH/x.pyc" "$TOOL/framework/shell/x.sh" "$TOOL/framework/x.pyc"
-  rmdir "$PROJECT_PATH/a/.git" 2>/dev/null || rm -r "$PROJECT_PATH/a"
+  mkdir -p "$PROJECT_PATH/.venv/lib"
+  touch "$PROJECT_PATH/.venv/pyvenv.cfg" "$PROJECT_PATH/.venv/lib/x"
   stage_code
   assert_equal "$CODE_VERSION" "$first"
 }
 
-@test "another content, name, mode or framework is another version" {
+@test "other content, names, modes or framework make another version" {
   local seen
   stage_code
   seen=$CODE_VERSION
@@ -68,6 +70,7 @@ teardown() {
   assert_equal "$(readlink current)" "$CODE_VERSION"
   assert_equal "$(find "$CODE_VERSION" ! -type d -printf '%P %M\n' | LC_ALL=C sort)" "VERSION -r--r--r--
 framework/code.py -r--r--r--
+framework/project/excluded_files -r--r--r--
 project/link lrwxrwxrwx
 project/parameters.yml -r--r--r--
 project/project.yml -r--r--r--
@@ -88,7 +91,7 @@ project/sub dir/a file -r--r--r--"
   assert_equal "$(<"$CALLS")" ''
 }
 
-@test "what changed is said, with the host" {
+@test "changed files are listed, with the host" {
   stage_code
   push_code 0
   sed -i s/2/3/ "$PROJECT_PATH/parameters.yml"
@@ -109,7 +112,7 @@ local:   changed project/parameters.yml"
   assert_line "local:   removed project/new dir"
 }
 
-@test "many changes are named in part and counted" {
+@test "of many changes some are listed and the others counted" {
   stage_code
   push_code 0
   touch "$PROJECT_PATH"/{1..25}
@@ -119,7 +122,7 @@ local:   changed project/parameters.yml"
   assert_line 'local:   and 5 more'
 }
 
-@test "a transfer that breaks leaves no version, and current as it was" {
+@test "a broken transfer leaves no new version, and current unchanged" {
   stage_code
   push_code 0
   local before=$CODE_VERSION
@@ -138,6 +141,37 @@ local:   changed project/parameters.yml"
   assert_equal "$(find "$CODE" -mindepth 1 -maxdepth 1 | wc -l)" 3 # two versions and current
 }
 
+@test "a version gets its name only after its files are on the disk" {
+  stub sync "[[ -e \${*: -1}/project/project.yml ]] && ls -A \"\$(dirname \"\${*: -1}\")\" >'$BATS_TEST_TMPDIR/at-sync'"
+  hash -r # bash remembers the real one
+  stage_code
+  push_code 0
+  local new="$CODE/.$CODE_VERSION.infra-01234567"
+  assert_equal "$(grep '^sync' "$CALLS")" "sync '--file-system' ${new@Q}"
+  assert_equal "$(<"$BATS_TEST_TMPDIR/at-sync")" ".$CODE_VERSION.infra-01234567"
+  stub sync 'echo "no space left" >&2; exit 1'
+  touch "$PROJECT_PATH/new"
+  stage_code
+  capture push_code 0
+  assert_equal "$status" 1
+  [[ ! -e $CODE/$CODE_VERSION ]]
+}
+
+@test "virtual environments are not sent, and a message says so when something is sent" {
+  mkdir -p "$PROJECT_PATH"/{.venv,env}
+  touch "$PROJECT_PATH"/{.venv,env}/pyvenv.cfg
+  stage_code
+  capture push_code 1
+  assert_line 'far: left out: the virtual environment env,.venv; list packages in requirements.txt'
+  [[ ! -e "$HOME/far home/my tasks/code/$PROJECT_NAME/current/project/.venv" ]]
+  capture push_code 1
+  refute_part 'left out'
+  rm -r "$PROJECT_PATH"/{.venv,env}
+  stage_code
+  capture push_code 0
+  refute_part 'left out'
+}
+
 @test "a dry run writes nothing" {
   DRY_RUN=yes
   stage_code
@@ -147,44 +181,9 @@ local:   changed project/parameters.yml"
   [[ ! -e "$HOME/far home" ]]
 }
 
-@test "a project that cannot be read is not pushed in part" {
+@test "a project that cannot be read completely is not pushed" {
   stub tar 'echo "tar: ./x: Cannot open: Permission denied" >&2; exit 2'
   capture stage_code
   assert_equal "$status" 1
   assert_part 'could not be copied'
-}
-
-make_secret() {
-  mkdir -p "$TOOL/.infra/secrets"
-  (umask 077 && mkdir -p "$TOOL/.infra/secrets/worker" && echo "$1" >"$TOOL/.infra/secrets/worker/password")
-}
-
-@test "secrets: private, only when they differ, and never as words of a command" {
-  local there="$HOME/far home/my tasks/secrets/infra-01234567/worker"
-  make_secret first
-  push_secrets 1 worker
-  assert_equal "$(cat "$there/password") $(stat -c %a "$there" "$there/password" "$HOME/far home/my tasks/secrets" | tr '\n' ' ')" \
-    'first 700 600 700 '
-  touch "$there/marker-of-no-change"
-  rm "$there/marker-of-no-change"
-  : >"$CALLS"
-  push_secrets 1 worker
-  assert_equal "$(grep -c extract "$CALLS")" 0
-  make_secret second
-  push_secrets 1 worker
-  assert_equal "$(cat "$there/password")" second
-  assert_equal "$(ls "$HOME/far home/my tasks/secrets/infra-01234567")" worker
-  refute_secret
-}
-
-refute_secret() {
-  if grep -q -e first -e second "$CALLS"; then
-    return 1
-  fi
-}
-
-@test "secrets that are not here: what to do" {
-  capture push_secrets 0 worker
-  assert_equal "$status" 1
-  assert_part 'run infrainit.sh on the machine that started the infrastructure'
 }

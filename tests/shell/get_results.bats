@@ -13,7 +13,7 @@ setup() {
   local project="$TOOL/tasks/my project"
   printf '%s\n' HOSTS=far,down "REMOTE_PATH='my tasks'" "PROJECT=${project@Q}" MASTER=local WORKERS=local,1 >"$TOOL/.infra/record"
   FAR_HOME="$BATS_TEST_TMPDIR/far"
-  stub ssh "[[ \$* != *-G* ]] || exec echo 'hostname far'
+  stub ssh "[[ \$* != *' -G '* ]] || exec echo 'hostname far'
     [[ \$* != *' down '* ]] || { echo 'ssh: connect to host down port 22: No route to host' >&2; exit 255; }
     export HOME='$FAR_HOME'"'
     exec sh -c "${@: -1}"'
@@ -51,7 +51,7 @@ all_attempts() {
   find "$RESULTS/tasks" -name result.json -printf '%P\n' | LC_ALL=C sort | tr '\n' ' '
 }
 
-@test "the table and the ended attempts of all hosts" {
+@test "copies the table and the ended attempts of all hosts" {
   make_attempt "$HOME" 00000000000000aa/1
   make_attempt "$FAR_HOME" 00000000000000aa/2
   make_attempt "$FAR_HOME" 00000000000000bb/10
@@ -67,7 +67,7 @@ all_attempts() {
   assert_equal "$(find "$RESULTS" -mindepth 1 -maxdepth 1 | wc -l)" 2 # results.csv and tasks
 }
 
-@test "again: only what is new" {
+@test "a second run copies only what is new" {
   make_attempt "$FAR_HOME" 00000000000000aa/1
   get
   make_attempt "$FAR_HOME" 00000000000000bb/1
@@ -79,7 +79,7 @@ all_attempts() {
   assert_equal "$(cat "$RESULTS/tasks/00000000000000aa/1/stdout")" mine
 }
 
-@test "more than is brought at once" {
+@test "more attempts than are copied at once" {
   local number
   sed -i 's/ATTEMPTS_AT_ONCE=500/ATTEMPTS_AT_ONCE=3/' "$TOOL/get_results.sh"
   for number in {10..17}; do
@@ -91,7 +91,7 @@ all_attempts() {
   assert_equal "$(grep -c "^ssh .*tar --create" "$CALLS")" 3
 }
 
-@test "-o: elsewhere, from any directory" {
+@test "-o: copies to another directory, from any directory" {
   make_attempt "$HOME" 00000000000000aa/1
   cd "$BATS_TEST_TMPDIR"
   get -o 'else where'
@@ -100,7 +100,7 @@ all_attempts() {
   [[ ! -e $TOOL/results ]]
 }
 
-@test "-a: also the table with what is not in the set any more" {
+@test "-a: also copies the table with combinations that are no longer in the sweep" {
   get
   [[ ! -e $RESULTS/all_results.csv ]]
   get --all
@@ -113,12 +113,12 @@ all_attempts() {
   make_attempt "$FAR_HOME" 00000000000000aa/1
   get
   assert_equal "$status" 1
-  assert_part 'down: results not brought, run this again later; it does not answer'
+  assert_part 'down: its results were not copied, run this again later; it does not answer'
   assert_equal "$(cat "$RESULTS/results.csv")" new
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
 }
 
-@test "a transfer that breaks: nothing half, the other hosts go on, and the next one completes it" {
+@test "a broken transfer leaves nothing incomplete, other hosts are not affected, and the next run completes it" {
   make_attempt "$HOME" 00000000000000aa/1
   make_attempt "$FAR_HOME" 00000000000000bb/1
   stub tar 'if [[ $HOME == *far ]]; then echo "tar: broken" >&2; exit 2; fi
@@ -134,7 +134,7 @@ all_attempts() {
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json 00000000000000bb/1/result.json '
 }
 
-@test "after infra_clean.sh: the table written last" {
+@test "after infra_clean.sh: copies the table that was written last" {
   stub docker
   make_attempt "$HOME" 00000000000000aa/1
   get
@@ -143,7 +143,7 @@ all_attempts() {
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
 }
 
-@test "the master cannot write the table: said, and the one before is brought" {
+@test "the master cannot write the table: reported, and the previous one is copied" {
   stub docker 'case "$*" in
     "ps --all "*) echo 0123 ;;
     *State.Status*) echo "running x 0 0" ;;
@@ -164,7 +164,7 @@ all_attempts() {
   assert_line 'far: 0 new results of tasks, 0B'
 }
 
-@test "two hosts have an attempt of the same name: that of the host in results.csv is brought" {
+@test "two hosts have an attempt of the same name: that of the host in results.csv is copied" {
   make_attempt "$HOME" 00000000000000aa/1
   make_attempt "$FAR_HOME" 00000000000000aa/1
   make_attempt "$FAR_HOME" 00000000000000bb/1
@@ -177,7 +177,7 @@ all_attempts() {
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json 00000000000000bb/1/result.json '
 }
 
-@test "two hosts have an attempt of the same name, and the table does not know it: one is brought" {
+@test "two hosts have an attempt of the same name that is not in the table: one is copied" {
   make_attempt "$HOME" 00000000000000aa/1
   make_attempt "$FAR_HOME" 00000000000000aa/1
   get
@@ -185,7 +185,29 @@ all_attempts() {
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
 }
 
-@test "names that no task has are not taken over from a host" {
+@test "two get_results.sh at once: results are put into place one by one, and those that are there stay" {
+  local flock waiting="$BATS_TEST_TMPDIR/waiting" job
+  make_attempt "$FAR_HOME" 00000000000000aa/1
+  mkdir -p "$RESULTS/tasks"
+  exec 4<"$RESULTS"
+  flock 4
+  flock=$(command -v flock)
+  stub flock "touch '$waiting'; exec $flock \"\$@\""
+  "$TOOL/get_results.sh" >out 2>&1 4<&- &
+  job=$!
+  until [[ -e $waiting ]]; do
+    kill -0 "$job" # it must not end before it has asked for the lock
+    sleep 0.01
+  done
+  [[ ! -e $RESULTS/tasks/00000000000000aa ]]
+  mkdir -p "$RESULTS/tasks/00000000000000aa/1"
+  echo mine >"$RESULTS/tasks/00000000000000aa/1/stdout"
+  exec 4<&-
+  wait "$job"
+  assert_equal "$(cat "$RESULTS/tasks/00000000000000aa/1/stdout")" mine
+}
+
+@test "invalid names of tasks from a host are ignored" {
   make_attempt "$FAR_HOME" 00000000000000aa/1
   stub find "[[ \$HOME != *far ]] || { printf '%s\n' ../../../etc/1/result.json 00000000000000aa/1/result.json; exit; }
     exec /usr/bin/find \"\$@\""
@@ -195,11 +217,12 @@ all_attempts() {
   assert_line 'far: 1 new results of tasks, 41B'
 }
 
-@test "files that their owner cannot read: the rest is brought" {
-  ((EUID != 0)) || skip 'root reads everything'
+@test "files that their owner cannot read: the others are copied" {
+  local as_user=()
+  ((EUID != 0)) || as_user=(setpriv --bounding-set '-dac_override,-dac_read_search') # root reads everything
   make_attempt "$FAR_HOME" 00000000000000aa/1
   chmod 0 "$FAR_HOME/my tasks/worker/my project/tasks/00000000000000aa/1/stdout"
-  get
+  capture "${as_user[@]}" "$TOOL/get_results.sh"
   assert_equal "$status" 0
   assert_part 'Permission denied'
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '

@@ -10,8 +10,9 @@ prepare() {
   TOOL="$BATS_TEST_TMPDIR/the tool's copy"
   STUBS="$BATS_TEST_TMPDIR/stubs"
   CALLS="$BATS_TEST_TMPDIR/calls"
-  mkdir -p "$TOOL/framework" "$STUBS" "$BATS_TEST_TMPDIR/home"
+  mkdir -p "$TOOL/framework/project" "$STUBS" "$BATS_TEST_TMPDIR/home"
   cp -r "$source/framework/shell" "$TOOL/framework/"
+  cp "$source/framework/project/excluded_files" "$TOOL/framework/project/"
   cp -r "$source"/*.sh "$source"/*.tmpl "$source"/*.example "$source/docker" "$TOOL/"
   rm -f "$TOOL/config.sh" "$TOOL/infra_clean.sh" # of the checkout that is tested
   : >"$CALLS"
@@ -51,6 +52,15 @@ make_project() {
   mkdir -p "$TOOL/tasks/$1"
   echo 'command: python run.py' >"$TOOL/tasks/$1/project.yml"
   echo 'n: [1, 2]' >"$TOOL/tasks/$1/parameters.yml"
+}
+
+# read_all OPTION…: the settings as infrainit.sh comes to them.
+read_all() {
+  parse_infrainit_options "$@"
+  collect_settings
+  resolve_settings
+  check_settings
+  stop_on_problems 2
 }
 
 # capture COMMAND…: runs it in a subshell, errexit in force; sets status, output (stdout) and messages (stderr). Not bats' own
@@ -96,4 +106,9 @@ refute_part() {
     printf 'should not be there: %s\nin:\n%s\n%s\n' "$1" "$output" "$messages"
     return 1
   fi
+}
+
+# pipes_of PROCESS: the pipes that it has open, one a line.
+pipes_of() {
+  find "/proc/$1/fd" -lname 'pipe:*' -printf '%l\n' | sort -u
 }

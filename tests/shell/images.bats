@@ -40,7 +40,7 @@ setup() {
   stub ssh '[[ $* != *" -O "* ]] && HOST_OF_STUB=hostA bash -c "${@: -1}"'
   stub sudo 'exec "${@:2}"' # without --preserve-env
   stub apt-get
-  need_debootstrap() { :; }
+  ensure_debootstrap() { :; }
   echo 'echo "bootstrapped $1 from $2"' >"$TOOL/docker/base.sh"
   make_project 'My Set'
   PROJECT_NAME='My Set' PROJECT_PATH="$TOOL/tasks/My Set" MASTER_HOST=0
@@ -147,7 +147,7 @@ calls() {
   assert_equal "$status $output" '0 b:2'
 }
 
-@test "project_base: refuses all that YAML might read otherwise" {
+@test "project_base: refuses everything that YAML might read differently" {
   local line
   for line in 'image:' 'image: ~/x' 'image : a' '"image": a' 'image: a b' 'image: "a' 'image: [a]' 'image: >-' 'image: a#b' $'image: a\nimage: b'; do
     echo "$line" >"$PROJECT_PATH/project.yml"
@@ -234,7 +234,7 @@ calls() {
   assert_equal "$(calls "^docker 'save'")" 0
 }
 
-@test "send_image: again when the host has other layers under the name" {
+@test "send_image: sends again if the host has other layers under the name" {
   echo layers >"$ENGINES/local/i:1"
   echo others >"$ENGINES/hostA/i:1"
   capture send_image 1 i:1

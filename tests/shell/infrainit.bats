@@ -15,9 +15,27 @@ setup() {
     *"image ls"*) echo an-image ;;
     *"image inspect"*) echo "amd64 [layers]" ;;
     *" plan "*) ;;
-    "run --detach"*) echo "no container today" >&2; exit 125 ;;
+    "run --label"*) echo "no container today" >&2; exit 125 ;;
   esac'
   stub ssh 'exit 255'
+}
+
+# act_as_engine WATCH: Docker keeps its containers as files and does all that it is asked for; `framework watch` is WATCH.
+act_as_engine() {
+  mkdir containers
+  stub docker "cd '$PWD/containers' || exit"'
+    case "$*" in
+      version*) echo 28.5.2 ;;
+      *"info --format {{.ID}}"*) echo ENGINE ;;
+      *DockerRootDir*) echo / ;;
+      *"image inspect"*) echo "amd64 [layers]" ;;
+      "run --label "*) echo "running ${3#*=} 0 0" >"${6##*-}" ;;
+      "ps --all --no-trunc --filter label=infrainit.role="*) [[ ! -e ${5##*=} ]] || echo "${5##*=}" ;;
+      "container inspect"*) cat "${@: -1}" ;;
+      *" framework watch"*)
+        echo >>../watched
+        '"$1"' ;;
+    esac'
 }
 
 infrainit() {
@@ -52,13 +70,20 @@ assert_order() {
   assert_equal "$output" "$help"
 }
 
-@test "every option of the help is known" {
-  local option
-  infrainit --help
-  while read -r option; do
-    capture grep -E -- "(^|[] [|])${option}[]) =]" "$TOOL/framework/shell/settings.sh"
-    assert_equal "$option $status" "$option 0"
-  done < <(grep -oE '^ +(-.,)? +--[a-z-]+' <<<"$output" | grep -oE -- '--?[a-z][a-z-]*')
+@test "every option in the help of a script is known to it" {
+  local script option
+  sed 's/^CHECKOUT=@.*/CHECKOUT=$(dirname -- "$0")/; s/=@[A-Z]*@$/=x/' "$TOOL/infra_clean.sh.tmpl" >"$TOOL/infra_clean.sh"
+  chmod +x "$TOOL/infra_clean.sh"
+  for script in infrainit update_files check_celery_status get_results infra_clean; do
+    capture "$TOOL/$script.sh" --help
+    assert_equal "$script $status" "$script 0"
+    while read -r option; do
+      capture "$TOOL/$script.sh" "$option" --no-such-option
+      assert_equal "$status" 2
+      assert_part 'error: --no-such-option is no option'
+      refute_part "error: $option is no option"
+    done < <(grep -oE '^ +(-.,)? +--[a-z-]+' <<<"$output" | grep -oE -- '--?[a-z][a-z-]*' | grep -vx -e -h -e --help)
+  done
 }
 
 @test "wrong options: exit 2, and nothing is touched" {
@@ -73,7 +98,7 @@ assert_order() {
   assert_part 'no broker was started from'
   infrainit -d digits -w local -b 10.0.0.1 --recover
   assert_equal "$status" 2
-  assert_part "--recover without -m: it is the master's journal that is rebuilt"
+  assert_part "--recover without -m: only the master's journal can be rebuilt"
   infrainit -d digits -m local --wait
   assert_equal "$status" 2
   infrainit -d digits -w local -b 10.0.0.1 --fresh
@@ -83,7 +108,7 @@ assert_order() {
   assert_equal "$(<"$CALLS")" ''
 }
 
-@test "a host with a problem: all of it is said, exit 1, nothing is recorded" {
+@test "problems of hosts are all reported, exit 1, nothing is recorded" {
   stub docker 'echo "permission denied" >&2; exit 1'
   infrainit -d digits -a h1 -m local -w local,1
   assert_equal "$status" 1
@@ -97,7 +122,7 @@ assert_order() {
   stub docker 'echo "Cannot connect to the Docker daemon" >&2; exit 1'
   infrainit -d digits -m local -w local </dev/null
   assert_equal "$status" 1
-  assert_part 'say -y to have it started, or run:'
+  assert_part 'give -y to have it started, or run:'
   assert_part 'install_docker_ubuntu.sh'
 }
 
@@ -128,7 +153,7 @@ assert_order() {
     'h1: installing Docker' "h1: installed by: --user $(id -un)" 'sending images'
 }
 
-@test "the group docker: joined by starting again, once" {
+@test "a new member of the group docker: infrainit.sh starts itself again, once" {
   stub getent 'echo "docker:x:1:other,$(id -un)"'
   stub sg 'exec sh -c "$3"'
   stub docker 'if [[ ! ${INFRAINIT_IN_GROUP:-} ]]; then echo "permission denied" >&2; exit 1; fi
@@ -142,7 +167,7 @@ assert_order() {
   assert_part 'local: Docker does not answer (not now)'
 }
 
-@test "a dry run shows the order of things, and changes nothing" {
+@test "a dry run shows all steps in their order, and changes nothing" {
   local before
   before=$(files)
   infrainit -d digits -m local -w local -n
@@ -153,7 +178,7 @@ assert_order() {
   assert_equal "$(grep -cE "^docker '(run|rm|build|volume' 'create|network' 'create)" "$CALLS")" 0
 }
 
-@test "what is to run again is asked of the master before the set goes on" {
+@test "the master is told what to run again before the sweep is resumed" {
   infrainit -d digits -m local -w local -n --failed
   assert_equal "$status" 0
   assert_order '-master --label' "-master framework again --failed" "-master framework resume" '-worker --label'
@@ -167,11 +192,11 @@ assert_order() {
   assert_order 'sending files' "rebuilding the journal" 'recover /data/recovered' '-broker --label' '-master --label'
 }
 
-@test "a failure half-way: infra_clean.sh is there and removes what exists" {
+@test "a failure in the middle: infra_clean.sh exists and removes what was started" {
   infrainit -d digits -m local -w local
   assert_equal "$status" 1
   assert_part 'no container today'
-  assert_part "ended while starting broker, master and Flower; run it again to complete it, or remove what is there: $(
+  assert_part "ended while starting broker, master and Flower; run it again to complete it, or remove what was started: $(
     sed "s/'/'\\\\''/; s/.*/'&/" <<<"$TOOL"
   )/infra_clean.sh'"
   assert_equal "$(stat -c %a "$TOOL/.infra")" 700
@@ -179,7 +204,7 @@ assert_order() {
   assert_equal "$status" 0
 }
 
-@test "an invalid project: exit 2, after it was looked at in the image, before any container is started" {
+@test "an invalid project: exit 2, after the check in the image and before any container is started" {
   stub docker 'case "$*" in
     version*) echo 28.5.2 ;;
     *DockerRootDir*) echo / ;;
@@ -193,7 +218,7 @@ assert_order() {
   assert_equal "$(grep -c -- "'--detach'" "$CALLS")" 0
 }
 
-@test "a link to it, from another directory" {
+@test "infrainit.sh works through a link and from another directory" {
   ln -s "$TOOL/infrainit.sh" "$BATS_TEST_TMPDIR/up"
   cd /
   capture "$BATS_TEST_TMPDIR/up" --help
@@ -201,10 +226,84 @@ assert_order() {
   assert_part 'usage: infrainit.sh'
 }
 
-@test "an older bash is told so" {
+@test "an older bash gets a clear error" {
   mkdir "$BATS_TEST_TMPDIR/old"
   sed 's/BASH_VERSINFO\[0\]/OLD[0]/; s/BASH_VERSINFO\[1\]/OLD[1]/' "$TOOL/framework/shell/all.sh" >"$BATS_TEST_TMPDIR/old/all.sh"
   capture bash -c 'OLD=(4 3); source "$1"' bash "$BATS_TEST_TMPDIR/old/all.sh"
   assert_equal "$status" 1
   assert_part 'needs bash 4.4 or newer'
+}
+
+@test "--wait: a lost connection does not end it; the results are copied when the sweep has ended" {
+  act_as_engine '(($(wc -l <../watched) > 1)) || exit 255'
+  infrainit -d digits -m local -w local --wait
+  assert_equal "$status" 0
+  assert_order 'running the tasks' 'local: the connection is lost; the tasks keep running' 'copying the results to this machine'
+  assert_equal "$(wc -l <watched)" 2
+  [[ -d $TOOL/results/digits ]]
+}
+
+@test "--wait: a task that failed makes it fail, after the results were copied" {
+  act_as_engine 'exit 1'
+  infrainit -d digits -m local -w local --wait
+  assert_equal "$status" 1
+  assert_equal "$(wc -l <watched)" 1
+  [[ -d $TOOL/results/digits ]]
+}
+
+# interrupt_and_answer ANSWER: infrainit.sh --wait on a terminal, with Ctrl-C while it watches the tasks.
+interrupt_and_answer() {
+  capture python3 - "$1" "$TOOL/infrainit.sh" -d digits -m local -w local --wait <<'PYTHON'
+import os, pty, signal, sys
+
+answer, command = sys.argv[1], sys.argv[2:]
+process, terminal = pty.fork()
+if process == 0:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # bats' jobs in the background ignore it
+    os.execv(command[0], command)
+output, replies = b"", [(b"watching", b"\x03"), (b"[y/N]", answer.encode() + b"\n")]
+while True:
+    try:
+        chunk = os.read(terminal, 65536)
+    except OSError:  # it has ended
+        break
+    if not chunk:
+        break
+    output += chunk
+    if replies and replies[0][0] in output:
+        os.write(terminal, replies.pop(0)[1])
+print(output.decode().replace("\r", ""))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+PYTHON
+}
+
+@test "Ctrl-C while the tasks run: the sweep is paused if the user wants it" {
+  act_as_engine 'echo watching; exec sleep 60'
+  interrupt_and_answer y
+  assert_equal "$status" 130
+  assert_part 'Pause the sweep and stop its tasks? If not, they keep running without this script. [y/N]'
+  assert_part 'the sweep is paused: its tasks are stopped, and no more are sent; resume it with:'
+  assert_equal "$(tail -n 1 "$CALLS" | cut -d ' ' -f 2,4-)" "'exec' 'framework' 'pause'"
+}
+
+@test "Ctrl-C while the tasks run: they keep running if the user does not want to pause" {
+  act_as_engine 'echo watching; exec sleep 60'
+  interrupt_and_answer n
+  assert_equal "$status" 130
+  assert_part 'the tasks keep running without this script; watch them again:'
+  assert_equal "$(grep -c "'pause'" "$CALLS")" 0
+}
+
+@test "a recorded host that does not answer stays in the record" {
+  local project="$TOOL/tasks/digits"
+  act_as_engine 'exit 0'
+  mkdir -p "$TOOL/.infra"
+  echo infra-01234567 >"$TOOL/.infra/id"
+  printf '%s\n' HOSTS=h1 "PROJECT=${project@Q}" REMOTE_PATH=celery_tasks MASTER=local WORKERS=local,1 >"$TOOL/.infra/record"
+  infrainit -d digits -m local -w local
+  assert_equal "$status" 0
+  assert_part 'warning: h1: may still run containers that were started earlier'
+  grep -qx "HOSTS='h1'" "$TOOL/.infra/record"
+  grep -qx "WORKERS='local'" "$TOOL/.infra/record"
+  grep -qx "RECORDED_HOSTS='h1'" "$TOOL/infra_clean.sh"
 }

@@ -52,7 +52,7 @@ on_machine() {
   touch "$MACHINE/runs"
   GROUPS_OF_ANN=docker on_machine "$SCRIPT"
   assert_equal "$status" 0
-  assert_part 'an engine answers already'
+  assert_part 'a Docker engine answers already'
   refute_part apt-get
   refute_part usermod
 }
@@ -83,7 +83,7 @@ on_machine() {
   assert_equal "$(ls "$TMPDIR")" ''
 }
 
-@test "takes the distribution's where that cannot be reached" {
+@test "uses the distribution's packages where Docker's repository cannot be reached" {
   on_machine "$SCRIPT"
   assert_equal "$status" 0
   assert_part 'cannot resolve host'
@@ -93,7 +93,7 @@ on_machine() {
   [[ -e $MACHINE/runs ]]
 }
 
-@test "takes the distribution's where Docker's packages cannot be installed, and says why" {
+@test "uses the distribution's packages where Docker's cannot be installed, and says why" {
   MISSING_PACKAGES=containerd.io REPOSITORY=yes on_machine "$SCRIPT"
   assert_equal "$status" 0
   assert_part 'no package containerd.io'

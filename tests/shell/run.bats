@@ -1,27 +1,13 @@
 #!/usr/bin/env bats
-# framework/shell/messages.sh and run.sh
+# framework/shell/run.sh
 
-# shellcheck disable=SC2016,SC2034,SC2154,SC2317,SC1003 # words are quoted on purpose; names are shared with the tool and helpers.bash
+# shellcheck disable=SC2016,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
 
 load helpers
 
 setup() {
   prepare
   load_tool
-}
-
-@test "quote: what it prints is the same words again, in every shell" {
-  local words=('' ' ' "it's" '"' '$HOME' '`id`' '*' '~' '-x' 'a=b' $'two\nlines' $'ends\n' '\' '!' 'ü' 'a  b' '#' ';' '&')
-  local shell line
-  line=$(quote printf '%s|' "${words[@]}")
-  for shell in bash dash; do
-    assert_equal "$("$shell" -c "$line")" "$(printf '%s|' "${words[@]}")"
-  done
-}
-
-@test "quote: leaves plain words as they are, but no assignment in front" {
-  assert_equal "$(quote docker run --label=a.b/c:1 x=y)" 'docker run --label=a.b/c:1 x=y'
-  assert_equal "$(quote x=y)" "'x=y'"
 }
 
 @test "run: shows nothing by default, the command when verbose" {
@@ -48,68 +34,6 @@ setup() {
   assert_equal "$status" 7
 }
 
-say_something() {
-  step "${HOST_NAMES[$1]}" 'at once'
-  echo "result $1"
-  echo "message $1" >&2
-}
-
-@test "for_each_host: output comes host by host, messages with the host in front" {
-  HOST_NAMES=(local a b)
-  capture for_each_host say_something 1 2
-  assert_equal "$status" 0
-  assert_equal "$output" $'result 1\nresult 2'
-  assert_equal "$(sort <<<"$messages")" $'a: at once\na: message 1\nb: at once\nb: message 2'
-}
-
-fail_on_2() {
-  false || (($1 != 2)) # errexit must be in force here
-  echo "past $1"
-}
-
-@test "for_each_host: goes on past a failure, names it, and fails" {
-  HOST_NAMES=(local a b c)
-  capture for_each_host fail_on_2 1 2 3
-  assert_equal "$status" 1
-  assert_line 'b: fail on 2 failed'
-  assert_line 'past 1'
-  assert_line 'past 3'
-  refute_part 'past 2'
-}
-
-@test "for_each_host: a failure is not lost behind ||" {
-  HOST_NAMES=(local a)
-  return_3() { return 3; }
-  for_each_host return_3 1 2>/dev/null && return 1
-  true
-}
-
-# add_running NUMBER: prints how many then run; one at a time, or the count would be wrong.
-add_running() {
-  (
-    flock 9
-    echo $(($(cat "$BATS_TEST_TMPDIR/running") + $1)) >"$BATS_TEST_TMPDIR/running"
-    cat "$BATS_TEST_TMPDIR/running"
-  ) 9>>"$BATS_TEST_TMPDIR/lock"
-}
-
-count_running() {
-  add_running 1
-  sleep 0.2
-  add_running -1
-}
-
-@test "for_each_host: at most 8 at once" {
-  local host hosts
-  echo 0 >"$BATS_TEST_TMPDIR/running"
-  for host in {0..19}; do
-    HOST_NAMES[host]=host$host
-    hosts+=("$host")
-  done
-  capture for_each_host count_running "${hosts[@]:1}"
-  assert_equal "$(sort -n <<<"$output" | tail -n 1)" 8
-}
-
 @test "wait_until: polls until it succeeds" {
   sleep() { echo slept >>"$CALLS"; }
   succeed_at_last() { [[ $(wc -l <"$CALLS") == 2 ]]; }
@@ -126,7 +50,7 @@ count_running() {
   assert_line 'not there'
 }
 
-@test "wait_until: gives up at once when waiting is of no use" {
+@test "wait_until: fails at once when waiting longer cannot help" {
   sleep() { die "must not wait"; }
   hopeless() { echo "container has ended" && return "$NEVER_READY"; }
   capture wait_until 100 'it is there' hopeless
@@ -134,16 +58,64 @@ count_running() {
   assert_line 'container has ended'
 }
 
-@test "stop_on_problems: names each, once all are known" {
-  problem 'hostA: one'
-  problem 'hostB: two'
-  capture stop_on_problems 2
-  assert_equal "$status" 2
-  assert_equal "$output" ''
-  assert_equal "$messages" $'error: hostA: one\nerror: hostB: two'
+@test "run_long: quiet, except when it fails or takes long" {
+  capture run_long 'working' echo noise
+  assert_equal "$status $messages" '0 local: working'
+  fail_with_noise() { echo noise && return 4; }
+  capture run_long 'working' fail_with_noise
+  assert_equal "$status" 4
+  assert_equal "$messages" $'local: working\nnoise'
+  sed -i 's/BUSY_SECONDS=15/BUSY_SECONDS=0.05/' "$TOOL/framework/shell/run.sh"
+  capture bash -c 'source "$1/framework/shell/all.sh"
+    work() { until grep -q "local: still working" "$BATS_TEST_TMPDIR/stderr"; do sleep 0.01; done; }
+    run_long working work' test "$TOOL"
+  assert_equal "$status" 0
+  assert_part 'local: still working ('
 }
 
-@test "stop_on_problems: goes on if there are none" {
-  capture stop_on_problems 2
-  assert_equal "$status" 0
+@test "run_long: a process that COMMAND leaves behind does not hold the reminder" {
+  local left own
+  leave_process() {
+    sleep 60 >/dev/null 2>&1 &
+    echo "$!" >left
+  }
+  run_long 'working' leave_process
+  left=$(<left)
+  own=$(pipes_of "$BASHPID")
+  assert_equal "$(comm -13 <(echo "$own") <(pipes_of "$left"))" ''
+  kill "$left"
+}
+
+@test "run_long: shows why COMMAND ended the program" {
+  stop() { die 'no sudo'; }
+  capture run_long 'working' stop
+  assert_equal "$status" 1
+  assert_line 'error: no sudo'
+}
+
+@test "run_as_root: with sudo only where it is needed" {
+  local as_user=()
+  ((EUID != 0)) || as_user=(setpriv --reuid 1 --clear-groups)
+  stub sudo 'echo "sudo $*"'
+  chmod -R go+rX "$BATS_TEST_TMPDIR" "$(dirname "$BATS_TEST_TMPDIR")" "$BATS_RUN_TMPDIR"
+  chmod go+w "$CALLS"
+  capture "${as_user[@]}" bash -c 'source "$1/framework/shell/all.sh"; run_as_root echo x' test "$TOOL"
+  assert_equal "$output" 'sudo --preserve-env=http_proxy,https_proxy,no_proxy echo x'
+  if ((EUID == 0)); then
+    capture run_as_root echo x
+    assert_equal "$output" x
+  fi
+}
+
+@test "replace_file: writes the text with its mode; a dry run and an equal text write nothing" {
+  replace_file file 640 $'a\nb\n'
+  assert_equal "$(<file) $(stat -c %a file)" $'a\nb 640'
+  stub mv
+  hash -r
+  replace_file file 640 $'a\nb\n'
+  assert_equal "$(<"$CALLS")" ''
+  DRY_RUN=yes
+  capture replace_file file 640 $'other\n'
+  assert_equal "$(<file)" $'a\nb'
+  assert_line 'local$ mv -- file.new file'
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
-# framework/shell/secrets.sh and the broker's settings in docker/broker
+# framework/shell/secrets.sh, and the broker's configuration in docker/broker.
 
-# shellcheck disable=SC2034,SC2154,SC2317 # names are shared with the tool and helpers.bash
+# shellcheck disable=SC2016,SC2034,SC2154,SC2317 # names are shared with the tool and helpers.bash
+# shellcheck disable=SC2079 # the keys of FACTS are words
 
 load helpers
 
@@ -10,6 +11,9 @@ setup() {
   load_tool
   umask 022
   SECRETS=$(secrets_path)
+  INFRASTRUCTURE=infra-01234567 REMOTE_PATH='my tasks'
+  HOSTS=(local far) HOST_NAMES=(local far) SSH_DESTINATIONS=('' far) SSH_PORTS=('' '')
+  FACTS=([0.home]="$HOME" [1.home]="$HOME/far home")
 }
 
 # digest ROLE…: of all that these roles have.
@@ -18,11 +22,6 @@ digest() {
   for role in "$@"; do
     (cd "$SECRETS/$role" && sha256sum ./*)
   done
-}
-
-# field CERTIFICATE OPTION…: of openssl x509
-field() {
-  openssl x509 -in "$SECRETS/$1/cert.pem" -noout "${@:2}"
 }
 
 # read_permissions: PERMISSIONS[USER KIND], regular expressions
@@ -62,26 +61,6 @@ refuses() {
   assert_equal "$(find "$TOOL/.infra" -type d ! -perm 700 -o -type f ! -perm 600)" ''
 }
 
-@test "make_secrets: certificates are of one authority, for their names and uses, and valid since yesterday" {
-  local role
-  make_secrets hostA 198.18.0.1 fd00::1 hostA
-  for role in broker master worker flower; do
-    openssl verify -x509_strict -CAfile "$SECRETS/$role/ca.pem" "$SECRETS/$role/cert.pem"
-    assert_equal "$(field "$role" -startdate | cut -d = -f 2 | date -f - +%F)" "$(date -u -d yesterday +%F)"
-    assert_equal "$(field "$role" -pubkey)" "$(openssl pkey -in "$SECRETS/$role/key.pem" -pubout)"
-  done
-  output=$(field broker -ext subjectAltName,extendedKeyUsage)
-  assert_part 'DNS:broker, DNS:localhost, DNS:hostA, IP Address:198.18.0.1, IP Address:FD00:0:0:0:0:0:0:1'
-  assert_part 'TLS Web Server Authentication'
-  output=$(field worker -ext subjectAltName,extendedKeyUsage)
-  assert_part 'TLS Web Client Authentication'
-  refute_part Server
-  refute_part hostA
-  output=$(field flower -ext subjectAltName,extendedKeyUsage)
-  assert_part 'TLS Web Server Authentication, TLS Web Client Authentication'
-  assert_part DNS:hostA
-}
-
 @test "make_secrets: nothing changes when it is repeated" {
   make_secrets hostA
   local before
@@ -90,37 +69,7 @@ refuses() {
   assert_equal "$(digest broker master worker flower)" "$before"
 }
 
-@test "make_secrets: other addresses renew the certificates of broker and Flower, and nothing else" {
-  make_secrets hostA
-  local others keys passwords
-  others=$(digest master worker)
-  keys=$(sha256sum "$SECRETS"/{broker,flower}/{key,ca}.pem)
-  passwords=$(sha256sum "$SECRETS"/flower/*password "$SECRETS"/broker/{definitions.json,erlang_cookie})
-  make_secrets hostB
-  output="$(field broker -ext subjectAltName) $(field flower -ext subjectAltName)"
-  assert_part DNS:hostB
-  refute_part DNS:hostA
-  assert_equal "$(digest master worker)" "$others"
-  assert_equal "$(sha256sum "$SECRETS"/{broker,flower}/{key,ca}.pem)" "$keys"
-  assert_equal "$(sha256sum "$SECRETS"/flower/*password "$SECRETS"/broker/{definitions.json,erlang_cookie})" "$passwords"
-}
-
-@test "make_secrets: renews certificates that are about to expire, and those of a lost authority" {
-  local openssl serial
-  make_secrets hostA
-  serial=$(field worker -serial)
-  openssl=$(command -v openssl)
-  stub openssl "[[ \"\$*\" != *-checkend* ]] && exec $openssl \"\$@\""
-  make_secrets hostA
-  rm "$STUBS/openssl"
-  hash -r
-  [[ $(field worker -serial) != "$serial" ]]
-  rm -r "$SECRETS/authority"
-  make_secrets hostA
-  openssl verify -CAfile "$SECRETS/broker/ca.pem" "$SECRETS/worker/cert.pem"
-}
-
-@test "make_secrets: goes on where it was interrupted" {
+@test "make_secrets: completes what an interrupted call has begun" {
   make_secrets hostA
   rm "$SECRETS/worker/cert.pem" "$SECRETS/authority/flower.names" "$SECRETS/hashes/master" "$SECRETS/broker/start"
   make_secrets hostA
@@ -128,7 +77,7 @@ refuses() {
   [[ -s $SECRETS/broker/start && -s $SECRETS/hashes/master ]]
 }
 
-@test "make_secrets: no secret is a word of a command" {
+@test "make_secrets: no secret is an argument of a command" {
   local program secret
   for program in openssl cat mv tr date mkdir rm; do
     stub "$program" "exec $(command -v "$program") \"\$@\""
@@ -143,24 +92,13 @@ refuses() {
   done
 }
 
-@test "make_secrets: refuses what is no name or address, before anything is made" {
-  capture make_secrets hostA 'host B'
-  assert_equal "$status" 1
-  assert_part "'host B'"
-  capture make_secrets ''
-  assert_equal "$status" 1
-  capture make_secrets 'a,DNS:evil'
-  assert_equal "$status" 1
-  [[ ! -e $SECRETS ]]
-}
-
 @test "make_secrets: says what is missing without openssl" {
   PATH=$STUBS capture make_secrets hostA
   assert_equal "$status" 1
   assert_part 'apt-get install openssl'
 }
 
-@test "make_secrets: shows what openssl said when it fails, and leaves no half files" {
+@test "make_secrets: shows the error of openssl when it fails, and leaves no incomplete files" {
   stub openssl 'echo "no entropy" >&2; exit 1'
   capture make_secrets hostA
   assert_equal "$status" 1
@@ -168,8 +106,8 @@ refuses() {
   assert_equal "$(find "$SECRETS" -name '*.pem')" ''
 }
 
-@test "definitions.json: holds the hashes of the passwords, for these users only" {
-  make_secrets hostA
+# check_hashes: the hashes in definitions.json are those of the passwords.
+check_hashes() {
   python3 - "$SECRETS" <<'PYTHON'
 import base64, hashlib, json, pathlib, sys
 secrets = pathlib.Path(sys.argv[1])
@@ -183,6 +121,23 @@ for user in definitions["users"]:
     assert salted[4:] == hashlib.sha256(salted[:4] + password).digest()
     assert password.decode() not in text and len(password) == 64 and user["tags"] == []
 PYTHON
+}
+
+@test "definitions.json: holds the hashes of the passwords, for these users only" {
+  make_secrets hostA
+  check_hashes
+}
+
+@test "definitions.json: a password that was replaced gets a new hash" {
+  local before
+  make_secrets hostA
+  before=$(<"$SECRETS/hashes/worker")
+  touch -d '1 hour ago' "$SECRETS"/hashes/*
+  printf '%064d' 7 >"$SECRETS/master/password"
+  touch -d '2 hours ago' "$SECRETS/worker/password"
+  make_secrets hostA
+  check_hashes
+  assert_equal "$(<"$SECRETS/hashes/worker")" "$before"
 }
 
 @test "definitions.json: what each role needs" {
@@ -240,4 +195,60 @@ PYTHON
   refuses flower write celeryev
   refuses flower read results
   refuses flower read tasks.hostA
+}
+
+make_secret() {
+  mkdir -p "$TOOL/.infra/secrets"
+  (umask 077 && mkdir -p "$TOOL/.infra/secrets/worker" && echo "$1" >"$TOOL/.infra/secrets/worker/password")
+}
+
+@test "push_secrets: private, only when they differ, and never as words of a command" {
+  local there="$HOME/far home/my tasks/secrets/infra-01234567/worker"
+  stub ssh 'exec sh -c "${@: -1}"'
+  make_secret first
+  push_secrets 1 worker
+  assert_equal "$(cat "$there/password") $(stat -c %a "$there" "$there/password" "$HOME/far home/my tasks/secrets" | tr '\n' ' ')" \
+    'first 700 600 700 '
+  touch "$there/marker-of-no-change"
+  rm "$there/marker-of-no-change"
+  : >"$CALLS"
+  push_secrets 1 worker
+  assert_equal "$(grep -c extract "$CALLS")" 0
+  make_secret second
+  push_secrets 1 worker
+  assert_equal "$(cat "$there/password")" second
+  assert_equal "$(ls "$HOME/far home/my tasks/secrets/infra-01234567")" worker
+  refute_secret
+}
+
+refute_secret() {
+  if grep -q -e first -e second "$CALLS"; then
+    return 1
+  fi
+}
+
+@test "push_secrets: a transfer that breaks leaves the old secrets whole" {
+  local there="$HOME/far home/my tasks/secrets/infra-01234567/worker" tar
+  stub ssh 'exec sh -c "${@: -1}"'
+  make_secret first
+  push_secrets 1 worker
+  make_secret second
+  tar=$(command -v tar)
+  stub tar "[[ \$* == *--extract* ]] || exec $tar \"\$@\"
+    echo half >\"\$5/password\"
+    echo 'tar: no space left' >&2; exit 2"
+  hash -r # bash remembers the real one
+  capture push_secrets 1 worker
+  assert_equal "$status" 2
+  assert_equal "$(cat "$there/password")" first
+  rm "$STUBS/tar"
+  hash -r
+  push_secrets 1 worker
+  assert_equal "$(cat "$there/password") $(ls "$HOME/far home/my tasks/secrets/infra-01234567")" 'second worker'
+}
+
+@test "push_secrets: secrets that are not here, and what to do" {
+  capture push_secrets 0 worker
+  assert_equal "$status" 1
+  assert_part 'run infrainit.sh on the machine that started the infrastructure'
 }

@@ -25,7 +25,7 @@ RECORD
 
 # act_as_host [COMMAND]: far is a host with a home of its own; COMMAND is run there first, with what it is asked in "$asked".
 act_as_host() {
-  stub ssh "[[ \$* != *-G* ]] || exec echo 'hostname far'
+  stub ssh "[[ \$* != *' -G '* ]] || exec echo 'hostname far'
     export HOME='$BATS_TEST_TMPDIR/far'
     asked=\${*: -1}
     ${1:-}
@@ -78,7 +78,7 @@ versions() {
   assert_equal "$(versions "$HERE") $(versions "$FAR")" '0 0'
 }
 
-@test "a host that is down: said, and nothing is changed anywhere" {
+@test "a host that is down is reported, and nothing is changed on any host" {
   update
   touch "$TOOL/tasks/my project/new"
   act_as_host 'echo "ssh: connect to host far port 22: Connection timed out" >&2; exit 255'
@@ -113,7 +113,7 @@ versions() {
   assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 1'
 }
 
-@test "-a with a host that has no part in it" {
+@test "-a with a host that is not in the infrastructure" {
   update -a far,elsewhere,idle
   assert_equal "$status" 2
   assert_part '-a: elsewhere is no host of this infrastructure; its hosts are: local me@far'

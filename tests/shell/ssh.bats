@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# framework/shell/remote.sh: the exact words that ssh gets, and what arrives behind it.
+# framework/shell/ssh.sh: the exact words that ssh gets, and what arrives behind it.
 
 # shellcheck disable=SC2016,SC2034,SC2154,SC2317,SC1003 # words are quoted on purpose; names are shared with the tool and helpers.bash
 
@@ -96,4 +96,23 @@ act_as_ssh() {
   [[ ! -e $folder ]]
   output=$(tail -n 1 "$CALLS")
   assert_equal "$output" "ssh '-o' 'ControlPath=$folder/socket' '-O' 'exit' '--' 'any-host'"
+}
+
+@test "explain_ssh_failure: says what each message of ssh means and what to do" {
+  parse_hosts me@h1:2222
+  KEY='/my key'
+  explains() {
+    output=$(explain_ssh_failure 1 "$1")
+    messages=''
+    assert_part "$2"
+  }
+  explains 'ssh: Could not resolve hostname h1: Name or service not known' 'cannot resolve its name'
+  explains 'ssh: connect to host h1 port 22: Connection refused' 'refuses the connection'
+  explains 'ssh: connect to host h1 port 22: Connection timed out' 'does not answer'
+  explains 'ssh: connect to host h1 port 22: No route to host' 'does not answer'
+  explains 'me@h1: Permission denied (publickey).' "with /my key; check the user name, put a key that has a passphrase into ssh-agent, or: ssh-copy-id -i '/my key' -p 2222 me@h1"
+  explains $'@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n  remove with:\r\n  ssh-keygen -f "/k" -R "[h1]:2222"\r\nHost key verification failed.' \
+    'forget the old key (ssh-keygen -f "/k" -R "[h1]:2222")'
+  explains $'@ WARNING: UNPROTECTED PRIVATE KEY FILE! @\nPermission denied (publickey).' "chmod 600 '/my key'"
+  explains $'first\nkex_exchange_identification: something else' 'ssh says: kex_exchange_identification: something else'
 }

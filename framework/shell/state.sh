@@ -1,10 +1,9 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034,SC2153 # the settings are made, and what is found here is used, by other files
-# What was started from this checkout: its id, and a record of the hosts that may hold something of it. The record has the
-# form of config.sh. It is written, and infra_clean.sh with it, before anything is started.
+# The state of this checkout in .infra: the id of its infrastructure, and the record of the hosts that may hold parts of it, in the
+# form of config.sh. The record and infra_clean.sh are written before anything is started.
 
 INFRASTRUCTURE=''       # its id, made once for each checkout
-declare -gA RECORD=()   # the record as it was found: setting → value
+declare -gA RECORD=()   # the record: setting → value
 ASKED_HOSTS=()          # numbers of this machine and the hosts of -a
 PRESENT_HOSTS=()        # numbers of the recorded hosts
 PRESENT_MASTER_HOST=''  # number of the recorded master host
@@ -12,7 +11,7 @@ PRESENT_WORKER_HOSTS=() # numbers of the recorded worker hosts
 readonly STATE=$CHECKOUT/.infra
 readonly RECORDED=(HOSTS KEY REMOTE_PATH PROJECT BROKER MASTER WORKERS FLOWER_PORT BROKER_PORT ADDRESSES)
 
-# load_infrastructure: its id, a new one if there is none yet, and the record. Writes nothing.
+# load_infrastructure: reads the record and the id, or makes a new id if there is none yet. Writes no file.
 load_infrastructure() {
   local name
   if [[ -e $STATE/id ]]; then
@@ -29,7 +28,7 @@ load_infrastructure() {
   fi
 }
 
-# use_record: the settings, hosts and roles of what was started, for the scripts that come after infrainit.sh.
+# use_record: takes settings, hosts and roles from the record, for the scripts that are used after infrainit.sh.
 use_record() {
   local name
   if [[ ! -e $STATE/record ]]; then
@@ -41,15 +40,18 @@ use_record() {
     set_setting "$name" "${RECORD[$name]}" "$CHECKOUT"
   done
   PROJECT_PATH=$PROJECT
+  # shellcheck disable=SC2034 # hosts.sh and get_results.sh read it
   PROJECT_NAME=$(basename -- "$PROJECT")
   parse_hosts "$HOSTS_OPTION"
+  resolve_roles
   check_roles
   stop_on_problems 1
 }
 
-# join_record: gives the recorded hosts numbers in this run, behind those of -a.
+# join_record: gives the recorded hosts numbers in this run, after those of -a.
 join_record() {
   local specification specifications number numbers=(0) recorded=()
+  # shellcheck disable=SC2034 # infrainit.sh reads it
   ASKED_HOSTS=("${!HOSTS[@]}")
   PRESENT_HOSTS=() PRESENT_MASTER_HOST='' PRESENT_WORKER_HOSTS=()
   [[ -v RECORD[HOSTS] ]] || return 0
@@ -61,6 +63,7 @@ join_record() {
     fi
     numbers+=("$number")
   done
+  # shellcheck disable=SC2034 # infrainit.sh reads it
   PRESENT_HOSTS=("${numbers[@]}")
   mapfile -t recorded < <(recorded_numbers "${RECORD[MASTER]}")
   PRESENT_MASTER_HOST=${numbers[recorded[0]]}
@@ -70,7 +73,12 @@ join_record() {
   done
 }
 
-# check_joining: without -m, workers join the recorded master, whose credentials and project are here.
+# join_master: without -m, workers join the recorded master, whose credentials and project are here.
+join_master() {
+  MASTER_HOST=$PRESENT_MASTER_HOST
+}
+
+# check_joining: records why workers cannot join the recorded master.
 check_joining() {
   if [[ -z $PRESENT_MASTER_HOST ]]; then
     problem "-b without -m: no broker was started from $CHECKOUT, so its credentials are not here; start the master with -m"
@@ -82,10 +90,9 @@ check_joining() {
   if [[ $REMOTE_PATH != "${RECORD[REMOTE_PATH]}" ]]; then
     problem "-r: the infrastructure that runs uses ${RECORD[REMOTE_PATH]}; workers that join it must, too"
   fi
-  MASTER_HOST=$PRESENT_MASTER_HOST
 }
 
-# check_joining_address: is the broker that runs prepared for workers that come to it by -b?
+# check_joining_address: records a problem if the running broker does not accept workers that use -b.
 check_joining_address() {
   local address
   for address in $(broker_addresses); do
@@ -98,13 +105,13 @@ check_joining_address() {
   fi
 }
 
-# recorded_numbers LIST: local,2 as it stands in the record, one number a line.
+# recorded_numbers LIST: prints the numbers of a list like local,2 from the record, one a line.
 recorded_numbers() {
   tr , '\n' <<<"$1" | sed -e '/^$/d' -e s/local/0/
 }
 
-# record_before: called before anything is started: all hosts that then may hold something. What is to run is not recorded yet,
-# if something runs already.
+# record_before: before anything is started, records all hosts that may hold something afterwards. If something runs already, its
+# roles stay in the record.
 record_before() {
   if [[ ! -v RECORD[HOSTS] ]]; then
     record_after "${!HOSTS[@]}"
@@ -118,7 +125,7 @@ record_before() {
   write_record
 }
 
-# record_after HOST…: what runs now, and all hosts that may hold something: those of -a, and others behind them.
+# record_after HOST…: records what runs now, and the HOSTs, which may hold something: those of -a, then others.
 record_after() {
   local host workers=("${WORKER_HOSTS[@]}")
   if [[ -z $MASTER ]]; then # they have joined others
@@ -141,7 +148,7 @@ record_after() {
   write_record
 }
 
-# write_record: and infra_clean.sh with it.
+# write_record: writes the record and infra_clean.sh.
 write_record() {
   local name words=()
   if [[ ! -e $STATE/id ]]; then
@@ -155,7 +162,7 @@ write_record() {
   render_cleaner
 }
 
-# list_hosts HOST…: as in -a.
+# list_hosts HOST…: prints them as in -a.
 list_hosts() {
   local host hosts=()
   for host in "$@"; do
@@ -164,7 +171,7 @@ list_hosts() {
   join_by_comma "${hosts[@]}"
 }
 
-# list_numbers HOST…: as in -w.
+# list_numbers HOST…: prints them as in -w.
 list_numbers() {
   local host names=()
   for host in "$@"; do
@@ -173,8 +180,8 @@ list_numbers() {
   join_by_comma "${names[@]}"
 }
 
-# certificate_addresses: every name and address for the certificates of the broker and Flower, one a line. Those of before stay,
-# since a new certificate would mean a new broker.
+# certificate_addresses: prints every name and address for the certificates of the broker and Flower, one a line. Earlier ones
+# stay, because a new certificate would mean a new broker.
 certificate_addresses() {
   {
     broker_addresses
@@ -182,12 +189,7 @@ certificate_addresses() {
   } | sed '/^$/d' | sort -u
 }
 
-join_by_comma() {
-  local IFS=,
-  printf '%s\n' "$*"
-}
-
-# render_cleaner: infra_clean.sh, with the values of this infrastructure in the assignments at its top.
+# render_cleaner: writes infra_clean.sh, with the values of this infrastructure in the assignments at its top.
 render_cleaner() {
   local line text='' cleaner=$CHECKOUT/infra_clean.sh
   local -A values=([CHECKOUT]=$CHECKOUT [INFRASTRUCTURE]=$INFRASTRUCTURE [HOSTS]=${RECORD[HOSTS]} [KEY]=$KEY)

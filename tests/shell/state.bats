@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# framework/shell/record.sh and infra_clean.sh.tmpl: what is remembered, and how it is removed.
+# framework/shell/state.sh and infra_clean.sh.tmpl: what is remembered, and how it is removed.
 
 # shellcheck disable=SC2016,SC2030,SC2031,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
 
@@ -27,11 +27,8 @@ setup() {
 
 # settle OPTION…: as infrainit.sh does before it asks hosts.
 settle() {
-  GIVEN=()
   MASTER='' WORKERS='' BROKER='' HOSTS_OPTION=''
-  parse_options "$@"
-  collect_settings
-  check_settings
+  read_all "$@"
   load_infrastructure
   join_record
 }
@@ -54,7 +51,7 @@ settle() {
   [[ ! -e $TOOL/.infra && ! -e $TOOL/infra_clean.sh ]]
 }
 
-@test "the record gives everything back to the later scripts" {
+@test "the later scripts get everything from the record" {
   touch "$BATS_TEST_TMPDIR/it's a key"
   settle -a h1,me@h2:22 -i "$BATS_TEST_TMPDIR/it's a key" -r 'a $b' -d digits -m 2 -w local,1-2
   record_after 0 1 2
@@ -67,14 +64,14 @@ settle() {
   assert_equal "$output" "local h1 me@h2:22|$BATS_TEST_TMPDIR/it's a key|a \$b|$TOOL/tasks/digits|digits|2|0 1 2|$INFRASTRUCTURE|"
 }
 
-@test "without a record the later scripts say so" {
+@test "without a record the later scripts end with an error" {
   capture use_record
   assert_equal "$status" 1
   assert_part 'nothing was started'
   [[ ! -e $TOOL/.infra ]]
 }
 
-@test "join_record: recorded hosts get numbers behind those of -a" {
+@test "join_record: recorded hosts get numbers after those of -a" {
   settle -a h1,h2,h3 -d digits -m 2 -w 1,2,3
   record_after 0 1 2 3
   settle -a h3,h4 -d digits -m 1 -w 1,2
@@ -100,6 +97,7 @@ settle() {
   record_after 0 1 2
   settle -a h3 -d digits -w 1 -b h1
   check_joining
+  join_master
   assert_equal "${PROBLEMS[*]}|$MASTER_HOST" '|2'
   record_after 0 1 2 3
   output=$(<"$TOOL/.infra/record")
@@ -122,19 +120,20 @@ settle() {
   assert_equal "${#PROBLEMS[@]}" 2
 }
 
-@test "joining: refused at an address that the broker is not prepared for" {
+@test "joining: refused at an address that the broker's certificate does not have" {
   settle -a h1 -d digits -m 1 -w 1
   BROKER_NAME=h1.example.org
   record_after 0 1
   settle -a h2 -d digits -w 1 -b 10.9.9.9
   check_joining
+  join_master
   BROKER_NAME=10.9.9.9
   check_joining_address
   assert_equal "${#PROBLEMS[@]}" 2
   assert_equal "${PROBLEMS[0]}" "-b: the broker's certificate is not for 10.9.9.9; start the master again with -m and -b 10.9.9.9"
 }
 
-@test "certificates keep the addresses of before" {
+@test "certificates keep earlier addresses" {
   settle -a h1 -d digits -m 1 -w 1
   RECORD[ADDRESSES]=old.example.org,10.0.0.9
   BROKER_NAME=h1
@@ -174,13 +173,36 @@ render() {
   refute_part prune
 }
 
-@test "infra_clean.sh: goes on past a host that is down, names it, and exits 1" {
+@test "infra_clean.sh: a host that is down does not stop the others; it is named, exit code 1" {
   render dead1,h2
   capture "$TOOL/infra_clean.sh"
   assert_equal "$status" 1
   assert_part 'dead1: it refuses the connection'
   assert_part 'something may be left on the hosts named above'
   assert_equal "$(grep -c "^docker 'container' 'rm'" "$CALLS")" 2
+}
+
+@test "infra_clean.sh: a host whose Docker does not answer is named, exit code 1" {
+  render h1
+  stub docker 'echo "Cannot connect to the Docker daemon" >&2; exit 1'
+  capture "$TOOL/infra_clean.sh"
+  assert_equal "$status" 1
+  assert_line 'h1: Cannot connect to the Docker daemon'
+  assert_line 'h1: clean host failed'
+  assert_part 'something may be left on the hosts named above'
+  refute_part 'nothing of'
+}
+
+@test "infra_clean.sh: a host without Docker has nothing to remove" {
+  render h1
+  stub ssh 'case "$*" in
+    *" sh -s "*) cat >/dev/null; printf "%s\n" home=/home/x time=0 docker=missing ;;
+    *"-O exit"* | *" true") ;;
+    *) exit 1 ;;
+  esac'
+  capture "$TOOL/infra_clean.sh"
+  assert_equal "$status" 0
+  assert_line 'h1: has no Docker, so there is nothing to remove'
 }
 
 @test "infra_clean.sh: a removal that fails is named, and does not stop the rest" {

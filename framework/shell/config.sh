@@ -1,0 +1,176 @@
+# shellcheck shell=bash
+# The settings: command line, config.sh and defaults. Also reads and writes config.sh and other files of bash assignments.
+
+# The settings as config.sh names them; the second list has no options and is set in config.sh only.
+readonly CONFIG_ONLY=(SLOTS BROKER_IMAGE WORKER_IMAGE DEBIAN_MIRROR FLOWER_PORT BROKER_PORT)
+readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT BROKER MASTER WORKERS "${CONFIG_ONLY[@]}")
+
+# shellcheck disable=SC2034 # set_setting assigns them by name; other files read them
+{
+  HOSTS_OPTION=''          # -a, HOSTS in config.sh: the hosts as typed, separated by commas
+  KEY=''                   # -i: private key file, absolute; empty: what ssh itself would use
+  REMOTE_PATH=celery_tasks # -r: where framework and task files go, relative to the home directory
+  PROJECT=''               # -d: a name under tasks/, or an absolute path
+  BROKER=''                # -b: address under which workers reach the broker
+  MASTER=''                # -m: local or a host number
+  WORKERS=''               # -w: local, host numbers and ranges
+  SLOTS=''                 # how many tasks a worker runs at a time at most; empty: the host's cores
+  BROKER_IMAGE=''          # images to use in place of those that are built here
+  WORKER_IMAGE=''          # the same
+  DEBIAN_MIRROR=''         # where the base image is bootstrapped from if no registry answers
+  FLOWER_PORT=5555         # published on the master host
+  BROKER_PORT=5671         # the same
+}
+declare -gA ASSIGNED=() # name → value in the file that read_assignments read last
+
+readonly CONFIG=$CHECKOUT/config.sh
+
+# collect_settings: takes each setting from the command line, then from config.sh (with -f; those without an option always),
+# then from the defaults above.
+collect_settings() {
+  local name
+  ASSIGNED=()
+  if [[ -e $CONFIG ]]; then
+    read_assignments "$CONFIG" "${SETTINGS[@]}"
+  elif [[ $FROM_CONFIG ]]; then
+    usage_error "-f: there is no $CONFIG; give the options once without -f, or copy config.sh.example"
+  fi
+  for name in "${CONFIG_ONLY[@]}"; do
+    set_setting "$name" "${ASSIGNED[$name]:-}" "$CHECKOUT"
+  done
+  for name in "${SETTINGS[@]}"; do
+    if [[ -v OPTIONS[$name] ]]; then
+      set_setting "$name" "${OPTIONS[$name]}" "$PWD"
+    elif [[ $FROM_CONFIG ]]; then
+      set_setting "$name" "${ASSIGNED[$name]:-}" "$CHECKOUT"
+    fi
+  done
+}
+
+# set_setting NAME VALUE DIRECTORY: an empty VALUE leaves the default; a relative path starts in DIRECTORY.
+set_setting() {
+  local name=$1 value=$2
+  [[ $value ]] || return 0
+  case $name in
+    HOSTS) name=HOSTS_OPTION ;;
+    KEY) value=$(absolute_path "$value" "$3") ;;
+    PROJECT)
+      if [[ $value == */* || $value == .* || ! -d $CHECKOUT/tasks/$value ]]; then
+        value=$(absolute_path "$value" "$3")
+      fi
+      ;;
+  esac
+  printf -v "$name" '%s' "$value"
+}
+
+# resolve_settings: numbers the hosts, and finds the roles and the project that the settings name.
+resolve_settings() {
+  parse_hosts "$HOSTS_OPTION"
+  resolve_roles
+  find_project
+}
+
+# check_settings: records every problem that can be found without asking a host.
+check_settings() {
+  check_roles
+  check_remote_path
+  if [[ $KEY && ! (-f $KEY && -r $KEY) ]]; then
+    problem "-i: cannot read the key file $KEY"
+  fi
+  check_project_directory
+  check_number SLOTS 1 100000
+  check_number FLOWER_PORT 1 65535
+  check_number BROKER_PORT 1 65535
+  if [[ $FLOWER_PORT == "$BROKER_PORT" ]]; then
+    problem "FLOWER_PORT and BROKER_PORT in config.sh are the same"
+  fi
+}
+
+check_remote_path() {
+  if [[ $REMOTE_PATH == /* || $REMOTE_PATH == '~'* ]]; then
+    problem "-r: $REMOTE_PATH must be relative; it is taken from the home directory on each host"
+  elif [[ /$REMOTE_PATH/ == */../* || $REMOTE_PATH == *[[:cntrl:]]* ]]; then
+    problem "-r: $(quote "$REMOTE_PATH") must stay under the home directory and be printable"
+  fi
+}
+
+# check_number NAME LOWEST HIGHEST: checks a setting; it may be empty.
+check_number() {
+  local value=${!1}
+  [[ $value ]] || return 0
+  if [[ ! $value =~ ^[0-9]{1,6}$ ]] || ((10#$value < $2 || 10#$value > $3)); then
+    problem "$1 in config.sh must be a whole number from $2 to $3, not $(quote "$value")"
+  fi
+}
+
+# read_assignments FILE NAME…: runs FILE, which is bash, in a clean shell, and stores the variables that it sets in ASSIGNED.
+# Ends the program if FILE fails or sets a variable that is not one of the NAMEs.
+read_assignments() {
+  local file=$1 name value complete=''
+  shift
+  ASSIGNED=()
+  while IFS='' read -r -d '' name && IFS='' read -r -d '' value; do
+    if [[ $name == COMPLETE ]]; then
+      complete=yes
+    elif is_one_of "$name" "$@"; then
+      ASSIGNED[$name]=$value
+    else
+      usage_error "$file: $name is no setting; the nearest is $(nearest "$name" "$@")"
+    fi
+  done < <(print_assignments "$file")
+  [[ $complete ]] || usage_error "$file: could not be read to its end"
+}
+
+# print_assignments FILE: prints the names and values that it sets, each ended by a NUL, and COMPLETE at the end.
+print_assignments() {
+  # shellcheck disable=SC2016 # this is the program of another, clean shell
+  env -i HOME="$HOME" PATH="$PATH" bash --noprofile --norc -euc '
+    known=" $(compgen -v | tr "\n" " ") known name "
+    source "$1" >&2
+    for name in $(compgen -v); do
+      [[ $known == *" $name "* || $name == @(BASH*|PIPESTATUS|OLDPWD) ]] && continue
+      if [[ $(declare -p "$name") == "declare -"[aA]* ]]; then
+        echo "$1: $name must be one value, not an array" >&2
+        exit 1
+      fi
+      printf "%s\0%s\0" "$name" "${!name}"
+    done
+    printf "COMPLETE\0\0"
+  ' read_assignments "$1"
+}
+
+# write_assignments FILE MODE NAME VALUE…: writes bash assignments.
+write_assignments() {
+  local file=$1 mode=$2 text=''
+  shift 2
+  while (($# > 0)); do
+    text+="$1=${2@Q}"$'\n'
+    shift 2
+  done
+  replace_file "$file" "$mode" "$text"
+}
+
+# write_config: writes config.sh.example with the present settings in it; an option that was not given is written empty.
+write_config() {
+  local line name text=''
+  while IFS='' read -r line || [[ $line ]]; do
+    if [[ $line =~ ^([A-Z_]+)= ]]; then
+      name=${BASH_REMATCH[1]}
+      line="$name=$(setting_to_keep "$name")"
+    fi
+    text+=$line$'\n'
+  done <"$CHECKOUT/config.sh.example"
+  replace_file "$CONFIG" 644 "$text"
+}
+
+# setting_to_keep NAME: prints its value quoted for bash; empty where the default applies.
+setting_to_keep() {
+  local variable=$1 value=''
+  if is_one_of "$1" "${CONFIG_ONLY[@]}"; then
+    value=${ASSIGNED[$1]:-}
+  elif [[ -v OPTIONS[$1] ]]; then
+    [[ $1 != HOSTS ]] || variable=HOSTS_OPTION
+    value=${!variable}
+  fi
+  printf '%s\n' "${value@Q}"
+}

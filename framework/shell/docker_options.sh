@@ -1,0 +1,229 @@
+# shellcheck shell=bash
+# The arguments of `docker run`, as they follow from settings, roles and facts. The functions are pure: each prints the options, the
+# image and its arguments, every word ended by a NUL; read_words reads them into an array.
+
+readonly MEBIBYTE=1048576
+
+# read_words ARRAY COMMAND…: stores the NUL-ended words that COMMAND prints in ARRAY. Fails if COMMAND fails.
+read_words() {
+  local -n array_of_words=$1
+  # shellcheck disable=SC2034 # the caller's array
+  mapfile -d '' -t array_of_words < <("${@:2}")
+  wait "$!"
+}
+
+print_words() {
+  printf '%s\0' "$@"
+}
+
+# broker_options HOST
+broker_options() {
+  service_options "$1" broker
+  print_words --network "$INFRASTRUCTURE"
+  print_words --network-alias broker
+  print_words --hostname broker  # part of its data directory's name: another one would mean an empty directory
+  print_words --stop-timeout 120 # to write its queues
+  print_words --pids-limit 2048
+  # The start script sets these as well; here they also reach `docker exec`, whatever image is used.
+  print_words --env HOME=/var/lib/rabbitmq
+  print_words --env RABBITMQ_NODENAME=rabbit@localhost
+  print_words --env ERL_EPMD_ADDRESS=127.0.0.1
+  print_mount type=volume "source=$INFRASTRUCTURE-broker" target=/var/lib/rabbitmq
+  if is_reached_from_outside; then
+    print_published_port "$1" "$BROKER_PORT" 5671
+  else
+    print_words --publish "127.0.0.1:$BROKER_PORT:5671"
+  fi
+  print_words --entrypoint /bin/sh "$BROKER_IMAGE_ID" /secrets/start
+}
+
+# master_options HOST
+master_options() {
+  local directory
+  service_options "$1" master
+  print_words --network "$INFRASTRUCTURE"
+  print_words --hostname master
+  print_words --stop-timeout 30 # to write what it has received
+  print_words --pids-limit 1024
+  print_words --env STATUS=/dev/shm/status.json # in memory, so that it is written even when the disk is full
+  framework_options "$1" broker:5671
+  directory=$(data_directory "$1" master)
+  print_mount type=bind "source=$directory" target=/data
+  print_words "$WORKER_IMAGE_ID" master
+}
+
+# flower_options HOST
+flower_options() {
+  service_options "$1" flower
+  print_words --network "$INFRASTRUCTURE"
+  print_words --hostname flower
+  print_words --stop-timeout 10
+  print_words --pids-limit 1024
+  framework_options "$1" broker:5671
+  if (($1 == 0)); then
+    print_words --publish "127.0.0.1:$FLOWER_PORT:5555" # the browser runs on this machine
+  else
+    print_published_port "$1" "$FLOWER_PORT" 5555
+  fi
+  print_words "$WORKER_IMAGE_ID" flower
+}
+
+# worker_options HOST
+worker_options() {
+  local name=${HOST_NAMES[$1]} address endpoint memory directory
+  address=$(broker_address "$1")
+  endpoint=$(broker_endpoint "$1")
+  memory=$(memory_limit "$1" worker)
+  service_options "$1" worker
+  if [[ $address == *:* ]]; then
+    print_words --network host # an IPv6 address: Docker's own networks have IPv6 only if somebody has set it up
+  else
+    print_words --network "$INFRASTRUCTURE"
+  fi
+  print_words --hostname "${name:0:63}" # the kernel refuses longer ones
+  print_words --stop-timeout 60         # its tasks get 10 s to end; then it hands them back to the master
+  print_words --pids-limit 32768        # threads count, and every task may start one for each core
+  # Data loaders pass batches through /dev/shm, for which Docker's default is 64 MB. Pages in use count as memory.
+  print_words --shm-size "$((memory / 2))m"
+  if (($(usable_gpus "$1") > 0)); then
+    print_words --gpus all
+  fi
+  if [[ $SLOTS ]]; then # otherwise as many as its CPUs, or as the project's resources allow
+    print_words --env "SLOTS=$SLOTS"
+  fi
+  framework_options "$1" "$endpoint"
+  directory=$(data_directory "$1" worker)
+  print_mount type=bind "source=$directory" target=/data
+  print_words "$WORKER_IMAGE_ID" worker
+}
+
+# plan_options: for a container on this machine that checks the staged project, and whether it fits the workers if all are known.
+plan_options() {
+  local host
+  one_off_options "$(id -u):$(id -g)"
+  print_mount type=bind "source=$STAGE" target=/code/current readonly
+  print_mount type=bind "source=$STAGE/project" "target=/project/$PROJECT_NAME" readonly
+  print_words --workdir /project "$WORKER_IMAGE_ID" plan "./$PROJECT_NAME"
+  if knows_all_workers; then
+    for host in "${WORKER_HOSTS[@]}"; do
+      print_words --host "${HOST_NAMES[host]}" "$(fact "$host" cores)" "$(memory_limit "$host" worker)" "$(usable_gpus "$host")"
+    done
+  fi
+}
+
+# recover_options HOST: for a container on the master host that rebuilds the journal from the files in recovered/.
+recover_options() {
+  local code data
+  code=$(code_directory "$1")
+  data=$(data_directory "$1" master)
+  one_off_options "$(fact "$1" uid):$(fact "$1" gid)"
+  print_words --env "PROJECT=$PROJECT_NAME"
+  print_mount type=bind "source=$code" target=/code readonly
+  print_mount type=bind "source=$data" target=/data
+  print_words "$WORKER_IMAGE_ID" recover /data/recovered
+}
+
+# one_off_options USER:GROUP: the options of all containers that run once.
+one_off_options() {
+  print_words --rm
+  print_words --network none
+  print_words --user "$1"
+  print_words --cap-drop ALL
+  print_words --security-opt no-new-privileges
+}
+
+# service_options HOST ROLE: the options of all containers that stay.
+service_options() {
+  local memory secrets
+  memory=$(memory_limit "$1" "$2")
+  secrets=$(secrets_directory "$1" "$2")
+  print_words --detach
+  print_words --name "$INFRASTRUCTURE-$2"
+  print_words --label "infrainit.infrastructure=$INFRASTRUCTURE"
+  print_words --label "infrainit.role=$2"
+  print_words --init                   # reaps processes that tasks leave behind, and passes signals on
+  print_words --restart unless-stopped # comes back after a crash and a reboot, but not after `docker stop`
+  print_words --log-driver local       # the default one never deletes anything
+  print_words --log-opt max-size=10m
+  print_words --log-opt max-file=5
+  print_words --user "$(fact "$1" uid):$(fact "$1" gid)" # so that the files on the host are the user's own
+  print_words --cap-drop ALL
+  print_words --security-opt no-new-privileges
+  print_words --memory "${memory}m"
+  print_mount type=bind "source=$secrets" target=/secrets readonly
+}
+
+# framework_options HOST BROKER: for master, Flower and workers; BROKER is its address:port for them.
+framework_options() {
+  local code
+  code=$(code_directory "$1")
+  print_words --env "INFRASTRUCTURE=$INFRASTRUCTURE"
+  print_words --env "PROJECT=$PROJECT_NAME"
+  print_words --env "HOST=${HOST_NAMES[$1]}"
+  print_words --env "BROKER=$2"
+  print_words --env "IMAGE=$WORKER_IMAGE_ID"
+  print_words --env HOME=/tmp # the user has neither a home nor a name in the container
+  print_words --env USER=worker
+  if [[ ${TZ:-} ]]; then
+    print_words --env "TZ=$TZ"
+  fi
+  print_mount type=bind "source=$code" target=/code readonly
+}
+
+# print_published_port HOST PORT CONTAINER_PORT: for everybody who reaches the host. Docker's rules come before those of ufw.
+print_published_port() {
+  print_words --publish "0.0.0.0:$2:$3"
+  if [[ $(fact "$1" addresses) == *:* ]]; then
+    print_words --publish "[::]:$2:$3"
+  fi
+}
+
+# print_mount KEY[=VALUE]…: --mount and its value, one line of CSV, because paths may contain commas and quotes.
+print_mount() {
+  local field line=''
+  for field in "$@"; do
+    if [[ $field == *[,\"]* ]]; then
+      field="\"${field//\"/\"\"}\""
+    fi
+    line+="${line:+,}$field"
+  done
+  print_words --mount "$line"
+}
+
+# usable_gpus HOST: prints how many GPUs a container there can use.
+usable_gpus() {
+  if [[ $(fact "$1" gpu_runtime) == [1-9]* ]]; then
+    fact "$1" gpus
+  else
+    echo 0
+  fi
+}
+
+# memory_limit HOST ROLE: prints MiB. They are limits, not reservations: on a small host their sum may exceed its memory.
+memory_limit() {
+  local host=$1 total reserve others=0
+  total=$(($(fact "$host" memory) / MEBIBYTE / 64 * 64)) # the last digits differ from one boot to the next
+  case $2 in
+    broker) between 512 "$((total / 4))" 4096 ;;
+    master) echo 1024 ;;
+    flower) echo 512 ;;
+    worker)
+      reserve=$(between 512 "$((total / 10))" 4096) # for the host itself
+      if ((host == MASTER_HOST)); then
+        others=$(($(memory_limit "$host" broker) + 1024 + 512))
+      fi
+      between 512 "$((total - reserve - others))" "$total"
+      ;;
+  esac
+}
+
+# between LOWEST VALUE HIGHEST: prints VALUE, or the limit that it exceeds.
+between() {
+  if (($2 < $1)); then
+    echo "$1"
+  elif (($2 > $3)); then
+    echo "$3"
+  else
+    echo "$2"
+  fi
+}

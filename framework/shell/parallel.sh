@@ -1,0 +1,73 @@
+# shellcheck shell=bash
+# Running a function for several hosts side by side.
+
+readonly HOSTS_AT_ONCE=8 # sshd drops connections at random from ten unauthenticated ones on (MaxStartups)
+PARALLEL_JOBS=()         # process ids of for_each_host, for stop_parallel_jobs
+PARALLEL_OUTPUT=''       # directory of their output
+
+# for_each_host FUNCTION HOST…: runs FUNCTION HOST for all hosts in parallel, each in a subshell.
+# Their output is held back and shown host by host; `step` and `say` are shown at once. Fails if FUNCTION failed for a host, after
+# naming that host. Call it as a statement of its own: behind `if` or `||` FUNCTION would run without errexit.
+for_each_host() {
+  local function=$1 host reminder job running=0 failed=0
+  shift
+  PARALLEL_OUTPUT=$(mktemp -d)
+  exec {MESSAGES_TO}>&2
+  exec {reminder}> >(remind say_who_is_busy "$@")
+  for host in "$@"; do
+    if ((running == HOSTS_AT_ONCE)); then
+      wait -n || true # run_for_host writes the exit code into a file
+      running=$((running - 1))
+    fi
+    run_for_host "$function" "$host" {reminder}>&- & # a connection that stays open must not keep the reminder running
+    PARALLEL_JOBS+=("$!")
+    running=$((running + 1))
+  done
+  for job in "${PARALLEL_JOBS[@]}"; do
+    wait "$job" || true # as above
+  done
+  PARALLEL_JOBS=()
+  exec {reminder}>&- {MESSAGES_TO}>&-
+  MESSAGES_TO=2
+  for host in "$@"; do
+    cat -- "$PARALLEL_OUTPUT/$host.stdout"
+    put_host_in_front "${HOST_NAMES[host]}" <"$PARALLEL_OUTPUT/$host.stderr" >&2
+    if [[ $(<"$PARALLEL_OUTPUT/$host.code") != 0 ]]; then
+      printf '%s: %s failed\n' "${HOST_NAMES[host]}" "${function//_/ }" >&2
+      failed=1
+    fi
+  done
+  stop_parallel_jobs
+  return "$failed"
+}
+
+# run_for_host FUNCTION HOST: writes stdout, stderr and, however FUNCTION ends, the exit code into files.
+run_for_host() {
+  local output="$PARALLEL_OUTPUT/$2"
+  # shellcheck disable=SC2064 # its name is to be expanded now
+  trap "echo \$? >$(quote "$output.code")" EXIT
+  "$1" "$2" >"$output.stdout" 2>"$output.stderr"
+}
+
+# say_who_is_busy HOST… SECONDS
+say_who_is_busy() {
+  local host names=()
+  for host in "${@:1:$#-1}"; do
+    if [[ -e $PARALLEL_OUTPUT/$host.stderr && ! -e $PARALLEL_OUTPUT/$host.code ]]; then
+      names+=("${HOST_NAMES[host]}")
+    fi
+  done
+  say "still busy: ${names[*]} (${*: -1} s)"
+}
+
+# stop_parallel_jobs: ends them, also when a script is interrupted: jobs in the background do not receive Ctrl-C.
+stop_parallel_jobs() {
+  local job
+  [[ $PARALLEL_OUTPUT ]] || return 0
+  for job in "${PARALLEL_JOBS[@]}"; do
+    kill "$job" 2>/dev/null || true # most have ended by themselves
+  done
+  rm -r -- "$PARALLEL_OUTPUT"
+  PARALLEL_JOBS=()
+  PARALLEL_OUTPUT=''
+}

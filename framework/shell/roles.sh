@@ -1,0 +1,98 @@
+# shellcheck shell=bash
+# Which host does what: the numbers behind -m and -w.
+
+MASTER_HOST=''  # number of the host of the broker, the master and Flower; empty: not in this run
+WORKER_HOSTS=() # numbers of the hosts with workers
+
+# resolve_roles: sets MASTER_HOST and WORKER_HOSTS from -m and -w. Records a problem for each number that is wrong.
+resolve_roles() {
+  local master=()
+  MASTER_HOST=''
+  WORKER_HOSTS=()
+  if [[ $MASTER && $MASTER != *[,-]* ]]; then
+    parse_host_numbers -m "$MASTER" master
+    MASTER_HOST=${master[0]:-}
+  fi
+  if [[ $WORKERS ]]; then
+    parse_host_numbers -w "$WORKERS" WORKER_HOSTS
+  fi
+}
+
+# check_roles: records what is wrong with the combination of -m, -w and -b.
+check_roles() {
+  if [[ -z $MASTER && -z $WORKERS ]]; then
+    problem "neither -m nor -w is given: nothing would be started"
+  elif [[ -z $MASTER && -z $BROKER ]]; then
+    problem "-w without -m and -b: start the master with -m, or give the running broker's address with -b"
+  fi
+  if [[ $BROKER ]] && ! is_address "$BROKER"; then
+    problem "-b: $(quote "$BROKER") is no name or address; its port is BROKER_PORT in config.sh"
+  fi
+  if [[ $MASTER == *[,-]* ]]; then
+    problem "-m names one host: local or a number, not $MASTER"
+  fi
+}
+
+# parse_host_numbers OPTION LIST ARRAY: appends the hosts of LIST (local, numbers and ranges) to ARRAY.
+parse_host_numbers() {
+  local option=$1 item items first last
+  local -n numbers=$3
+  mapfile -d , -t items < <(printf '%s,' "$2")
+  for item in "${items[@]}"; do
+    if [[ $item == local ]]; then
+      first=0 last=0
+    elif [[ $item =~ ^([0-9]{1,6})(-([0-9]{1,6}))?$ ]]; then
+      first=$((10#${BASH_REMATCH[1]}))
+      last=$((10#${BASH_REMATCH[3]:-$first}))
+    else
+      problem "$option: $(quote "$item") is neither local nor a host number nor a range like 3-5"
+      continue
+    fi
+    if [[ $item != local && $first == 0 ]]; then
+      problem "$option: hosts are numbered from 1; this machine is called local"
+    elif ((first > last)); then
+      problem "$option: the range $item runs backwards"
+    elif ((last >= ${#HOSTS[@]})); then
+      problem "$option: there is no host $last; -a names $((${#HOSTS[@]} - 1))"
+    else
+      for (( ; first <= last; first++)); do
+        if is_one_of "$first" "${numbers[@]}"; then
+          problem "$option: ${HOSTS[first]} is named twice"
+        else
+          numbers+=("$first")
+        fi
+      done
+    fi
+  done
+}
+
+# role_of HOST: prints its roles, or - if it has none.
+role_of() {
+  local roles=''
+  [[ $1 != "$MASTER_HOST" ]] || roles='master'
+  ! is_one_of "$1" "${WORKER_HOSTS[@]}" || roles+="${roles:+, }worker"
+  printf '%s\n' "${roles:--}"
+}
+
+# hosts_in_use: prints the numbers of the hosts that have containers.
+hosts_in_use() {
+  printf '%s\n' "$MASTER_HOST" "${WORKER_HOSTS[@]}" | sort --numeric-sort --unique
+}
+
+# is_reached_from_outside: does anything but the master host's own containers use the broker?
+is_reached_from_outside() {
+  local host
+  for host in "${WORKER_HOSTS[@]}"; do
+    ((host == MASTER_HOST)) || return 0
+  done
+  [[ $BROKER ]] # workers will join from elsewhere
+}
+
+# knows_all_workers: are the facts of all workers known, and can no other workers join?
+knows_all_workers() {
+  local host
+  [[ $MASTER && ! $BROKER ]] || return 1
+  for host in "${WORKER_HOSTS[@]}"; do
+    [[ $(fact "$host" memory) ]] || return 1
+  done
+}

@@ -1,0 +1,116 @@
+#!/usr/bin/env bats
+# framework/shell/checks.sh: the table of hosts, and the problems with them.
+
+# shellcheck disable=SC2016,SC2030,SC2031,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
+
+load helpers
+
+setup() {
+  prepare
+  load_tool
+  INFRASTRUCTURE=infra-00000001
+}
+
+# set_fact HOST KEY VALUE
+set_fact() {
+  FACTS[$1.$2]=$3
+}
+
+# good_host NUMBER: facts with which nothing is wrong.
+good_host() {
+  local line
+  for line in unreachable= skew=0 home=/home/me user=me uid=1000 gid=1000 arch=amd64 cores=4 memory=8589934592 disk=99999999999 \
+    docker_disk=99999999999 root_writable=yes docker=ok engine=28.5.2 "engine_id=E$1" boot_id=b gpus=0 gpu_runtime=0 \
+    addresses=10.0.0.100 client_address=10.0.0.100 port_5671=free port_5555=free; do
+    set_fact "$1" "${line%%=*}" "${line#*=}"
+  done
+}
+
+# three_hosts: local and two more, with the master on 1 and workers on all.
+three_hosts() {
+  parse_hosts h1,h2
+  MASTER_HOST=1
+  WORKER_HOSTS=(0 1 2)
+  BROKER_NAME=h1
+  good_host 0
+  good_host 1
+  good_host 2
+  set_fact 0 broker 10.0.0.1
+  set_fact 2 broker 10.0.0.1
+}
+
+@test "check_hosts: nothing is wrong" {
+  three_hosts
+  check_hosts 0 1 2
+  assert_equal "${PROBLEMS[*]}" ''
+}
+
+@test "check_hosts: each problem with its host and what to do, all at once" {
+  three_hosts
+  set_fact 0 docker down
+  set_fact 0 docker_message 'no answer'
+  set_fact 1 docker missing
+  set_fact 1 port_5671 'taken by another program'
+  set_fact 1 port_5555 ours
+  set_fact 2 docker denied
+  set_fact 2 root_writable 'no: /home/me'
+  set_fact 2 root_user infra-other
+  set_fact 2 docker_disk 1000000000
+  set_fact 2 skew -400
+  set_fact 2 arch arm64
+  set_fact 2 engine_id E1
+  set_fact 2 broker ''
+  check_hosts 0 1 2
+  output=$(printf '%s\n' "${PROBLEMS[@]}")
+  assert_part 'local: Docker does not answer (no answer); give -y to have it started, or run:'
+  assert_part "h1: Docker is missing; give -y to have it installed, or run: ssh h1 bash -s <$(quote "$TOOL/install_docker_ubuntu.sh")"
+  assert_part 'h2: the user me may not use Docker; let an administrator run: sudo usermod -aG docker me'
+  assert_part 'h2: /home/me/celery_tasks cannot be written'
+  assert_part 'h2: /home/me/celery_tasks is used by infra-other'
+  assert_part "h2: only 953 MiB are free for Docker's images"
+  assert_part "h2: its clock differs from this machine's by 400 s"
+  assert_part 'h2: it is arm64, but the images are built here for amd64'
+  assert_part 'h2: it is the same machine as h1'
+  assert_part 'h1: port 5671 is taken by another program; free it, or choose another BROKER_PORT in config.sh'
+  assert_part "h2: it cannot resolve the broker's name h1"
+  assert_equal "${#PROBLEMS[@]}" 11
+}
+
+@test "check_hosts: cloned disks are not the same machine; a loopback address is not the broker's" {
+  three_hosts
+  set_fact 2 engine_id E1
+  set_fact 2 boot_id other
+  set_fact 2 broker 127.0.1.1
+  check_hosts 1 2
+  assert_equal "${PROBLEMS[*]}" 'h2: it would look for the broker at 127.0.1.1, which is itself; give the address of the master host with -b'
+}
+
+@test "check_hosts: missing Docker is no problem on a host where it will be installed" {
+  three_hosts
+  set_fact 2 docker missing
+  INSTALL_HOSTS=(2)
+  check_hosts 0 1 2
+  assert_equal "${PROBLEMS[*]}" ''
+}
+
+@test "check_hosts: a local master must be seen under an address of this machine" {
+  three_hosts
+  MASTER_HOST=0 BROKER_NAME=''
+  check_hosts 0 1 2
+  assert_equal "${PROBLEMS[*]}" ''
+  set_fact 2 client_address 203.0.113.9
+  check_hosts 0 1 2
+  assert_equal "${PROBLEMS[*]}" "h2: it sees this machine as 203.0.113.9, which is not its address (NAT, a jump host?); give this machine's address with -b"
+}
+
+@test "print_table: a line for each host" {
+  three_hosts
+  set_fact 2 unreachable 'it does not answer'
+  set_fact 0 docker denied
+  WORKER_HOSTS=(0 2)
+  capture print_table 0 1 2
+  assert_equal "$(tr -s ' ' <<<"$messages")" " host role docker arch cores memory disk gpus ports of the master
+ 0 local worker not allowed amd64 4 8 GiB 93 GiB 0
+ 1 h1 master 28.5.2 amd64 4 8 GiB 93 GiB 0 5671 free 5555 free
+ 2 h2 worker unreachable"
+}

@@ -1,0 +1,127 @@
+#!/usr/bin/env bats
+# framework/shell/config.sh: where settings come from, what is wrong with them, and how config.sh is written.
+
+# shellcheck disable=SC2016,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
+
+load helpers
+
+setup() {
+  prepare
+  load_tool
+  make_project digits
+}
+
+print_all() {
+  read_all "$@"
+  declare -p HOSTS_OPTION KEY REMOTE_PATH PROJECT PROJECT_NAME BROKER MASTER WORKERS SLOTS FLOWER_PORT BROKER_PORT
+}
+
+write_then_read() {
+  read_all "$@"
+  write_config
+}
+
+@test "config.sh: any character survives, in every setting" {
+  local value=$'a b\'"$HOME`id`*\\ü\nsecond line!'
+  mkdir -p "$BATS_TEST_TMPDIR/$value"
+  cp "$TOOL/tasks/digits"/* "$BATS_TEST_TMPDIR/$value"
+  touch "$BATS_TEST_TMPDIR/$value/key"
+  ln -s "$BATS_TEST_TMPDIR/$value" "$BATS_TEST_TMPDIR/project"
+  capture write_then_read -a h1 -i "$BATS_TEST_TMPDIR/$value/key" -r "it's \$HOME & \\*" -d "$BATS_TEST_TMPDIR/project" -m 1
+  assert_equal "$messages|$status" '|0'
+  read_all -f
+  assert_equal "$KEY" "$BATS_TEST_TMPDIR/$value/key"
+  assert_equal "$REMOTE_PATH" "it's \$HOME & \\*"
+  assert_equal "$HOSTS_OPTION $MASTER" 'h1 1'
+}
+
+@test "config.sh: keeps its comments, holds only the options given, and loads in any bash" {
+  write_then_read -d digits -m local
+  assert_equal "$(grep -c '^#' "$TOOL/config.sh")" "$(grep -c '^#' "$TOOL/config.sh.example")"
+  bash -uc 'source "$1" && [[ $MASTER == local && -z $HOSTS && -z $REMOTE_PATH ]]' bash "$TOOL/config.sh"
+}
+
+@test "config.sh: what has no option survives a rewrite" {
+  printf 'SLOTS=3\nWORKER_IMAGE="my image"\nMASTER=7\n' >"$TOOL/config.sh"
+  write_then_read -d digits -m local
+  capture print_all -f
+  assert_line 'declare -- SLOTS="3"'
+  assert_line 'declare -- MASTER="local"'
+  assert_equal "$(bash -c 'source "$1"; echo "$WORKER_IMAGE"' bash "$TOOL/config.sh")" 'my image'
+}
+
+@test "config.sh: the command line wins" {
+  printf 'MASTER=local\nWORKERS=1\nHOSTS=h1\nPROJECT=digits\n' >"$TOOL/config.sh"
+  read_all -f -w local
+  assert_equal "$MASTER|$WORKERS|$HOSTS_OPTION" 'local|local|h1'
+}
+
+@test "config.sh: its options count only with -f" {
+  printf 'MASTER=local\nSLOTS=5\n' >"$TOOL/config.sh"
+  capture read_all -d digits -w local
+  assert_part '-w without -m and -b'
+}
+
+@test "config.sh: paths in it start in the checkout" {
+  mkdir -p "$TOOL/mine"
+  cp "$TOOL/tasks/digits"/* "$TOOL/mine"
+  printf 'MASTER=local\nPROJECT=mine\n' >"$TOOL/config.sh"
+  cd /
+  read_all -f
+  assert_equal "$PROJECT_PATH" "$TOOL/mine"
+}
+
+@test "config.sh: a wrong name is refused, the nearest one named" {
+  echo 'WORKER=1' >"$TOOL/config.sh"
+  capture read_all -f
+  assert_equal "$status" 2
+  assert_part 'WORKER is no setting; the nearest is WORKERS'
+}
+
+@test "config.sh: refused if it fails, sets an array, or has an invalid number" {
+  echo 'HOSTS=(a b)' >"$TOOL/config.sh"
+  capture read_all -f
+  assert_equal "$status" 2
+  assert_part 'HOSTS must be one value'
+  echo 'HOSTS="a' >"$TOOL/config.sh"
+  capture read_all -f
+  assert_equal "$status" 2
+  assert_part 'unexpected EOF'
+  echo 'exit 0' >"$TOOL/config.sh"
+  capture read_all -f
+  assert_equal "$status" 2
+  assert_part 'could not be read to its end'
+  echo 'SLOTS=many FLOWER_PORT=0' >"$TOOL/config.sh"
+  capture read_all -d digits -m local
+  assert_equal "$status" 2
+  assert_part 'SLOTS in config.sh must be a whole number from 1 to 100000, not many'
+  assert_part 'FLOWER_PORT in config.sh must be'
+}
+
+@test "config.sh: runs in a shell of its own" {
+  printf 'MASTER=local; PROJECT=digits; VERBOSE_=1; cd /; PATH=/nowhere; unset VERBOSE_; exec 2>&1; echo noise\n' >"$TOOL/config.sh"
+  local here=$PWD
+  capture print_all -f
+  assert_equal "$messages|$status" 'noise|0'
+  assert_equal "$(head -n 1 <<<"$output")" 'declare -- HOSTS_OPTION=""'
+  assert_equal "$PWD" "$here"
+}
+
+@test "config.sh: -f without one" {
+  capture read_all -f
+  assert_equal "$status" 2
+  assert_part 'there is no'
+}
+
+@test "check_settings: records problems and changes nothing else" {
+  state() { declare -p MASTER_HOST WORKER_HOSTS HOSTS HOST_NAMES SSH_DESTINATIONS SSH_PORTS PROJECT_PATH PROJECT_NAME OPTIONS; }
+  parse_infrainit_options -a h1,h2 -d digits -m 1 -w local,2 -r /x -i /no/key
+  collect_settings
+  resolve_settings
+  assert_equal "$MASTER_HOST|${WORKER_HOSTS[*]}|$PROJECT_NAME" '1|0 2|digits'
+  local before
+  before=$(state)
+  check_settings
+  assert_equal "${#PROBLEMS[@]}" 2
+  assert_equal "$(state)" "$before"
+}

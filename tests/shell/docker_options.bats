@@ -1,0 +1,172 @@
+#!/usr/bin/env bats
+# framework/shell/docker_options.sh: the whole argument vector of each `docker run`.
+
+# shellcheck disable=SC2016,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
+# shellcheck disable=SC2079 # the keys of FACTS are words
+
+load helpers
+
+setup() {
+  prepare
+  load_tool
+  INFRASTRUCTURE=infra-01234567
+  REMOTE_PATH="my tasks" PROJECT_NAME='my, "project"'
+  HOSTS=(local far) HOST_NAMES=(local far) SSH_DESTINATIONS=('' far) SSH_PORTS=('' '')
+  MASTER_HOST=0 WORKER_HOSTS=(0)
+  BROKER_IMAGE_ID=broker:1 WORKER_IMAGE_ID=worker:1
+  TZ=''
+  FACTS=([0.home]="/home/it's me" [0.uid]=1000 [0.gid]=100 [0.cores]=8 [0.memory]=$((16 * 1024 * MEBIBYTE)) [0.gpus]=0)
+  FACTS+=([1.home]=/far [1.uid]=1 [1.gid]=2 [1.cores]=4 [1.memory]=$((4 * 1024 * MEBIBYTE)) [1.gpus]=0 [1.client_address]=10.0.0.9)
+}
+
+# words FUNCTION [HOST]: the words that it prints, one a line.
+words() {
+  local words
+  read_words words "$@"
+  printf '%s\n' "${words[@]}"
+}
+
+# common_words HOST_NAME ROLE USER MEMORY SECRETS: the first words of each container that stays.
+common_words() {
+  printf '%s\n' --detach --name "infra-01234567-$2" \
+    --label infrainit.infrastructure=infra-01234567 --label "infrainit.role=$2" \
+    --init --restart unless-stopped --log-driver local --log-opt max-size=10m --log-opt max-file=5 \
+    --user "$3" --cap-drop ALL --security-opt no-new-privileges --memory "$4" \
+    --mount "type=bind,source=$5/my tasks/secrets/infra-01234567/$2,target=/secrets,readonly"
+}
+
+# framework_words HOST_NAME BROKER [TZ]
+framework_words() {
+  printf '%s\n' --env INFRASTRUCTURE=infra-01234567 --env 'PROJECT=my, "project"' --env "HOST=$1" --env "BROKER=$2" \
+    --env IMAGE=worker:1 --env HOME=/tmp --env USER=worker ${3:+--env "TZ=$3"}
+}
+
+@test "broker_options: the whole command" {
+  assert_equal "$(words broker_options 0)" "$(
+    common_words local broker 1000:100 4096m "/home/it's me"
+    printf '%s\n' --network infra-01234567 --network-alias broker --hostname broker --stop-timeout 120 --pids-limit 2048 \
+      --env HOME=/var/lib/rabbitmq --env RABBITMQ_NODENAME=rabbit@localhost --env ERL_EPMD_ADDRESS=127.0.0.1 \
+      --mount type=volume,source=infra-01234567-broker,target=/var/lib/rabbitmq \
+      --publish 127.0.0.1:5671:5671 --entrypoint /bin/sh broker:1 /secrets/start
+  )"
+}
+
+@test "master_options: the whole command, with TZ" {
+  TZ=Europe/Berlin
+  assert_equal "$(words master_options 1)" "$(
+    common_words far master 1:2 1024m /far
+    printf '%s\n' --network infra-01234567 --hostname master --stop-timeout 30 --pids-limit 1024 --env STATUS=/dev/shm/status.json
+    framework_words far broker:5671 Europe/Berlin
+    printf '%s\n' --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
+      --mount 'type=bind,"source=/far/my tasks/master/my, ""project""",target=/data' worker:1 master
+  )"
+}
+
+@test "flower_options: the whole command; it has no data" {
+  assert_equal "$(words flower_options 0)" "$(
+    common_words local flower 1000:100 512m "/home/it's me"
+    printf '%s\n' --network infra-01234567 --hostname flower --stop-timeout 10 --pids-limit 1024
+    framework_words local broker:5671
+    printf '%s\n' --mount "type=bind,\"source=/home/it's me/my tasks/code/my, \"\"project\"\"\",target=/code,readonly" \
+      --publish 127.0.0.1:5555:5555 worker:1 flower
+  )"
+}
+
+@test "worker_options: the whole command, with SLOTS, GPUs and TZ" {
+  WORKER_HOSTS=(1) SLOTS=3 TZ=Asia/Tokyo FACTS[1.gpus]=2 FACTS[1.gpu_runtime]=1
+  assert_equal "$(words worker_options 1)" "$(
+    common_words far worker 1:2 3584m /far
+    printf '%s\n' --network infra-01234567 --hostname far --stop-timeout 60 --pids-limit 32768 --shm-size 1792m --gpus all --env SLOTS=3
+    framework_words far 10.0.0.9:5671 Asia/Tokyo
+    printf '%s\n' --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
+      --mount 'type=bind,"source=/far/my tasks/worker/my, ""project""",target=/data' worker:1 worker
+  )"
+}
+
+@test "worker_options: the whole command, without SLOTS and GPUs, at a broker with an IPv6 address" {
+  FACTS[1.client_address]=2001:db8::7 FACTS[1.gpus]=2 FACTS[1.gpu_runtime]=0 BROKER_PORT=7000
+  assert_equal "$(words worker_options 1)" "$(
+    common_words far worker 1:2 3584m /far
+    printf '%s\n' --network host --hostname far --stop-timeout 60 --pids-limit 32768 --shm-size 1792m
+    framework_words far '[2001:db8::7]:7000'
+    printf '%s\n' --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
+      --mount 'type=bind,"source=/far/my tasks/worker/my, ""project""",target=/data' worker:1 worker
+  )"
+}
+
+@test "worker_options: a worker on the master host uses the infrastructure's own network" {
+  words worker_options 0 | grep -qx BROKER=broker:5671
+}
+
+@test "worker_options: the host's name is cut to what the kernel accepts" {
+  HOST_NAMES[1]=$(printf 'x%.0s' {1..70})
+  assert_equal "$(words worker_options 1 | grep -A 1 -x -e --hostname)" "--hostname
+$(printf 'x%.0s' {1..63})"
+}
+
+@test "ports: published only as far as they are needed, over IPv4 and IPv6" {
+  published() { words "$@" | grep -A 1 -x -e --publish | grep -v -e ^-- | tr '\n' ' '; }
+  BROKER_PORT=7000 FLOWER_PORT=7001
+  assert_equal "$(published broker_options 0)" '127.0.0.1:7000:5671 '
+  WORKER_HOSTS=(0 1)
+  assert_equal "$(published broker_options 0)" '0.0.0.0:7000:5671 '
+  WORKER_HOSTS=(0) BROKER=example.org FACTS[0.addresses]='10.0.0.9 2001:db8::9'
+  assert_equal "$(published broker_options 0)" '0.0.0.0:7000:5671 [::]:7000:5671 '
+  MASTER_HOST=1
+  assert_equal "$(published flower_options 1)" '0.0.0.0:7001:5555 '
+  assert_equal "$(published flower_options 0)" '127.0.0.1:7001:5555 '
+  assert_equal "$(published master_options 1)$(published worker_options 1)" ''
+}
+
+@test "plan_options: the whole command, without network, with the resources of the workers" {
+  STAGE='/tmp/a, "stage"' MASTER=local WORKER_HOSTS=(0 1)
+  FACTS[0.gpus]=2 FACTS[0.gpu_runtime]=1 FACTS[1.gpus]=4 FACTS[1.gpu_runtime]=0
+  assert_equal "$(words plan_options)" "$(
+    printf '%s\n' --rm --network none --user "$(id -u):$(id -g)" --cap-drop ALL --security-opt no-new-privileges \
+      --mount 'type=bind,"source=/tmp/a, ""stage""",target=/code/current,readonly' \
+      --mount 'type=bind,"source=/tmp/a, ""stage""/project","target=/project/my, ""project""",readonly' \
+      --workdir /project worker:1 plan './my, "project"' --host local 8 9114 2 --host far 4 3584 0
+  )"
+}
+
+@test "plan_options: resources are left out unless all workers are known" {
+  STAGE=/stage MASTER=local WORKER_HOSTS=(0 1)
+  plan_arguments() { words plan_options | sed '1,/^plan$/d' | tr '\n' ' '; }
+  assert_equal "$(plan_arguments)" './my, "project" --host local 8 9114 0 --host far 4 3584 0 '
+  BROKER=example.org # other workers can join
+  assert_equal "$(plan_arguments)" './my, "project" '
+  BROKER='' FACTS[1.memory]=''
+  assert_equal "$(plan_arguments)" './my, "project" '
+  MASTER='' FACTS[1.memory]=$((4 * 1024 * MEBIBYTE))
+  assert_equal "$(plan_arguments)" './my, "project" '
+}
+
+@test "recover_options: the whole command, without network" {
+  assert_equal "$(words recover_options 1)" "$(
+    printf '%s\n' --rm --network none --user 1:2 --cap-drop ALL --security-opt no-new-privileges --env 'PROJECT=my, "project"' \
+      --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
+      --mount 'type=bind,"source=/far/my tasks/master/my, ""project""",target=/data' worker:1 recover /data/recovered
+  )"
+}
+
+@test "read_words: keeps empty words and newlines, and fails if the command fails" {
+  local found
+  read_words found print_words '' $'two\nlines' 'a b' "it's"
+  assert_equal "${found[*]@Q}" "'' \$'two\\nlines' 'a b' 'it'\\''s'"
+  FACTS[1.home]=''
+  capture read_words found recover_options 1
+  ((status != 0))
+  assert_part 'of host 1 is not known'
+}
+
+@test "memory_limit: never less than a container needs to start, and a reserve for the host" {
+  limits() {
+    FACTS[0.memory]=$(($1 * MEBIBYTE + 12345))
+    printf '%s ' "$(memory_limit 0 broker)" "$(memory_limit 0 worker)"
+  }
+  assert_equal "$(limits 1024)" '512 512 '
+  assert_equal "$(limits 8192)" '2048 3789 '
+  assert_equal "$(limits 524288)" '4096 514560 '
+  MASTER_HOST=1
+  assert_equal "$(limits 8192)" '2048 7373 '
+}

@@ -1,0 +1,57 @@
+#!/usr/bin/env bats
+# framework/shell/one_off.sh: containers that run once.
+
+# shellcheck disable=SC2016,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
+# shellcheck disable=SC2079 # the keys of FACTS are words
+
+load helpers
+
+setup() {
+  prepare
+  load_tool
+  INFRASTRUCTURE=infra-01234567 WORKER_IMAGE_ID=worker:1 MASTER_HOST=0
+  FACTS=([0.home]="$HOME" [0.uid]=1000 [0.gid]=100)
+  make_project p
+  PROJECT_PATH="$TOOL/tasks/p" PROJECT_NAME=p
+}
+
+teardown() {
+  remove_stage
+  close_connections
+}
+
+@test "validate_project_in_image: the exit code tells an invalid project from a failure" {
+  stage_code
+  stub docker 'echo "p/project.yml:1:1: wrong" >&2; exit 2'
+  capture validate_project_in_image
+  assert_equal "$status" 2
+  assert_line 'p/project.yml:1:1: wrong'
+  assert_part "the project $PROJECT_PATH cannot be run"
+  stub docker 'exit 125'
+  capture validate_project_in_image
+  assert_equal "$status" 1
+  assert_part 'could not be checked in the image worker:1 (exit code 125)'
+}
+
+@test "validate_project_in_image: the staged copy is checked, without network" {
+  stage_code
+  stub docker
+  capture validate_project_in_image
+  assert_equal "$status" 0
+  assert_equal "$(<"$CALLS")" "docker 'run' '--rm' '--network' 'none' '--user' '$(id -u):$(id -g)' '--cap-drop' 'ALL' \
+'--security-opt' 'no-new-privileges' '--mount' 'type=bind,source=$STAGE,target=/code/current,readonly' \
+'--mount' 'type=bind,source=$STAGE/project,target=/project/p,readonly' '--workdir' '/project' 'worker:1' 'plan' './p'"
+}
+
+@test "recover_journal: the framework reads the master's data directory; a failure names the host" {
+  stub docker
+  capture recover_journal 0
+  assert_equal "$status" 0
+  assert_equal "$(<"$CALLS")" "docker 'run' '--rm' '--network' 'none' '--user' '1000:100' '--cap-drop' 'ALL' \
+'--security-opt' 'no-new-privileges' '--env' 'PROJECT=p' '--mount' 'type=bind,source=$HOME/celery_tasks/code/p,target=/code,readonly' \
+'--mount' 'type=bind,source=$HOME/celery_tasks/master/p,target=/data' 'worker:1' 'recover' '/data/recovered'"
+  stub docker 'exit 1'
+  capture recover_journal 0
+  assert_equal "$status" 1
+  assert_part 'local: the journal could not be rebuilt'
+}

@@ -1,0 +1,103 @@
+#!/usr/bin/env bats
+# framework/shell/pki.sh, through make_secrets, which calls it.
+
+# shellcheck disable=SC2016,SC2034,SC2154,SC2317 # names are shared with the tool and helpers.bash
+
+load helpers
+
+setup() {
+  prepare
+  load_tool
+  umask 022
+  SECRETS=$(secrets_path)
+}
+
+# digest ROLE…: of all that these roles have.
+digest() {
+  local role
+  for role in "$@"; do
+    (cd "$SECRETS/$role" && sha256sum ./*)
+  done
+}
+
+# field CERTIFICATE OPTION…: of openssl x509
+field() {
+  openssl x509 -in "$SECRETS/$1/cert.pem" -noout "${@:2}"
+}
+
+@test "make_secrets: certificates are of one authority, for their names and uses, and valid since yesterday" {
+  local role
+  make_secrets hostA 198.18.0.1 fd00::1 hostA
+  for role in broker master worker flower; do
+    openssl verify -x509_strict -CAfile "$SECRETS/$role/ca.pem" "$SECRETS/$role/cert.pem"
+    assert_equal "$(field "$role" -startdate | cut -d = -f 2 | date -f - +%F)" "$(date -u -d yesterday +%F)"
+    assert_equal "$(field "$role" -pubkey)" "$(openssl pkey -in "$SECRETS/$role/key.pem" -pubout)"
+  done
+  output=$(field broker -ext subjectAltName,extendedKeyUsage)
+  assert_part 'DNS:broker, DNS:localhost, DNS:hostA, IP Address:198.18.0.1, IP Address:FD00:0:0:0:0:0:0:1'
+  assert_part 'TLS Web Server Authentication'
+  output=$(field worker -ext subjectAltName,extendedKeyUsage)
+  assert_part 'TLS Web Client Authentication'
+  refute_part Server
+  refute_part hostA
+  output=$(field flower -ext subjectAltName,extendedKeyUsage)
+  assert_part 'TLS Web Server Authentication, TLS Web Client Authentication'
+  assert_part DNS:hostA
+}
+
+@test "make_secrets: other addresses renew the certificates of broker and Flower, and nothing else" {
+  make_secrets hostA
+  local others keys passwords
+  others=$(digest master worker)
+  keys=$(sha256sum "$SECRETS"/{broker,flower}/{key,ca}.pem)
+  passwords=$(sha256sum "$SECRETS"/flower/*password "$SECRETS"/broker/{definitions.json,erlang_cookie})
+  make_secrets hostB
+  output="$(field broker -ext subjectAltName) $(field flower -ext subjectAltName)"
+  assert_part DNS:hostB
+  refute_part DNS:hostA
+  assert_equal "$(digest master worker)" "$others"
+  assert_equal "$(sha256sum "$SECRETS"/{broker,flower}/{key,ca}.pem)" "$keys"
+  assert_equal "$(sha256sum "$SECRETS"/flower/*password "$SECRETS"/broker/{definitions.json,erlang_cookie})" "$passwords"
+}
+
+# make_with_days DAYS: make_secrets, with certificates that are valid for DAYS.
+make_with_days() {
+  sed "s/CERTIFICATE_DAYS=825/CERTIFICATE_DAYS=$1/" framework/shell/pki.sh >"$TOOL/framework/shell/pki.sh"
+  bash -c 'source "$1/framework/shell/all.sh"; make_secrets hostA' make "$TOOL"
+}
+
+@test "make_secrets: renews certificates with less than 30 days left, and no others" {
+  local serial
+  mkdir -p framework/shell
+  cp "$TOOL/framework/shell/pki.sh" framework/shell/
+  make_with_days 31
+  serial=$(field worker -serial)
+  make_with_days 825
+  assert_equal "$(field worker -serial)" "$serial"
+  rm -r "$SECRETS"
+  make_with_days 29
+  serial=$(field worker -serial)
+  make_with_days 825
+  [[ $(field worker -serial) != "$serial" ]]
+}
+
+@test "make_secrets: makes new certificates when the authority is lost" {
+  local serial
+  make_secrets hostA
+  serial=$(field worker -serial)
+  rm -r "$SECRETS/authority"
+  make_secrets hostA
+  [[ $(field worker -serial) != "$serial" ]]
+  openssl verify -CAfile "$SECRETS/broker/ca.pem" "$SECRETS/worker/cert.pem"
+}
+
+@test "make_secrets: refuses an invalid name or address before it makes anything" {
+  capture make_secrets hostA 'host B'
+  assert_equal "$status" 1
+  assert_part "'host B'"
+  capture make_secrets ''
+  assert_equal "$status" 1
+  capture make_secrets 'a,DNS:evil'
+  assert_equal "$status" 1
+  [[ ! -e $SECRETS ]]
+}
