@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from framework.space.constraints import Axis, Diagram, Rule
-from framework.space.distributions import Categorical, Distribution
+from framework.space.distributions import Categorical, Distribution, Numeric
 from framework.space.values import Value, canonical, options_with
 
 Dimension: TypeAlias = Sequence[Value] | Distribution
@@ -157,7 +157,7 @@ class Space(Combinations):
         if not combination.keys() >= set(names):
             return None
         first = self.dimensions[names[0]]
-        if isinstance(first, Distribution) and not isinstance(first, Categorical):
+        if isinstance(first, Numeric):
             return None if first.level(combination[names[0]]) is None else 0
         found = []
         for name in names:

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from master_bench import Bench, Message, stand_still
 
 from framework.cli.task_selection import find_tasks
@@ -31,7 +29,7 @@ from framework.project.project import Goal, Project
 from framework.runner.attempt import run_attempt
 from framework.runner.programs import Command
 from framework.scheduler.optuna_study import Study
-from framework.space.distributions import Distribution, LogNormal, LogUniform, Normal, Quantized, Uniform
+from framework.space.distributions import LogUniform, Quantized, Uniform
 from framework.space.product import Space
 from framework.space.sampling import Method
 from framework.space.values import Value
@@ -172,28 +170,6 @@ def test_a_study_made_anew_from_the_journal_goes_on_as_if_nothing_had_been(journ
         assert known == anew.suggest(number, unbroken.ids)
         assert known
         unbroken.ids.append(known[0])
-
-
-@given(
-    st.sampled_from(
-        [Uniform(-1, 3), LogUniform(1e-8, 1e3), Normal(5, 2), LogNormal(0, 3), Quantized(Uniform(0, 9), 2),
-         Quantized(LogUniform(0.1, 10), 0.1), Quantized(Normal(0, 1), 0.5), Uniform(2, 2)]
-    ),
-    st.floats(0, 1, exclude_min=True, exclude_max=True),
-)  # fmt: skip
-def test_what_a_distribution_gave_is_found_in_it_again(distribution: Distribution, u: float) -> None:
-    value = distribution.quantile(max(u, 2**-53))
-    level = distribution.level(value)
-    assert level is not None
-    assert distribution.quantile(level) == pytest.approx(value, rel=1e-9)
-    assert Space({"x": distribution}).contains({"x": value})
-
-
-@pytest.mark.parametrize(
-    "combination", [{"x": 4.5}, {"x": 1}, {"x": "1.5"}, {}, {"x": 1.5, "y": 1}, {"x": -1e-9}, {"x": True}]
-)
-def test_what_a_distribution_does_not_give_is_not_in_it(combination: dict[str, Value]) -> None:
-    assert not Space({"x": Uniform(0, 4)}).contains(combination)
 
 
 # What is ended early.
