@@ -6,7 +6,6 @@ import pytest
 
 from framework.configuration.load import load_project
 from framework.errors import ProjectError
-from framework.project.command_line import expand
 from framework.project.project import Project
 from framework.space.values import Value
 
@@ -92,11 +91,6 @@ def test_macros(directory: Path, macro: str, words: list[str]) -> None:
     parameters: dict[str, Value] = {"lr": 0.1, "on": True, "off": False, "text": "a b"}
     project = load(directory, SWEEP + COMMAND + f'-u, "{macro}", --last]\n')
     assert project.argv(parameters) == ["/usr/bin/env", "python", "train.py", "-u", *words, "--last"]
-    assert expand(["run", macro], parameters) == ["run", *words]
-
-
-def test_a_command_without_a_macro_gets_flags() -> None:
-    assert expand(["run"], {"on": True, "off": False, "x": 1e-7}) == ["run", "--on", "--x=1e-07"]
 
 
 def test_variables_are_those_of_the_task(directory: Path) -> None:
