@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import partial
 
 import pytest
 from project_directory import ProjectDirectory, values
@@ -159,6 +160,9 @@ def test_what_is_wrong_with_values(directory: ProjectDirectory, line: str, probl
         ("x: {min: 0, max: 1000, distribution: log_uniform}", "1:4: min and max are exponents of e"),
         ("x: {distribution: normal, sigma: 0}", "1:34: sigma has to be above 0"),
         ("x: {distribution: log_normal, mu: 900}", "1:4: mu and sigma are of the logarithm"),
+        ("x: {distribution: log_normal, mu: -900}", "1:4: mu and sigma are of the logarithm"),
+        ("x: {distribution: log_normal, sigma: 80}", "1:4: mu and sigma are of the logarithm"),
+        ("x: {distribution: q_log_normal, mu: 400, sigma: 40}", "1:4: mu and sigma are of the logarithm"),
         ("x: {distribution: beta}", "1:19: 'beta' is no distribution; known: constant"),
         ("x: {distribution: unform, min: 1, max: 2}", "1:19: 'unform' is no distribution; did you mean"),
         ("x: {distribution: [normal]}", "1:19: '' is no distribution"),
@@ -173,3 +177,10 @@ def test_what_is_wrong_with_values(directory: ProjectDirectory, line: str, probl
 def test_what_is_wrong_with_a_mapping(directory: ProjectDirectory, text: str, expected: str) -> None:
     (found,) = directory.problems_of_space(text)
     assert found.startswith(expected)
+
+
+@pytest.mark.parametrize("keys", ["sigma: 77", "mu: 600, sigma: 11", "mu: -600, sigma: 11"])
+def test_every_draw_of_a_log_normal_is_a_number(directory: ProjectDirectory, keys: str) -> None:
+    space = directory.space(f"x: {{distribution: log_normal, {keys}}}", grid=False)
+    for number in (0.0, 2**-54, 1 - 2**-53):
+        assert 0 < float(space.draw(partial(float, number))["x"]) < math.inf

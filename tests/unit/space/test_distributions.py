@@ -121,6 +121,7 @@ def test_what_a_distribution_does_not_give_is_not_in_it(combination: dict[str, V
 @pytest.mark.parametrize(
     ("distribution", "value"),
     [(Quantized(Uniform(0, 9), 2), 3), (Quantized(Uniform(0, 9), 2), 2.0), (Quantized(Uniform(0, 9), 2), 12),
+     (Quantized(Uniform(0, 9000), 2), 2001),
      (LogUniform(1, 10), 11.0), (LogUniform(1, 10), 1.0 - 1e-9)],
 )  # fmt: skip
 def test_what_lies_beyond_or_between_has_no_share(distribution: Numeric, value: Value) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framework.space.values import Value, interval, name_problem, value_problem
+from framework.space.values import Value, canonical, interval, name_problem, options_with, value_problem
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,70 @@ def test_no_name(name: str) -> None:
     assert name_problem(name)
 
 
-@pytest.mark.parametrize("value", ["", "$HOME\n'*\"", 0, -(10**40), 1e-300, sys.float_info.max, True, False])
+@pytest.mark.parametrize(
+    "value",
+    ["", "$HOME\n'*\"", "\ud7ff\ue000\U0001f600", 0, -(10**40), 1e-300, sys.float_info.max, True, False],
+)
 def test_a_value(value: Value) -> None:
     assert value_problem(value) is None
 
 
 @pytest.mark.parametrize(
-    "value", ["a\0b", "\ud800", math.nan, math.inf, -math.inf, None, [1], {"a": 1}, b"x"]
+    "value",
+    [
+        "a\0b",
+        *(f"a{chr(half)}b" for half in (0xD800, 0xDBFF, 0xDC00, 0xDFFF)),
+        math.nan,
+        math.inf,
+        -math.inf,
+        None,
+        [1],
+        {"a": 1},
+        b"x",
+    ],
 )
 def test_no_value(value: object) -> None:
     assert value_problem(value)
+
+
+@given(
+    st.decimals(-100, 100, places=2),
+    st.integers(1, 50),
+    st.decimals("0.01", 5, places=2),
+    st.integers(-2, 51),
+)
+def test_an_interval_has_its_own_values_and_none_beside_them(
+    start: Decimal, length: int, step: Decimal, index: int
+) -> None:
+    found = interval(float(start), float(start + length * step), float(step))
+    value = float(start + index * step)
+    assert options_with(found, value) == ([index] if 0 <= index < length else [])
+    for beside in (math.nextafter(value, math.inf), value + float(step) / 3):
+        assert options_with(found, beside) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "value", "expected"),
+    [
+        ([1, 1.0, True, "1", 2], 1, [0, 1]),
+        ([1, 1.0, True, "1", 2], True, [2]),
+        ([1, 1.0, True, "1", 2], "1", [3]),
+        (range(0, 10, 3), 3.0, [1]),
+        (range(0, 10, 3), 3.5, []),
+        (range(0, 10, 3), 4, []),
+        (range(2), True, []),
+        (range(2), "1", []),
+        (interval(0, 2, 0.5), True, []),
+        (interval(0, 2, 0.5), 1, [2]),
+    ],
+)
+def test_numbers_are_compared_by_value(values: Sequence[Value], value: Value, expected: list[int]) -> None:
+    assert options_with(values, value) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [({"b": 1, "a": [1.0, True, "1"]}, '{"a":[1.0,true,"1"],"b":1}'), ("größe", '"gr\\u00f6\\u00dfe"')],
+)
+def test_canonical_json_is_the_one_that_journals_know(content: object, expected: str) -> None:
+    assert canonical(content) == expected
