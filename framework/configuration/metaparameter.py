@@ -22,12 +22,12 @@ from framework.space.values import Value, canonical, interval, value_problem
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?")
 _INTERVAL_ADVICE = "write three numbers: [start, end, step]"
-_LARGEST_EXPONENT = 700  # of e; a little more is no float any more
-_TAILS = 9  # standard deviations beyond which no draw lies
+_LARGEST_EXPONENT = 700  # exp(709.8) overflows
+_TAILS = 9  # standard deviations; no draw lies farther from the mean
 
 _LIMITS = ("min", "max")
 _MOMENTS = ("mu", "sigma")
-# W&B's names of distributions: the keys that each needs, and may have
+# W&B's names of distributions, each with the keys that it needs, and the keys that it may have.
 _DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "constant": (("value",), ()),
     "categorical": (("values",), ("probabilities",)),
@@ -52,10 +52,11 @@ KEYS = ("range", "value", "values", "min", "max", "distribution", "probabilities
 def read_dimension(
     node: Node, entries: Sequence[Entry], zipped: bool, grid: bool, problems: Problems
 ) -> Dimension:
-    """What the `node` of a metaparameter says of its values; nothing ([]) if it is among the problems.
+    """The values or the distribution that the `node` of a metaparameter describes; [] if it is wrong.
 
-    `entries` are those of a mapping that are about values. `zipped`: a value may come twice, beside different
-    others. `grid`: each value will be run, so that there has to be an end to them.
+    Each mistake is added to `problems`. `entries`: those of a mapping that describe values. `zipped`: the
+    metaparameter is zipped, so that its values may repeat. `grid`: every value runs, so that there have to be
+    finitely many.
     """
     match node:
         case UnusableNode():
@@ -63,13 +64,13 @@ def read_dimension(
         case ScalarNode():
             return usable([node], problems)
         case SequenceNode(items=()):
-            problems.add(node.position, "no value, no combinations; write a value, or remove the line")
+            problems.add(node.position, "a metaparameter without a value; write one, or remove the line")
         case SequenceNode(is_tuple=True):
             return _interval(node, problems)
         case SequenceNode(items=items):
             return usable(items, problems, repeats=zipped)
         case _ if not entries:
-            problems.add(node.position, "no value, no combinations; write a value, or remove the line")
+            problems.add(node.position, "a metaparameter without a value; write one, or remove the line")
         case _:
             try:
                 return _Mapping(node, entries, zipped, grid, problems).dimension()
@@ -79,7 +80,10 @@ def read_dimension(
 
 
 def usable(nodes: Iterable[Node], problems: Problems, repeats: bool = False) -> list[Value]:
-    """The values that can be passed to a program; what is wrong with the others is among the problems."""
+    """The values that can be passed to a program; each other one is added to `problems`.
+
+    With `repeats` a value may occur twice.
+    """
     values: list[Value] = []
     known = set()
     for node in nodes:
@@ -100,7 +104,7 @@ def _value(node: Node, problems: Problems) -> Value | None:
             return None
         case ScalarNode(value=None):
             problem: str | None = (
-                "null is no value; write one, '' for empty text, or false to leave the option out"
+                "null is not a value; write one, '' for empty text, or false to leave the option out"
             )
         case ScalarNode(plain=True, value=str(text)) if _DATE.fullmatch(text):
             problem = f"{text} could be a date or text; put it in quotes to pass it as text"
@@ -127,7 +131,7 @@ def _interval(node: Node, problems: Problems) -> Sequence[Value]:
                     node.position, f"{error}; {_INTERVAL_ADVICE}, from start up to, not including, end"
                 )
         case _:
-            problems.add(node.position, f"this is no interval; {_INTERVAL_ADVICE}")
+            problems.add(node.position, f"not an interval; {_INTERVAL_ADVICE}")
     return []
 
 
@@ -137,7 +141,7 @@ def _number(node: Node) -> int | float | None:
 
 
 class _NoDimension(Exception):
-    """What is wrong is among the problems."""
+    """A metaparameter cannot be read; the reason is among the problems."""
 
 
 class _Mapping:
@@ -153,7 +157,7 @@ class _Mapping:
         self._problems = problems
 
     def dimension(self) -> Dimension:
-        """Raises _NoDimension."""
+        """The values or the distribution; raises _NoDimension."""
         unknown = [entry for entry in self._entries.values() if entry.name not in KEYS]
         for entry in unknown:
             self._problems.add(entry.position, f"unknown key {entry.name!r}; {nearest(entry.name, KEYS)}")
@@ -171,12 +175,12 @@ class _Mapping:
         return self._make(name)
 
     def _distribution(self) -> str:
-        """The name of the distribution, or the one that the keys stand for."""
+        """The name that is written, or the one that the keys imply."""
         entry = self._entries.get("distribution")
         if entry is not None:
             name = entry.node.text if isinstance(entry.node, ScalarNode) else ""
             if name not in _DISTRIBUTIONS:
-                self._refuse(entry.node, f"{name!r} is no distribution; {nearest(name, _DISTRIBUTIONS)}")
+                self._refuse(entry.node, f"unknown distribution {name!r}; {nearest(name, _DISTRIBUTIONS)}")
             return name
         if "value" in self._entries:
             return "constant"
@@ -205,7 +209,7 @@ class _Mapping:
             case "uniform":
                 of = Uniform(*self._limits())
             case "log_uniform_values" | "inv_log_uniform_values":
-                # 1/X is log-uniform between 1/max and 1/min exactly if X is between min and max
+                # 1/X is log-uniform between 1/max and 1/min exactly if X is log-uniform between min and max.
                 of = LogUniform(*self._limits(above=0))
             case "log_uniform":
                 of = LogUniform(*map(math.exp, self._limits(most=_LARGEST_EXPONENT)))
@@ -220,7 +224,7 @@ class _Mapping:
         if self._grid:
             self._refuse(
                 self._node,
-                f"a grid has no end over {name}; write values: […], or min, max and q with "
+                f"{name} has too many values for a grid; write values: […], or min, max and q with "
                 "distribution: q_uniform, or method: random in project.yml",
             )
         return dimension
@@ -246,7 +250,7 @@ class _Mapping:
         if self._grid:
             self._refuse(
                 entry.node,
-                "a grid takes each value once, however probable; remove this, or write method: random",
+                "a grid runs each value once, without probabilities; remove them, or write method: random",
             )
         return Categorical(tuple(found), tuple(numbers))
 
@@ -254,7 +258,7 @@ class _Mapping:
         if isinstance(node, UnusableNode):
             raise _NoDimension
         if not isinstance(node, SequenceNode) or node.is_tuple or not node.items:
-            self._refuse(node, "this is no list of values; write it as [a, b, c]")
+            self._refuse(node, "not a list of values; write it as [a, b, c]")
         return node.items
 
     def _whole_numbers(self) -> Sequence[Value]:
@@ -281,7 +285,7 @@ class _Mapping:
         if max(abs(low), abs(high)) > most:
             self._refuse(
                 self._node,
-                "min and max are exponents of e; write log_uniform_values to give the limits themselves",
+                "min and max are exponents of e, and too large; use log_uniform_values to give the limits",
             )
         if low > high or (low == high and not equal):
             how = "above" if low > high else "the same as"
@@ -302,7 +306,7 @@ class _Mapping:
         if abs(mu) + _TAILS * sigma > most:
             self._refuse(
                 self._node,
-                "mu and sigma are of the logarithm, and e to that power is no number; write smaller ones",
+                "mu and sigma are those of the logarithm, and too large for a power of e; write smaller ones",
             )
         return mu, sigma
 
@@ -328,7 +332,7 @@ class _Mapping:
         for entry in others:
             self._problems.add(
                 entry.position,
-                f"{entry.name} means nothing beside {what}; keys that do: {', '.join(allowed)}",
+                f"{entry.name} cannot be used with {what}; its keys: {', '.join(allowed)}",
             )
         if others:
             raise _NoDimension

@@ -29,9 +29,9 @@ _MOST_SHOWN = 8  # values in a message
 
 
 def read_parameters(file: Path, problems: Problems, *, grid: bool = True) -> Space:
-    """The space that `file` describes; what is wrong with it goes to `problems`.
+    """The space that `file` describes; each mistake in it is added to `problems`.
 
-    `grid`: every combination will be run, so that there have to be finitely many.
+    `grid`: every combination runs, so that there have to be finitely many.
     """
     before = len(problems)
     node = read_yaml(file, problems)
@@ -51,7 +51,10 @@ def read_parameters(file: Path, problems: Problems, *, grid: bool = True) -> Spa
 def read_space(
     top: Position, entries: Sequence[Entry], rules: Mapping[str, Node], problems: Problems, *, grid: bool
 ) -> Space:
-    """The space of the metaparameters in `entries`, and `rules` by their reserved names."""
+    """The space of the metaparameters in `entries`, and of `rules` by their names, which are in RESERVED.
+
+    `top`: the beginning of the file. `problems` and `grid`: see read_parameters().
+    """
     return _Reader(top, rules, grid, problems).space(entries)
 
 
@@ -60,7 +63,7 @@ class _Metaparameter:
     name: str
     position: Position
     dimension: Dimension
-    when: Node | None  # the conditions for it to exist
+    when: Node | None  # the rule under which it exists; None: it always does
 
 
 class _Reader:
@@ -82,7 +85,7 @@ class _Reader:
                 self._add(each.position, problem)
             if each.name in found:
                 line = found[each.name].position.line
-                self._add(each.position, f"{each.name!r} is here twice, first in line {line}; keep one")
+                self._add(each.position, f"{each.name!r} is defined twice, first in line {line}; keep one")
             found.setdefault(each.name, each)
         self._dimensions = {name: each.dimension for name, each in found.items()}
         conditions = self._conditions(found)
@@ -91,7 +94,7 @@ class _Reader:
         seeds = self._seeds()
         empty = any(isinstance(each, Sequence) and not each for each in self._dimensions.values())
         if empty or len(self._problems) > before:
-            return Space({})  # what a rule means depends on everything else
+            return Space({})  # rules on wrong metaparameters would add problems that are none
         try:
             space = Space(
                 self._dimensions, conditions=conditions, zipped=list(groups), excluded=excluded, seeds=seeds
@@ -111,7 +114,7 @@ class _Reader:
     def _metaparameters(
         self, entries: Sequence[Entry], prefix: str, when: Node | None, zipped: set[str]
     ) -> Iterator[_Metaparameter]:
-        """Those of a mapping, and those of the mappings nested in it as outer.inner."""
+        """The metaparameters of a mapping, and those of nested mappings, named outer.inner."""
         for entry in entries:
             name, own = prefix + entry.name, entry.node
             inner = {each.name: each for each in own.entries} if isinstance(own, MappingNode) else {}
@@ -122,7 +125,7 @@ class _Reader:
             if "parameters" in inner:
                 nested = inner.pop("parameters").node
                 for other in inner.values():
-                    self._add(other.position, f"{other.name} means nothing beside parameters; remove it")
+                    self._add(other.position, f"{other.name} cannot be used with parameters; remove it")
                 if isinstance(nested, MappingNode) and nested.entries:
                     yield from self._metaparameters(nested.entries, f"{name}.", both, zipped)
                 elif not isinstance(nested, UnusableNode):
@@ -132,7 +135,7 @@ class _Reader:
             yield _Metaparameter(name, entry.position, dimension, both)
 
     def _groups(self) -> dict[tuple[str, ...], Position]:
-        """The names that are zipped, and where that is said."""
+        """The groups of names that are zipped, and the position of each group."""
         node = self._rules.get("zip")
         if node is None or isinstance(node, UnusableNode):
             return {}
@@ -163,22 +166,22 @@ class _Reader:
         conditions: Mapping[str, Mapping[str, Sequence[Value]]],
     ) -> None:
         for names, position in groups.items():
-            if any([not self._is_known(name, position) for name in names]):  # noqa: C419 - each is to be told
+            if any([not self._is_known(name, position) for name in names]):  # noqa: C419 - every unknown name becomes a problem
                 continue
             dimensions = [self._dimensions[name] for name in names]
             if not all(isinstance(dimension, Sequence) for dimension in dimensions):
-                self._add(
-                    position, "what is zipped needs lists of values, not distributions; write values: […]"
-                )
+                self._add(position, "zip takes lists of values, not distributions; write values: […]")
                 continue
             lengths = [len(listed(dimension)) for dimension in dimensions]
             if 0 in lengths:
-                continue  # is among the problems
+                continue  # already among the problems
             if len(set(lengths)) > 1:
                 have = ", ".join(f"{name} has {length}" for name, length in zip(names, lengths, strict=True))
                 self._add(position, f"zip takes lists of one length, but {have} values; make them agree")
             elif _have_repeats(dimensions):
-                self._add(position, f"{', '.join(names)} have the same values twice; remove them once")
+                self._add(
+                    position, f"{', '.join(names)} have the same values in two places; remove one of them"
+                )
             if any(conditions.get(name) != conditions.get(names[0]) for name in names):
                 self._add(position, f"{', '.join(names)} move together; give all of them the same when")
 
@@ -190,7 +193,7 @@ class _Reader:
                 wanted = self._partial(each.when, "when")
                 for entry in each.when.entries if isinstance(each.when, MappingNode) else ():
                     if entry.name in found and entry.name not in earlier:
-                        self._add(entry.position, f"{entry.name} has to stand before {name}; move it up")
+                        self._add(entry.position, f"{entry.name} has to be defined before {name}; move it up")
                 conditions[name] = wanted
             earlier.add(name)
         return conditions
@@ -222,7 +225,7 @@ class _Reader:
         return included
 
     def _completed(self, node: Node, given: Mapping[str, Value], space: Space) -> dict[str, Value]:
-        """An included combination in the order of the file, with what has only one value added to it."""
+        """An included combination in the order of the file; metaparameters of one value are added to it."""
         combination: dict[str, Value] = {}
         for name, dimension in space.dimensions.items():
             exists = all(
@@ -232,7 +235,9 @@ class _Reader:
             if name in given:
                 combination[name] = given[name]
                 if not exists:
-                    self._add(node.position, f"{name} does not exist here, by its when; remove it")
+                    self._add(
+                        node.position, f"{name} does not exist in this combination, by its when; remove it"
+                    )
             elif exists and len(listed(dimension)) == 1:
                 combination[name] = listed(dimension)[0]
             elif exists:
@@ -247,12 +252,13 @@ class _Reader:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             self._add(
                 node.position,
-                "seeds is how often each combination is run; write a whole number, as in seeds: 3",
+                "seeds is the number of runs of each combination; write a whole number, as in seeds: 3",
             )
             return None
         if SEED in self._dimensions:
             self._add(
-                node.position, f"seeds makes a metaparameter {SEED}, and there is one; remove one of them"
+                node.position,
+                f"seeds adds a metaparameter {SEED}, which is defined already; remove one of them",
             )
         return value
 
@@ -270,12 +276,12 @@ class _Reader:
         return ()
 
     def _partial(self, node: Node, rule: str) -> dict[str, list[Value]]:
-        """What a rule says of some metaparameters: a value or a list of them for each, known ones."""
+        """A rule as the values of each metaparameter in it; unknown metaparameters become problems."""
         wanted: dict[str, list[Value]] = {}
         if isinstance(node, UnusableNode):
             return wanted
         if not isinstance(node, MappingNode) or not node.entries:
-            self._add(node.position, f"{rule} names metaparameters and values; write it as {{kernel: rbf}}")
+            self._add(node.position, f"{rule} takes metaparameters and values; write it as {{kernel: rbf}}")
             return wanted
         for entry in node.entries:
             if not self._is_known(entry.name, entry.position):
@@ -295,7 +301,7 @@ class _Reader:
             if not isinstance(dimension, Sequence):
                 self._add(
                     entry.position,
-                    f"{entry.name} is drawn from a distribution; name what has a list of values",
+                    f"{entry.name} is drawn from a distribution; use a metaparameter with a list of values",
                 )
             return
         for value in values:

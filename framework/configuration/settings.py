@@ -53,6 +53,7 @@ _IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
 
 
 def read_settings(file: Path, problems: Problems) -> tuple[Entry, ...] | None:
+    """The entries of project.yml; None if it cannot be read, which is then among the problems."""
     node = read_yaml(file, problems)
     return None if node is None else entries_of(node, "command: …", problems)
 
@@ -61,7 +62,7 @@ class Settings:
     """The entries of project.yml; what cannot be read becomes a problem and its default."""
 
     def __init__(self, file: Path, entries: Sequence[Entry] | None, problems: Problems) -> None:
-        """No entries at all (None): the file could not be read, and `problems` says so."""
+        """`entries` is None if the file could not be read, which is then among the problems."""
         self._problems = problems
         self._entries = {entry.name: entry for entry in entries or ()}
         for entry in self._entries.values():
@@ -80,18 +81,18 @@ class Settings:
         if "goal" in self._entries and "metric" not in self._entries:
             problems.add(
                 self._entries["goal"].position,
-                "a goal without a metric; name the metric it is about, or remove it",
+                "a goal without a metric; write the metric, as in 'metric: accuracy', or remove the goal",
             )
 
     def __contains__(self, key: str) -> bool:
         return key in self._entries
 
     def check_method(self, method: Method, space: Space) -> None:
-        """What is wrong with the method for this space becomes a problem."""
+        """Add to the problems what the method and early termination lack, and what cannot go with `space`."""
         if method.name == "random" and not space.is_finite and "run_cap" not in self._entries:
             self._problems.add(
                 self._entries["method"].position,
-                "draws from distributions never end; say how many, as in 'run_cap: 100'",
+                "draws from distributions never end; write how many, as in 'run_cap: 100'",
             )
         if method.name == "grid" and "seed" in self._entries:
             self._problems.add(
@@ -107,7 +108,7 @@ class Settings:
         self._check_study(entry)
         if "run_cap" not in self._entries:
             self._problems.add(
-                entry.position, "an adaptive method needs an end; say how many tasks, as in 'run_cap: 50'"
+                entry.position, "an adaptive method never ends; write how many tasks, as in 'run_cap: 50'"
             )
         if space.seeds is not None:
             self._problems.add(
@@ -117,12 +118,14 @@ class Settings:
     def _check_study(self, entry: Entry) -> None:
         if "metric" not in self._entries:
             self._problems.add(
-                entry.position, f"{entry.name}: by which metric? write it, as in 'metric: accuracy'"
+                entry.position,
+                f"{entry.name}: needs a metric to compare tasks by; write it, as in 'metric: accuracy'",
             )
         if find_spec("optuna") is None:
             self._problems.add(entry.position, f"{entry.name}: {_WITHOUT_OPTUNA}")
 
     def read(self, key: str, convert: Callable[[Node], T], default: T) -> T:
+        """The converted value of `key`; `default` without one, or if it is wrong: then a problem."""
         entry = self._entries.get(key)
         if entry is None or isinstance(entry.node, UnusableNode):
             return default
@@ -133,7 +136,7 @@ class Settings:
             return default
 
     def check_arguments(self, names: Iterable[str]) -> None:
-        """A function is called with the metaparameters as keyword arguments."""
+        """Add to the problems each of these metaparameters that cannot be an argument of a function."""
         for name in names:
             if not _is_name(name):
                 self._problems.add(
@@ -152,6 +155,7 @@ def _text(node: Node) -> str:
 
 
 def read_command(node: Node) -> tuple[str, ...]:
+    """The words of a line as for a shell, or of a list. Raises ValueError."""
     if isinstance(node, SequenceNode):
         words = [_word(item) for item in node.items]
     else:
@@ -169,10 +173,11 @@ def _word(node: Node) -> str:
 
 
 def read_function(node: Node) -> str:
+    """A function as module:name. Raises ValueError."""
     text = _text(node)
     module, colon, name = text.partition(":")
     if not colon or not all(map(_is_name, [*module.split("."), name])):
-        raise ValueError(f"{text!r} is no function; write its module and its name, as in 'train:run'")
+        raise ValueError(f"{text!r} is not a function; write its module and its name, as in 'train:run'")
     return text
 
 
@@ -181,6 +186,7 @@ def _is_name(text: str) -> bool:
 
 
 def read_metric(node: Node) -> str:
+    """The name of a metric. Raises ValueError."""
     name = _text(node)
     problem = metric_problem(name, 0)
     if problem:
@@ -189,55 +195,48 @@ def read_metric(node: Node) -> str:
 
 
 def read_goal(node: Node) -> Goal:
+    """`maximize` or `minimize`. Raises ValueError."""
     match _text(node):
         case "maximize":
             return "maximize"
         case "minimize":
             return "minimize"
         case other:
-            raise ValueError(f"{other!r} is no goal; write maximize or minimize")
+            raise ValueError(f"unknown goal {other!r}; write maximize or minimize")
 
 
 def read_duration(node: Node) -> float:
+    """A duration in seconds, above 0. Raises ValueError."""
     match = _DURATION.fullmatch(_text(node))
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0
     if not 0 < seconds < float("inf"):
-        raise ValueError(f"{_text(node)!r} is no time; write 90s, 30m, 2h, 1d or a number of seconds")
+        raise ValueError(f"{_text(node)!r} is not a duration; write 90s, 30m, 2h, 1d or a number of seconds")
     return seconds
 
 
-def read_retries(node: Node) -> int:
-    return _whole_number(node, 0)
-
-
-def read_max_failures(node: Node) -> int:
-    return _whole_number(node, 1)
-
-
 def read_method(node: Node) -> str:
+    """One of METHODS. Raises ValueError."""
     name = _text(node)
     if name not in METHODS:
-        raise ValueError(f"{name!r} is no method; {nearest(name, METHODS)}")
+        raise ValueError(f"unknown method {name!r}; {nearest(name, METHODS)}")
     return name
 
 
-def read_run_cap(node: Node) -> int:
-    return _whole_number(node, 1)
+def whole_number(least: int) -> Callable[[Node], int]:
+    """A reader of whole numbers, `least` or more; it raises ValueError."""
 
+    def read(node: Node) -> int:
+        value = node.value if isinstance(node, ScalarNode) else None
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"has to be a whole number, {least} or more")
+        return value
 
-def read_seed(node: Node) -> int:
-    return _whole_number(node, 0)
-
-
-def _whole_number(node: Node, least: int) -> int:
-    value = node.value if isinstance(node, ScalarNode) else None
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"has to be a whole number, {least} or more")
-    return value
+    return read
 
 
 def read_image(node: Node) -> str:
+    """The name of a container image. Raises ValueError."""
     image = _text(node)
     if not _IMAGE.fullmatch(image):
-        raise ValueError(f"{image!r} is no image; write it as for docker pull, as in python:3.13-slim")
+        raise ValueError(f"{image!r} is not an image; write it as for docker pull, as in python:3.13-slim")
     return image

@@ -31,7 +31,7 @@ class Distribution(ABC):
 
     @property
     def is_continuous(self) -> bool:
-        """Are two draws practically never equal?"""
+        """True if two draws are practically never equal."""
         near = {self.quantile(0.4 + step * 2**-40) for step in range(8)}
         return len(near) == 8
 

@@ -57,7 +57,7 @@ def test_methods(directory: ProjectDirectory) -> None:
     drawn = directory.load("x: {min: 0.0, max: 1}\nseeds: 2", "command: run\nmethod: random\nrun_cap: 4")
     assert [each["seed"] for each in drawn.space] == [0, 1, 0, 1]
     (problem,) = directory.problems("x: {min: 0.0, max: 1}", "command: run\nmethod: random")
-    assert problem.startswith("project.yml:2:1: draws from distributions never end; say how many")
+    assert problem.startswith("project.yml:2:1: draws from distributions never end; write how many")
 
 
 def test_all_problems_at_once(directory: ProjectDirectory) -> None:

@@ -29,8 +29,8 @@ def test_what_a_task_needs(directory: ProjectDirectory, text: str, expected: Res
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("resources: 1", "2:12: resources: names nothing; write {gpus: 1, cpus: 2, memory: 4G}"),
-        ("resources: {}", "2:12: resources: names nothing"),
+        ("resources: 1", "2:12: resources: has to be a mapping, as in {gpus: 1, cpus: 2, memory: 4G}"),
+        ("resources: {}", "2:12: resources: has to be a mapping"),
         ("resources: {gpu: 1}", "2:13: unknown key 'gpu'; did you mean 'gpus'?"),
         ("resources: {gpus: 1.5}", "2:19: gpus: has to be a whole number, or below 1 for a share of one GPU"),
         ("resources: {gpus: -1}", "2:19: gpus: has to be a whole number"),
@@ -46,7 +46,7 @@ def test_what_a_task_needs(directory: ProjectDirectory, text: str, expected: Res
         ("resources: {memory: 0G}", "2:21: memory: has to be a size with its unit"),
         ("resources: {memory: -4G}", "2:21: memory: has to be a size with its unit"),
         ("resources: {memory: 999999T}", "2:21: memory: has to be a size with its unit"),
-        ("resources: {cpus: *x}", "2:19: *x stands for nothing; define &x before it"),
+        ("resources: {cpus: *x}", "2:19: *x is not defined; define &x before it"),
     ],
 )
 def test_what_is_wrong_with_it_and_where(directory: ProjectDirectory, text: str, problem: str) -> None:

@@ -9,7 +9,7 @@ from project_directory import ProjectDirectory
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("x: 1\nx: 2", "2:1: 'x' is here twice, first in line 1"),
+        ("x: 1\nx: 2", "2:1: 'x' is defined twice, first in line 1"),
         ("x: !!python/object/apply:os.system [id]", "1:4: the tag !!python/object/apply:os.system is"),
         ("x: !!python/name:os.system", "1:4: the tag !!python/name:os.system is not allowed"),
         ("x: !!python/tuple 5", "1:4: the tag !!python/tuple is not allowed"),
@@ -18,16 +18,16 @@ from project_directory import ProjectDirectory
         ("? [a]\n: 1", "1:3: a name has to be text"),
         ("1: 2", "1:1: a name has to be text"),
         ("true: 2", "1:1: a name has to be text"),
-        ("x: *a", "1:4: *a stands for nothing"),
-        ("x: &a [*a]", "1:8: *a stands for nothing"),
-        ("- 1", "1:1: the file names nothing; write lines"),
-        ("just text", "1:1: the file names nothing"),
+        ("x: *a", "1:4: *a is not defined"),
+        ("x: &a [*a]", "1:8: *a is not defined"),
+        ("- 1", "1:1: the file has no names; write lines"),
+        ("just text", "1:1: the file has no names"),
         ("", "1:1: the file is empty"),
         ("# nothing\n", "1:1: the file is empty"),
-        ("---\n...\n", "2:1: the file names nothing"),
+        ("---\n...\n", "2:1: the file has no names"),
         ("x: 1\n---\ny: 2", "2:1: a second document"),
-        ("x: [1", "1:6: this is no YAML: expected ',' or ']'"),
-        ("x: 1\n\ty: 2", "2:1: this is no YAML"),
+        ("x: [1", "1:6: not valid YAML: expected ',' or ']'"),
+        ("x: 1\n\ty: 2", "2:1: not valid YAML"),
         ("x: 1\ny: \x07", "2:4: character #x0007 is not allowed in YAML"),
     ],
 )  # fmt: skip
@@ -49,7 +49,7 @@ def test_nesting_without_end(directory: ProjectDirectory) -> None:
 
 def test_a_file_that_is_no_utf8(directory: ProjectDirectory) -> None:
     (directory.path / "parameters.yml").write_bytes(b"x: \xff")
-    assert directory.problems(None) == ["parameters.yml:1:1: byte 3 is no UTF-8; save the file as UTF-8"]
+    assert directory.problems(None) == ["parameters.yml:1:1: byte 3 is not UTF-8; save the file as UTF-8"]
 
 
 def test_a_byte_order_mark_and_windows_line_ends(directory: ProjectDirectory) -> None:

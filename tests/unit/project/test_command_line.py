@@ -44,7 +44,9 @@ def test_variables_are_those_of_the_environment_given() -> None:
     assert expand(command, {"x": "${envvar:X}"}, {"HOME": "/me", "X": "$HOME"}) == [
         "run", "/me/$HOME", "--x=${envvar:X}",
     ]  # fmt: skip
-    with pytest.raises(ProjectError, match=r"^\$\{envvar:HOME\}: a task has no HOME .* it has LANG, PATH$"):
+    with pytest.raises(
+        ProjectError, match=r"^\$\{envvar:HOME\}: a task has no HOME .* use one of LANG, PATH$"
+    ):
         expand(command, {}, {"PATH": "", "LANG": ""})
 
 
