@@ -31,12 +31,12 @@ def read_early_termination(node: Node, problems: Problems) -> EarlyTermination |
     for entry in node.entries:
         if entry.name not in _KEYS:
             problems.add(entry.position, f"unknown key {entry.name!r}; {nearest(entry.name, _KEYS)}")
-    kind = _type(entries.get("type"), problems)
+    kind = _read_type(entries.get("type"), problems)
     _check_strict(entries.get("strict"), problems)
-    eta = _number(entries.get("eta"), 2, 100, problems) or _ETA
-    min_iter = _number(entries.get("min_iter"), 1, _MOST_ITERATIONS, problems)
-    max_iter = _number(entries.get("max_iter"), 2, _MOST_ITERATIONS, problems)
-    s = _number(entries.get("s"), 1, 30, problems)
+    eta = _read_number(entries.get("eta"), 2, 100, problems) or _ETA
+    min_iter = _read_number(entries.get("min_iter"), 1, _MOST_ITERATIONS, problems)
+    max_iter = _read_number(entries.get("max_iter"), 2, _MOST_ITERATIONS, problems)
+    s = _read_number(entries.get("s"), 1, 30, problems)
     if len(problems.lines) > before:
         return None
     if kind is None:
@@ -68,7 +68,7 @@ def _rungs(min_iter: int | None, max_iter: int | None, s: int | None, eta: int) 
     raise ValueError("needs min_iter, the number of reports before the first comparison, or max_iter and s")
 
 
-def _type(entry: Entry | None, problems: Problems) -> Type | None:
+def _read_type(entry: Entry | None, problems: Problems) -> Type | None:
     match entry:
         case None | Entry(node=UnusableNode()):
             return None
@@ -88,7 +88,7 @@ def _check_strict(entry: Entry | None, problems: Problems) -> None:
     problems.add(entry.node.position, "strict: has to be true or false")
 
 
-def _number(entry: Entry | None, least: int, most: int, problems: Problems) -> int | None:
+def _read_number(entry: Entry | None, least: int, most: int, problems: Problems) -> int | None:
     """A whole number; None if there is no such entry, or its value is among the problems."""
     match entry:
         case None | Entry(node=UnusableNode()):

@@ -62,24 +62,24 @@ def read_dimension(
         case UnusableNode():
             return []
         case ScalarNode():
-            return usable([node], problems)
+            return read_values([node], problems)
         case SequenceNode(items=()):
             problems.add(node.position, "a metaparameter without a value; write one, or remove the line")
         case SequenceNode(is_tuple=True):
-            return _interval(node, problems)
+            return _read_interval(node, problems)
         case SequenceNode(items=items):
-            return usable(items, problems, repeats=zipped)
+            return read_values(items, problems, repeats=zipped)
         case _ if not entries:
             problems.add(node.position, "a metaparameter without a value; write one, or remove the line")
         case _:
             try:
-                return _Mapping(node, entries, zipped, grid, problems).dimension()
+                return _Mapping(node, entries, zipped, grid, problems).read()
             except _NoDimension:
                 return []
     return []
 
 
-def usable(nodes: Iterable[Node], problems: Problems, repeats: bool = False) -> list[Value]:
+def read_values(nodes: Iterable[Node], problems: Problems, repeats: bool = False) -> list[Value]:
     """The values that can be passed to a program; each other one is added to `problems`.
 
     With `repeats` a value may occur twice.
@@ -87,7 +87,7 @@ def usable(nodes: Iterable[Node], problems: Problems, repeats: bool = False) -> 
     values: list[Value] = []
     known = set()
     for node in nodes:
-        value = _value(node, problems)
+        value = _read_value(node, problems)
         if value is None:
             continue
         if canonical(value) in known and not repeats:
@@ -98,7 +98,7 @@ def usable(nodes: Iterable[Node], problems: Problems, repeats: bool = False) -> 
     return values
 
 
-def _value(node: Node, problems: Problems) -> Value | None:
+def _read_value(node: Node, problems: Problems) -> Value | None:
     match node:
         case UnusableNode():
             return None
@@ -118,7 +118,7 @@ def _value(node: Node, problems: Problems) -> Value | None:
     return None
 
 
-def _interval(node: Node, problems: Problems) -> Sequence[Value]:
+def _read_interval(node: Node, problems: Problems) -> Sequence[Value]:
     if isinstance(node, UnusableNode):
         return []
     numbers = [_number(item) for item in node.items] if isinstance(node, SequenceNode) else []
@@ -156,7 +156,7 @@ class _Mapping:
         self._grid = grid
         self._problems = problems
 
-    def dimension(self) -> Dimension:
+    def read(self) -> Dimension:
         """The values or the distribution; raises _NoDimension."""
         unknown = [entry for entry in self._entries.values() if entry.name not in KEYS]
         for entry in unknown:
@@ -165,16 +165,16 @@ class _Mapping:
             raise _NoDimension
         if "range" in self._entries:
             self._allow_only("range", ("range",))
-            return _interval(self._entries["range"].node, self._problems)
-        name = self._distribution()
+            return _read_interval(self._entries["range"].node, self._problems)
+        name = self._read_distribution()
         needed, optional = _DISTRIBUTIONS[name]
         self._allow_only(name, (*needed, *optional, "distribution"))
         missing = [key for key in needed if key not in self._entries]
         if missing:
             self._refuse(self._node, f"{name} without {' and '.join(missing)}; add {missing[0]}: …")
-        return self._make(name)
+        return self._read_dimension(name)
 
-    def _distribution(self) -> str:
+    def _read_distribution(self) -> str:
         """The name that is written, or the one that the keys imply."""
         entry = self._entries.get("distribution")
         if entry is not None:
@@ -193,34 +193,34 @@ class _Mapping:
         limits = [_number(self._entries[key].node) for key in _LIMITS if key in self._entries]
         return "int_uniform" if all(isinstance(limit, int) for limit in limits) else "uniform"
 
-    def _make(self, name: str) -> Dimension:
+    def _read_dimension(self, name: str) -> Dimension:
         match name:
             case "constant":
-                return usable([self._entries["value"].node], self._problems)
+                return read_values([self._entries["value"].node], self._problems)
             case "categorical" | "categorical_w_probabilities":
-                return self._categorical()
+                return self._read_categorical()
             case "int_uniform":
-                return self._whole_numbers()
+                return self._read_whole_numbers()
             case "q_uniform" if self._grid:
-                low, high = self._limits()
-                return self._steps(low, high, self._quantum())
+                low, high = self._read_limits()
+                return self._read_steps(low, high, self._read_quantum())
         of: Uniform | LogUniform | Normal | LogNormal
         match name.removeprefix("q_"):
             case "uniform":
-                of = Uniform(*self._limits())
+                of = Uniform(*self._read_limits())
             case "log_uniform_values" | "inv_log_uniform_values":
                 # 1/X is log-uniform between 1/max and 1/min exactly if X is log-uniform between min and max.
-                of = LogUniform(*self._limits(above=0))
+                of = LogUniform(*self._read_limits(above=0))
             case "log_uniform":
-                of = LogUniform(*map(math.exp, self._limits(most=_LARGEST_EXPONENT)))
+                of = LogUniform(*map(math.exp, self._read_limits(most=_LARGEST_EXPONENT)))
             case "inv_log_uniform":
-                low, high = self._limits(most=_LARGEST_EXPONENT)
+                low, high = self._read_limits(most=_LARGEST_EXPONENT)
                 of = LogUniform(math.exp(-high), math.exp(-low))
             case "normal":
-                of = Normal(*self._moments())
+                of = Normal(*self._read_moments())
             case _:
-                of = LogNormal(*self._moments(most=_LARGEST_EXPONENT))
-        dimension = Quantized(of, self._quantum()) if name.startswith("q_") else of
+                of = LogNormal(*self._read_moments(most=_LARGEST_EXPONENT))
+        dimension = Quantized(of, self._read_quantum()) if name.startswith("q_") else of
         if self._grid:
             self._refuse(
                 self._node,
@@ -229,14 +229,14 @@ class _Mapping:
             )
         return dimension
 
-    def _categorical(self) -> Dimension:
+    def _read_categorical(self) -> Dimension:
         node = self._entries["values"].node
-        values = self._items(node)
-        found = usable(values, self._problems, repeats=self._zipped)
+        values = self._read_items(node)
+        found = read_values(values, self._problems, repeats=self._zipped)
         entry = self._entries.get("probabilities")
         if entry is None:
             return found
-        numbers = [self._finite(item) for item in self._items(entry.node)]
+        numbers = [self._read_finite(item) for item in self._read_items(entry.node)]
         if len(numbers) != len(values):
             self._refuse(
                 entry.node, f"{len(numbers)} probabilities for {len(values)} values; write one for each"
@@ -254,29 +254,29 @@ class _Mapping:
             )
         return Categorical(tuple(found), tuple(numbers))
 
-    def _items(self, node: Node) -> Sequence[Node]:
+    def _read_items(self, node: Node) -> Sequence[Node]:
         if isinstance(node, UnusableNode):
             raise _NoDimension
         if not isinstance(node, SequenceNode) or node.is_tuple or not node.items:
             self._refuse(node, "not a list of values; write it as [a, b, c]")
         return node.items
 
-    def _whole_numbers(self) -> Sequence[Value]:
-        low, high = self._limits(equal=True)
+    def _read_whole_numbers(self) -> Sequence[Value]:
+        low, high = self._read_limits(equal=True)
         if not isinstance(low, int) or not isinstance(high, int):
             self._refuse(self._node, "int_uniform takes whole numbers; write them, or distribution: uniform")
-        return self._steps(low, high + 1, 1)
+        return self._read_steps(low, high + 1, 1)
 
-    def _steps(self, low: int | float, high: int | float, step: int | float) -> Sequence[Value]:
+    def _read_steps(self, low: int | float, high: int | float, step: int | float) -> Sequence[Value]:
         try:
             return interval(low, high, step)
         except ValueError as error:
             self._refuse(self._node, f"{error}; write other limits")
 
-    def _limits(
+    def _read_limits(
         self, above: float = -math.inf, most: float = math.inf, equal: bool = False
     ) -> tuple[int | float, int | float]:
-        low, high = (self._finite(self._entries[key].node) for key in _LIMITS)
+        low, high = (self._read_finite(self._entries[key].node) for key in _LIMITS)
         if low <= above:
             self._refuse(
                 self._entries["min"].node,
@@ -294,9 +294,9 @@ class _Mapping:
             )
         return low, high
 
-    def _moments(self, most: float = math.inf) -> tuple[float, float]:
+    def _read_moments(self, most: float = math.inf) -> tuple[float, float]:
         mu, sigma = (
-            self._finite(self._entries[key].node) if key in self._entries else default
+            self._read_finite(self._entries[key].node) if key in self._entries else default
             for key, default in (("mu", 0.0), ("sigma", 1.0))
         )
         if sigma <= 0:
@@ -310,16 +310,16 @@ class _Mapping:
             )
         return mu, sigma
 
-    def _quantum(self) -> int | float:
+    def _read_quantum(self) -> int | float:
         entry = self._entries.get("q")
         if entry is None:
             return 1
-        q = self._finite(entry.node)
+        q = self._read_finite(entry.node)
         if q <= 0:
             self._refuse(entry.node, "q has to be above 0; values are rounded to multiples of it")
         return q
 
-    def _finite(self, node: Node) -> int | float:
+    def _read_finite(self, node: Node) -> int | float:
         number = _number(node)
         if number is None or not math.isfinite(number):
             if isinstance(node, UnusableNode):

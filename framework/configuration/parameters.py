@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from framework.configuration.metaparameter import read_dimension, usable
+from framework.configuration.metaparameter import read_dimension, read_values
 from framework.configuration.yaml_nodes import (
     Entry,
     MappingNode,
@@ -55,7 +55,7 @@ def read_space(
 
     `top`: the beginning of the file. `problems` and `grid`: see read_parameters().
     """
-    return _Reader(top, rules, grid, problems).space(entries)
+    return _Reader(top, rules, grid, problems).read(entries)
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,13 @@ class _Reader:
         self._problems = problems
         self._dimensions: dict[str, Dimension] = {}
 
-    def space(self, entries: Sequence[Entry]) -> Space:
+    def read(self, entries: Sequence[Entry]) -> Space:
+        """The space; an empty one if anything is wrong, which is then among the problems."""
         before = len(self._problems)
-        groups = self._groups()
+        groups = self._read_groups()
         zipped = {name for group in groups for name in group}
         found: dict[str, _Metaparameter] = {}
-        for each in self._metaparameters(entries, "", None, zipped):
+        for each in self._read_metaparameters(entries, "", None, zipped):
             problem = name_problem(each.name)
             if problem:
                 self._add(each.position, problem)
@@ -88,10 +89,10 @@ class _Reader:
                 self._add(each.position, f"{each.name!r} is defined twice, first in line {line}; keep one")
             found.setdefault(each.name, each)
         self._dimensions = {name: each.dimension for name, each in found.items()}
-        conditions = self._conditions(found)
+        conditions = self._read_conditions(found)
         self._check_groups(groups, conditions)
-        excluded = self._excluded()
-        seeds = self._seeds()
+        excluded = self._read_excluded()
+        seeds = self._read_seeds()
         empty = any(isinstance(each, Sequence) and not each for each in self._dimensions.values())
         if empty or len(self._problems) > before:
             return Space({})  # rules on wrong metaparameters would add problems that are none
@@ -102,7 +103,7 @@ class _Reader:
         except ValueError as error:
             self._add(self._rules.get("exclude", UnusableNode(self._top)).position, str(error))
             return Space({})
-        included = self._included(space)
+        included = self._read_included(space)
         if not space.count and not included:
             self._add(self._rules["exclude"].position, "every combination is excluded; take out fewer")
         elif space.count and not space.mass:
@@ -111,7 +112,7 @@ class _Reader:
             )
         return space.including(included)
 
-    def _metaparameters(
+    def _read_metaparameters(
         self, entries: Sequence[Entry], prefix: str, when: Node | None, zipped: set[str]
     ) -> Iterator[_Metaparameter]:
         """The metaparameters of a mapping, and those of nested mappings, named outer.inner."""
@@ -127,14 +128,14 @@ class _Reader:
                 for other in inner.values():
                     self._add(other.position, f"{other.name} cannot be used with parameters; remove it")
                 if isinstance(nested, MappingNode) and nested.entries:
-                    yield from self._metaparameters(nested.entries, f"{name}.", both, zipped)
+                    yield from self._read_metaparameters(nested.entries, f"{name}.", both, zipped)
                 elif not isinstance(nested, UnusableNode):
                     self._add(nested.position, "parameters holds metaparameters; write them as 'C: …' lines")
                 continue
             dimension = read_dimension(own, list(inner.values()), name in zipped, self._grid, self._problems)
             yield _Metaparameter(name, entry.position, dimension, both)
 
-    def _groups(self) -> dict[tuple[str, ...], Position]:
+    def _read_groups(self) -> dict[tuple[str, ...], Position]:
         """The groups of names that are zipped, and the position of each group."""
         node = self._rules.get("zip")
         if node is None or isinstance(node, UnusableNode):
@@ -166,7 +167,8 @@ class _Reader:
         conditions: Mapping[str, Mapping[str, Sequence[Value]]],
     ) -> None:
         for names, position in groups.items():
-            if any([not self._is_known(name, position) for name in names]):  # noqa: C419 - every unknown name becomes a problem
+            known = [self._check_name(name, position) for name in names]
+            if not all(known):
                 continue
             dimensions = [self._dimensions[name] for name in names]
             if not all(isinstance(dimension, Sequence) for dimension in dimensions):
@@ -185,12 +187,12 @@ class _Reader:
             if any(conditions.get(name) != conditions.get(names[0]) for name in names):
                 self._add(position, f"{', '.join(names)} move together; give all of them the same when")
 
-    def _conditions(self, found: Mapping[str, _Metaparameter]) -> dict[str, dict[str, list[Value]]]:
+    def _read_conditions(self, found: Mapping[str, _Metaparameter]) -> dict[str, dict[str, list[Value]]]:
         conditions = {}
         earlier: set[str] = set()
         for name, each in found.items():
             if each.when is not None:
-                wanted = self._partial(each.when, "when")
+                wanted = self._read_rule(each.when, "when")
                 for entry in each.when.entries if isinstance(each.when, MappingNode) else ():
                     if entry.name in found and entry.name not in earlier:
                         self._add(entry.position, f"{entry.name} has to be defined before {name}; move it up")
@@ -198,20 +200,20 @@ class _Reader:
             earlier.add(name)
         return conditions
 
-    def _excluded(self) -> list[dict[str, list[Value]]]:
-        return [self._partial(item, "exclude") for item in self._list("exclude")]
+    def _read_excluded(self) -> list[dict[str, list[Value]]]:
+        return [self._read_rule(item, "exclude") for item in self._read_list("exclude")]
 
-    def _included(self, space: Space) -> list[dict[str, Value]]:
+    def _read_included(self, space: Space) -> list[dict[str, Value]]:
         included: list[dict[str, Value]] = []
-        for item in self._list("include"):
+        for item in self._read_list("include"):
             before = len(self._problems)
-            given = self._partial(item, "include")
+            given = self._read_rule(item, "include")
             for name, values in given.items():
                 if len(values) != 1:
                     self._add(item.position, f"{name} has {len(values)} values; write a combination for each")
             if len(self._problems) > before:
                 continue
-            combination = self._completed(item, {name: values[0] for name, values in given.items()}, space)
+            combination = self._complete(item, {name: values[0] for name, values in given.items()}, space)
             number = space.index_of(combination)
             if len(self._problems) > before:
                 continue
@@ -224,7 +226,7 @@ class _Reader:
             included.append(combination)
         return included
 
-    def _completed(self, node: Node, given: Mapping[str, Value], space: Space) -> dict[str, Value]:
+    def _complete(self, node: Node, given: Mapping[str, Value], space: Space) -> dict[str, Value]:
         """An included combination in the order of the file; metaparameters of one value are added to it."""
         combination: dict[str, Value] = {}
         for name, dimension in space.dimensions.items():
@@ -244,7 +246,7 @@ class _Reader:
                 self._add(node.position, f"no {name}; write {name}: …, as each metaparameter needs a value")
         return combination
 
-    def _seeds(self) -> int | None:
+    def _read_seeds(self) -> int | None:
         node = self._rules.get("seeds")
         if node is None or isinstance(node, UnusableNode):
             return None
@@ -262,7 +264,7 @@ class _Reader:
             )
         return value
 
-    def _list(self, rule: str) -> Sequence[Node]:
+    def _read_list(self, rule: str) -> Sequence[Node]:
         node = self._rules.get(rule)
         match node:
             case None | UnusableNode():
@@ -275,7 +277,7 @@ class _Reader:
         )
         return ()
 
-    def _partial(self, node: Node, rule: str) -> dict[str, list[Value]]:
+    def _read_rule(self, node: Node, rule: str) -> dict[str, list[Value]]:
         """A rule as the values of each metaparameter in it; unknown metaparameters become problems."""
         wanted: dict[str, list[Value]] = {}
         if isinstance(node, UnusableNode):
@@ -284,10 +286,10 @@ class _Reader:
             self._add(node.position, f"{rule} takes metaparameters and values; write it as {{kernel: rbf}}")
             return wanted
         for entry in node.entries:
-            if not self._is_known(entry.name, entry.position):
+            if not self._check_name(entry.name, entry.position):
                 continue
             nodes = entry.node.items if isinstance(entry.node, SequenceNode) else [entry.node]
-            wanted[entry.name] = usable(nodes, self._problems)
+            wanted[entry.name] = read_values(nodes, self._problems)
             if not nodes:
                 self._add(entry.node.position, f"no value of {entry.name}; write one, or remove the name")
             if rule != "include":
@@ -310,7 +312,8 @@ class _Reader:
                 more = ", …" if len(known) > _MOST_SHOWN else ""
                 self._add(entry.node.position, f"{entry.name} is never {value!r}; it is one of {shown}{more}")
 
-    def _is_known(self, name: str, position: Position) -> bool:
+    def _check_name(self, name: str, position: Position) -> bool:
+        """True for the name of a metaparameter; any other name becomes a problem."""
         if name not in self._dimensions:
             self._add(position, f"no metaparameter {name!r}; {nearest(name, self._dimensions)}")
         return name in self._dimensions

@@ -54,7 +54,7 @@ def read_sweep(file: Path, problems: Problems) -> Sweep:
     entries = {entry.name: entry for entry in entries_of(node, "program: train.py", problems)}
     if not entries:
         return Sweep(None, ())
-    return _Reader(file, entries, problems).sweep()
+    return _Reader(file, entries, problems).read()
 
 
 class _Reader:
@@ -64,20 +64,20 @@ class _Reader:
         self._entries = entries
         self._problems = problems
 
-    def sweep(self) -> Sweep:
+    def read(self) -> Sweep:
         settings = []
         for name, entry in self._entries.items():
             if name in _UNAVAILABLE:
                 self._problems.add(entry.position, f"{name}: {_UNAVAILABLE[name]}")
             elif name == "metric":
-                settings += self._metric(entry)
+                settings += self._read_metric(entry)
             elif name not in ("program", "command", "parameters", *_IGNORED):
                 settings.append(entry)
         if "method" not in self._entries:
             self._problems.add(self._top, "no method; write method: grid or method: random")
-        return Sweep((*self._command(), *settings), self._parameters())
+        return Sweep((*self._read_command(), *settings), self._read_parameters())
 
-    def _parameters(self) -> tuple[Entry, ...]:
+    def _read_parameters(self) -> tuple[Entry, ...]:
         entry = self._entries.get("parameters")
         if entry is None:
             self._problems.add(
@@ -91,7 +91,7 @@ class _Reader:
             )
         return ()
 
-    def _metric(self, entry: Entry) -> list[Entry]:
+    def _read_metric(self, entry: Entry) -> list[Entry]:
         """The entries `metric` and `goal`; W&B's default is to minimize."""
         if not isinstance(entry.node, MappingNode):
             return [entry]
@@ -117,7 +117,7 @@ class _Reader:
         )
         return [replace(found["name"], name="metric"), goal]
 
-    def _command(self) -> list[Entry]:
+    def _read_command(self) -> list[Entry]:
         """The entry `command`; macros that are the same for every task are replaced."""
         entry = self._entries.get("command", self._entries.get("program"))
         if entry is None:
@@ -133,7 +133,7 @@ class _Reader:
             words = list(entry.node.items)
         else:
             return [entry]
-        replaced = [each for word in words for each in self._replaced(word)]
+        replaced = [each for word in words for each in self._replace(word)]
         if not any(isinstance(word, ScalarNode) and word.text in ARGUMENTS for word in replaced):
             self._problems.add(
                 entry.node.position, "no ${args}: no metaparameter reaches the program; add it"
@@ -147,7 +147,7 @@ class _Reader:
                 f"program: there is no {node.text} beside this file; put the two in one directory",
             )
 
-    def _replaced(self, word: Node) -> Sequence[Node]:
+    def _replace(self, word: Node) -> Sequence[Node]:
         if not isinstance(word, ScalarNode):
             return [word]
         match word.text:

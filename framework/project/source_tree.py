@@ -23,7 +23,7 @@ _PATTERNS = _patterns()
 
 
 def source_entries(project: Path, directory: Path) -> list[os.DirEntry[str]]:
-    """The entries of `directory`, which is `project` or is in it, that belong to the project, by name.
+    """The entries of `directory` (`project` or one below it) that belong to the project, sorted by name.
 
     Raises OSError.
     """
@@ -33,7 +33,7 @@ def source_entries(project: Path, directory: Path) -> list[os.DirEntry[str]]:
 
 
 def is_excluded(project: Path, path: Path) -> bool:
-    """Is `path`, whose parents belong to the project, no part of it?"""
+    """True if `path` is no part of the project; the directory that it is in belongs to the project."""
     return (
         is_excluded_anywhere(path.name)
         or (path.parent == project and _matches(path.name, "top"))
@@ -42,12 +42,12 @@ def is_excluded(project: Path, path: Path) -> bool:
 
 
 def is_excluded_anywhere(name: str) -> bool:
-    """Is an entry of this name no part of a project at any depth?"""
+    """True if an entry of this name is no part of a project, wherever it is."""
     return _matches(name, "anywhere")
 
 
 def is_environment(path: Path) -> bool:
-    """Is `path` a virtual environment, or a link to one?"""
+    """True if `path` is a virtual environment, or a link to one."""
     return os.path.isdir(path) and any(next(path.glob(each), None) for each in _PATTERNS["holding"])
 
 

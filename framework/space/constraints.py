@@ -29,7 +29,7 @@ class _Run:
 
     start: int  # the first option
     length: int  # the number of options
-    weight: float  # the probability of one of these options
+    weight: float  # the probability that a draw chooses one of them
     named_by: int  # a bit for each rule
 
 
