@@ -59,28 +59,24 @@ def read_settings(file: Path, problems: Problems) -> tuple[Entry, ...] | None:
 
 
 class Settings:
-    """The entries of project.yml; what cannot be read becomes a problem and its default."""
+    """The entries of project.yml; a wrong value becomes a problem, and its default is read in its place."""
 
     def __init__(self, file: Path, entries: Sequence[Entry] | None, problems: Problems) -> None:
         """`entries` is None if the file could not be read, which is then among the problems."""
         self._problems = problems
         self._entries = {entry.name: entry for entry in entries or ()}
-        for entry in self._entries.values():
-            if entry.name not in KEYS:
-                problems.add(entry.position, f"unknown key {entry.name!r}; {nearest(entry.name, KEYS)}")
-        if entries is not None and not {"command", "function"} & self._entries.keys():
+        for name in self._entries.keys() - KEYS:
+            self._add(name, f"unknown key {name!r}; {nearest(name, KEYS)}")
+        if entries is not None and "command" not in self and "function" not in self:
             problems.add(
                 Position(file, 1, 1),
                 "no command; write what runs, as in 'command: python train.py' or 'function: train:run'",
             )
-        if {"command", "function"} <= self._entries.keys():
-            problems.add(
-                self._entries["function"].position,
-                "a command and a function; one of them runs, remove the other",
-            )
-        if "goal" in self._entries and "metric" not in self._entries:
-            problems.add(
-                self._entries["goal"].position,
+        if "command" in self and "function" in self:
+            self._add("function", "a command and a function; one of them runs, remove the other")
+        if "goal" in self and "metric" not in self:
+            self._add(
+                "goal",
                 "a goal without a metric; write the metric, as in 'metric: accuracy', or remove the goal",
             )
 
@@ -89,40 +85,26 @@ class Settings:
 
     def check_method(self, method: Method, space: Space) -> None:
         """Add to the problems what the method and early termination lack, and what cannot go with `space`."""
-        if method.name == "random" and not space.is_finite and "run_cap" not in self._entries:
-            self._problems.add(
-                self._entries["method"].position,
-                "draws from distributions never end; write how many, as in 'run_cap: 100'",
-            )
-        if method.name == "grid" and "seed" in self._entries:
-            self._problems.add(
-                self._entries["seed"].position,
-                "seed: a grid has nothing random; remove it, or write seeds: in parameters.yml",
-            )
+        if method.name == "random" and not space.is_finite and "run_cap" not in self:
+            self._add("method", "draws from distributions never end; write how many, as in 'run_cap: 100'")
+        if method.name == "grid" and "seed" in self:
+            self._add("seed", "seed: a grid has nothing random; remove it, or write seeds: in parameters.yml")
         if method.is_adaptive:
-            self._check_adaptive(self._entries["method"], space)
-        if "early_terminate" in self._entries:
-            self._check_study(self._entries["early_terminate"])
+            self._check_study("method")
+            if "run_cap" not in self:
+                self._add(
+                    "method", "an adaptive method never ends; write how many tasks, as in 'run_cap: 50'"
+                )
+            if space.seeds is not None:
+                self._add("method", "seeds: in parameters.yml goes with grid and random only; remove it")
+        if "early_terminate" in self:
+            self._check_study("early_terminate")
 
-    def _check_adaptive(self, entry: Entry, space: Space) -> None:
-        self._check_study(entry)
-        if "run_cap" not in self._entries:
-            self._problems.add(
-                entry.position, "an adaptive method never ends; write how many tasks, as in 'run_cap: 50'"
-            )
-        if space.seeds is not None:
-            self._problems.add(
-                entry.position, "seeds: in parameters.yml goes with grid and random only; remove it"
-            )
-
-    def _check_study(self, entry: Entry) -> None:
-        if "metric" not in self._entries:
-            self._problems.add(
-                entry.position,
-                f"{entry.name}: needs a metric to compare tasks by; write it, as in 'metric: accuracy'",
-            )
+    def _check_study(self, key: str) -> None:
+        if "metric" not in self:
+            self._add(key, f"{key}: needs a metric to compare tasks by; write it, as in 'metric: accuracy'")
         if find_spec("optuna") is None:
-            self._problems.add(entry.position, f"{entry.name}: {_WITHOUT_OPTUNA}")
+            self._add(key, f"{key}: {_WITHOUT_OPTUNA}")
 
     def read(self, key: str, convert: Callable[[Node], T], default: T) -> T:
         """The converted value of `key`; `default` without one, or if it is wrong: then a problem."""
@@ -139,10 +121,12 @@ class Settings:
         """Add to the problems each of these metaparameters that cannot be an argument of a function."""
         for name in names:
             if not _is_name(name):
-                self._problems.add(
-                    self._entries["function"].position,
-                    f"metaparameter {name!r} cannot be an argument of a function; rename it",
+                self._add(
+                    "function", f"metaparameter {name!r} cannot be an argument of a function; rename it"
                 )
+
+    def _add(self, key: str, problem: str) -> None:
+        self._problems.add(self._entries[key].position, problem)
 
 
 def _text(node: Node) -> str:
