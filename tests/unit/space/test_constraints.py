@@ -1,7 +1,9 @@
 """Rules on a product: they leave what brute force leaves, and cost little however large it is."""
 
 import itertools
+import random
 import tracemalloc
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from framework.space.constraints import Axis, Diagram
 from framework.space.product import Space
 from framework.space.values import Value, canonical
 
@@ -97,3 +100,56 @@ def test_rules_that_are_too_entangled_are_refused() -> None:
     entangled = [{names[number]: [0], names[number + 30]: [0]} for number in range(30)]
     with pytest.raises(ValueError, match="too entangled"):
         Space({name: range(2) for name in names}, excluded=entangled)
+
+
+AXES = [
+    Axis(3, {}, (0.5, 0.25, 0.25)),
+    Axis(1000, {0: frozenset({1, 2})}),
+    Axis(2, {}),
+]
+EXCLUDED = [{0: frozenset({1}), 2: frozenset({0})}, {1: frozenset({3, 4, 999})}]
+
+
+def test_choices_are_numbered_with_nothing_where_a_condition_does_not_hold() -> None:
+    diagram = Diagram(AXES, EXCLUDED)
+    assert diagram.count == 2 + 997 + 2 * 997
+    assert [diagram.options(index) for index in (0, 1, 2, 5, 998, 999, diagram.count - 1)] == [
+        [0, None, 0], [0, None, 1], [1, 0, 1], [1, 5, 1], [1, 998, 1], [2, 0, 0], [2, 998, 1],
+    ]  # fmt: skip
+    assert all(diagram.index(diagram.options(index)) == index for index in range(diagram.count))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [1, 0, 0],
+        [1, 3, 1],
+        [2, 999, 0],
+        [0, 0, 0],
+        [1, None, 1],
+        [2, 1000, 0],
+        [3, 0, 0],
+        [2, -1, 0],
+        [None, 0, 0],
+    ],
+)
+def test_a_choice_that_is_not_there_has_no_number(options: list[int | None]) -> None:
+    assert Diagram(AXES, EXCLUDED).index(options) is None
+
+
+def test_the_mass_is_the_share_of_draws_that_no_rule_excludes() -> None:
+    assert Diagram(AXES, EXCLUDED).mass == pytest.approx(0.5 + 0.25 * 0.997 / 2 + 0.25 * 0.997)
+    assert Diagram(AXES, []).mass == pytest.approx(1)
+    assert Diagram([Axis(2, {}, (1, 0))], [{0: frozenset({0})}]).mass == 0
+
+
+def test_draws_choose_each_choice_as_often_as_its_weights_say() -> None:
+    diagram = Diagram(AXES, EXCLUDED)
+    drawn = [diagram.draw(random.Random(number).random) for number in range(4000)]
+    assert all(diagram.index(options) is not None for options in drawn)
+    counts = Counter((options[0], options[2]) for options in drawn)
+    for kind, share in {(0, 0): 0.25, (0, 1): 0.25, (1, 1): 0.125, (2, 0): 0.125, (2, 1): 0.125}.items():
+        assert counts.pop(kind) / 4000 == pytest.approx(share / 0.875, abs=0.03)
+    assert not counts
+    assert diagram.draw(lambda: 0.0) == [0, None, 0]
+    assert diagram.draw(lambda: 1 - 2**-53) == [2, 998, 1]
