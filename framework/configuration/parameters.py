@@ -201,7 +201,8 @@ class _Reader:
         return conditions
 
     def _read_excluded(self) -> list[dict[str, list[Value]]]:
-        return [self._read_rule(item, "exclude") for item in self._read_list("exclude")]
+        rules = [self._read_rule(item, "exclude") for item in self._read_list("exclude")]
+        return [rule for rule in rules if rule]  # an empty one was wrong
 
     def _read_included(self, space: Space) -> list[dict[str, Value]]:
         included: list[dict[str, Value]] = []

@@ -176,7 +176,7 @@ def test_what_is_wrong_with_a_mapping(directory: ProjectDirectory, text: str, ex
     assert found.startswith(expected)
 
 
-@pytest.mark.parametrize("keys", ["sigma: 77", "mu: 600, sigma: 11", "mu: -600, sigma: 11"])
+@pytest.mark.parametrize("keys", ["sigma: 77", "mu: 691", "mu: 600, sigma: 11", "mu: -600, sigma: 11"])
 def test_every_draw_of_a_log_normal_is_a_number(directory: ProjectDirectory, keys: str) -> None:
     space = directory.space(f"x: {{distribution: log_normal, {keys}}}", grid=False)
     for number in (0.0, 2**-54, 1 - 2**-53):

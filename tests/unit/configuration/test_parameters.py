@@ -62,6 +62,13 @@ def test_seeds(directory: ProjectDirectory) -> None:
     assert directory.space("x: [1, 2]\n").seeds is None
 
 
+def test_rules_that_are_too_entangled_are_told_at_their_place(directory: ProjectDirectory) -> None:
+    lines = [f"x{number}: [0, 1]" for number in range(60)]
+    rules = [f"{{x{number}: 0, x{number + 30}: 0}}" for number in range(30)]
+    (found,) = directory.problems_of_space("\n".join([*lines, f"exclude: [{', '.join(rules)}]"]))
+    assert found.startswith("61:10: the rules are too entangled")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -154,6 +161,15 @@ def test_any_rule_is_read_or_a_problem(
         ("x: [1, 2]\nseeds: [1, 2]", "2:8: seeds is the number of runs"),
         ("seed: 1\nseeds: 2", "2:8: seeds adds a metaparameter seed"),
         ("seeds: 2", "1:1: no metaparameters"),
+        ("x: 1\nzip: *a", "2:6: *a is not defined"),
+        ("x: 1\nexclude: *a", "2:10: *a is not defined"),
+        ("x: 1\nexclude: [*a]", "2:11: *a is not defined"),
+        ("x: 1\nseeds: *a", "2:8: *a is not defined"),
+        ("x: {value: 1, when: *a}", "1:21: *a is not defined"),
+        ("x: {values: *a}", "1:13: *a is not defined"),
+        ("x: {range: *a}", "1:12: *a is not defined"),
+        ("x: {min: *a, max: 1}", "1:10: *a is not defined"),
+        ("x: {parameters: *a}", "1:17: *a is not defined"),
     ],
 )  # fmt: skip
 def test_what_is_wrong(directory: ProjectDirectory, text: str, expected: str) -> None:

@@ -42,6 +42,16 @@ def test_an_index_outside_is_refused(index: int) -> None:
         Space({"a": [1, 2], "b": [1, 2, 3]}).combination(index)
 
 
+def test_what_is_included_comes_last() -> None:
+    space = Space({"x": [1, 2]}).including([{"x": 5}, {"x": 6}])
+    assert list(space) == [{"x": 1}, {"x": 2}, {"x": 5}, {"x": 6}]
+    assert [space.index_of(combination) for combination in space] == [0, 1, 2, 3]
+    assert space.contains({"x": 6})
+    assert not space.contains({"x": 7})
+    space.combination(2)["x"] = 7
+    assert space.combination(2) == {"x": 5}
+
+
 def test_combinations_share_nothing() -> None:
     space = Space({"a": [1]})
     space.combination(0)["a"] = 2

@@ -58,6 +58,8 @@ def test_an_interval_does_not_drift(start: Decimal, count: int, step: Decimal, f
         ((math.nan, 1, 1), "nan"),
         ((0, 1e300, 1e-300), "values"),
         ((1e16, 1e16 + 100, 0.1), "too small"),
+        ((0, 1e16, 2.0), "too small"),
+        ((-1e16, 0, 2.0), "too small"),
     ],
 )
 def test_an_impossible_interval(limits: tuple[float, float, float], problem: str) -> None:
