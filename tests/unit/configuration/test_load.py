@@ -71,8 +71,16 @@ def test_all_problems_at_once(directory: ProjectDirectory) -> None:
 def test_missing_files(directory: ProjectDirectory) -> None:
     found = directory.problems(None, None)
     assert [problem.partition(":")[0] for problem in found] == ["project.yml", "parameters.yml"]
-    with pytest.raises(ProjectError, match="no such directory"):
-        load_project(directory.path / "other")
+    (directory.path / "train.py").touch()
+    for name in ("other", "other.yaml", "train.py"):
+        with pytest.raises(ProjectError, match=f"{name}: no such directory"):
+            load_project(directory.path / name)
+
+
+def test_a_directory_may_have_the_name_of_a_sweep_file(tmp_path: Path) -> None:
+    (tmp_path / "wide.yaml").mkdir()
+    project = ProjectDirectory(tmp_path / "wide.yaml").load()
+    assert (project.name, project.path) == ("wide.yaml", tmp_path / "wide.yaml")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=50))

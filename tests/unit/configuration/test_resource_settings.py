@@ -19,6 +19,8 @@ GIBIBYTE = 2**30
         ("resources:\n  gpus: 0.1\n  cpus: 0.5", Resources(Fraction(1, 10), Fraction(1, 2))),
         ("resources: {gpus: 0, memory: 500 MB}", Resources(memory=500 * 2**20)),
         ("resources: {gpus: 8.0, memory: 1.5TiB}", Resources(Fraction(8), memory=1536 * GIBIBYTE)),
+        ("resources: {memory: 976.5625T}", Resources(memory=10**6 * GIBIBYTE)),
+        ("resources: {cpus: 0.01, gpus: 1000000}", Resources(Fraction(10**6), Fraction(1, 100))),
         ("resources: {memory: '0.5g'}", Resources(memory=GIBIBYTE // 2)),
     ],
 )
@@ -45,6 +47,9 @@ def test_what_a_task_needs(directory: ProjectDirectory, text: str, expected: Res
         ("resources: {memory: 4}", "2:21: memory: has to be a size with its unit, as in 500M or 4G"),
         ("resources: {memory: 0G}", "2:21: memory: has to be a size with its unit"),
         ("resources: {memory: -4G}", "2:21: memory: has to be a size with its unit"),
+        ("resources: {memory: 976.5626T}", "2:21: memory: has to be a size with its unit"),
+        ("resources: {cpus: 0.0099}", "2:19: cpus: has to be a number, 0.01 or more"),
+        ("resources: {gpus: 1000001}", "2:19: gpus: has to be a whole number"),
         ("resources: {memory: 999999T}", "2:21: memory: has to be a size with its unit"),
         ("resources: {cpus: *x}", "2:19: *x is not defined; define &x before it"),
     ],

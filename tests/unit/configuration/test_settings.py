@@ -93,6 +93,13 @@ def test_without_optuna_the_user_is_told_what_to_do(
     assert directory.load(settings="command: train\nmetric: loss")
 
 
+def test_an_adaptive_method_without_a_cap_is_one_problem_even_over_distributions(
+    directory: ProjectDirectory,
+) -> None:
+    found = directory.problem("x: {min: 0.0, max: 1.0}", "command: train\nmetric: loss\nmethod: bayes")
+    assert found.startswith("project.yml:3:1: an adaptive method never ends")
+
+
 def test_seeds_and_an_adaptive_method_do_not_go_together(directory: ProjectDirectory) -> None:
     settings = "command: train\nrun_cap: 9\nmethod: tpe\nmetric: loss"
     found = directory.problem("x: {min: 0.0, max: 1.0}\nseeds: 3", settings)
