@@ -61,7 +61,7 @@ class _Node:
 
 
 class _Rules:
-    """Excluded rules and conditions of axes, each a bit of a number; one set of such bits for each level."""
+    """Excluded rules and conditions of axes, each a bit; on each level, numbers made of these bits."""
 
     def __init__(self, axes: Sequence[Axis], excluded: Sequence[Rule]) -> None:
         # An axis with the same condition as another shares its rule.

@@ -1,4 +1,4 @@
-"""W&B sweep files are projects as they are; what cannot be done with one is said with its place."""
+"""W&B sweep files: each key that is read, and everything that is wrong with one, with its place."""
 
 from pathlib import Path
 

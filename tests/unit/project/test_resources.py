@@ -1,4 +1,4 @@
-"""What a task needs, and which hosts have it."""
+"""Needs of a task, and what hosts lack for them."""
 
 from __future__ import annotations
 

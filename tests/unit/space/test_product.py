@@ -1,4 +1,4 @@
-"""Combinations by index, intervals exact in decimal, and what names and values may be."""
+"""Combinations by index: their order and number, and spaces of any size."""
 
 import itertools
 import time

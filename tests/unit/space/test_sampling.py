@@ -1,4 +1,4 @@
-"""Methods: what is run of a space, and in which order, by index and the same in every process."""
+"""Methods: the combinations that run and their order, by index and the same in every process."""
 
 import subprocess
 import sys
