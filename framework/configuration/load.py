@@ -1,6 +1,8 @@
 """Loader of projects: reads all files, and reports everything that is wrong in them."""
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -14,19 +16,17 @@ from framework.configuration.settings import (
     read_function,
     read_goal,
     read_image,
-    read_max_failures,
     read_method,
     read_metric,
-    read_retries,
-    read_run_cap,
-    read_seed,
     read_settings,
+    whole_number,
 )
 from framework.configuration.wandb_sweep import read_sweep
 from framework.configuration.yaml_nodes import Position, Problems
 from framework.errors import ProjectError
 from framework.files import ProjectFiles
 from framework.project.project import Project
+from framework.space.product import Space
 from framework.space.sampling import Method
 
 _SWEEP_SUFFIXES = (".yaml", ".yml")
@@ -35,8 +35,8 @@ _SWEEP_SUFFIXES = (".yaml", ".yml")
 def load_project(path: Path, name: str | None = None) -> Project:
     """The project in the directory `path`, or in the W&B sweep file `path` with the files beside it.
 
-    Called `name` (default: as the directory, or the file if that is given). A directory with a sweep file
-    in the place of project.yml is a project too.
+    Its name is `name` (default: that of the directory, or of the file without its suffix). A directory with a
+    sweep file in place of project.yml is a project too.
     Raises ProjectError with everything that is wrong in its files, each with file, line and column.
     """
     directory = path.parent if path.is_file() and path.suffix in _SWEEP_SUFFIXES else path
@@ -50,53 +50,62 @@ def load_project(path: Path, name: str | None = None) -> Project:
     if sweep_file:
         sweep = read_sweep(sweep_file, problems)
         settings = Settings(sweep_file, sweep.settings, problems)
+        method = _read_method(settings)
+        top = Position(sweep_file, 1, 1)
+        space = read_space(top, sweep.parameters, {}, problems, grid=method.name == "grid")
     else:
         settings = Settings(files.settings, read_settings(files.settings, problems), problems)
-    method = Method(
-        # one that is wrong is no grid, of which more would be asked
+        method = _read_method(settings)
+        space = read_parameters(files.parameters, problems, grid=method.name == "grid")
+    settings.check_method(method, space)
+    name = name or (path.stem if path.is_file() else directory.resolve().name)
+    project = _read_project(name, directory, settings, method, space, problems)
+    if project.function is not None:
+        settings.check_arguments(project.space.names)
+    if problems:
+        raise ProjectError(problems.lines)
+    sources = [sweep_file] if sweep_file else [files.settings, files.parameters]
+    return replace(project, definition=_definition(sources))
+
+
+def _read_method(settings: Settings) -> Method:
+    return Method(
+        # A wrong method is no grid: a grid asks more of its metaparameters, and would add problems.
         settings.read("method", read_method, "" if "method" in settings else "grid"),
-        settings.read("run_cap", read_run_cap, None),
-        settings.read("seed", read_seed, 0),
+        settings.read("run_cap", whole_number(1), None),
+        settings.read("seed", whole_number(0), 0),
     )
-    grid = method.name == "grid"
-    if sweep_file:
-        top = Position(sweep_file, 1, 1)
-        search_space = read_space(top, sweep.parameters, {}, problems, grid=grid)
-    else:
-        search_space = read_parameters(files.parameters, problems, grid=grid)
-    settings.check_method(method, search_space)
-    project = Project(
-        name=name or (path.stem if path.is_file() else directory.resolve().name),
+
+
+def _read_project(
+    name: str, directory: Path, settings: Settings, method: Method, space: Space, problems: Problems
+) -> Project:
+    return Project(
+        name=name,
         path=directory,
         command=settings.read("command", read_command, ()),
         metric=settings.read("metric", read_metric, None),
         goal=settings.read("goal", read_goal, "maximize"),
         timeout=settings.read("timeout", read_duration, None),
-        retries=settings.read("retries", read_retries, 0),
+        retries=settings.read("retries", whole_number(0), 0),
         image=settings.read("image", read_image, None),
-        space=method.choose(search_space),
-        max_failures=settings.read("max_failures", read_max_failures, None),
-        search_space=search_space,
+        space=method.choose(space),
+        max_failures=settings.read("max_failures", whole_number(1), None),
+        search_space=space,
         method=method,
         resources=settings.read("resources", lambda node: read_resources(node, problems), None),
         function=settings.read("function", read_function, None),
-        definition=_definition(sweep_file, files),
         early_termination=settings.read(
             "early_terminate", lambda node: read_early_termination(node, problems), None
         ),
     )
-    if project.function is not None:
-        settings.check_arguments(project.space.names)
-    if problems:
-        raise ProjectError(problems.lines)
-    return project
 
 
-def _definition(sweep_file: Path | None, files: ProjectFiles) -> str:
+def _definition(sources: Sequence[Path]) -> str:
     """A digest of all that decides which combinations there are, and in which order."""
     digest = hashlib.sha256(_digest_of_rules())
-    for file in [sweep_file] if sweep_file else [files.settings, files.parameters]:
-        content = file.read_bytes() if file.is_file() else b""  # a missing file is among the problems
+    for file in sources:
+        content = file.read_bytes()
         digest.update(b"%d:%b" % (len(content), content))
     return digest.hexdigest()
 

@@ -22,12 +22,12 @@ from framework.space.values import Value, canonical, interval, value_problem
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?")
 _INTERVAL_ADVICE = "write three numbers: [start, end, step]"
-_LARGEST_EXPONENT = 700  # of e; a little more is no float any more
-_TAILS = 9  # standard deviations beyond which no draw lies
+_LARGEST_EXPONENT = 700  # exp(709.8) overflows
+_TAILS = 9  # standard deviations; no draw lies farther from the mean
 
 _LIMITS = ("min", "max")
 _MOMENTS = ("mu", "sigma")
-# W&B's names of distributions: the keys that each needs, and may have
+# W&B's names of distributions, each with the keys that it needs, and the keys that it may have.
 _DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "constant": (("value",), ()),
     "categorical": (("values",), ("probabilities",)),
@@ -52,38 +52,42 @@ KEYS = ("range", "value", "values", "min", "max", "distribution", "probabilities
 def read_dimension(
     node: Node, entries: Sequence[Entry], zipped: bool, grid: bool, problems: Problems
 ) -> Dimension:
-    """What the `node` of a metaparameter says of its values; nothing ([]) if it is among the problems.
+    """The values or the distribution that the `node` of a metaparameter describes; [] if it is wrong.
 
-    `entries` are those of a mapping that are about values. `zipped`: a value may come twice, beside different
-    others. `grid`: each value will be run, so that there has to be an end to them.
+    Each mistake is added to `problems`. `entries`: those of a mapping that describe values. `zipped`: the
+    metaparameter is zipped, so that its values may repeat. `grid`: every value runs, so that there have to be
+    finitely many.
     """
     match node:
         case UnusableNode():
             return []
         case ScalarNode():
-            return usable([node], problems)
+            return read_values([node], problems)
         case SequenceNode(items=()):
-            problems.add(node.position, "no value, no combinations; write a value, or remove the line")
+            problems.add(node.position, "a metaparameter without a value; write one, or remove the line")
         case SequenceNode(is_tuple=True):
-            return _interval(node, problems)
+            return _read_interval(node, problems)
         case SequenceNode(items=items):
-            return usable(items, problems, repeats=zipped)
+            return read_values(items, problems, repeats=zipped)
         case _ if not entries:
-            problems.add(node.position, "no value, no combinations; write a value, or remove the line")
+            problems.add(node.position, "a metaparameter without a value; write one, or remove the line")
         case _:
             try:
-                return _Mapping(node, entries, zipped, grid, problems).dimension()
+                return _Mapping(node, entries, zipped, grid, problems).read()
             except _NoDimension:
                 return []
     return []
 
 
-def usable(nodes: Iterable[Node], problems: Problems, repeats: bool = False) -> list[Value]:
-    """The values that can be passed to a program; what is wrong with the others is among the problems."""
+def read_values(nodes: Iterable[Node], problems: Problems, repeats: bool = False) -> list[Value]:
+    """The values that can be passed to a program; each other one is added to `problems`.
+
+    With `repeats` a value may occur twice.
+    """
     values: list[Value] = []
     known = set()
     for node in nodes:
-        value = _value(node, problems)
+        value = _read_value(node, problems)
         if value is None:
             continue
         if canonical(value) in known and not repeats:
@@ -94,13 +98,13 @@ def usable(nodes: Iterable[Node], problems: Problems, repeats: bool = False) -> 
     return values
 
 
-def _value(node: Node, problems: Problems) -> Value | None:
+def _read_value(node: Node, problems: Problems) -> Value | None:
     match node:
         case UnusableNode():
             return None
         case ScalarNode(value=None):
             problem: str | None = (
-                "null is no value; write one, '' for empty text, or false to leave the option out"
+                "null is not a value; write one, '' for empty text, or false to leave the option out"
             )
         case ScalarNode(plain=True, value=str(text)) if _DATE.fullmatch(text):
             problem = f"{text} could be a date or text; put it in quotes to pass it as text"
@@ -114,7 +118,7 @@ def _value(node: Node, problems: Problems) -> Value | None:
     return None
 
 
-def _interval(node: Node, problems: Problems) -> Sequence[Value]:
+def _read_interval(node: Node, problems: Problems) -> Sequence[Value]:
     if isinstance(node, UnusableNode):
         return []
     numbers = [_number(item) for item in node.items] if isinstance(node, SequenceNode) else []
@@ -127,7 +131,7 @@ def _interval(node: Node, problems: Problems) -> Sequence[Value]:
                     node.position, f"{error}; {_INTERVAL_ADVICE}, from start up to, not including, end"
                 )
         case _:
-            problems.add(node.position, f"this is no interval; {_INTERVAL_ADVICE}")
+            problems.add(node.position, f"not an interval; {_INTERVAL_ADVICE}")
     return []
 
 
@@ -137,7 +141,7 @@ def _number(node: Node) -> int | float | None:
 
 
 class _NoDimension(Exception):
-    """What is wrong is among the problems."""
+    """A metaparameter cannot be read; the reason is among the problems."""
 
 
 class _Mapping:
@@ -152,8 +156,8 @@ class _Mapping:
         self._grid = grid
         self._problems = problems
 
-    def dimension(self) -> Dimension:
-        """Raises _NoDimension."""
+    def read(self) -> Dimension:
+        """The values or the distribution; raises _NoDimension."""
         unknown = [entry for entry in self._entries.values() if entry.name not in KEYS]
         for entry in unknown:
             self._problems.add(entry.position, f"unknown key {entry.name!r}; {nearest(entry.name, KEYS)}")
@@ -161,22 +165,22 @@ class _Mapping:
             raise _NoDimension
         if "range" in self._entries:
             self._allow_only("range", ("range",))
-            return _interval(self._entries["range"].node, self._problems)
-        name = self._distribution()
+            return _read_interval(self._entries["range"].node, self._problems)
+        name = self._read_distribution()
         needed, optional = _DISTRIBUTIONS[name]
         self._allow_only(name, (*needed, *optional, "distribution"))
         missing = [key for key in needed if key not in self._entries]
         if missing:
             self._refuse(self._node, f"{name} without {' and '.join(missing)}; add {missing[0]}: …")
-        return self._make(name)
+        return self._read_dimension(name)
 
-    def _distribution(self) -> str:
-        """The name of the distribution, or the one that the keys stand for."""
+    def _read_distribution(self) -> str:
+        """The name that is written, or the one that the keys imply."""
         entry = self._entries.get("distribution")
         if entry is not None:
             name = entry.node.text if isinstance(entry.node, ScalarNode) else ""
             if name not in _DISTRIBUTIONS:
-                self._refuse(entry.node, f"{name!r} is no distribution; {nearest(name, _DISTRIBUTIONS)}")
+                self._refuse(entry.node, f"unknown distribution {name!r}; {nearest(name, _DISTRIBUTIONS)}")
             return name
         if "value" in self._entries:
             return "constant"
@@ -189,50 +193,50 @@ class _Mapping:
         limits = [_number(self._entries[key].node) for key in _LIMITS if key in self._entries]
         return "int_uniform" if all(isinstance(limit, int) for limit in limits) else "uniform"
 
-    def _make(self, name: str) -> Dimension:
+    def _read_dimension(self, name: str) -> Dimension:
         match name:
             case "constant":
-                return usable([self._entries["value"].node], self._problems)
+                return read_values([self._entries["value"].node], self._problems)
             case "categorical" | "categorical_w_probabilities":
-                return self._categorical()
+                return self._read_categorical()
             case "int_uniform":
-                return self._whole_numbers()
+                return self._read_whole_numbers()
             case "q_uniform" if self._grid:
-                low, high = self._limits()
-                return self._steps(low, high, self._quantum())
+                low, high = self._read_limits()
+                return self._read_steps(low, high, self._read_quantum())
         of: Uniform | LogUniform | Normal | LogNormal
         match name.removeprefix("q_"):
             case "uniform":
-                of = Uniform(*self._limits())
+                of = Uniform(*self._read_limits())
             case "log_uniform_values" | "inv_log_uniform_values":
-                # 1/X is log-uniform between 1/max and 1/min exactly if X is between min and max
-                of = LogUniform(*self._limits(above=0))
+                # 1/X is log-uniform between 1/max and 1/min exactly if X is log-uniform between min and max.
+                of = LogUniform(*self._read_limits(above=0))
             case "log_uniform":
-                of = LogUniform(*map(math.exp, self._limits(most=_LARGEST_EXPONENT)))
+                of = LogUniform(*map(math.exp, self._read_limits(most=_LARGEST_EXPONENT)))
             case "inv_log_uniform":
-                low, high = self._limits(most=_LARGEST_EXPONENT)
+                low, high = self._read_limits(most=_LARGEST_EXPONENT)
                 of = LogUniform(math.exp(-high), math.exp(-low))
             case "normal":
-                of = Normal(*self._moments())
+                of = Normal(*self._read_moments())
             case _:
-                of = LogNormal(*self._moments(most=_LARGEST_EXPONENT))
-        dimension = Quantized(of, self._quantum()) if name.startswith("q_") else of
+                of = LogNormal(*self._read_moments(most=_LARGEST_EXPONENT))
+        dimension = Quantized(of, self._read_quantum()) if name.startswith("q_") else of
         if self._grid:
             self._refuse(
                 self._node,
-                f"a grid has no end over {name}; write values: […], or min, max and q with "
+                f"{name} has too many values for a grid; write values: […], or min, max and q with "
                 "distribution: q_uniform, or method: random in project.yml",
             )
         return dimension
 
-    def _categorical(self) -> Dimension:
+    def _read_categorical(self) -> Dimension:
         node = self._entries["values"].node
-        values = self._items(node)
-        found = usable(values, self._problems, repeats=self._zipped)
+        values = self._read_items(node)
+        found = read_values(values, self._problems, repeats=self._zipped)
         entry = self._entries.get("probabilities")
         if entry is None:
             return found
-        numbers = [self._finite(item) for item in self._items(entry.node)]
+        numbers = [self._read_finite(item) for item in self._read_items(entry.node)]
         if len(numbers) != len(values):
             self._refuse(
                 entry.node, f"{len(numbers)} probabilities for {len(values)} values; write one for each"
@@ -246,33 +250,33 @@ class _Mapping:
         if self._grid:
             self._refuse(
                 entry.node,
-                "a grid takes each value once, however probable; remove this, or write method: random",
+                "a grid runs each value once, without probabilities; remove them, or write method: random",
             )
         return Categorical(tuple(found), tuple(numbers))
 
-    def _items(self, node: Node) -> Sequence[Node]:
+    def _read_items(self, node: Node) -> Sequence[Node]:
         if isinstance(node, UnusableNode):
             raise _NoDimension
         if not isinstance(node, SequenceNode) or node.is_tuple or not node.items:
-            self._refuse(node, "this is no list of values; write it as [a, b, c]")
+            self._refuse(node, "not a list of values; write it as [a, b, c]")
         return node.items
 
-    def _whole_numbers(self) -> Sequence[Value]:
-        low, high = self._limits(equal=True)
+    def _read_whole_numbers(self) -> Sequence[Value]:
+        low, high = self._read_limits(equal=True)
         if not isinstance(low, int) or not isinstance(high, int):
             self._refuse(self._node, "int_uniform takes whole numbers; write them, or distribution: uniform")
-        return self._steps(low, high + 1, 1)
+        return self._read_steps(low, high + 1, 1)
 
-    def _steps(self, low: int | float, high: int | float, step: int | float) -> Sequence[Value]:
+    def _read_steps(self, low: int | float, high: int | float, step: int | float) -> Sequence[Value]:
         try:
             return interval(low, high, step)
         except ValueError as error:
             self._refuse(self._node, f"{error}; write other limits")
 
-    def _limits(
+    def _read_limits(
         self, above: float = -math.inf, most: float = math.inf, equal: bool = False
     ) -> tuple[int | float, int | float]:
-        low, high = (self._finite(self._entries[key].node) for key in _LIMITS)
+        low, high = (self._read_finite(self._entries[key].node) for key in _LIMITS)
         if low <= above:
             self._refuse(
                 self._entries["min"].node,
@@ -281,7 +285,7 @@ class _Mapping:
         if max(abs(low), abs(high)) > most:
             self._refuse(
                 self._node,
-                "min and max are exponents of e; write log_uniform_values to give the limits themselves",
+                "min and max are exponents of e, and too large; use log_uniform_values to give the limits",
             )
         if low > high or (low == high and not equal):
             how = "above" if low > high else "the same as"
@@ -290,9 +294,9 @@ class _Mapping:
             )
         return low, high
 
-    def _moments(self, most: float = math.inf) -> tuple[float, float]:
+    def _read_moments(self, most: float = math.inf) -> tuple[float, float]:
         mu, sigma = (
-            self._finite(self._entries[key].node) if key in self._entries else default
+            self._read_finite(self._entries[key].node) if key in self._entries else default
             for key, default in (("mu", 0.0), ("sigma", 1.0))
         )
         if sigma <= 0:
@@ -302,20 +306,20 @@ class _Mapping:
         if abs(mu) + _TAILS * sigma > most:
             self._refuse(
                 self._node,
-                "mu and sigma are of the logarithm, and e to that power is no number; write smaller ones",
+                "mu and sigma are those of the logarithm, and too large for a power of e; write smaller ones",
             )
         return mu, sigma
 
-    def _quantum(self) -> int | float:
+    def _read_quantum(self) -> int | float:
         entry = self._entries.get("q")
         if entry is None:
             return 1
-        q = self._finite(entry.node)
+        q = self._read_finite(entry.node)
         if q <= 0:
             self._refuse(entry.node, "q has to be above 0; values are rounded to multiples of it")
         return q
 
-    def _finite(self, node: Node) -> int | float:
+    def _read_finite(self, node: Node) -> int | float:
         number = _number(node)
         if number is None or not math.isfinite(number):
             if isinstance(node, UnusableNode):
@@ -328,7 +332,7 @@ class _Mapping:
         for entry in others:
             self._problems.add(
                 entry.position,
-                f"{entry.name} means nothing beside {what}; keys that do: {', '.join(allowed)}",
+                f"{entry.name} cannot be used with {what}; its keys: {', '.join(allowed)}",
             )
         if others:
             raise _NoDimension

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from framework.configuration.metaparameter import read_dimension, usable
+from framework.configuration.metaparameter import read_dimension, read_values
 from framework.configuration.yaml_nodes import (
     Entry,
     MappingNode,
@@ -29,9 +29,9 @@ _MOST_SHOWN = 8  # values in a message
 
 
 def read_parameters(file: Path, problems: Problems, *, grid: bool = True) -> Space:
-    """The space that `file` describes; what is wrong with it goes to `problems`.
+    """The space that `file` describes; each mistake in it is added to `problems`.
 
-    `grid`: every combination will be run, so that there have to be finitely many.
+    `grid`: every combination runs, so that there have to be finitely many.
     """
     before = len(problems)
     node = read_yaml(file, problems)
@@ -51,8 +51,11 @@ def read_parameters(file: Path, problems: Problems, *, grid: bool = True) -> Spa
 def read_space(
     top: Position, entries: Sequence[Entry], rules: Mapping[str, Node], problems: Problems, *, grid: bool
 ) -> Space:
-    """The space of the metaparameters in `entries`, and `rules` by their reserved names."""
-    return _Reader(top, rules, grid, problems).space(entries)
+    """The space of the metaparameters in `entries`, and of `rules` by their names, which are in RESERVED.
+
+    `top`: the beginning of the file. `problems` and `grid`: see read_parameters().
+    """
+    return _Reader(top, rules, grid, problems).read(entries)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class _Metaparameter:
     name: str
     position: Position
     dimension: Dimension
-    when: Node | None  # the conditions for it to exist
+    when: Node | None  # the rule under which it exists; None: it always does
 
 
 class _Reader:
@@ -71,27 +74,28 @@ class _Reader:
         self._problems = problems
         self._dimensions: dict[str, Dimension] = {}
 
-    def space(self, entries: Sequence[Entry]) -> Space:
+    def read(self, entries: Sequence[Entry]) -> Space:
+        """The space; an empty one if anything is wrong, which is then among the problems."""
         before = len(self._problems)
-        groups = self._groups()
+        groups = self._read_groups()
         zipped = {name for group in groups for name in group}
         found: dict[str, _Metaparameter] = {}
-        for each in self._metaparameters(entries, "", None, zipped):
+        for each in self._read_metaparameters(entries, "", None, zipped):
             problem = name_problem(each.name)
             if problem:
                 self._add(each.position, problem)
             if each.name in found:
                 line = found[each.name].position.line
-                self._add(each.position, f"{each.name!r} is here twice, first in line {line}; keep one")
+                self._add(each.position, f"{each.name!r} is defined twice, first in line {line}; keep one")
             found.setdefault(each.name, each)
         self._dimensions = {name: each.dimension for name, each in found.items()}
-        conditions = self._conditions(found)
+        conditions = self._read_conditions(found)
         self._check_groups(groups, conditions)
-        excluded = self._excluded()
-        seeds = self._seeds()
+        excluded = self._read_excluded()
+        seeds = self._read_seeds()
         empty = any(isinstance(each, Sequence) and not each for each in self._dimensions.values())
         if empty or len(self._problems) > before:
-            return Space({})  # what a rule means depends on everything else
+            return Space({})  # rules on wrong metaparameters would add problems that are none
         try:
             space = Space(
                 self._dimensions, conditions=conditions, zipped=list(groups), excluded=excluded, seeds=seeds
@@ -99,7 +103,7 @@ class _Reader:
         except ValueError as error:
             self._add(self._rules.get("exclude", UnusableNode(self._top)).position, str(error))
             return Space({})
-        included = self._included(space)
+        included = self._read_included(space)
         if not space.count and not included:
             self._add(self._rules["exclude"].position, "every combination is excluded; take out fewer")
         elif space.count and not space.mass:
@@ -108,10 +112,10 @@ class _Reader:
             )
         return space.including(included)
 
-    def _metaparameters(
+    def _read_metaparameters(
         self, entries: Sequence[Entry], prefix: str, when: Node | None, zipped: set[str]
     ) -> Iterator[_Metaparameter]:
-        """Those of a mapping, and those of the mappings nested in it as outer.inner."""
+        """The metaparameters of a mapping, and those of nested mappings, named outer.inner."""
         for entry in entries:
             name, own = prefix + entry.name, entry.node
             inner = {each.name: each for each in own.entries} if isinstance(own, MappingNode) else {}
@@ -122,17 +126,17 @@ class _Reader:
             if "parameters" in inner:
                 nested = inner.pop("parameters").node
                 for other in inner.values():
-                    self._add(other.position, f"{other.name} means nothing beside parameters; remove it")
+                    self._add(other.position, f"{other.name} cannot be used with parameters; remove it")
                 if isinstance(nested, MappingNode) and nested.entries:
-                    yield from self._metaparameters(nested.entries, f"{name}.", both, zipped)
+                    yield from self._read_metaparameters(nested.entries, f"{name}.", both, zipped)
                 elif not isinstance(nested, UnusableNode):
                     self._add(nested.position, "parameters holds metaparameters; write them as 'C: …' lines")
                 continue
             dimension = read_dimension(own, list(inner.values()), name in zipped, self._grid, self._problems)
             yield _Metaparameter(name, entry.position, dimension, both)
 
-    def _groups(self) -> dict[tuple[str, ...], Position]:
-        """The names that are zipped, and where that is said."""
+    def _read_groups(self) -> dict[tuple[str, ...], Position]:
+        """The groups of names that are zipped, and the position of each group."""
         node = self._rules.get("zip")
         if node is None or isinstance(node, UnusableNode):
             return {}
@@ -163,52 +167,54 @@ class _Reader:
         conditions: Mapping[str, Mapping[str, Sequence[Value]]],
     ) -> None:
         for names, position in groups.items():
-            if any([not self._is_known(name, position) for name in names]):  # noqa: C419 - each is to be told
+            known = [self._check_name(name, position) for name in names]
+            if not all(known):
                 continue
             dimensions = [self._dimensions[name] for name in names]
             if not all(isinstance(dimension, Sequence) for dimension in dimensions):
-                self._add(
-                    position, "what is zipped needs lists of values, not distributions; write values: […]"
-                )
+                self._add(position, "zip takes lists of values, not distributions; write values: […]")
                 continue
             lengths = [len(listed(dimension)) for dimension in dimensions]
             if 0 in lengths:
-                continue  # is among the problems
+                continue  # already among the problems
             if len(set(lengths)) > 1:
                 have = ", ".join(f"{name} has {length}" for name, length in zip(names, lengths, strict=True))
                 self._add(position, f"zip takes lists of one length, but {have} values; make them agree")
             elif _have_repeats(dimensions):
-                self._add(position, f"{', '.join(names)} have the same values twice; remove them once")
+                self._add(
+                    position, f"{', '.join(names)} have the same values in two places; remove one of them"
+                )
             if any(conditions.get(name) != conditions.get(names[0]) for name in names):
                 self._add(position, f"{', '.join(names)} move together; give all of them the same when")
 
-    def _conditions(self, found: Mapping[str, _Metaparameter]) -> dict[str, dict[str, list[Value]]]:
+    def _read_conditions(self, found: Mapping[str, _Metaparameter]) -> dict[str, dict[str, list[Value]]]:
         conditions = {}
         earlier: set[str] = set()
         for name, each in found.items():
             if each.when is not None:
-                wanted = self._partial(each.when, "when")
+                wanted = self._read_rule(each.when, "when")
                 for entry in each.when.entries if isinstance(each.when, MappingNode) else ():
                     if entry.name in found and entry.name not in earlier:
-                        self._add(entry.position, f"{entry.name} has to stand before {name}; move it up")
+                        self._add(entry.position, f"{entry.name} has to be defined before {name}; move it up")
                 conditions[name] = wanted
             earlier.add(name)
         return conditions
 
-    def _excluded(self) -> list[dict[str, list[Value]]]:
-        return [self._partial(item, "exclude") for item in self._list("exclude")]
+    def _read_excluded(self) -> list[dict[str, list[Value]]]:
+        rules = [self._read_rule(item, "exclude") for item in self._read_list("exclude")]
+        return [rule for rule in rules if rule]  # an empty one was wrong
 
-    def _included(self, space: Space) -> list[dict[str, Value]]:
+    def _read_included(self, space: Space) -> list[dict[str, Value]]:
         included: list[dict[str, Value]] = []
-        for item in self._list("include"):
+        for item in self._read_list("include"):
             before = len(self._problems)
-            given = self._partial(item, "include")
+            given = self._read_rule(item, "include")
             for name, values in given.items():
                 if len(values) != 1:
                     self._add(item.position, f"{name} has {len(values)} values; write a combination for each")
             if len(self._problems) > before:
                 continue
-            combination = self._completed(item, {name: values[0] for name, values in given.items()}, space)
+            combination = self._complete(item, {name: values[0] for name, values in given.items()}, space)
             number = space.index_of(combination)
             if len(self._problems) > before:
                 continue
@@ -221,8 +227,8 @@ class _Reader:
             included.append(combination)
         return included
 
-    def _completed(self, node: Node, given: Mapping[str, Value], space: Space) -> dict[str, Value]:
-        """An included combination in the order of the file, with what has only one value added to it."""
+    def _complete(self, node: Node, given: Mapping[str, Value], space: Space) -> dict[str, Value]:
+        """An included combination in the order of the file; metaparameters of one value are added to it."""
         combination: dict[str, Value] = {}
         for name, dimension in space.dimensions.items():
             exists = all(
@@ -232,14 +238,16 @@ class _Reader:
             if name in given:
                 combination[name] = given[name]
                 if not exists:
-                    self._add(node.position, f"{name} does not exist here, by its when; remove it")
+                    self._add(
+                        node.position, f"{name} does not exist in this combination, by its when; remove it"
+                    )
             elif exists and len(listed(dimension)) == 1:
                 combination[name] = listed(dimension)[0]
             elif exists:
                 self._add(node.position, f"no {name}; write {name}: …, as each metaparameter needs a value")
         return combination
 
-    def _seeds(self) -> int | None:
+    def _read_seeds(self) -> int | None:
         node = self._rules.get("seeds")
         if node is None or isinstance(node, UnusableNode):
             return None
@@ -247,16 +255,17 @@ class _Reader:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             self._add(
                 node.position,
-                "seeds is how often each combination is run; write a whole number, as in seeds: 3",
+                "seeds is the number of runs of each combination; write a whole number, as in seeds: 3",
             )
             return None
         if SEED in self._dimensions:
             self._add(
-                node.position, f"seeds makes a metaparameter {SEED}, and there is one; remove one of them"
+                node.position,
+                f"seeds adds a metaparameter {SEED}, which is defined already; remove one of them",
             )
         return value
 
-    def _list(self, rule: str) -> Sequence[Node]:
+    def _read_list(self, rule: str) -> Sequence[Node]:
         node = self._rules.get(rule)
         match node:
             case None | UnusableNode():
@@ -269,19 +278,19 @@ class _Reader:
         )
         return ()
 
-    def _partial(self, node: Node, rule: str) -> dict[str, list[Value]]:
-        """What a rule says of some metaparameters: a value or a list of them for each, known ones."""
+    def _read_rule(self, node: Node, rule: str) -> dict[str, list[Value]]:
+        """A rule as the values of each metaparameter in it; unknown metaparameters become problems."""
         wanted: dict[str, list[Value]] = {}
         if isinstance(node, UnusableNode):
             return wanted
         if not isinstance(node, MappingNode) or not node.entries:
-            self._add(node.position, f"{rule} names metaparameters and values; write it as {{kernel: rbf}}")
+            self._add(node.position, f"{rule} takes metaparameters and values; write it as {{kernel: rbf}}")
             return wanted
         for entry in node.entries:
-            if not self._is_known(entry.name, entry.position):
+            if not self._check_name(entry.name, entry.position):
                 continue
             nodes = entry.node.items if isinstance(entry.node, SequenceNode) else [entry.node]
-            wanted[entry.name] = usable(nodes, self._problems)
+            wanted[entry.name] = read_values(nodes, self._problems)
             if not nodes:
                 self._add(entry.node.position, f"no value of {entry.name}; write one, or remove the name")
             if rule != "include":
@@ -295,7 +304,7 @@ class _Reader:
             if not isinstance(dimension, Sequence):
                 self._add(
                     entry.position,
-                    f"{entry.name} is drawn from a distribution; name what has a list of values",
+                    f"{entry.name} is drawn from a distribution; use a metaparameter with a list of values",
                 )
             return
         for value in values:
@@ -304,7 +313,8 @@ class _Reader:
                 more = ", …" if len(known) > _MOST_SHOWN else ""
                 self._add(entry.node.position, f"{entry.name} is never {value!r}; it is one of {shown}{more}")
 
-    def _is_known(self, name: str, position: Position) -> bool:
+    def _check_name(self, name: str, position: Position) -> bool:
+        """True for the name of a metaparameter; any other name becomes a problem."""
         if name not in self._dimensions:
             self._add(position, f"no metaparameter {name!r}; {nearest(name, self._dimensions)}")
         return name in self._dimensions

@@ -9,16 +9,16 @@ from framework.project.resources import Resources
 
 EXAMPLE = "{gpus: 1, cpus: 2, memory: 4G}"
 _KEYS = ("gpus", "cpus", "memory")
-_MOST = 10**6  # GPUs, CPUs, GiB of memory: more is a mistake
+_MOST = 10**6  # GPUs, CPUs, or GiB of memory; more is taken for a mistake
 _LEAST_CPUS = Fraction("0.01")
 _UNITS = {"M": 2**20, "G": 2**30, "T": 2**40}
 _MEMORY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([MGT])(?:i?B)?", re.IGNORECASE)
 
 
 def read_resources(node: Node, problems: Problems) -> Resources:
-    """The needs that `node` describes; what is wrong with them goes to `problems`, each with its place."""
+    """The resources that `node` describes; each mistake in it is added to `problems`."""
     if not isinstance(node, MappingNode) or not node.entries:
-        problems.add(node.position, f"resources: names nothing; write {EXAMPLE}")
+        problems.add(node.position, f"resources: has to be a mapping, as in {EXAMPLE}")
         return Resources()
     gpus, cpus, memory = Fraction(0), None, 0
     for entry in node.entries:
@@ -65,4 +65,4 @@ def _read_number(node: Node) -> Fraction | None:
     value = node.value if isinstance(node, ScalarNode) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MOST:
         return None
-    return Fraction(str(value))  # what is written: 0.1 is a tenth
+    return Fraction(str(value))  # exactly the decimal that is written

@@ -53,76 +53,61 @@ _IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
 
 
 def read_settings(file: Path, problems: Problems) -> tuple[Entry, ...] | None:
+    """The entries of project.yml; None if it cannot be read, which is then among the problems."""
     node = read_yaml(file, problems)
     return None if node is None else entries_of(node, "command: …", problems)
 
 
 class Settings:
-    """The entries of project.yml; what cannot be read becomes a problem and its default."""
+    """The entries of project.yml; a wrong value becomes a problem, and its default is read in its place."""
 
     def __init__(self, file: Path, entries: Sequence[Entry] | None, problems: Problems) -> None:
-        """No entries at all (None): the file could not be read, and `problems` says so."""
+        """`entries` is None if the file could not be read, which is then among the problems."""
         self._problems = problems
         self._entries = {entry.name: entry for entry in entries or ()}
-        for entry in self._entries.values():
-            if entry.name not in KEYS:
-                problems.add(entry.position, f"unknown key {entry.name!r}; {nearest(entry.name, KEYS)}")
-        if entries is not None and not {"command", "function"} & self._entries.keys():
+        for name in self._entries.keys() - KEYS:
+            self._add(name, f"unknown key {name!r}; {nearest(name, KEYS)}")
+        if entries is not None and "command" not in self and "function" not in self:
             problems.add(
                 Position(file, 1, 1),
                 "no command; write what runs, as in 'command: python train.py' or 'function: train:run'",
             )
-        if {"command", "function"} <= self._entries.keys():
-            problems.add(
-                self._entries["function"].position,
-                "a command and a function; one of them runs, remove the other",
-            )
-        if "goal" in self._entries and "metric" not in self._entries:
-            problems.add(
-                self._entries["goal"].position,
-                "a goal without a metric; name the metric it is about, or remove it",
+        if "command" in self and "function" in self:
+            self._add("function", "a command and a function; one of them runs, remove the other")
+        if "goal" in self and "metric" not in self:
+            self._add(
+                "goal",
+                "a goal without a metric; write the metric, as in 'metric: accuracy', or remove the goal",
             )
 
     def __contains__(self, key: str) -> bool:
         return key in self._entries
 
     def check_method(self, method: Method, space: Space) -> None:
-        """What is wrong with the method for this space becomes a problem."""
-        if method.name == "random" and not space.is_finite and "run_cap" not in self._entries:
-            self._problems.add(
-                self._entries["method"].position,
-                "draws from distributions never end; say how many, as in 'run_cap: 100'",
-            )
-        if method.name == "grid" and "seed" in self._entries:
-            self._problems.add(
-                self._entries["seed"].position,
-                "seed: a grid has nothing random; remove it, or write seeds: in parameters.yml",
-            )
+        """Add to the problems what the method and early termination lack, and what cannot go with `space`."""
+        if method.name == "random" and not space.is_finite and "run_cap" not in self:
+            self._add("method", "draws from distributions never end; write how many, as in 'run_cap: 100'")
+        if method.name == "grid" and "seed" in self:
+            self._add("seed", "seed: a grid has nothing random; remove it, or write seeds: in parameters.yml")
         if method.is_adaptive:
-            self._check_adaptive(self._entries["method"], space)
-        if "early_terminate" in self._entries:
-            self._check_study(self._entries["early_terminate"])
+            self._check_study("method")
+            if "run_cap" not in self:
+                self._add(
+                    "method", "an adaptive method never ends; write how many tasks, as in 'run_cap: 50'"
+                )
+            if space.seeds is not None:
+                self._add("method", "seeds: in parameters.yml goes with grid and random only; remove it")
+        if "early_terminate" in self:
+            self._check_study("early_terminate")
 
-    def _check_adaptive(self, entry: Entry, space: Space) -> None:
-        self._check_study(entry)
-        if "run_cap" not in self._entries:
-            self._problems.add(
-                entry.position, "an adaptive method needs an end; say how many tasks, as in 'run_cap: 50'"
-            )
-        if space.seeds is not None:
-            self._problems.add(
-                entry.position, "seeds: in parameters.yml goes with grid and random only; remove it"
-            )
-
-    def _check_study(self, entry: Entry) -> None:
-        if "metric" not in self._entries:
-            self._problems.add(
-                entry.position, f"{entry.name}: by which metric? write it, as in 'metric: accuracy'"
-            )
+    def _check_study(self, key: str) -> None:
+        if "metric" not in self:
+            self._add(key, f"{key}: needs a metric to compare tasks by; write it, as in 'metric: accuracy'")
         if find_spec("optuna") is None:
-            self._problems.add(entry.position, f"{entry.name}: {_WITHOUT_OPTUNA}")
+            self._add(key, f"{key}: {_WITHOUT_OPTUNA}")
 
     def read(self, key: str, convert: Callable[[Node], T], default: T) -> T:
+        """The converted value of `key`; `default` without one, or if it is wrong: then a problem."""
         entry = self._entries.get(key)
         if entry is None or isinstance(entry.node, UnusableNode):
             return default
@@ -133,13 +118,15 @@ class Settings:
             return default
 
     def check_arguments(self, names: Iterable[str]) -> None:
-        """A function is called with the metaparameters as keyword arguments."""
+        """Add to the problems each of these metaparameters that cannot be an argument of a function."""
         for name in names:
             if not _is_name(name):
-                self._problems.add(
-                    self._entries["function"].position,
-                    f"metaparameter {name!r} cannot be an argument of a function; rename it",
+                self._add(
+                    "function", f"metaparameter {name!r} cannot be an argument of a function; rename it"
                 )
+
+    def _add(self, key: str, problem: str) -> None:
+        self._problems.add(self._entries[key].position, problem)
 
 
 def _text(node: Node) -> str:
@@ -152,6 +139,7 @@ def _text(node: Node) -> str:
 
 
 def read_command(node: Node) -> tuple[str, ...]:
+    """The words of a line as for a shell, or of a list. Raises ValueError."""
     if isinstance(node, SequenceNode):
         words = [_word(item) for item in node.items]
     else:
@@ -169,10 +157,11 @@ def _word(node: Node) -> str:
 
 
 def read_function(node: Node) -> str:
+    """A function as module:name. Raises ValueError."""
     text = _text(node)
     module, colon, name = text.partition(":")
     if not colon or not all(map(_is_name, [*module.split("."), name])):
-        raise ValueError(f"{text!r} is no function; write its module and its name, as in 'train:run'")
+        raise ValueError(f"{text!r} is not a function; write its module and its name, as in 'train:run'")
     return text
 
 
@@ -181,6 +170,7 @@ def _is_name(text: str) -> bool:
 
 
 def read_metric(node: Node) -> str:
+    """The name of a metric. Raises ValueError."""
     name = _text(node)
     problem = metric_problem(name, 0)
     if problem:
@@ -189,55 +179,48 @@ def read_metric(node: Node) -> str:
 
 
 def read_goal(node: Node) -> Goal:
+    """`maximize` or `minimize`. Raises ValueError."""
     match _text(node):
         case "maximize":
             return "maximize"
         case "minimize":
             return "minimize"
         case other:
-            raise ValueError(f"{other!r} is no goal; write maximize or minimize")
+            raise ValueError(f"unknown goal {other!r}; write maximize or minimize")
 
 
 def read_duration(node: Node) -> float:
+    """A duration in seconds, above 0. Raises ValueError."""
     match = _DURATION.fullmatch(_text(node))
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0
     if not 0 < seconds < float("inf"):
-        raise ValueError(f"{_text(node)!r} is no time; write 90s, 30m, 2h, 1d or a number of seconds")
+        raise ValueError(f"{_text(node)!r} is not a duration; write 90s, 30m, 2h, 1d or a number of seconds")
     return seconds
 
 
-def read_retries(node: Node) -> int:
-    return _whole_number(node, 0)
-
-
-def read_max_failures(node: Node) -> int:
-    return _whole_number(node, 1)
-
-
 def read_method(node: Node) -> str:
+    """One of METHODS. Raises ValueError."""
     name = _text(node)
     if name not in METHODS:
-        raise ValueError(f"{name!r} is no method; {nearest(name, METHODS)}")
+        raise ValueError(f"unknown method {name!r}; {nearest(name, METHODS)}")
     return name
 
 
-def read_run_cap(node: Node) -> int:
-    return _whole_number(node, 1)
+def whole_number(least: int) -> Callable[[Node], int]:
+    """A reader of whole numbers, `least` or more; it raises ValueError."""
 
+    def read(node: Node) -> int:
+        value = node.value if isinstance(node, ScalarNode) else None
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"has to be a whole number, {least} or more")
+        return value
 
-def read_seed(node: Node) -> int:
-    return _whole_number(node, 0)
-
-
-def _whole_number(node: Node, least: int) -> int:
-    value = node.value if isinstance(node, ScalarNode) else None
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"has to be a whole number, {least} or more")
-    return value
+    return read
 
 
 def read_image(node: Node) -> str:
+    """The name of a container image. Raises ValueError."""
     image = _text(node)
     if not _IMAGE.fullmatch(image):
-        raise ValueError(f"{image!r} is no image; write it as for docker pull, as in python:3.13-slim")
+        raise ValueError(f"{image!r} is not an image; write it as for docker pull, as in python:3.13-slim")
     return image

@@ -29,32 +29,32 @@ _DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 _MACROS = ("env", "interpreter", "program", *(word[2:-1] for word in ARGUMENTS), "envvar:NAME")
 _MACRO = re.compile(r"\$\{([^}]*)\}")
 _VARIABLE = re.compile(r"envvar:\w+")
-# what W&B itself shows or keeps, and that changes nothing about what runs
+# Keys that W&B itself shows or keeps; they do not change what runs.
 _IGNORED = ("name", "description", "project", "entity", "apiVersion", "kind", "controller")
 _METRIC_KEYS = ("name", "goal")
 _UNAVAILABLE = {
     "job": "launch jobs are W&B's own; write program: with the script that runs",
     "image_uri": "launch jobs are W&B's own; write image: with the base of the worker image",
     "scheduler": "schedulers are W&B's own; write method: grid, random or another of this framework's",
-    "metrics": "one metric is ranked by; write metric: {name: …, goal: …}",
+    "metrics": "results are ranked by one metric; write metric: {name: …, goal: …}",
 }
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep file in the words of a project's own two files."""
+    """A sweep file as the entries of project.yml and parameters.yml."""
 
-    settings: tuple[Entry, ...] | None  # of project.yml; None: it cannot be read, which is among the problems
-    parameters: tuple[Entry, ...]  # of parameters.yml, without rules
+    settings: tuple[Entry, ...] | None  # entries of project.yml; None: the file cannot be read
+    parameters: tuple[Entry, ...]  # entries of parameters.yml, without rules
 
 
 def read_sweep(file: Path, problems: Problems) -> Sweep:
-    """What the file says; keys of project.yml may stand in it too."""
+    """The sweep that `file` describes, which may have keys of project.yml too; mistakes go to `problems`."""
     node = read_yaml(file, problems)
     entries = {entry.name: entry for entry in entries_of(node, "program: train.py", problems)}
     if not entries:
         return Sweep(None, ())
-    return _Reader(file, entries, problems).sweep()
+    return _Reader(file, entries, problems).read()
 
 
 class _Reader:
@@ -64,20 +64,20 @@ class _Reader:
         self._entries = entries
         self._problems = problems
 
-    def sweep(self) -> Sweep:
+    def read(self) -> Sweep:
         settings = []
         for name, entry in self._entries.items():
             if name in _UNAVAILABLE:
                 self._problems.add(entry.position, f"{name}: {_UNAVAILABLE[name]}")
             elif name == "metric":
-                settings += self._metric(entry)
+                settings += self._read_metric(entry)
             elif name not in ("program", "command", "parameters", *_IGNORED):
                 settings.append(entry)
         if "method" not in self._entries:
             self._problems.add(self._top, "no method; write method: grid or method: random")
-        return Sweep((*self._command(), *settings), self._parameters())
+        return Sweep((*self._read_command(), *settings), self._read_parameters())
 
-    def _parameters(self) -> tuple[Entry, ...]:
+    def _read_parameters(self) -> tuple[Entry, ...]:
         entry = self._entries.get("parameters")
         if entry is None:
             self._problems.add(
@@ -91,8 +91,8 @@ class _Reader:
             )
         return ()
 
-    def _metric(self, entry: Entry) -> list[Entry]:
-        """`metric` and `goal`: W&B's default is to minimize."""
+    def _read_metric(self, entry: Entry) -> list[Entry]:
+        """The entries `metric` and `goal`; W&B's default is to minimize."""
         if not isinstance(entry.node, MappingNode):
             return [entry]
         found = {}
@@ -100,7 +100,9 @@ class _Reader:
             if each.name in _METRIC_KEYS:
                 found[each.name] = each
             elif each.name == "target":
-                self._problems.add(each.position, "target: a set does not end at a value; remove it")
+                self._problems.add(
+                    each.position, "target: a sweep cannot stop at a value of its metric; remove it"
+                )
             else:
                 self._problems.add(
                     each.position, f"unknown key {each.name!r}; {nearest(each.name, _METRIC_KEYS)}"
@@ -115,8 +117,8 @@ class _Reader:
         )
         return [replace(found["name"], name="metric"), goal]
 
-    def _command(self) -> list[Entry]:
-        """`command`, with those macros replaced that are the same for every task."""
+    def _read_command(self) -> list[Entry]:
+        """The entry `command`; macros that are the same for every task are replaced."""
         entry = self._entries.get("command", self._entries.get("program"))
         if entry is None:
             self._problems.add(self._top, "no program; write the script that runs, as in 'program: train.py'")
@@ -131,10 +133,10 @@ class _Reader:
             words = list(entry.node.items)
         else:
             return [entry]
-        replaced = [each for word in words for each in self._replaced(word)]
+        replaced = [each for word in words for each in self._replace(word)]
         if not any(isinstance(word, ScalarNode) and word.text in ARGUMENTS for word in replaced):
             self._problems.add(
-                entry.node.position, "no ${args}: no metaparameter would reach the program; add it"
+                entry.node.position, "no ${args}: no metaparameter reaches the program; add it"
             )
         return [Entry(entry.position, "command", SequenceNode(entry.node.position, tuple(replaced), False))]
 
@@ -145,7 +147,7 @@ class _Reader:
                 f"program: there is no {node.text} beside this file; put the two in one directory",
             )
 
-    def _replaced(self, word: Node) -> Sequence[Node]:
+    def _replace(self, word: Node) -> Sequence[Node]:
         if not isinstance(word, ScalarNode):
             return [word]
         match word.text:
@@ -171,7 +173,7 @@ class _Reader:
             elif _VARIABLE.fullmatch(macro) or (word.text in ARGUMENTS):
                 continue
             elif macro in _MACROS:
-                problem = f"${{{macro}}} stands for words of its own; write it as an item of the list"
+                problem = f"${{{macro}}} stands for whole words; write it as an item of its own in the list"
             else:
-                problem = f"no macro ${{{macro}}}; {nearest(macro, _MACROS)}"
+                problem = f"unknown macro ${{{macro}}}; {nearest(macro, _MACROS)}"
             self._problems.add(word.position, problem)

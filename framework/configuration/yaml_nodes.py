@@ -51,13 +51,13 @@ class Position:
 
 @dataclass
 class Problems:
-    """Collects everything that is wrong, so that the user hears all of it at once."""
+    """Everything that is wrong with files, collected so that the user sees all of it at once."""
 
     _found: list[tuple[Position, str]] = field(default_factory=list)
 
     @property
     def lines(self) -> list[str]:
-        """One for each, in the order of the file; the first file that had one comes first."""
+        """One line for each problem, in the order of its file; the file of the first problem comes first."""
         files = list(dict.fromkeys(position.file for position, _ in self._found))
 
         def place(found: tuple[Position, str]) -> tuple[int, int, int]:
@@ -75,26 +75,26 @@ class Problems:
 
 @dataclass(frozen=True)
 class ScalarNode:
-    """A single value; `text` is how it was written, `plain` whether without quotes."""
+    """A single value."""
 
     position: Position
     value: str | int | float | bool | None
-    text: str
-    plain: bool
+    text: str  # as it is written, without quotes
+    plain: bool  # written without quotes or a tag
 
 
 @dataclass(frozen=True)
 class SequenceNode:
-    """A list, or with `is_tuple` one tagged !!python/tuple."""
+    """A list."""
 
     position: Position
     items: tuple["Node", ...]
-    is_tuple: bool
+    is_tuple: bool  # tagged !!python/tuple
 
 
 @dataclass(frozen=True)
 class MappingNode:
-    """Names and what they stand for, in the order of the file."""
+    """A mapping from names to nodes, in the order of the file."""
 
     position: Position
     entries: tuple["Entry", ...]
@@ -102,7 +102,7 @@ class MappingNode:
 
 @dataclass(frozen=True)
 class UnusableNode:
-    """What stands where something was wrong that is among the problems already."""
+    """The place of a node that could not be read; the reason is among the problems already."""
 
     position: Position
 
@@ -112,20 +112,20 @@ Node: TypeAlias = ScalarNode | SequenceNode | MappingNode | UnusableNode
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a mapping; the position is that of its name."""
+    """One name of a mapping, with its node."""
 
-    position: Position
+    position: Position  # of the name
     name: str
     node: Node
 
 
 def read_yaml(file: Path, problems: Problems) -> Node | None:
-    """The document in `file`, or None if the file is missing, empty or no YAML: then `problems` says so."""
+    """The document in `file`; None if the file is missing, empty or not YAML: then a problem."""
     top = Position(file, 1, 1)
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        problems.add(top, f"byte {error.start} is no UTF-8; save the file as UTF-8")
+        problems.add(top, f"byte {error.start} is not UTF-8; save the file as UTF-8")
         return None
     except OSError as error:
         problems.add(top, f"cannot be read ({error.strerror}); write the file, see README.md")
@@ -136,7 +136,7 @@ def read_yaml(file: Path, problems: Problems) -> Node | None:
         mark = error.problem_mark or error.context_mark
         position = Position(file, mark.line + 1, mark.column + 1) if mark else top
         problems.add(
-            position, f"this is no YAML: {error.problem or error.context}; quote text with special characters"
+            position, f"not valid YAML: {error.problem or error.context}; quote text with special characters"
         )
         return None
     except ReaderError as error:
@@ -150,21 +150,23 @@ def read_yaml(file: Path, problems: Problems) -> Node | None:
 
 
 def entries_of(node: Node | None, example: str, problems: Problems) -> tuple[Entry, ...]:
-    """The lines of a mapping; empty if `node` is none, which then is among the problems."""
+    """The entries of a mapping; empty if `node` is not one, which is added to `problems` with an example."""
     if isinstance(node, MappingNode):
         return node.entries
     if node is not None and not isinstance(node, UnusableNode):
-        problems.add(node.position, f"the file names nothing; write lines as '{example}'")
+        problems.add(node.position, f"the file has no names; write lines as '{example}'")
     return ()
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Advice on an unknown name: the known one that is most like it, or all of them."""
+    """Advice on an unknown name: the known name that is most similar, or all known names."""
     likely = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {likely[0]!r}?" if likely else f"known: {', '.join(known)}"
 
 
 class _Composer:
+    """Makes nodes of the events of a YAML parser."""
+
     def __init__(self, file: Path, problems: Problems) -> None:
         self._file = file
         self._problems = problems
@@ -196,7 +198,7 @@ class _Composer:
         if isinstance(event, ScalarEvent):
             return self._scalar(event, position)
         if depth > _DEEPEST:
-            self._problems.add(position, f"nested more than {_DEEPEST} deep; nothing here needs that")
+            self._problems.add(position, f"nested more than {_DEEPEST} deep; write it with fewer levels")
             self._skip(events)
             return UnusableNode(position)
         if isinstance(event, SequenceStartEvent):
@@ -204,7 +206,7 @@ class _Composer:
         return MappingNode(position, tuple(self._entries(events, depth)))
 
     def _skip(self, events: Iterator[Event]) -> None:
-        """Pass over the rest of a list or mapping, without recursion: it may be as deep as it likes."""
+        """Skip the rest of a list or mapping; without recursion, as there is no limit to its depth."""
         depth = 1
         while depth:
             event = next(events)
@@ -226,7 +228,7 @@ class _Composer:
             elif key.value in first:
                 line = first[key.value].line
                 self._problems.add(
-                    key.position, f"{key.value!r} is here twice, first in line {line}; keep one"
+                    key.position, f"{key.value!r} is defined twice, first in line {line}; keep one"
                 )
             else:
                 first[key.value] = key.position
@@ -234,16 +236,14 @@ class _Composer:
 
     def _scalar(self, event: ScalarEvent, position: Position) -> ScalarNode:
         plain = event.tag is None and event.style is None
-        # JSON, which YAML contains, writes characters beyond U+FFFF as two escaped surrogates
+        # JSON, which is a part of YAML, writes characters beyond U+FFFF as two escaped surrogates.
         text = event.value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
         return ScalarNode(position, _resolve(text) if plain else text, text, plain)
 
     def _alias(self, event: AliasEvent) -> Node:
         position = self._position(event)
         if event.anchor not in self._anchors:
-            self._problems.add(
-                position, f"*{event.anchor} stands for nothing; define &{event.anchor} before it"
-            )
+            self._problems.add(position, f"*{event.anchor} is not defined; define &{event.anchor} before it")
             return UnusableNode(position)
         return self._anchors[event.anchor]
 

@@ -1,8 +1,8 @@
 """Provenance of results: code and image that produced them, and whether they are outdated.
 
-The program is all files of a project except project.yml and parameters.yml, or the sweep file in their place:
-what matters of these is part of a task's identity, or of the image. A new version of the framework makes no
-result outdated.
+The program is every file of a project (see framework.project.source_tree) but project.yml and parameters.yml,
+or the sweep file in their place: what these two say is part of a task's identity, or of the image. A new
+version of the framework makes no result outdated.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from framework.errors import FrameworkError, JournalError
 from framework.files import Code, ProjectFiles
 from framework.journal.records import TaskOutcome
 from framework.journal.store import Journal
+from framework.project.source_tree import source_entries
 
 _DIGITS = 12
 _CHUNK = 2**20
@@ -63,7 +64,7 @@ def program_version(project: Path) -> str:
     """12 hex digits for the names, modes and contents of a project's files; raises FrameworkError."""
     digest = hashlib.sha256()
     try:
-        for name in sorted(_files(project)):
+        for name in sorted(_files(project, project)):
             file = project / name
             mode = file.lstat().st_mode
             if stat.S_ISLNK(mode):
@@ -78,26 +79,16 @@ def program_version(project: Path) -> str:
     return digest.hexdigest()[:_DIGITS]
 
 
-def _files(project: Path) -> Iterator[str]:
-    """The program's files, as names below the project; without what Python and git leave in it."""
+def _files(project: Path, directory: Path) -> Iterator[str]:
+    """The names, below `project`, of the program's files in `directory`; a link is a file. Raises OSError."""
     files = ProjectFiles(project)
-    left_out = {files.settings, files.parameters, files.sweep, files.results}
-    for path, folders, names in os.walk(project, onerror=_raise):
-        found = {name: Path(path, name) for name in (*folders, *names)}
-        kept = {
-            name
-            for name, file in found.items()
-            if file not in left_out
-            and name not in ("__pycache__", ".git")
-            and not name.endswith(".pyc")
-            and not (file / "pyvenv.cfg").exists()  # a virtual environment
-        }
-        folders[:] = [name for name in folders if name in kept and not found[name].is_symlink()]
-        yield from (str(found[name].relative_to(project)) for name in kept.difference(folders))
-
-
-def _raise(error: OSError) -> None:
-    raise error
+    configuration = (files.settings, files.parameters, files.sweep)
+    for entry in source_entries(project, directory):
+        path = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(project, path)
+        elif path not in configuration:
+            yield str(path.relative_to(project))
 
 
 def _digest(file: Path) -> bytes:

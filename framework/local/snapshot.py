@@ -15,18 +15,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from framework.errors import FrameworkError
-from framework.files import Code, ProjectFiles
+from framework.files import Code
+from framework.project.source_tree import EXCLUDED_FILES, is_environment, is_excluded, is_excluded_anywhere
 
-_LEFT_OUT = ("__pycache__", ".git")  # as by update_files.sh
-_ENVIRONMENT = "pyvenv.cfg"  # in each virtual environment
 _CHUNK = 2**20  # bytes read at once
 
 
 def take_snapshot(project: Path, root: Path, keep_out: Path) -> Code:
     """Make `project` as it is now the one version under `root`, and the current one; earlier ones go.
 
-    `keep_out`: what is no part of the project should it lie in it. A virtual environment in the project is
-    not copied but linked: it is large, and works in its place only. Raises FrameworkError.
+    `keep_out`: a directory that is not copied if it is in the project. A virtual environment is no part of
+    the project, but the copy has a link to it in its place, so that `command: .venv/bin/python train.py`
+    works: it is large, and works where it was made only. Raises FrameworkError.
     """
     framework = Path(__file__).parents[1]
     try:
@@ -37,7 +37,7 @@ def take_snapshot(project: Path, root: Path, keep_out: Path) -> Code:
         (new / "framework").symlink_to(framework)
         digest = _Digest()
         source = project.resolve()
-        _copy(source, new / "project", {keep_out.resolve(), ProjectFiles(source).results}, digest)
+        _copy(source, source, new / "project", keep_out.resolve(), digest)
         versions = f"framework={_digest_of_sources(framework)}\nproject={digest.short()}\n"
         (new / "VERSION").write_text(versions)
         version = hashlib.sha256(versions.encode()).hexdigest()[:12]
@@ -58,7 +58,7 @@ def changed_files(code: Code) -> list[str]:
         for file in _regular_files(code.project_path)
         if file.stat().st_ctime_ns > since
     )
-    return sorted(str(file) for file in changed if not any(_is_left_out(part) for part in file.parts))
+    return sorted(str(file) for file in changed if not any(map(is_excluded_anywhere, file.parts)))
 
 
 class _Digest:
@@ -76,39 +76,38 @@ class _Digest:
 
 
 def _digest_of_sources(framework: Path) -> str:
+    """The framework's version: names and contents of its modules, and of the rule for a project's files."""
     digest = _Digest()
-    for file in sorted(framework.rglob("*.py")):
+    sources = [*framework.rglob("*.py"), *framework.rglob(EXCLUDED_FILES.name)]
+    for file in sorted(sources):
         digest.add(os.fsencode(file.relative_to(framework)), file.read_bytes())
     return digest.short()
 
 
-def _copy(source: Path, target: Path, keep_out: set[Path], digest: _Digest) -> None:
+def _copy(project: Path, source: Path, target: Path, keep_out: Path, digest: _Digest) -> None:
     """Copy a directory, its files read-only; what is neither file, directory nor link is left out."""
     target.mkdir()
     with os.scandir(source) as entries:
         chosen = sorted(entries, key=lambda entry: entry.name)
     for entry in chosen:
         path, copy, name = Path(entry.path), target / entry.name, os.fsencode(entry.name)
-        if path in keep_out or _is_left_out(entry.name):
+        if path == keep_out:
             continue
-        if entry.is_symlink():
+        if is_excluded(project, path):
+            if is_environment(path):
+                copy.symlink_to(path)
+        elif entry.is_symlink():
             link = os.readlink(path)
             copy.symlink_to(link)
             digest.add(b"link", name, os.fsencode(link))
-        elif entry.is_dir() and (path / _ENVIRONMENT).exists():
-            copy.symlink_to(path)
         elif entry.is_dir():
             digest.add(b"directory", name)
-            _copy(path, copy, keep_out, digest)
+            _copy(project, path, copy, keep_out, digest)
             digest.add(b"end")
         elif entry.is_file():
             executable = bool(entry.stat().st_mode & stat.S_IXUSR)
             digest.add(b"program" if executable else b"file", name, _copy_file(path, copy))
             copy.chmod(0o555 if executable else 0o444)
-
-
-def _is_left_out(name: str) -> bool:
-    return name in _LEFT_OUT or name.endswith(".pyc")
 
 
 def _copy_file(source: Path, target: Path) -> bytes:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from framework.errors import ProjectError
 from framework.space.values import Value
 
-FLAGS = "${args_no_boolean_flags}"  # what a command without a macro ends in
-ARGUMENTS = ("${args}", FLAGS, "${args_no_hyphens}", "${args_json}")  # each is a word of its own
+FLAGS = "${args_no_boolean_flags}"  # added to the end of a command without a macro
+ARGUMENTS = ("${args}", FLAGS, "${args_no_hyphens}", "${args_json}")  # each is a whole word of a command
 
 _VARIABLE = re.compile(r"\$\{envvar:(\w+)\}")
 
@@ -18,9 +18,10 @@ _VARIABLE = re.compile(r"\$\{envvar:(\w+)\}")
 def expand(
     command: Sequence[str], parameters: Mapping[str, Value], environment: Mapping[str, str] | None = None
 ) -> list[str]:
-    """The words that run, with `parameters` in the place of the macros.
+    """The words of `command` with its macros replaced by `parameters`.
 
-    `environment` is the task's; without it, ${envvar:NAME} stays as it is.
+    A command without a macro gets them as options: --name=value, --name for true, nothing for false.
+    `environment`: variables of the task, which replace ${envvar:NAME}; None: ${envvar:NAME} stays as it is.
     Raises ProjectError if the environment has no NAME.
     """
     if not any(word in ARGUMENTS for word in command):
@@ -51,7 +52,9 @@ def _with_variables(word: str, environment: Mapping[str, str]) -> str:
     def value(found: re.Match[str]) -> str:
         if found[1] not in environment:
             known = ", ".join(sorted(environment))
-            raise ProjectError([f"{found[0]}: a task has no {found[1]} in its environment; it has {known}"])
+            raise ProjectError(
+                [f"{found[0]}: a task has no {found[1]} in its environment; use one of {known}"]
+            )
         return environment[found[1]]
 
     return _VARIABLE.sub(value, word)

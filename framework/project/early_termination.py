@@ -13,20 +13,20 @@ Type: TypeAlias = Literal["hyperband", "asha"]
 
 @dataclass(frozen=True)
 class EarlyTermination:
-    """Which tasks are ended before they are done. An iteration is one report of the project's metric.
+    """Rule by which tasks are ended early. An iteration is one report of the project's metric.
 
-    asha: at each rung (min_iter, min_iter·eta, min_iter·eta², … reports) one task in eta goes on
+    asha: at each rung (min_iter, min_iter·eta, min_iter·eta², … reports) one task in eta continues
     (Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning).
-    hyperband: some of the tasks are first judged at a later rung (Li et al. 2018, Hyperband).
+    hyperband: the first rung of some tasks is a later one (Li et al. 2018, Hyperband).
     """
 
     type: Type
-    min_iter: int
-    max_iter: int | None  # the reports of a whole training: nothing is ended from there on; None: not known
-    eta: int
+    min_iter: int  # reports before the first comparison
+    max_iter: int | None  # reports of a whole training, from which on no task is ended; None: unknown
+    eta: int  # factor between the rungs, and share of tasks: one in eta continues
 
     def is_rung(self, step: int) -> bool:
-        """Are tasks compared by report number `step`, counted from 1?"""
+        """True if tasks are compared by their report number `step`, counted from 1."""
         rung = self.min_iter
         while rung < step:
             rung *= self.eta
@@ -35,15 +35,15 @@ class EarlyTermination:
 
 @dataclass
 class Reports:
-    """Counts how often an attempt reports the metric, and keeps what it said at the rungs."""
+    """The number of reports of one attempt, and the values that it reported at the rungs."""
 
     metric: str
     early_termination: EarlyTermination
     count: int = 0
-    at_rungs: dict[int, Metric] = field(default_factory=dict)  # by the number of the report
+    at_rungs: dict[int, Metric] = field(default_factory=dict)  # values by the number of the report
 
     def take(self, found: Mapping[str, Metric]) -> None:
-        """Take the metrics of one line of output; text that stands for no number is no report."""
+        """Take the metrics of one line of output; only a number of the project's metric is a report."""
         value = found.get(self.metric, "")
         if as_number(value) is None:
             return

@@ -23,21 +23,21 @@ class Project:
     """A checked project."""
 
     name: str
-    path: Path
-    command: tuple[str, ...]  # empty if a function runs
-    metric: str | None  # the one that best() ranks by
+    path: Path  # the project's directory
+    command: tuple[str, ...]  # words, with macros; empty if a function runs
+    metric: str | None  # name of the metric that results are ranked by; None: they are not
     goal: Goal
-    timeout: float | None  # seconds an attempt may take; None: any
-    retries: int  # further attempts after one that failed
-    image: str | None  # base of the worker image, if not the usual one
-    space: Combinations  # those that are run: what the method makes of the search space
-    max_failures: int | None = None  # the set is stopped when that many tasks have failed for good
-    function: str | None = None  # module:name, called with the metaparameters instead of a command
-    search_space: Space = field(default_factory=lambda: Space({}))  # what parameters.yml describes
+    timeout: float | None  # seconds that an attempt may take; None: no limit
+    retries: int  # number of attempts after the first that failed
+    image: str | None  # base of the worker image; None: the usual one
+    space: Combinations  # the combinations of the sweep: the method's choice from the search space
+    max_failures: int | None = None  # number of failed tasks that stops the sweep; None: no limit
+    function: str | None = None  # module:name, called with the metaparameters; None: the command runs
+    search_space: Space = field(default_factory=lambda: Space({}))  # the space that parameters.yml describes
     method: Method = field(default_factory=Method)
-    resources: Resources | None = None  # what one task needs of its host; None: a slot
-    early_termination: EarlyTermination | None = None  # of tasks that do badly; None: none is ended
-    # The same for the same combinations in the same order; one of its own if that is not known.
+    resources: Resources | None = None  # the needs of one task; None: one slot
+    early_termination: EarlyTermination | None = None  # None: no task is ended early
+    # Digest of all that makes the combinations and their order; unique if that is not known.
     definition: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def task_id(self, parameters: Mapping[str, Value]) -> str:
@@ -46,7 +46,7 @@ class Project:
 
     @property
     def needs_study(self) -> bool:
-        """Does something decide on its tasks from the results of others? Then Optuna has to be installed."""
+        """True if results of other tasks decide on a task; Optuna has to be installed then."""
         return self.method.is_adaptive or self.early_termination is not None
 
     def gives_up_after(self, failures: int, excused: int = 0) -> bool:
@@ -54,7 +54,7 @@ class Project:
         return failures > self.retries + excused
 
     def reports(self) -> Reports | None:
-        """What counts the reports of one attempt; None if no task is ended early."""
+        """A new counter for the reports of one attempt; None if no task is ended early."""
         return (
             Reports(self.metric, self.early_termination) if self.metric and self.early_termination else None
         )
@@ -62,14 +62,11 @@ class Project:
     def argv(
         self, parameters: Mapping[str, Value], environment: Mapping[str, str] | None = None
     ) -> list[str]:
-        """The command with `parameters` in the place of its macros, see command.expand.
-
-        A command without macros gets them as options: --name=value, --name for true, nothing for false.
-        """
+        """The command with its macros replaced by `parameters`: see command_line.expand()."""
         return expand(self.command, parameters, environment)
 
     def shown(self, parameters: Mapping[str, Value]) -> str:
-        """What runs with `parameters`, as people would write it."""
+        """The command or the call that runs with `parameters`, for people to read."""
         if self.function is None:
             return shlex.join(self.argv(parameters))
         return f"{self.function}({', '.join(f'{name}={value!r}' for name, value in parameters.items())})"

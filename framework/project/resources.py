@@ -8,23 +8,23 @@ from fractions import Fraction
 
 @dataclass(frozen=True)
 class Resources:
-    """What one task needs. CPUs and memory are counted, not enforced; GPUs are a task's own."""
+    """Needs of one task. CPUs and memory are counted, not enforced; GPUs are reserved for the task."""
 
     gpus: Fraction = Fraction(0)  # a whole number, or a share of one GPU
-    cpus: Fraction | None = None  # None: not said; then a task counts as one slot
+    cpus: Fraction | None = None  # None: unknown; a task then counts as one slot
     memory: int = 0  # bytes
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What a host has for tasks if nothing else runs there."""
+    """Resources that a host has for tasks while nothing else runs there."""
 
     cpus: Fraction
     memory: int  # bytes
     gpus: int
 
     def lacks(self, needs: Resources) -> str:
-        """Why a task with such needs can never run on this host; empty if it can."""
+        """The reason why a task with these needs can never run on this host; empty if it can."""
         lacking = []
         if self.gpus < needs.gpus:
             lacking.append((_gpus(Fraction(self.gpus)), _number(needs.gpus)))
@@ -38,7 +38,7 @@ class Capacity:
 
 
 def why_nowhere(project: str, lacking: Mapping[str, str]) -> str:
-    """What a person is told when no host can run a task; `lacking`: by host, what Capacity.lacks says."""
+    """The message that no host can run a task of `project`; `lacking`: Capacity.lacks() by host."""
     reasons = "; ".join(f"{host} {why}" for host, why in lacking.items())
     advice = "change resources in project.yml, or use other worker hosts"
     return f"{project} can run on no worker host: {reasons}; {advice}"

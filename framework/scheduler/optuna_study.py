@@ -21,7 +21,7 @@ from framework.journal.trials import Trials
 from framework.messages.metrics import as_number
 from framework.project.early_termination import EarlyTermination
 from framework.project.project import Project
-from framework.space.distributions import Categorical, Distribution
+from framework.space.distributions import Numeric
 from framework.space.product import Space, listed
 from framework.space.sampling import Shuffled
 from framework.space.values import Interval, Value, canonical, options_with
@@ -191,7 +191,7 @@ class _Drawn(_Axis):
     """A distribution; Optuna searches its quantiles, evenly."""
 
     def __init__(
-        self, names: Sequence[str], condition: Mapping[str, Sequence[Value]], distribution: Distribution
+        self, names: Sequence[str], condition: Mapping[str, Sequence[Value]], distribution: Numeric
     ) -> None:
         super().__init__(names, condition)
         self._distribution = distribution
@@ -237,7 +237,7 @@ class _Listed(_Axis):
 
 def _axis(space: Space, names: Sequence[str]) -> _Axis:
     dimension, condition = space.dimensions[names[0]], space.conditions.get(names[0], {})
-    if isinstance(dimension, Distribution) and not isinstance(dimension, Categorical):
+    if isinstance(dimension, Numeric):
         return _Drawn(names, condition, dimension)
     return _Listed(names, condition, [listed(space.dimensions[name]) for name in names])
 

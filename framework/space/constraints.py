@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-# Which options of which axes it wants. It holds for a choice that has one of them on each of these axes.
+# The options, by axis, that a rule names. It holds for a choice that has one of them on each of these axes.
 Rule: TypeAlias = Mapping[int, frozenset[int]]
 
 MOST_NODES = 100_000  # more would take longer to count than a user waits
@@ -18,34 +18,34 @@ MOST_NODES = 100_000  # more would take longer to count than a user waits
 class Axis:
     """One factor of the product: a choice among options numbered from 0."""
 
-    length: int
+    length: int  # the number of options
     condition: Rule  # on earlier axes; where it does not hold, nothing is chosen on this one
-    weights: Sequence[float] | None = None  # how often each option is drawn; None: all alike
+    weights: Sequence[float] | None = None  # the probability of each option; None: all are equal
 
 
 @dataclass(frozen=True)
 class _Run:
-    """Neighbouring options that the same rules want."""
+    """Neighbouring options that are named by the same rules."""
 
-    start: int
-    length: int
-    weight: float
-    wanted: int  # a bit for each rule
+    start: int  # the first option
+    length: int  # the number of options
+    weight: float  # the probability that a draw chooses one of them
+    named_by: int  # a bit for each rule
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """What can be chosen at a node: one of a run of options (None: nothing), and where that leads."""
+    """The options of one run at a node, or no option, and the node that each leads to."""
 
-    start: int | None
-    length: int
-    each: int  # how many ways there are to go on from each option
+    start: int | None  # the first option; None: nothing is chosen
+    length: int  # the number of options
+    each: int  # the number of ways to go on from each option
     then: int  # the node on the next level, named by the rules that are still open
 
 
 @dataclass
 class _Node:
-    """A place in the product where the same rules are open, however one came to it."""
+    """All beginnings of choices after which the same rules are open."""
 
     choices: list[_Choice] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)  # the number of ways through the choices so far
@@ -60,6 +60,40 @@ class _Node:
         return self.masses[-1] if self.masses else 0.0
 
 
+class _Rules:
+    """Excluded rules and conditions of axes, each a bit; on each level, numbers made of these bits."""
+
+    def __init__(self, axes: Sequence[Axis], excluded: Sequence[Rule]) -> None:
+        # An axis with the same condition as another shares its rule.
+        conditions = list({_key(axis.condition): axis.condition for axis in axes if axis.condition}.values())
+        rules = [*excluded, *conditions]
+        bits = {_key(condition): 1 << len(excluded) + n for n, condition in enumerate(conditions)}
+        self._needed = [bits[_key(axis.condition)] if axis.condition else 0 for axis in axes]
+        self._named_here = [_mask(level in rule for rule in rules) for level in range(len(axes))]
+        self._runs = [list(_runs(axis, level, rules)) for level, axis in enumerate(axes)]
+        self._decided_here = [0] * len(axes)  # excluded rules whose last axis is this one
+        for bit, rule in enumerate(excluded):
+            self._decided_here[max(rule)] |= 1 << bit
+        # The rules that this level or a later one looks at; others need not be told apart.
+        self._open = [0] * (len(axes) + 1)
+        for level in reversed(range(len(axes))):
+            self._open[level] = self._open[level + 1] | self._needed[level] | self._decided_here[level]
+        self.top = _mask(True for _ in rules) & self._open[0]  # the rules that are open before any choice
+
+    def ways(self, level: int, node: int) -> Iterator[tuple[int | None, int, float, int]]:
+        """Start, length and weight of each choice at a node, and the rules that are open after it."""
+        unnamed = node & ~self._named_here[level]
+        found: list[tuple[int | None, int, float, int]] = [(None, 1, 1.0, unnamed)]
+        if node & self._needed[level] == self._needed[level]:
+            found = [
+                (run.start, run.length, run.weight, unnamed | node & run.named_by)
+                for run in self._runs[level]
+            ]
+        for start, length, weight, then in found:
+            if not then & self._decided_here[level]:
+                yield start, length, weight, then & self._open[level + 1]
+
+
 class Diagram:
     """The product of the axes less every choice for which one of the excluded rules holds.
 
@@ -69,40 +103,14 @@ class Diagram:
 
     def __init__(self, axes: Sequence[Axis], excluded: Sequence[Rule]) -> None:
         """Raises ValueError if the rules are so entangled that the diagram has too many nodes."""
-        # an axis with the same condition as another shares its rule
-        conditions = list({_key(axis.condition): axis.condition for axis in axes if axis.condition}.values())
-        rules = [*excluded, *conditions]
-        bits = {_key(condition): 1 << len(excluded) + n for n, condition in enumerate(conditions)}
-        needed = [bits[_key(axis.condition)] if axis.condition else 0 for axis in axes]
-        touched = [_mask(level in rule for rule in rules) for level in range(len(axes))]
-        runs = [list(_runs(axis, level, rules)) for level, axis in enumerate(axes)]
-        complete = [0] * len(axes)  # the excluded ones that have been decided when the level is
-        for bit, rule in enumerate(excluded):
-            complete[max(rule)] |= 1 << bit
-        # what a level and those after it ask for; other rules need not be told apart
-        open_rules = [0] * (len(axes) + 1)
-        for level in reversed(range(len(axes))):
-            open_rules[level] = open_rules[level + 1] | needed[level] | complete[level]
-
-        def ways(level: int, node: int) -> Iterator[tuple[int | None, int, float, int]]:
-            """Start, length and weight of each choice, and the rules still open after it."""
-            closed = node & ~touched[level]
-            found: list[tuple[int | None, int, float, int]] = [(None, 1, 1.0, closed)]
-            if node & needed[level] == needed[level]:
-                found = [
-                    (run.start, run.length, run.weight, closed | node & run.wanted) for run in runs[level]
-                ]
-            for start, length, weight, then in found:
-                if not then & complete[level]:
-                    yield start, length, weight, then & open_rules[level + 1]
-
-        self._top = _mask(True for _ in rules) & open_rules[0]
+        rules = _Rules(axes, excluded)
+        self._top = rules.top
         levels: list[dict[int, _Node]] = [{self._top: _Node()}]
         for level in range(len(axes)):
             following: dict[int, _Node] = {}
             levels.append(following)
             for name in levels[level]:
-                following.update((then, _Node()) for *_, then in ways(level, name))
+                following.update((then, _Node()) for *_, then in rules.ways(level, name))
                 if sum(map(len, levels)) > MOST_NODES:
                     raise ValueError(
                         "the rules are too entangled to be counted; write fewer, or simpler ones"
@@ -110,23 +118,14 @@ class Diagram:
         for end in levels[-1].values():
             end.ends, end.masses = [1], [1.0]
         for level in reversed(range(len(axes))):
-            following = levels[level + 1]
             for name, node in levels[level].items():
-                count, mass = 0, 0.0
-                for start, length, weight, then in ways(level, name):
-                    each = following[then].count
-                    count += length * each
-                    mass += weight * following[then].mass
-                    if each:
-                        node.choices.append(_Choice(start, length, each, then))
-                        node.ends.append(count)
-                        node.masses.append(mass)
+                _count(node, rules.ways(level, name), levels[level + 1])
         self._levels = levels[:-1]
         self.count = levels[0][self._top].count
         self.mass = levels[0][self._top].mass
 
     def options(self, index: int) -> list[int | None]:
-        """The option chosen on each axis in choice number `index`, 0 <= index < count."""
+        """The option on each axis (None: nothing) in choice number `index`, 0 <= index < count."""
         options: list[int | None] = []
         name = self._top
         for nodes in self._levels:
@@ -140,7 +139,7 @@ class Diagram:
         return options
 
     def index(self, options: Sequence[int | None]) -> int | None:
-        """The number of the choice with these options; None if it is not there."""
+        """The number of the choice with these options; None if there is none."""
         index, name = 0, self._top
         for nodes, option in zip(self._levels, options, strict=True):
             node = nodes[name]
@@ -159,7 +158,10 @@ class Diagram:
         return index
 
     def draw(self, random: Callable[[], float]) -> list[int | None]:
-        """A choice drawn by the weights of its options, from those that are left; mass must not be 0."""
+        """A choice that no rule excludes, drawn by the weights of its options; `mass` must not be 0.
+
+        `random` gives uniform numbers in [0, 1).
+        """
         options: list[int | None] = []
         name = self._top
         for nodes in self._levels:
@@ -176,22 +178,37 @@ class Diagram:
         return options
 
 
-def _runs(axis: Axis, level: int, rules: Sequence[Rule]) -> Iterator[_Run]:
-    """The options of an axis; neighbours that the same rules want are together."""
+def _count(
+    node: _Node, ways: Iterable[tuple[int | None, int, float, int]], following: Mapping[int, _Node]
+) -> None:
+    """Fill in the choices of a node, of which those on the next level are filled in."""
+    count, mass = 0, 0.0
+    for start, length, weight, then in ways:
+        each = following[then].count
+        count += length * each
+        mass += weight * following[then].mass
+        if each:
+            node.choices.append(_Choice(start, length, each, then))
+            node.ends.append(count)
+            node.masses.append(mass)
 
-    def wanted(option: int) -> int:
+
+def _runs(axis: Axis, level: int, rules: Sequence[Rule]) -> Iterator[_Run]:
+    """The options of an axis; neighbours that the same rules name are together."""
+
+    def named_by(option: int) -> int:
         return _mask(option in rule.get(level, ()) for rule in rules)
 
     if axis.weights is not None:
         for option, weight in enumerate(axis.weights):
-            yield _Run(option, 1, weight, wanted(option))
+            yield _Run(option, 1, weight, named_by(option))
         return
     special = sorted(set[int]().union(*(rule.get(level, frozenset()) for rule in rules)))
     edges = sorted({0, *special, *(option + 1 for option in special), axis.length})
-    for _, group in itertools.groupby(itertools.pairwise(edges), lambda span: wanted(span[0])):
+    for _, group in itertools.groupby(itertools.pairwise(edges), lambda span: named_by(span[0])):
         spans = list(group)
         start, end = spans[0][0], spans[-1][1]
-        yield _Run(start, end - start, (end - start) / axis.length, wanted(start))
+        yield _Run(start, end - start, (end - start) / axis.length, named_by(start))
 
 
 def _mask(bits: Iterable[bool]) -> int:

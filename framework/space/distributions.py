@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,42 +16,53 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from framework.space.values import Value
 
+_BITS_OF_1 = int.from_bytes(struct.pack("<d", 1.0), "little")
+
 
 class Distribution(ABC):
-    """What one metaparameter is drawn from."""
+    """The distribution that the values of one metaparameter are drawn from."""
 
     @abstractmethod
     def quantile(self, u: float) -> Value:
-        """The value that a share `u` of all draws does not exceed, 0 < u < 1: the inverse of the CDF.
+        """The inverse of the cumulative distribution function at `u`, 0 < u < 1.
 
-        Of a `u` that is uniform this makes a draw.
+        A share `u` of all draws does not exceed this value, so that a uniform random `u` makes a draw.
         """
-
-    def level(self, value: Value) -> float | None:
-        """The `u` that gives `value`, in the middle of those that do; None if no draw does."""
-        if isinstance(value, str) or type(value) is not type(self.quantile(0.5)):
-            return None
-        _, least = _around(lambda u: self._number(u) >= value)
-        most, _ = _around(lambda u: self._number(u) > value)
-        u = (least + most) / 2
-        # the last digit of a value may not come back from its logarithm
-        return u if 0 < u < 1 and math.isclose(self._number(u), value, rel_tol=1e-9) else None
-
-    def _number(self, u: float) -> float:
-        value = self.quantile(u)
-        assert not isinstance(value, str)
-        return value
 
     @property
     def is_continuous(self) -> bool:
-        """Are two draws practically never equal?"""
+        """True if two draws are practically never equal."""
         near = {self.quantile(0.4 + step * 2**-40) for step in range(8)}
         return len(near) == 8
 
 
+class Numeric(Distribution):
+    """A distribution of numbers; its quantile function never falls."""
+
+    @abstractmethod
+    def quantile(self, u: float) -> int | float: ...
+
+    def level(self, value: Value) -> float | None:
+        """The `u`, 0 < u < 1, with quantile(u) = `value`: the middle of all of them; None if there is none.
+
+        Rounding is allowed for: quantile(u) may differ from `value` in the ninth digit.
+        """
+        middle = self.quantile(0.5)
+        if isinstance(value, str) or type(value) is not type(middle):
+            return None
+        _, least = _around(lambda u: self.quantile(u) >= value)
+        most, _ = _around(lambda u: self.quantile(u) > value)
+        u = (least + most) / 2
+        if not 0 < u < 1:
+            return None
+        # A value near 0 is the difference of two numbers of the size of the middle.
+        is_close = math.isclose(self.quantile(u), value, rel_tol=1e-9, abs_tol=1e-14 * abs(middle))
+        return u if is_close else None
+
+
 @dataclass(frozen=True)
-class Uniform(Distribution):
-    """Any number from low to high, all alike."""
+class Uniform(Numeric):
+    """Numbers from low to high, all equally probable."""
 
     low: float
     high: float
@@ -61,7 +73,7 @@ class Uniform(Distribution):
 
 
 @dataclass(frozen=True)
-class LogUniform(Distribution):
+class LogUniform(Numeric):
     """Numbers from low to high, both above 0, whose logarithms are uniform."""
 
     low: float
@@ -73,7 +85,7 @@ class LogUniform(Distribution):
 
 
 @dataclass(frozen=True)
-class Normal(Distribution):
+class Normal(Numeric):
     """The normal distribution with mean mu and standard deviation sigma > 0."""
 
     mu: float
@@ -84,7 +96,7 @@ class Normal(Distribution):
 
 
 @dataclass(frozen=True)
-class LogNormal(Distribution):
+class LogNormal(Numeric):
     """Numbers whose logarithms are normal with mean mu and standard deviation sigma > 0."""
 
     mu: float
@@ -95,14 +107,14 @@ class LogNormal(Distribution):
 
 
 @dataclass(frozen=True)
-class Quantized(Distribution):
-    """What is drawn from another one, rounded to the nearest multiple of q > 0, which W&B calls q_….
+class Quantized(Numeric):
+    """Draws from another distribution, rounded to the nearest multiple of q > 0: W&B's q_….
 
-    As there, the nearest multiple may lie up to q / 2 beyond the limits. A whole q gives whole numbers.
+    As in W&B, the nearest multiple may lie up to q / 2 beyond the limits. A whole q gives whole numbers.
     """
 
     of: Uniform | LogUniform | Normal | LogNormal
-    q: int | float
+    q: int | float  # in the unit of the metaparameter
 
     def quantile(self, u: float) -> int | float:
         q = Fraction(repr(self.q))  # the decimal that the user wrote
@@ -112,7 +124,7 @@ class Quantized(Distribution):
 
 @dataclass(frozen=True)
 class Categorical(Distribution):
-    """Values that have a probability each; the probabilities sum to 1."""
+    """Listed values, each with its probability; the probabilities sum to 1."""
 
     values: tuple[Value, ...]
     probabilities: tuple[float, ...]
@@ -121,21 +133,15 @@ class Categorical(Distribution):
         ends = list(itertools.accumulate(self.probabilities))
         return self.values[min(bisect.bisect_right(ends, u), len(self.values) - 1)]
 
-    def level(self, value: Value) -> float | None:
-        for number, (each, end) in enumerate(
-            zip(self.values, itertools.accumulate(self.probabilities), strict=True)
-        ):
-            if each == value and type(each) is type(value):
-                return end - self.probabilities[number] / 2
-        return None
-
 
 def _around(is_beyond: Callable[[float], bool]) -> tuple[float, float]:
-    """The neighbours in [0, 1] between which a condition begins to hold, which holds above them."""
-    low, high = 0.0, 1.0
-    for _ in range(64):
-        middle = (low + high) / 2
-        if not low < middle < high:
-            break
-        low, high = (low, middle) if is_beyond(middle) else (middle, high)
-    return low, high
+    """The neighbouring floats in [0, 1] between which a condition begins to hold; it holds for all above."""
+    # Floats above 0 have the order of their bits, read as whole numbers: the search ends after 62 steps, and
+    # is as fine near 0 as near 1.
+    first = bisect.bisect_left(range(_BITS_OF_1), True, lo=1, key=lambda bits: is_beyond(_float(bits)))
+    return _float(first - 1), _float(first)
+
+
+def _float(bits: int) -> float:
+    value: float = struct.unpack("<d", bits.to_bytes(8, "little"))[0]
+    return value

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from framework.space.constraints import Axis, Diagram, Rule
-from framework.space.distributions import Categorical, Distribution
+from framework.space.distributions import Categorical, Distribution, Numeric
 from framework.space.values import Value, canonical, options_with
 
 Dimension: TypeAlias = Sequence[Value] | Distribution
@@ -17,16 +17,16 @@ Dimension: TypeAlias = Sequence[Value] | Distribution
 class Combinations(ABC):
     """Combinations in an order that never changes, each computed by its index."""
 
-    names: tuple[str, ...]  # of all metaparameters; one that has a condition is not in every combination
+    names: tuple[str, ...]  # all metaparameters; one with a condition is missing from some combinations
 
     @property
     @abstractmethod
     def count(self) -> int:
-        """The number of combinations; may be larger than len() of anything could be."""
+        """The number of combinations; it may exceed sys.maxsize, the limit of len()."""
 
     @abstractmethod
     def combination(self, index: int) -> dict[str, Value]:
-        """Combination number `index`, counted from 0, as a dict of its own. Raises IndexError."""
+        """A new dict with combination number `index`, counted from 0. Raises IndexError."""
 
     def __iter__(self) -> Iterator[dict[str, Value]]:
         return map(self.combination, range(self.count))
@@ -37,14 +37,14 @@ class Combinations(ABC):
 
 
 class Space(Combinations):
-    """The product of the values of each metaparameter, less what rules take out, and what is added to it.
+    """The product of the values of all metaparameters, without excluded combinations, with included ones.
 
     The order is that of itertools.product over the names in the order given: the last name varies fastest;
-    names that are zipped vary together, in the place of the first of them. What is excluded is left out, what
-    is included comes last. A metaparameter whose conditions do not hold is missing from the combination.
+    zipped names vary together, in the place of the first of them. Included combinations come last. A
+    metaparameter whose conditions do not hold is missing from the combination.
 
-    A sequence in `dimensions` is a metaparameter's values: a `range` of whole numbers, an `Interval` of
-    floats, or a list. A space with distributions has no combinations by index, but draws.
+    A sequence in `dimensions` holds a metaparameter's values: a `range` of whole numbers, an `Interval` of
+    floats, or a list. A space with distributions has draws, and no combinations by index.
     """
 
     def __init__(
@@ -56,19 +56,21 @@ class Space(Combinations):
         excluded: Sequence[Mapping[str, Sequence[Value]]] = (),
         seeds: int | None = None,
     ) -> None:
-        """`conditions`: which values of earlier metaparameters one needs to exist; the same for all of a zip.
+        """A rule maps names of metaparameters to values, and holds where each of them has one of its values.
 
-        `excluded` take out the combinations that have one of the values given of each metaparameter named.
-        Raises ValueError if zipped ones differ in length, or the rules are too entangled to be counted.
+        `conditions`: by metaparameter, the rule on earlier ones under which it exists; the same for all
+        names of a zip. `zipped`: groups of names. `excluded`: the rules that take combinations out.
+        `seeds`: how often each combination is run, each time with another `seed`; None: once, without one.
+        Raises ValueError if zipped lists differ in length, or the rules are too entangled to count.
         """
-        self.dimensions = dict(dimensions)  # in order; those with conditions too
+        self.dimensions = dict(dimensions)
         self.conditions = {name: dict(each) for name, each in (conditions or {}).items()}
         self.included: tuple[dict[str, Value], ...] = ()
-        self.seeds = seeds  # each combination is to be run that many times with a `seed` of its own
+        self.seeds = seeds
         self.names = tuple(self.dimensions)
         self.is_finite = not any(isinstance(each, Distribution) for each in self.dimensions.values())
         groups = {name: tuple(group) for group in zipped for name in group}
-        # the names of each axis of the product (more than one if they are zipped), and the other way round
+        # The names on each axis of the product: more than one if they are zipped.
         self.axes = list(dict.fromkeys(groups.get(name, (name,)) for name in self.names))
         self._axis_of = {name: axis for axis, names in enumerate(self.axes) for name in names}
         self._diagram = Diagram(
@@ -81,7 +83,7 @@ class Space(Combinations):
 
     @property
     def mass(self) -> float:
-        """The share of draws from all distributions that no rule takes out."""
+        """The share of all draws, from 0 to 1, that no rule excludes."""
         return self._diagram.mass
 
     def combination(self, index: int) -> dict[str, Value]:
@@ -91,7 +93,7 @@ class Space(Combinations):
         return self._at(self._diagram.options(index), None)
 
     def index_of(self, combination: Mapping[str, Value]) -> int | None:
-        """The number of a combination of a finite space, or None if it has no such one; 1 and 1.0 differ."""
+        """The index of a combination of a finite space; None if it is not in it. 1 and 1.0 differ."""
         wanted = canonical(dict(combination))
         options = [self._option(names, combination) for names in self.axes]
         index = self._diagram.index(options) if combination.keys() <= self.dimensions.keys() else None
@@ -103,23 +105,27 @@ class Space(Combinations):
         return None
 
     def contains(self, combination: Mapping[str, Value]) -> bool:
-        """Is it a combination of the space, or one that could be drawn from it? 1 and 1.0 differ."""
+        """True for a combination of the space, or one that can be drawn from it. 1 and 1.0 differ."""
         if any(canonical(included) == canonical(dict(combination)) for included in self.included):
             return True
         options = [self._option(names, combination) for names in self.axes]
         return combination.keys() <= self.dimensions.keys() and self._diagram.index(options) is not None
 
     def including(self, combinations: Sequence[Mapping[str, Value]]) -> Space:
-        """The same space with these combinations added to it."""
+        """A copy of this space that includes these combinations, and no others."""
         space = copy.copy(self)
         space.included = tuple(dict(combination) for combination in combinations)
         return space
 
     def draw(self, random: Callable[[], float]) -> dict[str, Value]:
-        """A draw from the product, by what gives uniform numbers in [0, 1); nothing that is included."""
+        """A combination drawn from the product; included ones are never drawn.
+
+        `random` gives uniform numbers in [0, 1); `mass` must not be 0.
+        """
         return self._at(self._diagram.draw(random), random)
 
     def _at(self, options: Sequence[int | None], random: Callable[[], float] | None) -> dict[str, Value]:
+        """The combination with these options; `random` draws from distributions, without it ValueError."""
         combination: dict[str, Value] = {}
         for name, dimension in self.dimensions.items():
             option = options[self._axis_of[name]]
@@ -139,12 +145,12 @@ class Space(Combinations):
         if len(lengths) > 1:
             raise ValueError(f"{', '.join(names)} are zipped, but differ in length")
         weights = first.probabilities if isinstance(first, Categorical) else None
-        # what cannot be listed is one option here: which value it is, is drawn
+        # A distribution that is not categorical is one option; its value is drawn.
         length = lengths.pop() if isinstance(first, Categorical | Sequence) else 1
         return Axis(length, self._rule(self.conditions.get(names[0], {})), weights)
 
     def _rule(self, wanted: Mapping[str, Sequence[Value]]) -> Rule:
-        """Which options of which axes have the values that are wanted."""
+        """The options of each axis that have one of the wanted values."""
         rule: dict[int, frozenset[int]] = {}
         for name, values in wanted.items():
             axis, dimension = self._axis_of[name], listed(self.dimensions[name])
@@ -153,11 +159,11 @@ class Space(Combinations):
         return rule
 
     def _option(self, names: Sequence[str], combination: Mapping[str, Value]) -> int | None:
-        """Which option of an axis a combination has; None if none."""
+        """The option of an axis that a combination has; None if it has none of them."""
         if not combination.keys() >= set(names):
             return None
         first = self.dimensions[names[0]]
-        if isinstance(first, Distribution) and not isinstance(first, Categorical):
+        if isinstance(first, Numeric):
             return None if first.level(combination[names[0]]) is None else 0
         found = []
         for name in names:
@@ -168,7 +174,7 @@ class Space(Combinations):
 
 
 def listed(dimension: Dimension) -> Sequence[Value]:
-    """The values of a metaparameter; none if it is drawn from more than can be listed."""
+    """The values of a metaparameter; empty if it has a distribution that is not categorical."""
     if isinstance(dimension, Categorical):
         return dimension.values
     return dimension if isinstance(dimension, Sequence) else ()

@@ -13,24 +13,24 @@ from framework.space.product import Combinations, Space
 from framework.space.values import Value, canonical
 
 METHODS = ("grid", "random", "tpe", "bayes")
-SEED = "seed"  # the metaparameter that `seeds:` makes
+SEED = "seed"  # the metaparameter that `seeds:` adds
 
 
 @dataclass(frozen=True)
 class Method:
-    """How a set is made of a space."""
+    """The method that makes a sweep of a space."""
 
     name: str = "grid"  # one of METHODS
-    run_cap: int | None = None  # the most tasks of the set; None: all. Needed for draws from distributions
-    seed: int = 0  # of what is random
+    run_cap: int | None = None  # the largest number of tasks; None: no limit, where there are finitely many
+    seed: int = 0  # seed of everything random
 
     @property
     def is_adaptive(self) -> bool:
-        """Is each combination made from the results so far? bayes is W&B's word; TPE is such a method."""
+        """True if each combination is made from the results so far: TPE, which W&B's `bayes` means too."""
         return self.name in ("tpe", "bayes")
 
     def choose(self, space: Space) -> Combinations:
-        """The combinations of the space that are run, as far as they are known before any is."""
+        """The combinations of the space that run, as far as they are known in advance."""
         if self.is_adaptive:
             return NoneYet(space)
         chosen: Combinations = space
@@ -44,7 +44,7 @@ class Method:
 
 
 class NoneYet(Combinations):
-    """No combination, before the first result of an adaptive set."""
+    """No combinations: those of an adaptive sweep are not known in advance."""
 
     count = 0
 
@@ -56,7 +56,7 @@ class NoneYet(Combinations):
 
 
 class First(Combinations):
-    """The first so many of other combinations."""
+    """The first of other combinations, at most `most`."""
 
     def __init__(self, combinations: Combinations, most: int) -> None:
         self.names = combinations.names
@@ -73,7 +73,7 @@ class First(Combinations):
 
 
 class WithSeeds(Combinations):
-    """Each of other combinations with every seed from 0 to seeds - 1, which varies fastest."""
+    """Each of other combinations with every seed from 0 to seeds - 1; the seed varies fastest."""
 
     def __init__(self, combinations: Combinations, seeds: int) -> None:
         self.names = (*combinations.names, SEED)
@@ -91,7 +91,7 @@ class WithSeeds(Combinations):
 
 
 class Shuffled(Combinations):
-    """All of other combinations, each once, in an order that the seed makes."""
+    """All of other combinations, each once, in a random order that depends on the seed alone."""
 
     def __init__(self, combinations: Combinations, seed: int) -> None:
         self.names = combinations.names
@@ -108,10 +108,11 @@ class Shuffled(Combinations):
 
 
 class Draws(Combinations):
-    """What a space includes, then so many draws from it; a draw that repeats an earlier one is left out.
+    """The included combinations of a space, then draws from it, without those that repeat an earlier one.
 
-    Draw n depends on the seed and n alone, so that more of them change none. Where every draw has a value
-    from a continuous distribution nothing repeats; elsewhere the numbers of those that do not are kept.
+    Draw n depends on the seed and n alone, so that more draws change no earlier one. Where every draw has a
+    value from a continuous distribution none repeats; elsewhere the numbers of the new ones are kept: 8 bytes
+    for each draw.
     """
 
     def __init__(self, space: Space, draws: int, seed: int) -> None:
@@ -134,7 +135,7 @@ class Draws(Combinations):
 
     @cached_property
     def _kept(self) -> array[int] | None:
-        """The draws that repeat no earlier one; None if all."""
+        """The numbers of the draws that repeat no earlier one; None: all draws."""
         if any(
             isinstance(each, Distribution) and each.is_continuous and name not in self._space.conditions
             for name, each in self._space.dimensions.items()
@@ -154,10 +155,10 @@ class Draws(Combinations):
 
 
 def permuted(index: int, count: int, seed: int) -> int:
-    """Where a pseudo-random permutation of range(count) takes `index`; computed on its own, in no memory.
+    """The number that a pseudo-random permutation of range(count) takes `index` to; needs no table.
 
-    A Feistel network of six rounds on the smallest even number of bits; what falls outside of the range is
-    sent through again (Black and Rogaway, Ciphers with Arbitrary Finite Domains, 2002).
+    A Feistel network of six rounds on the smallest even number of bits; a number outside of the range goes
+    through it again (Black and Rogaway, Ciphers with Arbitrary Finite Domains, 2002).
     """
     half = ((count - 1).bit_length() + 1) // 2
     while True:

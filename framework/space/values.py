@@ -15,7 +15,7 @@ _NAME = re.compile(r"\w[\w.:/+-]*")
 
 
 def options_with(values: Sequence[Value], value: Value) -> list[int]:
-    """Where a value stands among others; numbers are compared by value: 1 is 1.0, but not true."""
+    """The indices of `value` in `values`; numbers are compared by value: 1 equals 1.0, but not true."""
     if isinstance(values, range | Interval) and not isinstance(value, bool | str):
         if isinstance(values, Interval):
             return values.options_with(value)
@@ -28,10 +28,10 @@ def options_with(values: Sequence[Value], value: Value) -> list[int]:
 
 
 class Interval(Sequence[float]):
-    """The floats start, start + step, … of an interval; each is the float nearest to the exact decimal."""
+    """The floats start, start + step, …, start + (length - 1) * step, each nearest to the exact decimal."""
 
     def __init__(self, start: Fraction, step: Fraction, length: int) -> None:
-        # over their common denominator, because Python divides integers to the nearest float
+        # Kept over their common denominator: Python divides integers to the nearest float.
         self._denominator = math.lcm(start.denominator, step.denominator)
         self._start = int(start * self._denominator)
         self._step = int(step * self._denominator)
@@ -50,7 +50,7 @@ class Interval(Sequence[float]):
         return (self._start + range(self._length)[index] * self._step) / self._denominator
 
     def options_with(self, value: float) -> list[int]:
-        """The index of a value, or nothing."""
+        """The index of `value`, as a list; empty if it is not one of these floats."""
         index = round((Fraction(value) * self._denominator - self._start) / self._step)
         return [index] if 0 <= index < self._length and self[index] == value else []
 
@@ -59,12 +59,12 @@ def interval(start: int | float, end: int | float, step: int | float) -> Sequenc
     """The half-open interval [start, end) in steps of `step`, which may be negative.
 
     Exact in decimal: [0.1, 0.4) by 0.1 is 0.1, 0.2, 0.3. Three integers give integers.
-    Raises ValueError if it never ends, is empty, or has values that floats cannot tell apart.
+    Raises ValueError if it never ends, is empty, has more than 2**53 values, or steps too small for floats.
     """
     for number in (start, end, step):
         if not math.isfinite(number):
-            raise ValueError(f"{number} is no number that an interval can have")
-    # repr is the shortest decimal that reads back as the same float: what the user wrote
+            raise ValueError(f"{number} cannot be a number of an interval")
+    # repr is the shortest decimal that reads back as the same float: the one that the user wrote.
     exact_start, exact_end, exact_step = (Fraction(repr(number)) for number in (start, end, step))
     if exact_step == 0:
         raise ValueError("a step of 0 never ends")
@@ -82,19 +82,19 @@ def interval(start: int | float, end: int | float, step: int | float) -> Sequenc
 
 
 def name_problem(name: str) -> str | None:
-    """Why `name` cannot be the name of a metaparameter, or None if it can."""
+    """The reason why `name` cannot be the name of a metaparameter; None if it can."""
     if _NAME.fullmatch(name):
         return None
     return f"{name!r} cannot be an option; use letters, digits and _.:/+-, a letter, digit or _ first"
 
 
 def value_problem(value: object) -> str | None:
-    """Why `value` cannot be the value of a metaparameter, or None if it can."""
+    """The reason why `value` cannot be the value of a metaparameter; None if it can."""
     if isinstance(value, str):
         if "\0" in value:
             return "text with a NUL character cannot be passed to a program; remove it"
         if any("\ud800" <= character <= "\udfff" for character in value):
-            return "text with half of a surrogate pair is no valid Unicode; remove it"
+            return "text with half of a surrogate pair is not valid Unicode; remove it"
         return None
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value} is not a number a program can be given; put it in quotes to pass it as text"
@@ -104,5 +104,8 @@ def value_problem(value: object) -> str | None:
 
 
 def canonical(value: object) -> str:
-    """JSON that is the same for the same content in whatever order of keys; 1, 1.0, true and "1" differ."""
+    """JSON that does not depend on the order of keys; 1, 1.0, true and "1" differ.
+
+    Task ids are hashes of it: it must never change. Raises ValueError for NaN and infinities.
+    """
     return _CANONICAL.encode(value)

@@ -60,6 +60,33 @@ def test_what_is_no_part_of_the_program_does_not(tmp_path: Path) -> None:
     assert program_version(path) == before
 
 
+def test_the_version_of_a_program_is_the_one_that_journals_know(tmp_path: Path) -> None:
+    # Another rule for a project's files, or another digest, would make the results of everybody outdated.
+    path = make_project(tmp_path / "p")
+    for name in ("data/results/old.csv", "größe/a b.py", "sweep.yaml"):
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_text(name)
+    for file in path.rglob("*"):
+        file.chmod(0o755 if file.name == "train" or file.is_dir() else 0o644)
+    (path / "link").symlink_to("train")
+    (path / "data/link").symlink_to(".")
+    (path / "empty").mkdir()
+    os.mkfifo(path / "data/pipe")
+    assert program_version(path) == "987d5f899f88"
+    for name in (
+        "results/x",
+        "data/__pycache__/b.pyc",
+        "data/.git",
+        "env/pyvenv.cfg",
+        "env/x.py",
+        "data/b.pyc",
+    ):
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).touch()
+    (path / ".venv").symlink_to("env")
+    assert program_version(path) == "987d5f899f88"
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(FrameworkError, match=r"nowhere: cannot be read"):
         program_version(tmp_path / "nowhere")

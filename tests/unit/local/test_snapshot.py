@@ -49,10 +49,35 @@ def test_what_is_no_part_of_a_project_is_left_out(project: Path) -> None:
     (project / "library/results").mkdir()
     (project / "environment").mkdir()
     (project / "environment/pyvenv.cfg").touch()
+    (project / "library/linked").symlink_to("../environment")
     os.mkfifo(project / "pipe")
     code = snapshot(project, project / "data here")
-    assert content(code) == ["environment", "library", "library/a.py", "library/results", "link", "run.sh"]
-    assert (code.project_path / "environment").readlink() == project / "environment"
+    assert content(code) == [
+        "environment", "library", "library/a.py", "library/linked", "library/results", "link", "run.sh",
+    ]  # fmt: skip
+    for environment in ("environment", "library/linked"):
+        assert (code.project_path / environment).readlink() == project / environment
+
+
+def test_a_virtual_environment_makes_no_other_version(project: Path) -> None:
+    first = snapshot(project).version
+    (project / ".venv").mkdir()
+    (project / ".venv/pyvenv.cfg").touch()
+    assert snapshot(project).version == first
+
+
+def test_the_version_tells_every_change_of_the_framework(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    framework = tmp_path / "framework"
+    monkeypatch.setattr("framework.local.snapshot.__file__", str(framework / "local/snapshot.py"))
+    versions = []
+    for name in ("errors.py", "local/snapshot.py", "project/excluded_files", "shell/files.sh"):
+        (framework / name).parent.mkdir(parents=True, exist_ok=True)
+        (framework / name).touch()
+        versions.append(snapshot(project).framework_version)
+    assert len(set(versions)) == 3
+    assert versions[-2] == versions[-1]  # shell runs no task
 
 
 @pytest.mark.parametrize(

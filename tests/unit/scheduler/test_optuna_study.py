@@ -13,14 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from master_bench import Bench, Message, stand_still
 
 from framework.cli.task_selection import find_tasks
-from framework.configuration import settings
 from framework.configuration.load import load_project
-from framework.errors import ProjectError
 from framework.files import AttemptFiles
 from framework.journal.store import Journal
 from framework.journal.trials import so_far
@@ -31,7 +27,7 @@ from framework.project.project import Goal, Project
 from framework.runner.attempt import run_attempt
 from framework.runner.programs import Command
 from framework.scheduler.optuna_study import Study
-from framework.space.distributions import Distribution, LogNormal, LogUniform, Normal, Quantized, Uniform
+from framework.space.distributions import LogUniform, Quantized, Uniform
 from framework.space.product import Space
 from framework.space.sampling import Method
 from framework.space.values import Value
@@ -174,104 +170,7 @@ def test_a_study_made_anew_from_the_journal_goes_on_as_if_nothing_had_been(journ
         unbroken.ids.append(known[0])
 
 
-@given(
-    st.sampled_from(
-        [Uniform(-1, 3), LogUniform(1e-8, 1e3), Normal(5, 2), LogNormal(0, 3), Quantized(Uniform(0, 9), 2),
-         Quantized(LogUniform(0.1, 10), 0.1), Quantized(Normal(0, 1), 0.5), Uniform(2, 2)]
-    ),
-    st.floats(0, 1, exclude_min=True, exclude_max=True),
-)  # fmt: skip
-def test_what_a_distribution_gave_is_found_in_it_again(distribution: Distribution, u: float) -> None:
-    value = distribution.quantile(max(u, 2**-53))
-    level = distribution.level(value)
-    assert level is not None
-    assert distribution.quantile(level) == pytest.approx(value, rel=1e-9)
-    assert Space({"x": distribution}).contains({"x": value})
-
-
-@pytest.mark.parametrize(
-    "combination", [{"x": 4.5}, {"x": 1}, {"x": "1.5"}, {}, {"x": 1.5, "y": 1}, {"x": -1e-9}, {"x": True}]
-)
-def test_what_a_distribution_does_not_give_is_not_in_it(combination: dict[str, Value]) -> None:
-    assert not Space({"x": Uniform(0, 4)}).contains(combination)
-
-
 # What is ended early.
-
-
-@pytest.mark.parametrize(
-    ("said", "rungs"),
-    [
-        ("{type: asha, min_iter: 3}", [3, 9, 27, 81]),
-        ("{type: hyperband, min_iter: 3, eta: 2}", [3, 6, 12, 24, 48, 96]),
-        ("{type: hyperband, max_iter: 27, s: 2}", [3, 9]),
-        ("{type: asha, min_iter: 3, s: 2, eta: 3, strict: true}", [3, 9]),
-        ("{type: asha, min_iter: 1, max_iter: 30, eta: 4}", [1, 4, 16]),
-    ],
-)
-def test_the_reports_at_which_tasks_are_compared(tmp_path: Path, said: str, rungs: list[int]) -> None:
-    early = load(tmp_path, f"metric: loss\nearly_terminate: {said}").early_termination
-    assert early
-    assert [step for step in range(1, 100) if early.is_rung(step)] == rungs
-
-
-@pytest.mark.parametrize(
-    ("said", "problem"),
-    [
-        ("asha", "3:18: early_terminate: has to be a mapping"),
-        ("{min_iter: 3}", "3:18: early_terminate: has no type"),
-        ("{type: median, min_iter: 3}", "3:25: type: no early termination"),
-        ("{type: asha}", "3:18: early_terminate: needs min_iter"),
-        ("{type: asha, miniter: 3}", "3:31: unknown key 'miniter'; did you mean 'min_iter'?"),
-        ("{type: asha, min_iter: 0}", "3:41: min_iter: has to be a whole number from 1"),
-        ("{type: asha, min_iter: 2.5}", "3:41: min_iter: has to be a whole number"),
-        ("{type: asha, min_iter: true}", "3:41: min_iter: has to be a whole number"),
-        ("{type: asha, min_iter: 1, eta: 1}", "3:49: eta: has to be a whole number from 2"),
-        ("{type: asha, min_iter: 9, max_iter: 9}", "3:18: early_terminate: compares no task with another"),
-        ("{type: asha, max_iter: 9, s: 3}", "max_iter cannot be divided by eta (3) 3 times"),
-        ("{type: asha, min_iter: 1, max_iter: 9, s: 2}", "3:18: early_terminate: has one key too many"),
-        ("{type: asha, min_iter: 1, strict: 1}", "3:52: strict: has to be true or false"),
-    ],
-)  # fmt: skip
-def test_an_early_termination_that_makes_no_sense(tmp_path: Path, said: str, problem: str) -> None:
-    assert problem in problem_of(tmp_path, f"metric: loss\nearly_terminate: {said}")
-
-
-@pytest.mark.parametrize(
-    ("said", "problem"),
-    [
-        ("early_terminate: {type: asha, min_iter: 3}", "2:1: early_terminate: by which metric?"),
-        ("run_cap: 9\nmethod: tpe", "3:1: method: by which metric?"),
-        ("metric: loss\nmethod: bayes", "3:1: an adaptive method needs an end"),
-    ],
-)  # fmt: skip
-def test_what_is_missing_is_said_with_its_place(tmp_path: Path, said: str, problem: str) -> None:
-    assert f"project.yml:{problem}" in problem_of(tmp_path, said)
-
-
-def test_without_optuna_the_user_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "find_spec", lambda name: None)
-    with pytest.raises(ProjectError, match=r"2:1: method: needs Optuna.*requirements\.txt.*adaptive"):
-        load(tmp_path, "method: tpe\nrun_cap: 9\nmetric: loss")
-    assert load(tmp_path, "metric: loss")
-
-
-def test_seeds_and_an_adaptive_method_do_not_go_together(tmp_path: Path) -> None:
-    with pytest.raises(ProjectError, match=r"3:1: seeds: in parameters\.yml goes with grid and random only"):
-        load(tmp_path, "run_cap: 9\nmethod: tpe\nmetric: loss", "x: {min: 0.0, max: 1.0}\nseeds: 3")
-
-
-def problem_of(path: Path, settings: str) -> str:
-    with pytest.raises(ProjectError) as raised:
-        load(path, settings)
-    (line,) = raised.value.problems
-    return line
-
-
-def load(path: Path, settings: str, parameters: str = "x: [1, 2]") -> Project:
-    (path / "project.yml").write_text(f"command: train\n{settings}\n")
-    (path / "parameters.yml").write_text(parameters)
-    return load_project(path)
 
 
 def test_no_report_of_a_fast_program_is_missed(tmp_path: Path) -> None:

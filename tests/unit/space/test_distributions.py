@@ -6,7 +6,7 @@ from collections import Counter
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from framework.space.distributions import (
@@ -15,9 +15,12 @@ from framework.space.distributions import (
     LogNormal,
     LogUniform,
     Normal,
+    Numeric,
     Quantized,
     Uniform,
 )
+from framework.space.product import Space
+from framework.space.values import Value
 
 shares = st.floats(0, 1, exclude_min=True, exclude_max=True)
 ALL = [
@@ -89,3 +92,37 @@ def test_categories_come_as_often_as_they_are_probable() -> None:
 def test_what_is_continuous(distribution: Distribution) -> None:
     assert distribution.is_continuous == (not isinstance(distribution, Quantized | Categorical))
     assert not Uniform(1, 1 + 1e-14).is_continuous
+
+
+@given(
+    st.sampled_from(
+        [Uniform(-1, 3), LogUniform(1e-8, 1e3), Normal(5, 2), LogNormal(0, 3), Quantized(Uniform(0, 9), 2),
+         Quantized(LogUniform(0.1, 10), 0.1), Quantized(Normal(0, 1), 0.5), Uniform(2, 2)]
+    ),
+    shares,
+)  # fmt: skip
+@example(Normal(5, 2), 1.4553e-16)  # far out, where a share is known to fewer digits than one in the middle
+@example(Normal(5, 2), 0.006209665325773995)  # near the value 0
+def test_what_a_distribution_gave_is_found_in_it_again(distribution: Numeric, u: float) -> None:
+    value = distribution.quantile(u)
+    level = distribution.level(value)
+    assert level is not None
+    assert distribution.quantile(level) == pytest.approx(value, rel=1e-9)
+    assert Space({"x": distribution}).contains({"x": value})
+
+
+@pytest.mark.parametrize(
+    "combination", [{"x": 4.5}, {"x": 1}, {"x": "1.5"}, {}, {"x": 1.5, "y": 1}, {"x": -1e-9}, {"x": True}]
+)
+def test_what_a_distribution_does_not_give_is_not_in_it(combination: dict[str, Value]) -> None:
+    assert not Space({"x": Uniform(0, 4)}).contains(combination)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "value"),
+    [(Quantized(Uniform(0, 9), 2), 3), (Quantized(Uniform(0, 9), 2), 2.0), (Quantized(Uniform(0, 9), 2), 12),
+     (Quantized(Uniform(0, 9000), 2), 2001),
+     (LogUniform(1, 10), 11.0), (LogUniform(1, 10), 1.0 - 1e-9)],
+)  # fmt: skip
+def test_what_lies_beyond_or_between_has_no_share(distribution: Numeric, value: Value) -> None:
+    assert distribution.level(value) is None

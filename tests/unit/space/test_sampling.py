@@ -1,4 +1,4 @@
-"""Methods: what is run of a space, and in which order, by index and the same in every process."""
+"""Methods: the combinations that run and their order, by index and the same in every process."""
 
 import subprocess
 import sys
@@ -78,6 +78,15 @@ def test_a_draw_that_repeats_another_is_no_task_of_its_own(distribution: Distrib
     chosen = Method("random", 200).choose(Space({"x": distribution, "y": [True, False]}))
     assert 3 < chosen.count < 60
     assert len(set(texts(chosen))) == chosen.count == len(list(chosen))
+
+
+def test_draws_that_miss_a_conditional_continuous_metaparameter_may_repeat() -> None:
+    space = Space({"k": ["a", "b"], "lr": Uniform(0, 1)}, conditions={"lr": {"k": ["b"]}})
+    chosen = Method("random", 40).choose(space)
+    kinds = Counter(each["k"] for each in chosen)
+    assert kinds["a"] == 1
+    assert 10 < kinds["b"] == chosen.count - 1 < 30
+    assert len(set(texts(chosen))) == chosen.count
 
 
 def test_what_is_included_comes_before_the_draws_and_is_not_drawn_again() -> None:

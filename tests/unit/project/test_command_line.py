@@ -1,0 +1,71 @@
+"""Commands: macros, flags and variables, and values that come back as they were."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from project_directory import ProjectDirectory, values
+
+from framework.errors import ProjectError
+from framework.project.command_line import expand
+from framework.space.values import Value
+
+strings = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+scalars = st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), strings)
+
+
+PARAMETERS: dict[str, Value] = {"lr": 0.1, "on": True, "off": False, "text": "a b"}
+
+
+@pytest.mark.parametrize(
+    ("macro", "words"),
+    [
+        ("${args}", ["--lr=0.1", "--on=True", "--off=False", "--text=a b"]),
+        ("${args_no_boolean_flags}", ["--lr=0.1", "--on", "--text=a b"]),
+        ("${args_no_hyphens}", ["lr=0.1", "on=True", "off=False", "text=a b"]),
+        ("${args_json}", ['{"lr": 0.1, "on": true, "off": false, "text": "a b"}']),
+    ],
+)
+def test_a_macro_is_words_in_its_place(macro: str, words: list[str]) -> None:
+    assert expand(["run", macro], PARAMETERS) == ["run", *words]
+    assert expand(["run", macro, "-u", macro], {}) == [
+        "run",
+        *expand([macro], {}),
+        "-u",
+        *expand([macro], {}),
+    ]
+    assert expand(["run", f"x{macro}"], {"y": 1}) == ["run", f"x{macro}", "--y=1"]
+
+
+def test_variables_are_those_of_the_environment_given() -> None:
+    command = ["run", "${envvar:HOME}/${envvar:X}", "${args}"]
+    assert expand(command, {"x": 1}) == ["run", "${envvar:HOME}/${envvar:X}", "--x=1"]
+    assert expand(command, {"x": "${envvar:X}"}, {"HOME": "/me", "X": "$HOME"}) == [
+        "run", "/me/$HOME", "--x=${envvar:X}",
+    ]  # fmt: skip
+    with pytest.raises(
+        ProjectError, match=r"^\$\{envvar:HOME\}: a task has no HOME .* use one of LANG, PATH$"
+    ):
+        expand(command, {}, {"PATH": "", "LANG": ""})
+
+
+def test_a_command_without_a_macro_gets_flags() -> None:
+    assert expand(["run"], {"on": True, "off": False, "x": 1e-7}) == ["run", "--on", "--x=1e-07"]
+
+
+@given(st.lists(scalars, min_size=1, unique_by=lambda value: (type(value), repr(value))))
+def test_every_value_comes_back_from_the_command_line(
+    tmp_path_factory: pytest.TempPathFactory, chosen: list[Value]
+) -> None:
+    # JSON is YAML, so this is any value in double quotes and any number as programs write it
+    project = ProjectDirectory(tmp_path_factory.mktemp("project")).load(json.dumps({"x": chosen}))
+    assert [(type(value), repr(value)) for value in values(project)] == [(type(v), repr(v)) for v in chosen]
+    for combination in project.space:
+        (value,) = combination.values()
+        options = project.argv(combination)[1:]
+        if isinstance(value, bool):
+            assert options == (["--x"] if value else [])
+        else:
+            (option,) = options
+            assert type(value)(option.removeprefix("--x=")) == value
