@@ -118,6 +118,7 @@ def test_variables_are_those_of_the_task(directory: Path) -> None:
         ("name: val/loss", "name: loss, goal: up", "5:28: goal: unknown goal 'up'"),
         ("lr: {values: [0.1, 1e-05]}", "lr: {values: [null]}", "7:17: null is not a value"),
         ("lr: {values: [0.1, 1e-05]}", "lr: {min: 0.0, max: 1}", "7:7: uniform has too many values"),
+        ("name: sweepdemo", COMMAND + '[1], "${args}"]', "2:10: command: has to be text"),
         ("name: sweepdemo", COMMAND + "1]", "2:10: no ${args}: no metaparameter reaches the program"),
         ("name: sweepdemo", COMMAND + '"${args}", "${argz}"]',
          "2:64: unknown macro ${argz}; did you mean 'args'?"),
