@@ -26,21 +26,6 @@ log = logging.getLogger(__name__)
 TAIL_SECONDS = 0.5  # between two looks at the output
 GRACE_SECONDS = 10.0  # between TERM and KILL
 
-
-# The worker's environment holds more than a task may see: only these are passed on.
-_PASSED = (
-    "PATH",
-    "HOME",
-    "USER",
-    "LANG",
-    "TZ",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "PYTHONPATH",
-    "PYTHONPYCACHEPREFIX",
-)
-_PASSED_PREFIXES = ("CUDA_", "LC_", "NVIDIA_", "OMP_")
-
 # Errors of fork and exec that say the host is short of something.
 _NOT_THE_TASKS_FAULT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC)
 
@@ -68,8 +53,8 @@ def run_attempt(
 ) -> Execution:
     """Run `program` to its end in the directory files.work, with the entries of `project_path` linked there.
 
-    Of `environment` only what a task may see is passed on. After `timeout` seconds, or soon after `stop` is
-    set, the process group gets TERM, then KILL. `on_metrics` is called from this thread with the latest
+    `environment` is all that the program sees: see task_environment. After `timeout` seconds, or soon after
+    `stop` is set, the process group gets TERM, then KILL. `on_metrics` is called from this thread with the latest
     metrics, at most once a second; it must not block. `reports` takes what is reported before it is called.
     Raises FrameworkError if the host is short of something (disk, processes): that is not the task's fault.
     """
@@ -85,10 +70,8 @@ def run_attempt(
         ) from error
     try:
         began = time.monotonic()
-        # unbuffered, or metrics would be seen only when a buffer is full
-        environment = passed_on(environment) | {"PYTHONUNBUFFERED": "1"}
         try:
-            process = program.start(files, project_path, environment, _variables(files))
+            process = program.start(files, project_path, environment)
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in _NOT_THE_TASKS_FAULT:
                 raise FrameworkError(f"cannot start a process: {error.strerror}") from error
@@ -99,19 +82,6 @@ def run_attempt(
         tail.close()
         _remove_links(links)
     return _execution(cause, end, end.when - began, files, tail, timeout)
-
-
-def _variables(files: AttemptFiles) -> dict[str, str]:
-    return {"TASK_ID": files.task, "TASK_ATTEMPT": str(files.attempt), "TASK_DIR": str(files.work)}
-
-
-def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a task may see of its worker's environment."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if name in _PASSED or name.startswith(_PASSED_PREFIXES)
-    }
 
 
 def _link_entries(project_path: Path, files: AttemptFiles) -> list[tuple[Path, Path]]:

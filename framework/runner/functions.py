@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from framework.errors import FrameworkError
 from framework.files import AttemptFiles
+from framework.runner.environment import shared_environment
 from framework.runner.process import End, Process, raise_oom_score, signal_group, signal_name
 from framework.space.values import Value
 
@@ -154,20 +155,16 @@ class Call:
     name: str  # module:name
     parameters: Mapping[str, Value]
 
-    def start(
-        self,
-        files: AttemptFiles,
-        project_path: Path,
-        environment: Mapping[str, str],
-        variables: Mapping[str, str],
-    ) -> Process:
+    def start(self, files: AttemptFiles, project_path: Path, environment: Mapping[str, str]) -> Process:
         content = {
             "parameters": dict(self.parameters),
-            "environment": {**environment, **variables},
+            "environment": dict(environment),
             "directory": str(files.work),
             "metrics": str(files.metrics),
         }
-        request = _PendingCall((project_path, self.name), environment, json.dumps(content).encode(), files)
+        request = _PendingCall(
+            (project_path, self.name), shared_environment(environment), json.dumps(content).encode(), files
+        )
         return _CallProcess(self.functions, request)
 
     def why_not_started(self, error: Exception) -> str:

@@ -17,14 +17,8 @@ from framework.space.values import Value
 class Program(Protocol):
     """What can be started for an attempt."""
 
-    def start(
-        self,
-        files: AttemptFiles,
-        project_path: Path,
-        environment: Mapping[str, str],
-        variables: Mapping[str, str],
-    ) -> Process:
-        """Start it in files.work. `variables` are those of the attempt. Raises OSError or ValueError."""
+    def start(self, files: AttemptFiles, project_path: Path, environment: Mapping[str, str]) -> Process:
+        """Start the program in files.work with `environment` alone. Raises OSError or ValueError."""
 
     def why_not_started(self, error: Exception) -> str:
         """What the user is to be told when start() raised `error`."""
@@ -39,7 +33,7 @@ class Programs:
     def of(
         self, project: Project, parameters: Mapping[str, Value], environment: Mapping[str, str]
     ) -> Program:
-        """What the task with `parameters` runs; `environment`: what it may see of the worker's."""
+        """What the task with `parameters` runs; `environment` is the task's: see task_environment."""
         if project.function is None:
             return Command(project.argv(parameters, environment))
         return Call(self._functions, project.function, parameters)
@@ -60,14 +54,13 @@ class Command:
         files: AttemptFiles,
         project_path: Path,  # noqa: ARG002  # its files are in the working directory
         environment: Mapping[str, str],
-        variables: Mapping[str, str],
     ) -> Process:
         # appended to, so that a program which opens its /dev/stdout again overwrites nothing
         with files.stdout.open("ab") as stdout, files.stderr.open("ab") as stderr:
             process = subprocess.Popen(
                 self._argv,
                 cwd=files.work,
-                env={**environment, **variables},
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

@@ -24,7 +24,8 @@ from framework.messages.identity import Identity
 from framework.messages.worker_events import Message
 from framework.project.project import Project
 from framework.project.resources import Resources
-from framework.runner.attempt import Execution, passed_on, run_attempt
+from framework.runner.attempt import Execution, run_attempt
+from framework.runner.environment import task_environment
 from framework.runner.programs import Programs
 from framework.worker.allocator import Lease, Slots
 from framework.worker.devices import Devices
@@ -282,7 +283,9 @@ class Worker:
     ) -> Execution:
         try:
             project = cached_project(code.project_path, self.identity.project)
-            program = self.programs.of(project, assignment.parameters, passed_on(os.environ))
+            devices = lease.environment(os.environ) if project.resources is not None else {}
+            environment = task_environment(os.environ, files, code.path, devices)
+            program = self.programs.of(project, assignment.parameters, environment)
         except ProjectError as error:
             return Execution(None, 0.0, "failed", str(error), {})
 
@@ -299,13 +302,6 @@ class Worker:
                 )
             )
 
-        environment = os.environ | {
-            "PYTHONPATH": str(code.path),
-            "TASK_ID": assignment.task,
-            "TASK_ATTEMPT": str(assignment.attempt),
-        }
-        if project.resources is not None:
-            environment |= lease.environment(environment)
         while True:
             try:
                 return run_attempt(

@@ -156,6 +156,20 @@ def test_a_python_program_reports_and_leaves_the_project_as_it_is(bench: Bench) 
     assert written == ["--x=1", "--x=2", "--x=3"]
 
 
+def test_a_command_can_name_the_variables_of_its_task(bench: Bench) -> None:
+    names = ("TASK_ID", "TASK_ATTEMPT", "TASK_DIR", "PYTHONPATH", "PYTHONUNBUFFERED")
+    words = [f'"--{name}=${{envvar:{name}}}"' for name in names]
+    (bench.project / "show.sh").write_text('printf "%s\\n" "$@"\n')
+    (bench.project / "project.yml").write_text(f"command: [sh, show.sh, {', '.join(words)}]\n")
+    bench.project.joinpath("parameters.yml").write_text("x: 1\n")
+    code, output = bench.run()
+    assert code == 0, output
+    files = bench.files.worker.attempt(bench.rows()[0]["task"], 1)
+    values = (files.task, 1, files.work, (bench.files.code / "current").resolve(), 1)
+    expected = [f"--{name}={value}" for name, value in zip(names, values, strict=True)]
+    assert files.stdout.read_text().splitlines() == [*expected, "--x=1"]
+
+
 def test_after_an_interruption_it_goes_on_with_what_has_not_ended(bench: Bench) -> None:
     process = bench.interrupt()
     process.send_signal(signal.SIGINT)

@@ -16,8 +16,10 @@ from framework.messages.metrics import Metric
 from framework.runner import attempt as execution
 from framework.runner import output
 from framework.runner.attempt import Execution, run_attempt
+from framework.runner.environment import task_environment
 from framework.runner.programs import Command
 
+CODE = Path("/code/v1")
 TASK = "0123456789abcdef"
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
@@ -42,8 +44,10 @@ class Bench:
         return WorkerFiles(self.project.parent / "worker's data").attempt(task, 3)
 
     def run(self, *argv: str, timeout: float | None = 20.0, files: AttemptFiles | None = None) -> Execution:
+        files = files or self.files
+        environment = task_environment(ENVIRONMENT, files, CODE, {})
         return run_attempt(
-            Command(argv), files or self.files, self.project, ENVIRONMENT, timeout, self.on_metrics, self.stop
+            Command(argv), files, self.project, environment, timeout, self.on_metrics, self.stop
         )
 
     def on_metrics(self, metrics: dict[str, Metric]) -> None:
@@ -156,7 +160,7 @@ def test_the_environment_is_what_a_task_may_see(bench: Bench) -> None:
     seen.pop("LC_CTYPE", None)  # Python's own, where no locale is set
     assert seen == {
         "PATH": ENVIRONMENT["PATH"], "HOME": "/tmp", "CUDA_VISIBLE_DEVICES": "1", "PYTHONUNBUFFERED": "1",
-        "TASK_ID": TASK, "TASK_ATTEMPT": "3", "TASK_DIR": str(bench.files.work),
+        "PYTHONPATH": str(CODE), "TASK_ID": TASK, "TASK_ATTEMPT": "3", "TASK_DIR": str(bench.files.work),
     }  # fmt: skip
 
 

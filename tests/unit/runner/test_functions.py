@@ -23,9 +23,11 @@ from framework.files import AttemptFiles, WorkerFiles
 from framework.messages.metrics import Metric
 from framework.runner import attempt as execution
 from framework.runner.attempt import Execution, run_attempt
+from framework.runner.environment import task_environment
 from framework.runner.fork_server import checked
 from framework.runner.functions import Call, Functions
 
+CODE = Path("/code/v1")
 ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": "/tmp", "BROKER": "secret", "CUDA_VISIBLE_DEVICES": "0"}
 
 # Every module begins so: what it does when it is imported can be counted, and what runs can be found.
@@ -70,7 +72,7 @@ class Bench:
             Call(self.functions, function, parameters),
             files,
             project or self.project,
-            ENVIRONMENT | (environment or {}),
+            task_environment(ENVIRONMENT | (environment or {}), files, CODE, {}),
             timeout,
             self.seen.append,
             stop or threading.Event(),
@@ -215,7 +217,7 @@ def test_the_environment_is_what_a_task_may_see(bench: Bench) -> None:
     at_import, in_call = seen({"CUDA_VISIBLE_DEVICES": "0", "CUDA_CACHE": "x"})
     assert at_import == {
         "PATH": ENVIRONMENT["PATH"], "HOME": "/tmp", "CUDA_VISIBLE_DEVICES": "0", "CUDA_CACHE": "x",
-        "PYTHONUNBUFFERED": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+        "PYTHONPATH": str(CODE), "PYTHONUNBUFFERED": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     }  # fmt: skip
     del at_import["PYTORCH_NVML_BASED_CUDA_CHECK"]
     assert in_call == at_import | {"OMP_NUM_THREADS": "1"} | attempt(0)
@@ -582,10 +584,12 @@ WORKER = """
 import json, os, sys, threading
 from pathlib import Path
 from framework.runner.attempt import run_attempt
+from framework.runner.environment import task_environment
 from framework.files import WorkerFiles
 from framework.runner.functions import Call, Functions
-run_attempt(Call(Functions(), "train:run", {"x": 1}), WorkerFiles(Path(sys.argv[1])).attempt("0" * 16, 1),
-            Path(sys.argv[2]), os.environ, None, print, threading.Event())
+files = WorkerFiles(Path(sys.argv[1])).attempt("0" * 16, 1)
+run_attempt(Call(Functions(), "train:run", {"x": 1}), files, Path(sys.argv[2]),
+            task_environment(os.environ, files, Path("/code/v1"), {}), None, print, threading.Event())
 """
 
 
