@@ -110,7 +110,7 @@ interrupt() {
 # offer_to_stop: for Ctrl-C while the tasks run; where there is no terminal to ask on they go on.
 offer_to_stop() {
   if confirm "Stop the tasks? If not, they go on without this script."; then
-    docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework cancel &&
+    docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework pause &&
       FOLLOWING=stopped
   fi
 }

@@ -73,14 +73,15 @@ def run_watch(options: argparse.Namespace) -> int:
 
 
 def run_cancel(options: argparse.Namespace) -> int:
-    files = MasterFiles(locations.DATA)
-    if not options.tasks:
-        ask(files.requests, ControlRequest("stop"))
-        print("stopped: nothing more is sent, and what ran waits to be run again; 'resume' goes on")
-        return 0
     chosen = find_tasks(set_so_far(), options.tasks)
-    ask(files.requests, ControlRequest("cancel", tuple(chosen)))
+    ask(MasterFiles(locations.DATA).requests, ControlRequest("cancel", tuple(chosen)))
     print_states(chosen)
+    return 0
+
+
+def run_pause(_: argparse.Namespace) -> int:
+    ask(MasterFiles(locations.DATA).requests, ControlRequest("stop"))
+    print("stopped: nothing more is sent, and what ran waits to be run again; 'resume' goes on")
     return 0
 
 

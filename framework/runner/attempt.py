@@ -54,8 +54,8 @@ def run_attempt(
     """Run `program` to its end in the directory files.work, with the entries of `project_path` linked there.
 
     `environment` is all that the program sees: see task_environment. After `timeout` seconds, or soon after
-    `stop` is set, the process group gets TERM, then KILL. `on_metrics` is called from this thread with the latest
-    metrics, at most once a second; it must not block. `reports` takes what is reported before it is called.
+    `stop` is set, the process group gets TERM, then KILL. `on_metrics` is called from this thread with the
+    latest metrics, at most once a second; it must not block. `reports` takes what is reported before it is called.
     Raises FrameworkError if the host is short of something (disk, processes): that is not the task's fault.
     """
     project_path = project_path.resolve()

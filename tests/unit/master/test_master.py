@@ -523,7 +523,7 @@ def test_the_command_line_asks_and_waits(
         assert "'9': no such task" in capsys.readouterr().err
         assert cli.main(["cancel", "2"]) == 0
         assert capsys.readouterr().out == f"task 2, {task_id(('train',), {'x': 2})}: cancelled\n"
-        assert cli.main(["cancel"]) == 0
+        assert cli.main(["pause"]) == 0
         assert bench.status().stopped
         assert cli.main(["watch"]) == 1
         assert "the set is stopped: it was cancelled" in capsys.readouterr().err
