@@ -129,8 +129,8 @@ def test_a_program_that_fails(bench: Bench, script: str, exit_code: int, reason:
 @pytest.mark.parametrize(
     ("argv", "reason"),
     [
-        (["no-such-program"], "command not found: 'no-such-program'; is it in the image"),
-        (["./data.txt"], "'./data.txt' may not be executed; chmod"),
+        (["no-such-program"], "command not found: 'no-such-program'; it must be in the image"),
+        (["./data.txt"], "'./data.txt' is not executable; run chmod +x"),
         (["./broken"], "'./broken' cannot be executed: Exec format error"),
         (["./lost"], "command not found: './lost'"),
         (["echo", "a\0b"], "'echo' cannot be executed: embedded null byte"),
@@ -212,7 +212,7 @@ def test_what_ignores_term_is_killed(bench: Bench) -> None:
 def test_stop(bench: Bench) -> None:
     threading.Timer(0.2, bench.stop.set).start()
     found = bench.shell("sleep 60")
-    assert (found.state, found.reason) == ("stopped", "stopped, by the master or with its worker")
+    assert (found.state, found.reason) == ("stopped", "stopped by the master, or because its worker stopped")
     assert found.seconds < 5
 
 
@@ -271,7 +271,7 @@ def test_more_metrics_than_a_result_can_hold(bench: Bench) -> None:
     found = bench.python("for i in range(600): print(f'm{i}={i}')")
     assert found.state == "done"
     assert len(found.metrics) == output.MOST_METRICS
-    assert "the others were left out" in found.reason
+    assert "the others are ignored" in found.reason
 
 
 @pytest.mark.parametrize(
@@ -284,11 +284,11 @@ def test_more_metrics_than_a_result_can_hold(bench: Bench) -> None:
             "metrics.json: metric b: a value is a number or text, not list",
         ),
         ('{"b c": 1}', {"a": 1}, "metrics.json: 'b c' cannot name a metric"),
-        ("[1]", {"a": 1}, "metrics.json is no JSON object: left out"),
-        ("{", {"a": 1}, "metrics.json is no JSON ("),
-        ("", {"a": 1}, "metrics.json is no JSON ("),
-        ("[" * 100_000, {"a": 1}, "metrics.json is no JSON ("),
-        (" " * 2_000_000, {"a": 1}, "metrics.json is larger than"),
+        ("[1]", {"a": 1}, "metrics.json is ignored: it is not a JSON object"),
+        ("{", {"a": 1}, "metrics.json is ignored: it is not JSON ("),
+        ("", {"a": 1}, "metrics.json is ignored: it is not JSON ("),
+        ("[" * 100_000, {"a": 1}, "metrics.json is ignored: it is not JSON ("),
+        (" " * 2_000_000, {"a": 1}, "metrics.json is ignored: it is larger than"),
     ],
     ids=lambda value: str(value)[:30],
 )

@@ -24,7 +24,7 @@ from framework.messages.metrics import Metric
 from framework.runner import attempt as execution
 from framework.runner.attempt import Execution, run_attempt
 from framework.runner.environment import task_environment
-from framework.runner.fork_server import checked
+from framework.runner.fork_server import checked_metrics
 from framework.runner.functions import Call, Functions
 
 CODE = Path("/code/v1")
@@ -255,7 +255,7 @@ ENDS = {
     "import ctypes; ctypes.string_at(0)": (139, "killed by SIGSEGV"),
     "os.kill(os.getpid(), 9)": (137, "killed by SIGKILL (out of memory?)"),
     "os.kill(os.getppid(), 9); time.sleep(60)": (
-        None, "its exit code is not known: what watched over it was killed",
+        None, "its exit code is unknown: the process that observed it was killed",
     ),
     "pass": (0, ""),
 }  # fmt: skip
@@ -285,7 +285,7 @@ def test_a_traceback_is_of_the_users_code_alone(bench: Bench) -> None:
     """)
     bench.run(x=0)
     assert "ZeroDivisionError" in bench.stderr
-    assert "forkserver" not in bench.stderr
+    assert "fork_server" not in bench.stderr
     assert bench.run(y=0).reason == ("exit code 1: TypeError: run() got an unexpected keyword argument 'y'")
 
 
@@ -308,7 +308,7 @@ class Index:
     ids=str,
 )
 def test_what_a_function_may_return(returned: object, metrics: dict[str, Metric]) -> None:
-    found = checked(returned)
+    found = checked_metrics(returned)
     assert found == metrics
     assert [type(value) for value in found.values()] == [type(value) for value in metrics.values()]
 
@@ -318,7 +318,7 @@ def test_what_a_function_may_return(returned: object, metrics: dict[str, Metric]
     [
         (0.5, "float, not a mapping of names to numbers or text"),
         ([("a", 1)], "list, not a mapping of names to numbers or text"),
-        ({1: 2}, "1 is no name; a name is text"),
+        ({1: 2}, "1 is not the name of a metric; a name is text"),
         ({"a b": 2}, "'a b' cannot name a metric; use letters"),
         ({"a": [1]}, "metric a: a value is a number or text, not list"),
         ({"a": None}, "metric a: a value is a number or text, not NoneType"),
@@ -327,7 +327,7 @@ def test_what_a_function_may_return(returned: object, metrics: dict[str, Metric]
 )
 def test_what_a_function_may_not_return(returned: object, problem: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(problem)}"):
-        checked(returned)
+        checked_metrics(returned)
 
 
 def test_a_function_that_returns_what_cannot_be_metrics_has_failed(bench: Bench) -> None:
@@ -339,7 +339,7 @@ def test_a_function_that_returns_what_cannot_be_metrics_has_failed(bench: Bench)
     found = bench.run()
     assert (found.state, found.exit_code, found.metrics) == ("failed", 1, {"a": 1})
     assert found.reason == (
-        "exit code 1: train:run returned what cannot be metrics: "
+        "exit code 1: the value that train:run returned cannot be metrics: "
         "metric c: a value is a number or text, not list"
     )
 
@@ -414,7 +414,7 @@ def test_stop(bench: Bench) -> None:
     wait_for(lambda: bench.pids("called"))
     stop.set()
     found = running.result(10)
-    assert (found.state, found.reason) == ("stopped", "stopped, by the master or with its worker")
+    assert (found.state, found.reason) == ("stopped", "stopped by the master, or because its worker stopped")
 
 
 def test_what_is_left_in_the_group_is_killed(bench: Bench) -> None:
