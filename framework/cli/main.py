@@ -202,10 +202,10 @@ def positive(text: str) -> int:
 
 def run_local(options: argparse.Namespace) -> int:
     """Run a sweep on this machine; raises UsageError for a name that is no name of a directory."""
-    from framework.cli.local_run import run_and_tell
+    from framework.cli.local_run import run_and_report
 
     name = options.name or options.project.resolve().name
     if Path(name).name != name:
         raise UsageError(f"--name is {name!r}: it must be a name without '/'")
     files = LocalFiles((options.data or locations.LOCAL_RUNS / name).resolve())
-    return run_and_tell(load_project(options.project, name), files, options.slots, options.which)
+    return run_and_report(load_project(options.project, name), files, options.slots, options.which)
