@@ -1,17 +1,26 @@
 """Calls in forks of the server: what they inherit, return and leave, and how they end."""
 
+import errno
 import json
+import os
+import random
 import re
+import socket
+import sys
 import textwrap
 from collections import UserDict
+from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from attempt_bench import CODE, ENVIRONMENT, CallBench
+from attempt_bench import CODE, ENVIRONMENT, CallBench, children, gone, wait_for
 
 from framework.errors import FrameworkError
 from framework.messages.metrics import Metric
+from framework.runner import fork_server
 from framework.runner.fork_server import checked_metrics
 
 
@@ -57,12 +66,94 @@ def test_no_descriptor_of_the_framework_is_open_in_a_call(calls: CallBench) -> N
             import subprocess
             fds = [int(fd) for fd in os.listdir("/proc/self/fd")]
             print([os.readlink(f"/proc/self/fd/{fd}") for fd in fds if fd > 2 and fd != max(fds)])
-            subprocess.run(["ls", "/proc/self/fd"])
+            subprocess.run(["ls", "/proc/self/fd"], close_fds=False)
     """)
     calls.run()
     own, *inherited = calls.stdout.splitlines()
     assert own == str([str(calls.project / "train.py")])
     assert inherited == ["0", "1", "2", "3"]  # the last is ls's own
+
+
+def test_programs_that_an_import_starts_inherit_no_descriptor(calls: CallBench) -> None:
+    calls.write("""
+        import subprocess
+        subprocess.run(["ls", "/proc/self/fd"], close_fds=False)
+        def run(): pass
+    """)
+    calls.run()
+    assert calls.stdout.splitlines() == ["0", "1", "2", "3"]  # the last is ls's own
+
+
+class Served(Exception):
+    """Raised in place of the end of the process."""
+
+
+def serve_one(monkeypatch: pytest.MonkeyPatch, fork: Callable[[], int]) -> tuple[list[socket.socket], int]:
+    """Serve one request in this process; return its descriptors' other ends, and how many were not closed."""
+
+    def end(code: int) -> None:
+        raise Served
+
+    requests, worker = socket.socketpair()
+    pairs = [socket.socketpair() for _ in range(4)]
+    before = len(os.listdir("/proc/self/fd"))
+    socket.send_fds(worker, [b"\n"], [theirs.fileno() for _, theirs in pairs])
+    worker.close()
+    monkeypatch.setattr(fork_server, "_fork", fork)
+    monkeypatch.setattr(os, "_exit", end)
+    with requests, pytest.raises(Served):
+        fork_server.serve(requests, fork_server.Server("train:run", print, True, {}, ()))
+    for _, theirs in pairs:
+        theirs.close()
+    after = len(os.listdir("/proc/self/fd"))
+    return [ours for ours, _ in pairs], after - (before - 6)
+
+
+def test_the_descriptors_of_a_request_are_not_inheritable_and_are_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inheritable: list[int] = []
+
+    def fork() -> int:
+        descriptors = [int(name) for name in os.listdir("/proc/self/fd")]
+        inheritable.extend(each for each in descriptors if each > 2 and is_inheritable(each))
+        return os.spawnlp(os.P_NOWAIT, "true", "true")
+
+    before = [each for each in map(int, os.listdir("/proc/self/fd")) if each > 2 and is_inheritable(each)]
+    ends, left_open = serve_one(monkeypatch, fork)
+    for each in ends:
+        assert each.recv(1) == b"", "nobody has its other end"
+        each.close()
+    assert (inheritable, left_open) == (before, 0)
+    with suppress(ChildProcessError):
+        os.waitpid(-1, 0)
+
+
+def is_inheritable(descriptor: int) -> bool:
+    try:
+        return os.get_inheritable(descriptor)
+    except OSError:  # it was that of the directory that was read
+        return False
+
+
+def test_a_fork_that_fails_is_reported_to_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise OSError(errno.EAGAIN, "out of processes")
+
+    (channel, *others), left_open = serve_one(monkeypatch, fork)
+    assert (json.loads(channel.recv(100)), left_open) == ({"errno": errno.EAGAIN}, 0)
+    for each in (channel, *others):
+        each.close()
+
+
+def test_keepers_are_reaped(calls: CallBench) -> None:
+    calls.write("def run(): pass")
+    for _ in range(5):
+        calls.run()
+    (server,) = calls.pids("imported")
+    wait_for(lambda: all(map(gone, children(server))))
+    calls.run()
+    wait_for(lambda: len(children(server)) <= 1)  # that of the last call
 
 
 ENDS = {
@@ -200,17 +291,39 @@ def test_the_kernel_prefers_the_task_when_memory_is_short(calls: CallBench) -> N
     assert int(calls.stdout) == min(int(Path("/proc/self/oom_score_adj").read_text()) + 500, 1000)
 
 
-def test_calls_share_no_random_numbers_unless_the_import_seeds_them(calls: CallBench) -> None:
-    program = """
-        import random
+@pytest.mark.parametrize(
+    ("module", "number", "seed"),
+    [("random", "random.random()", "random.seed(0)"),
+     ("numpy", "numpy.random.random()", "numpy.random.seed(0)")],
+)  # fmt: skip
+def test_calls_share_no_random_numbers_unless_the_import_seeds_them(
+    calls: CallBench, module: str, number: str, seed: str
+) -> None:
+    program = f"""
+        import {module}
         def run():
-            return {"x": random.random()}
+            return {{"x": {number}}}
     """
     calls.write(program)
-    assert calls.run().metrics != calls.run().metrics
+    first, second = calls.run().metrics, calls.run().metrics
+    assert first.keys() == second.keys() == {"x"}
+    assert first != second
     calls.functions.close()
-    calls.write(textwrap.dedent(program) + "random.seed(0)")
-    assert calls.run().metrics == calls.run().metrics
+    calls.write(textwrap.dedent(program) + seed)
+    first = calls.run().metrics
+    assert first == calls.run().metrics
+    assert first.keys() == {"x"}
+
+
+def test_a_numpy_that_does_not_tell_whether_it_was_seeded_is_seeded_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seeded: list[str] = []
+    old = SimpleNamespace(seed=lambda: seeded.append("anew"))
+    monkeypatch.setitem(sys.modules, "numpy.random", old)
+    (step,) = fork_server.reseeding(random.getstate())
+    step()
+    assert seeded == ["anew"]
 
 
 @pytest.mark.parametrize("number", [1, 2], ids=["the server's", "the keeper's"])
