@@ -106,13 +106,19 @@ def test_watch_fails_when_the_master_has_refused_the_newest_code(
 def test_watch_bears_a_master_that_restarts_and_no_longer_absence(
     container: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    back = container / "status.json"
-    clock = Clock(
-        monkeypatch, lambda: clock.slept == 50 and written(container, finished=True, done=36, failed=0)
-    )
+    def come_and_go() -> None:
+        match clock.slept:
+            case 50:
+                written(container)
+            case 51:
+                (container / "status.json").unlink()
+            case 100:
+                written(container, finished=True, done=36, failed=0)
+
+    clock = Clock(monkeypatch, come_and_go)
     assert cli.main(["watch"]) == 0
-    assert clock.slept == 50
-    back.unlink()
+    assert clock.slept == 100
+    (container / "status.json").unlink()
     clock = Clock(monkeypatch, lambda: None)
     assert cli.main(["watch"]) == 1
     assert clock.slept == progress_module.UNREACHED_SECONDS + 1
@@ -124,6 +130,9 @@ def test_watch_ends_when_a_stopped_sweep_is_idle(
     container: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], idle: bool
 ) -> None:
     stopped = {"stopped": "the disk is full", "failed": 0}
+    written(container, version="v0", **stopped)  # that is another sweep
+    clock = Clock(monkeypatch, lambda: written(container, finished=True, done=36, failed=0))
+    assert (cli.main(["watch"]), clock.slept) == (0, 1)
     hosts = {"a": HostStatus(slots=1, running=1, reserved=0, seconds_since_beat=1.0, alive=True)}
     written(container, hosts={} if idle else hosts, **stopped)
     clock = Clock(monkeypatch, lambda: written(container, **stopped))

@@ -43,8 +43,10 @@ class App:
     def start(self, arguments: list[str]) -> None:
         self.started.append(arguments)
 
-    def ping(self, destination: Sequence[str], **_: object) -> Sequence[Mapping[str, object]]:
+    def ping(self, destination: Sequence[str], timeout: float, limit: int) -> Sequence[Mapping[str, object]]:
         assert self._ping is not None
+        assert limit == len(destination), "not one answer more is waited for"
+        assert timeout > 0
         return self._ping(destination)
 
 

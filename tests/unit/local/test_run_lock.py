@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from attempt_bench import gone
+from attempt_bench import children, gone
 
 from framework.errors import FrameworkError
 from framework.files import LocalFiles
@@ -36,8 +39,10 @@ def locked(files: LocalFiles, owner: str) -> Iterator[int]:
 
 
 def expect_refusal(files: LocalFiles, pattern: str) -> None:
+    began = time.monotonic()
     with pytest.raises(FrameworkError, match=pattern), run_lock(files):
         pytest.fail("it was locked")
+    assert time.monotonic() - began < run_lock_module.LOCK_PATIENCE_SECONDS / 2, "it was waited for"
 
 
 def ended_process() -> int:
@@ -79,10 +84,46 @@ def test_a_run_that_was_killed_is_waited_for_until_its_tasks_are_gone(files: Loc
 def test_a_run_that_was_killed_is_not_waited_for_for_ever(
     files: LocalFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_lock_module, "LOCK_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(run_lock_module, "LOCK_PATIENCE_SECONDS", 0.5)
     owner = ended_process()
-    with locked(files, str(owner)):
-        expect_refusal(files, f"process {owner}")
+    with (
+        locked(files, str(owner)),
+        pytest.raises(FrameworkError, match=f"process {owner}"),
+        run_lock(files),
+    ):
+        pytest.fail("it was locked")
+
+
+RUN = """
+import sys, time
+from pathlib import Path
+from framework.files import LocalFiles
+from framework.local.run_lock import run_lock
+with run_lock(LocalFiles(Path(sys.argv[1]))):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_guard_of_a_run_that_was_killed_holds_the_lock_until_the_tasks_are_gone(
+    files: LocalFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-c", RUN, str(files.path)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"locked\n"
+        (guard,) = children(run.pid)
+        assert os.getsid(guard) == guard, "Ctrl-C does not reach it"
+        os.kill(guard, signal.SIGSTOP)
+        run.kill()
+    with monkeypatch.context() as patched:
+        patched.setattr(run_lock_module, "LOCK_PATIENCE_SECONDS", 0.3)
+        with pytest.raises(FrameworkError, match=f"process {run.pid}"), run_lock(files):
+            pytest.fail("it was locked")
+    os.kill(guard, signal.SIGCONT)
+    with run_lock(files):
+        pass
 
 
 def test_a_run_of_another_user_is_alive(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) -> None:

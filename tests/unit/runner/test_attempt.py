@@ -54,13 +54,22 @@ def test_the_working_directory(commands: CommandBench) -> None:
         "print(open('data/a b.txt').read())\n"
         "open('mine.txt', 'w').write('kept')\n"
         "os.remove('helper.py'); open('helper.py', 'w').write('mine too')\n"
+        "os.remove('link'); os.symlink('mine.txt', 'link')\n"
     )
+    (commands.project / "link").touch()
     (commands.project / "metrics.json").write_text('{"stale": 1}')
     found = commands.run(sys.executable, "main.py")
     assert (found.state, found.metrics) == ("done", {})
     assert commands.files.stdout.read_text() == "from the project\n"
-    assert sorted(path.name for path in commands.files.work.iterdir()) == ["helper.py", "mine.txt"]
+    assert sorted(path.name for path in commands.files.work.iterdir()) == ["helper.py", "link", "mine.txt"]
     assert (commands.project / "helper.py").read_text() == "X = 5"
+
+
+def test_a_metrics_file_of_the_project_is_neither_read_nor_written(commands: CommandBench) -> None:
+    (commands.project / "metrics.json").write_text('{"stale": 1}')
+    found = commands.shell("""echo '{"a": 2}' >metrics.json""")
+    assert (found.state, found.metrics) == ("done", {"a": 2})
+    assert (commands.project / "metrics.json").read_text() == '{"stale": 1}'
 
 
 def test_a_timeout_ends_the_whole_group(commands: CommandBench) -> None:

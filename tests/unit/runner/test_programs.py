@@ -1,6 +1,7 @@
 """Commands: their arguments, environment and input, and the reasons for which they do not start."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -47,7 +48,26 @@ def test_the_environment_is_what_a_task_may_see(commands: CommandBench) -> None:
 
 
 def test_standard_input_is_empty(commands: CommandBench) -> None:
-    assert commands.shell("cat").state == "done"
+    own = os.dup(0)
+    reader, writer = os.pipe()
+    os.write(writer, b"the worker's\n")
+    os.dup2(reader, 0)
+    for descriptor in (reader, writer):
+        os.close(descriptor)
+    try:
+        assert commands.shell("cat").state == "done"
+    finally:
+        os.dup2(own, 0)
+        os.close(own)
+    assert commands.files.stdout.read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_program_that_opens_its_output_again_overwrites_nothing(commands: CommandBench, name: str) -> None:
+    number = {"stdout": 1, "stderr": 2}[name]
+    commands.shell(f"echo 1 >&{number}; echo 2 >>/dev/{name}; echo 3 >&{number}")
+    commands.shell(f"echo 4 >&{number}")
+    assert (commands.files.directory / name).read_text() == "1\n2\n3\n4\n"
 
 
 def test_the_kernel_prefers_the_task_when_memory_is_short(commands: CommandBench) -> None:
