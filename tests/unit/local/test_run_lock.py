@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from attempt_bench import children, gone
+from attempt_bench import children, gone, wait_for
 
 from framework.errors import FrameworkError
 from framework.files import LocalFiles
 from framework.local import run_lock as run_lock_module
+from framework.local.orphans import task_processes
 from framework.local.run_lock import run_lock
 
 
@@ -98,6 +99,7 @@ RUN = """
 import sys, time
 from pathlib import Path
 from framework.files import LocalFiles
+from framework.local.orphans import task_processes
 from framework.local.run_lock import run_lock
 with run_lock(LocalFiles(Path(sys.argv[1]))):
     print("locked", flush=True)
@@ -149,10 +151,19 @@ def test_a_directory_that_cannot_be_used(files: LocalFiles, monkeypatch: pytest.
 
 def test_tasks_of_an_earlier_run_and_those_that_outlive_this_one_are_killed(files: LocalFiles) -> None:
     environment = os.environ | {"TASK_DIR": str(files.worker.attempt("0" * 16, 1).work)}
-    earlier = subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True)
-    with run_lock(files):
-        assert gone(earlier.pid)
-        later = subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True)
-    assert gone(later.pid)
-    for process in (earlier, later):
-        process.wait()
+
+    def start() -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True)
+        wait_for(lambda: process.pid in task_processes(files.worker.tasks))  # a moment after exec
+        return process
+
+    earlier = start()
+    try:
+        with run_lock(files):
+            assert gone(earlier.pid)
+            later = start()
+        assert gone(later.pid)
+        later.wait()
+    finally:
+        earlier.kill()
+        earlier.wait()
