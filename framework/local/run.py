@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from framework.errors import FrameworkError, JournalError, UsageError
 from framework.files import LocalFiles, ProjectFiles
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 HOST = "local"
 ADVICE = Advice(go_on="run it again", renew="'run --outdated' runs these again, --fresh runs all again")
 
+Show: TypeAlias = Callable[[Status, bool], None]  # called with a status, and whether it is the last one
+
 
 @dataclass(frozen=True)
 class RunOutcome:
@@ -50,11 +52,7 @@ class RunOutcome:
 
 
 def run_project(
-    project: Project,
-    files: LocalFiles,
-    slots: int | None,
-    which: Which | None,
-    show: Callable[[Status, bool], None],
+    project: Project, files: LocalFiles, slots: int | None, which: Which | None, show: Show
 ) -> RunOutcome:
     """Run the combinations that have no result yet, until all have ended or a signal comes.
 
@@ -78,11 +76,7 @@ def run_project(
 
 
 def _run_snapshot(
-    project: Project,
-    files: LocalFiles,
-    slots: int | None,
-    which: Which | None,
-    show: Callable[[Status, bool], None],
+    project: Project, files: LocalFiles, slots: int | None, which: Which | None, show: Show
 ) -> RunOutcome:
     """Run the project of which files.code holds a copy; see run_project."""
     files.master.stopped.unlink(missing_ok=True)  # a new run resumes a sweep that was stopped
@@ -110,9 +104,7 @@ def _run_snapshot(
     return RunOutcome(status, signals.count > 0 and not status.finished)
 
 
-def _take_turns(
-    master: Master, desk: Desk, signals: _Signals, files: LocalFiles, show: Callable[[Status, bool], None]
-) -> Status:
+def _take_turns(master: Master, desk: Desk, signals: _Signals, files: LocalFiles, show: Show) -> Status:
     """Have the master take turns until the sweep has ended or is stopped; return its last status."""
     logged: set[str] = set()
     while True:

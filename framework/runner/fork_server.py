@@ -47,7 +47,7 @@ class Server:
 class CallRequest:
     """Request for one call, as file descriptors."""
 
-    channel: int  # to the worker, which only reads, and closes it when the call has ended or is to end
+    channel: int  # socket to the worker, which only reads, and closes it when the call has ended or is to end
     stdout: int
     stderr: int
     content: int  # file with a JSON object: parameters, environment, directory, metrics

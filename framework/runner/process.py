@@ -17,7 +17,7 @@ OOM_SCORE = 500  # added to the worker's own: short of memory, the kernel ends a
 class End:
     """End of a process."""
 
-    when: float  # by time.monotonic(), which is the same in all processes of a machine
+    when: float  # value of time.monotonic(), which is the same in all processes of a machine
     exit_code: int | None  # 128 + signal if a signal ended it, None if it is unknown
     signal: int | None  # signal that ended it
     problem: str = ""  # cause for which the exit code is unknown

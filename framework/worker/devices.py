@@ -60,7 +60,7 @@ class Gpu:
 class Look:
     """State of all GPUs at one moment; `problem` describes what is wrong with those that cannot be used."""
 
-    began: float = -math.inf  # by time.monotonic(); the look includes all that happened before
+    began: float = -math.inf  # value of time.monotonic(); the look includes all that happened before
     gpus: Sequence[Gpu] = ()
     problem: str = ""
 

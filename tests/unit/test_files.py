@@ -1,4 +1,4 @@
-"""Names of files, and files written whole or not at all."""
+"""Names of files, and files that are written whole or not at all."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""What a plan says before anything starts, and of what has run."""
+"""Plans before anything has run, and with the results of earlier runs."""
 
 from __future__ import annotations
 

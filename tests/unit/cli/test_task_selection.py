@@ -1,4 +1,4 @@
-"""Which tasks people mean."""
+"""Selection of tasks by number and by the beginning of an id."""
 
 from __future__ import annotations
 

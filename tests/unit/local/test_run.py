@@ -1,4 +1,4 @@
-"""`framework run`, as people use it: real processes, which leave a mark for each execution."""
+"""Local runs as people use them: real processes, which leave a mark for each execution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people and scripts are told of a set."""
+"""Status of a sweep: written, read, and rendered for people."""
 
 from __future__ import annotations
 

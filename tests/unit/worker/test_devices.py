@@ -1,4 +1,4 @@
-"""What a host has: what nvidia-smi says, and what control groups leave of CPUs and memory."""
+"""Devices of a host: the answers of nvidia-smi, and the CPUs and memory that control groups leave."""
 
 from __future__ import annotations
 
