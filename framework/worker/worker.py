@@ -34,7 +34,8 @@ from framework.messages.worker_events import (
 )
 from framework.project.project import Project
 from framework.project.resources import Resources
-from framework.runner.attempt import Execution, passed_on, run_attempt
+from framework.runner.attempt import Execution, run_attempt
+from framework.runner.environment import task_environment
 from framework.runner.programs import Programs
 from framework.worker.allocator import Allocation, Allocator
 from framework.worker.devices import Devices
@@ -244,7 +245,9 @@ class Worker:
     ) -> Execution:
         try:
             project = cached_project(code.project_path, self.identity.project)
-            program = self.programs.of(project, assignment.parameters, passed_on(os.environ))
+            devices = allocation.environment(os.environ) if project.resources is not None else {}
+            environment = task_environment(os.environ, files, code.path, devices)
+            program = self.programs.of(project, assignment.parameters, environment)
         except ProjectError as error:
             return Execution(None, 0.0, "failed", str(error), {})
 
@@ -255,13 +258,6 @@ class Worker:
             event = MetricsUpdate(self._source, assignment.id, dict(metrics), at_rungs)
             self._publisher.publish_event(event)
 
-        environment = os.environ | {
-            "PYTHONPATH": str(code.path),
-            "TASK_ID": assignment.task,
-            "TASK_ATTEMPT": str(assignment.attempt),
-        }
-        if project.resources is not None:
-            environment |= allocation.environment(environment)
         while True:
             try:
                 return run_attempt(

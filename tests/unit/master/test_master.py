@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import shutil
@@ -14,7 +13,6 @@ from master_bench import Bench, Clock, Message, Messenger
 
 from framework.cli import locations
 from framework.cli import main as cli
-from framework.cli.master_commands import run_pause
 from framework.errors import BrokerBlocked, FrameworkError
 from framework.journal.store import Journal
 from framework.master import incoming as intake
@@ -526,8 +524,8 @@ def test_the_command_line_asks_and_waits(
         assert cli.main(["cancel", "2"]) == 0
         assert capsys.readouterr().out == f"task 2, {task_id(('train',), {'x': 2})}: cancelled\n"
         assert cli.main(["cancel"]) == 2
-        assert "framework pause" in capsys.readouterr().err
-        assert run_pause(argparse.Namespace()) == 0
+        assert "name tasks; to pause the whole sweep: framework pause" in capsys.readouterr().err
+        assert cli.main(["pause"]) == 0
         assert bench.status().paused
         assert cli.main(["watch"]) == 1
         assert "the sweep is paused: somebody asked for it" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What people and scripts are told of a set."""
+"""Status of a sweep: written, read, and rendered for people."""
 
 from __future__ import annotations
 
@@ -78,45 +78,6 @@ def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "v1").mkdir()
     (tmp_path / "current").symlink_to("v1")
     return tmp_path
-
-
-def test_watch_ends_well_only_if_every_task_succeeded(
-    container: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    written(container, finished=True, done=36, failed=0, running=0)
-    assert cli.main(["watch"]) == 0
-    written(container, finished=True, done=35, failed=1, running=0)
-    assert cli.main(["watch", "--columns", "80"]) == 1
-    assert "1 of 36 tasks failed" in capsys.readouterr().err
-
-
-def test_watch_does_not_end_well_when_tasks_were_cancelled(container: Path) -> None:
-    written(container, finished=True, done=35, failed=0, running=0, cancelled=1)
-    assert cli.main(["watch"]) == 1
-
-
-def test_watch_waits_for_a_master_that_has_the_newest_code(
-    container: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written(container, finished=True, version="v0", done=36, failed=0, running=0)
-    pauses: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        written(container, finished=True, version="v1", done=36, failed=0, running=0)
-
-    monkeypatch.setattr("time.sleep", sleep)
-    assert cli.main(["watch"]) == 0
-    assert len(pauses) == 1
-
-
-def test_watch_fails_when_the_master_has_refused_the_newest_code(
-    container: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    notice = "code v1 was pushed but not taken up: bad"
-    written(container, finished=True, version="v0", refused_version="v1", failed=0, notices=[notice])
-    assert cli.main(["watch"]) == 1
-    assert notice in capsys.readouterr().err
 
 
 def test_status_fails_without_a_master(container: Path, capsys: pytest.CaptureFixture[str]) -> None:
