@@ -194,7 +194,7 @@ class Master:
         for host, expired in self._sweep.expired_leases(now).items():
             lost = expired
             if not self._sweep.is_alive(host, now):
-                messenger.purge(host)  # what nobody has taken there is sent elsewhere
+                messenger.purge(host)  # these messages are sent to other hosts
             elif messenger.waiting_for(host) > 0:
                 lost = [attempt for attempt in expired if attempt.lost_at is not None]
             self._sweep.lose(host, lost, now)

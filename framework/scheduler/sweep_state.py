@@ -167,7 +167,7 @@ class Sweep:
         self._stop_orders.note_unwanted(host, unwanted)
 
     def _is_wanted(self, attempt: AttemptId) -> bool:
-        """True if an attempt that a worker holds is to go on."""
+        """True if an attempt that a worker holds is to continue."""
         if self._pause.reason:
             return False
         sent = self._hosts.get(attempt.task)
@@ -310,7 +310,7 @@ class Sweep:
         return self._hosts.lease
 
     def renew_leases(self, now: float) -> None:
-        """Begin all leases anew: the master itself could not receive heartbeats until now."""
+        """Restart all leases: the master itself could not receive heartbeats until now."""
         self._hosts.renew(now)
 
     def presume_lost(self) -> list[SentAttempt]:

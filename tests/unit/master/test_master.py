@@ -528,7 +528,7 @@ def test_the_command_line_asks_and_waits(
         assert cli.main(["pause"]) == 0
         assert bench.status().paused
         assert cli.main(["watch"]) == 1
-        assert "the sweep is paused: somebody asked for it" in capsys.readouterr().err
+        assert "the sweep is paused: on request" in capsys.readouterr().err
         capsys.readouterr()
         assert cli.main(["resume"]) == 0
         assert capsys.readouterr().out == "the sweep is resumed\n0 done, 0 failed, 1 cancelled; 3 to run\n"
