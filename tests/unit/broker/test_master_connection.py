@@ -1,4 +1,4 @@
-"""The master's connection, on kombu's broker in memory: what it says to workers, and what it bears."""
+"""Connection of the master, on kombu's broker in memory: receipt, sending, stop orders, a blocked broker."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def link(app: Celery) -> Iterator[MasterConnection]:
         link.close()
 
 
-def test_a_worker_hears_what_it_is_to_stop_and_others_do_not(app: Celery, link: MasterConnection) -> None:
+def test_only_the_named_worker_receives_a_stop_order(app: Celery, link: MasterConnection) -> None:
     told: list[tuple[str, list[str]]] = []
     with kombu.Connection("memory://") as connection:
         for host in ("a", "b"):
@@ -65,7 +65,7 @@ def test_a_worker_hears_what_it_is_to_stop_and_others_do_not(app: Celery, link: 
     ids=str,
 )
 @pytest.mark.parametrize("queue", ["results", "reports"])
-def test_whatever_lies_in_a_queue_is_received(
+def test_any_message_in_a_queue_is_received(
     link: MasterConnection, queue: str, options: dict[str, Any]
 ) -> None:
     with kombu.Connection("memory://") as connection:
@@ -87,7 +87,7 @@ def test_dead_letters_are_received(link: MasterConnection) -> None:
     message.ack()
 
 
-def test_a_broker_that_takes_no_messages_is_found_out_after_some_silence(
+def test_a_blocked_broker_is_noticed_after_some_silence(
     link: MasterConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     amqp_connection, asked = link._connection.connection, []
@@ -108,7 +108,7 @@ def test_a_broker_that_takes_no_messages_is_found_out_after_some_silence(
     assert not blocked.value.lasts()
 
 
-def test_a_broker_that_dies_while_it_takes_no_messages_is_not_waited_for(
+def test_a_broker_that_dies_while_it_is_blocked_is_not_waited_for(
     link: MasterConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def drain_events(timeout: float) -> None:

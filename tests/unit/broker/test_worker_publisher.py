@@ -1,4 +1,4 @@
-"""The publisher with a producer that is told when to fail."""
+"""Publisher of a worker, with connections that fail when told to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A journal is rebuilt from what workers kept."""
+"""Recovery: a journal is rebuilt from the results on the disks of workers."""
 
 from __future__ import annotations
 

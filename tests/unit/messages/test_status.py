@@ -1,4 +1,4 @@
-"""What people and scripts are told of a set."""
+"""Status: written and read, and rendered for people and scripts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def written(path: Path, **changes: object) -> Path:
     return path
 
 
-def test_there_and_back(tmp_path: Path) -> None:
+def test_a_status_is_read_as_it_was_written(tmp_path: Path) -> None:
     written(tmp_path)
     status = read_status(tmp_path / "status.json")
     assert dataclasses.replace(status, updated=0.0) == STATUS
@@ -55,7 +55,7 @@ def test_the_summary_names_every_figure_host_and_notice() -> None:
         assert part in text
 
 
-def test_the_summary_names_what_is_out_of_the_ordinary() -> None:
+def test_the_summary_names_cancelled_tasks_and_quarantined_messages() -> None:
     text = summary(dataclasses.replace(STATUS, cancelled=3, quarantined=7))
     assert "18 waiting, 1 failed, 3 cancelled" in text
     assert "7 malformed or foreign messages: see quarantine.jsonl" in text
@@ -117,11 +117,3 @@ def test_watch_fails_when_the_master_has_refused_the_newest_code(
     written(container, finished=True, version="v0", refused_version="v1", failed=0, notices=[notice])
     assert cli.main(["watch"]) == 1
     assert notice in capsys.readouterr().err
-
-
-def test_status_fails_without_a_master(container: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["status"]) == 1
-    assert "has not started" in capsys.readouterr().err
-    written(container)
-    assert cli.main(["status", "--json"]) == 0
-    assert '"waiting": 21' in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""News are taken only if they are exactly what they have to be."""
+"""Events of workers: accepted only if they are exactly valid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BEAT: dict[str, Any] = HEADER | {
 }  # fmt: skip
 
 
-def test_the_right_ones() -> None:
+def test_valid_events_are_parsed_unchanged() -> None:
     assert parse_event(BEAT).to_message() == BEAT
     for news in (
         {"kind": "started", "task": TASK, "attempt": 1, "started": 1.5},
@@ -42,7 +42,7 @@ def test_a_worker_of_an_older_framework_has_no_reports() -> None:
     [5, [3, 0.5], [[3]], [[0, 0.5]], [["3", 0.5]], [[3, "good"]], [[3, None]], [[3, True]], [[1, 0.5]] * 101],
     ids=lambda reports: str(reports)[:40],
 )
-def test_reports_that_are_none(reports: Any) -> None:
+def test_invalid_reports_are_refused(reports: Any) -> None:
     news = HEADER | {"kind": "metrics", "task": TASK, "attempt": 1, "metrics": {}}
     assert parse_event(news | {"reports": [[3, 0.5], [9, "nan"], [27, 1]]})
     with pytest.raises(MessageError):
@@ -61,12 +61,12 @@ def test_reports_that_are_none(reports: Any) -> None:
     ],
     ids=lambda change: str(change)[:40],
 )  # fmt: skip
-def test_the_others(change: dict[str, Any]) -> None:
+def test_an_event_with_an_invalid_field_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(MessageError):
         parse_event(BEAT | change)
 
 
 @pytest.mark.parametrize("content", [None, [], "beat", 5, {}])
-def test_no_news_at_all(content: object) -> None:
+def test_content_that_is_no_event_is_refused(content: object) -> None:
     with pytest.raises(MessageError):
         parse_event(content)

@@ -1,4 +1,4 @@
-"""What the master believes of its hosts: leases, restarts, room."""
+"""Worker hosts: leases, restarts and room."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_another_attempt_of_the_task_does_not_keep_the_lease() -> None:
     assert names(hosts.expired(31)) == ["t.2"]
 
 
-def test_what_ran_on_a_worker_that_was_restarted_is_lost_soon_after_its_results_could_have_come() -> None:
+def test_attempts_of_a_restarted_worker_are_lost_after_the_time_in_which_their_results_can_come() -> None:
     hosts = hosts_with("a")
     hosts.add(SentAttempt(AttemptId("ran", 1), "a", 0, started=True))
     hosts.add(SentAttempt(AttemptId("queued", 1), "a", 0))
@@ -88,7 +88,7 @@ def test_what_ran_on_a_worker_that_was_restarted_is_lost_soon_after_its_results_
     assert names(hosts.expired(35)) == ["ran.1"], "what lay in the queue got a new lease"
 
 
-def test_after_the_master_was_deaf_all_leases_begin_anew() -> None:
+def test_renewed_leases_begin_anew() -> None:
     hosts = hosts_with("a")
     hosts.add(SentAttempt(AttemptId("t", 1), "a", 0))
     hosts.renew(100)

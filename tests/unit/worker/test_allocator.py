@@ -1,4 +1,4 @@
-"""Allocator: whatever is asked for and given back in whatever order, nothing is handed out twice."""
+"""Allocator: whatever is allocated and released in whatever order, nothing is handed out twice."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_gpu_that_others_use_is_left_alone_until_it_is_free() -> None:
     assert take(slots, Resources(ONE)).gpus == ("b",)
 
 
-def test_a_gpu_that_we_have_left_counts_as_free_and_is_handed_out_after_a_look() -> None:
+def test_a_released_gpu_counts_as_free_and_is_handed_out_after_a_look() -> None:
     devices = host(8, a=0)
     slots = Allocator(devices, None)
     lease = take(slots, Resources(ONE))
@@ -151,7 +151,7 @@ def test_a_gpu_that_we_have_left_counts_as_free_and_is_handed_out_after_a_look()
     take(slots, Resources(ONE))
 
 
-def test_gpus_that_failed_are_told_and_a_host_that_never_has_enough_says_so() -> None:
+def test_failed_gpus_and_lasting_shortages_are_reported() -> None:
     devices = host(8, a=0)
     slots = Allocator(devices, None)
     assert slots.room(Resources(Fraction(2))).lacks == "has 1 GPU (a task needs 2)"
