@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from framework.journal.store import Journal
 from framework.journal.tally import STRIDE, Enumeration
 from framework.messages.assignment import AttemptResult, AttemptState
@@ -53,15 +55,23 @@ def project_of(values: Mapping[str, list[Value]], metric: str | None = "accuracy
 
 
 def end(
-    journal: Journal, of: Project, number: int, state: AttemptState, metrics: Mapping[str, Metric]
+    journal: Journal,
+    of: Project,
+    number: int,
+    state: AttemptState,
+    metrics: Mapping[str, Metric],
+    *,
+    host: str = "a",
+    final: bool = True,
 ) -> None:
+    """Have a task run, and end as given."""
     parameters = of.space.combination(number)
     task = task_id(of.command, parameters)
-    attempt = journal.assign(task, number, parameters, "a", 1.0)
+    attempt = journal.assign(task, number, parameters, host, 1.0)
     result = AttemptResult(
         task,
         attempt,
-        "a",
+        host,
         state,
         1_700_000_000.5,
         1.23456,
@@ -73,7 +83,7 @@ def end(
         "i",
         "p",
     )
-    journal.finish(result, final=True)
+    journal.finish(result, final)
 
 
 def take_up(journal: Journal, now: Project) -> None:
@@ -82,3 +92,16 @@ def take_up(journal: Journal, now: Project) -> None:
         assert not journal.open_sweep(now.definition)
         journal.mark((known.number, known.task) for known in Enumeration(now, journal).advance(STRIDE))
         journal.complete_sweep()
+
+
+def count_combinations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of all combinations that any space computes from now on."""
+    computed: list[int] = []
+    combination = Space.combination
+
+    def counted(space: Space, index: int) -> dict[str, Value]:
+        computed.append(index)
+        return combination(space, index)
+
+    monkeypatch.setattr(Space, "combination", counted)
+    return computed

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from journal_bench import end, project_of
+from journal_bench import end, project_of, take_up
 
 from framework.errors import UsageError
-from framework.journal.ranking import best, best_over_seeds, render_best, render_seeds
+from framework.journal.ranking import best, best_over_seeds, ranking, render_best, render_seeds
 from framework.journal.store import Journal
 from framework.messages.task_ids import task_id
 from framework.space.product import Space
@@ -65,3 +65,23 @@ def test_the_best_over_their_seeds(journal: Journal) -> None:
         "0.4            0.52       3      2",
     ]
     assert [each.number for each in best_over_seeds(of, journal, 1)] == [1]
+
+
+def test_a_ranking_is_over_the_seeds_if_there_are_any(journal: Journal) -> None:
+    plain = project_of({"x": [1, 2]})
+    for number in range(2):
+        end(journal, plain, number, "done", {"accuracy": number})
+    assert ranking(plain, journal, 1).splitlines()[0] == "accuracy  x  task"
+    assert len(ranking(plain, journal, 1).splitlines()) == 2
+    space = Space({"x": [1, 2]}, seeds=2)
+    seeded = dataclasses.replace(plain, space=Method().choose(space), search_space=space)
+    assert ranking(seeded, journal, 1).splitlines()[0] == "mean accuracy  deviation  seeds  x"
+
+
+def test_only_tasks_of_the_current_sweep_are_ranked(journal: Journal) -> None:
+    before = project_of({"x": [1, 2, 3]})
+    for number in range(3):
+        end(journal, before, number, "done", {"accuracy": number})
+    now = project_of({"x": [2, 1]})
+    take_up(journal, now)
+    assert [record.parameters["x"] for record in best(now, journal, 9)] == [2, 1]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from journal_bench import end, project_of, take_up
+from journal_bench import count_combinations, end, project_of, take_up
 
 from framework.journal.ranking import best, render_best
 from framework.journal.results_csv import column_names, write_results
@@ -156,3 +156,36 @@ def test_a_metaparameter_that_is_missing_from_a_combination_is_an_empty_cell(
         ["x", "y", "accuracy"], ["1", "", "0"], ["2", "3", "1"],
     ]  # fmt: skip
     assert render_best(of, best(of, journal, 2)).splitlines()[2].split()[:2] == ["0", "1"]
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_no_combination_is_computed_to_write_the_results(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removed: bool
+) -> None:
+    of = project_of({"x": list(range(10))})
+    take_up(journal, of)
+    for number in range(10):
+        end(journal, of, number, "done", {"accuracy": number})
+    calls = count_combinations(monkeypatch)
+    write_results(of, journal, tmp_path / "results.csv", removed=removed)
+    assert len(read(tmp_path / "results.csv")) == 1 + 10
+    assert calls == []
+
+
+def test_results_are_written_completely_or_not_at_all(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = project_of({"x": [1, 2]})
+    end(journal, of, 0, "done", {})
+    write_results(of, journal, tmp_path / "results.csv")
+    before = (tmp_path / "results.csv").read_bytes()
+    end(journal, of, 1, "done", {})
+
+    def fail(*_: object) -> list[str]:
+        raise KeyError("half way")
+
+    monkeypatch.setattr("framework.journal.results_csv._row", fail)
+    with pytest.raises(KeyError):
+        write_results(of, journal, tmp_path / "results.csv")
+    assert (tmp_path / "results.csv").read_bytes() == before
+    assert sorted(file.name for file in tmp_path.iterdir() if "results" in file.name) == ["results.csv"]

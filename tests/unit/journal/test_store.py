@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from journal_bench import FAILED, RESULT, TASK, sent, state
 
 from framework.errors import FrameworkError, JournalError, UnknownTaskError
-from framework.journal.records import TaskOutcome
+from framework.journal.records import Member, TaskOutcome
 from framework.journal.store import Journal
 
 
@@ -544,3 +544,80 @@ def test_reports_from_before_a_task_was_asked_for_again_do_not_count(journal: Jo
     assert journal.assign(task, 0, {}, "a", 2.0) == 2
     journal.report(task, 2, 3, 0.7)
     assert journal.reports() == {task: {3: 0.7}}
+
+
+def test_every_commit_is_synced_to_the_disk(journal: Journal) -> None:
+    full = 2
+    assert journal._value("PRAGMA synchronous") == full
+    assert journal._value("PRAGMA journal_mode") == "wal"
+    journal.close()
+    with Journal(journal.path) as again:
+        assert (again._value("PRAGMA synchronous"), again._value("PRAGMA journal_mode")) == (full, "wal")
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5])
+def test_ended_tasks_are_read_page_by_page(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr("framework.journal.store._PAGE", 2)
+    tasks = [f"{number:016x}" for number in range(count)]
+    journal.open_sweep("first")
+    for number, task in enumerate(tasks):
+        sent(journal, task=task, number=2 * number)
+        journal.finish(dataclasses.replace(RESULT, task=task), final=True)
+        sent(journal, task=f"{number + 100:016x}", number=2 * number + 1)  # has not ended
+    assert [record.task for record in journal.ended_members()] == tasks
+    assert list(journal.ended_others()) == []
+    journal.open_sweep("second")
+    assert [record.task for record in journal.ended_others()] == tasks
+    assert list(journal.ended_members()) == []
+    journal.mark((count - number, task) for number, task in enumerate(tasks))
+    assert [record.task for record in journal.ended_members()] == tasks[::-1]
+    assert len(list(journal.in_order())) == 2 * count
+
+
+def test_members_are_those_of_the_current_sweep_with_the_numbers_asked_for(journal: Journal) -> None:
+    sent(journal, task="e" * 16, number=3)  # belongs to no sweep
+    journal.open_sweep("first")
+    for number in range(5):
+        sent(journal, host=f"host{number}", task=f"{number:016x}", number=number)
+    assert list(journal.members(range(1, 4))) == [1, 2, 3]
+    assert journal.members(range(3, 4)) == {3: Member(3, f"{3:016x}", "sent", "host3")}
+    assert journal.members(range(3, 3)) == {}
+    assert journal.members(range(5, 500)) == {}
+    assert journal.last_number() == 4
+
+
+def test_a_completed_sweep_is_the_current_one_until_another_is_opened(journal: Journal) -> None:
+    assert not journal.has_sweep("first")
+    journal.open_sweep("first")
+    assert not journal.has_sweep("first"), "its tasks are not marked yet"
+    journal.complete_sweep()
+    with Journal(journal.path, read_only=True) as reader:
+        assert reader.has_sweep("first")
+        assert not reader.has_sweep("second")
+    assert not journal.open_sweep("second")
+    assert not journal.has_sweep("first")
+    journal.complete_sweep()
+    assert journal.open_sweep("second")
+    assert journal._value("SELECT count(*) FROM sweeps WHERE complete") == 2
+
+
+def test_a_sweep_that_is_not_opened_has_no_marks_to_complete(journal: Journal) -> None:
+    journal.complete_sweep()
+    sent(journal)
+    assert not journal.has_sweep("")
+    assert members(journal) == {7: TASK}, "tasks of a journal without sweeps belong together"
+
+
+def test_the_first_attempt_to_report_a_step_counts(journal: Journal) -> None:
+    sent(journal)
+    journal.lost(TASK, 1, "no sign of a", final=False)
+    sent(journal, "b")
+    journal.report(TASK, 2, 3, 0.7)  # the younger attempt is the first to be heard
+    journal.report(TASK, 2, 9, 0.6)
+    journal.report(TASK, 1, 3, 0.5)
+    journal.report(TASK, 1, 3, 0.4)
+    assert journal.reports() == {TASK: {3: 0.5, 9: 0.6}}
+    journal.finish(dataclasses.replace(FAILED, attempt=2), final=True)
+    assert journal.reports() == {TASK: {3: 0.5, 9: 0.6}}

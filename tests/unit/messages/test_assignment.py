@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from framework.errors import MessageError
 from framework.messages.assignment import Assignment, AttemptResult
+from framework.messages.task_ids import AttemptId
 from framework.space.values import Value
 
 ASSIGNMENT = Assignment("infra-0123abcd", "digits", "0123456789abcdef", 1, {"C": 0.1, "text": "a\n'$*"})
@@ -120,3 +121,20 @@ def test_every_field_is_needed(field: str) -> None:
     del message[field]
     with pytest.raises(MessageError, match=field):
         AttemptResult.from_message(message)
+
+
+@pytest.mark.parametrize("exit_code", [None, 0, 1, 137, 254, 255])
+def test_a_result_with_any_exit_code_of_a_process_is_accepted(exit_code: int | None) -> None:
+    message = RESULT.to_message() | {"state": "failed", "exit_code": exit_code}
+    assert AttemptResult.from_message(message).exit_code == exit_code
+
+
+@pytest.mark.parametrize("exit_code", [-1, 256, 300, 255.0])
+def test_a_result_with_another_exit_code_is_refused(exit_code: object) -> None:
+    with pytest.raises(MessageError, match="exit_code"):
+        AttemptResult.from_message(RESULT.to_message() | {"exit_code": exit_code})
+
+
+def test_the_id_of_an_assignment_and_of_its_result_is_that_of_the_attempt() -> None:
+    assert ASSIGNMENT.id == AttemptId("0123456789abcdef", 1)
+    assert RESULT.id == AttemptId("0123456789abcdef", 2)

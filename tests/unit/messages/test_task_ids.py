@@ -7,10 +7,12 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framework.messages.task_ids import task_id
+from framework.errors import MessageError
+from framework.messages.task_ids import AttemptId, is_attempt_number, is_task_id, task_id
 from framework.space.values import Value
 
 COMMAND = ["python", "train.py"]
@@ -59,3 +61,50 @@ def test_identity_does_not_depend_on_the_process() -> None:
             [sys.executable, "-c", program], env=environment, capture_output=True, check=True
         )
         assert done.stdout.decode().strip() == task_id(COMMAND, chosen)
+
+
+TASK = "0123456789abcdef"
+
+
+@pytest.mark.parametrize("number", [1, 9, 10, 2**31 - 1])
+def test_the_text_of_an_attempt_is_parsed_back(number: int) -> None:
+    attempt = AttemptId(TASK, number)
+    assert str(attempt) == f"{TASK}.{number}"
+    assert AttemptId.parse(str(attempt)) == attempt
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", ".", TASK, f"{TASK}.", f"{TASK}.0", f"{TASK}.01", f"{TASK}.-1", f"{TASK}.+1", f"{TASK}.1.2",
+        f"{TASK}.1 ", f" {TASK}.1", f"{TASK}.1\n", f"{TASK}.x", f"{TASK}.\u0661", f"{TASK}.{2**31}",
+        f"{TASK}.{'9' * 5000}", f"{TASK.upper()}.1", f"{TASK[1:]}.1", f"{TASK}0.1", f"../{TASK}.1",
+        None, 5, 1.5, b"x", [TASK, 1], {},
+    ],
+    ids=lambda text: repr(text)[:30],
+)  # fmt: skip
+def test_any_other_text_is_no_attempt(text: object) -> None:
+    with pytest.raises(MessageError, match="not the name of an attempt") as raised:
+        AttemptId.parse(text)
+    assert len(str(raised.value)) < 200, "a long text is cut"
+
+
+def test_attempts_are_ordered_by_task_and_then_by_number() -> None:
+    other = "f" * 16
+    ordered = [AttemptId(TASK, 2), AttemptId(TASK, 10), AttemptId(other, 1)]
+    assert sorted([ordered[2], ordered[1], ordered[0]]) == ordered
+    assert sorted(map(str, ordered)) != list(map(str, ordered)), "their texts are ordered otherwise"
+    assert len({AttemptId(TASK, 2), AttemptId(TASK, 2), AttemptId(TASK, 3)}) == 2
+
+
+def test_a_task_id_has_16_lowercase_hexadecimal_digits() -> None:
+    assert is_task_id(TASK)
+    for value in (TASK.upper(), TASK[1:], TASK + "0", TASK + "\n", "g" * 16, "", None, 5, TASK.encode()):
+        assert not is_task_id(value)
+
+
+def test_the_number_of_an_attempt_is_a_whole_number_from_1_that_the_journal_can_hold() -> None:
+    assert is_attempt_number(1)
+    assert is_attempt_number(2**31 - 1)
+    for value in (0, -1, 2**31, 1.0, True, "1", None):
+        assert not is_attempt_number(value)

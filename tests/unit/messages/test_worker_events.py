@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from framework.errors import MessageError
-from framework.messages.worker_events import parse_event
+from framework.messages.task_ids import AttemptId
+from framework.messages.worker_events import Heartbeat, Source, parse_event
 
 TASK = "0123456789abcdef"
 HEADER = {"infrastructure": "i", "project": "p", "host": "a"}
@@ -70,3 +71,22 @@ def test_an_event_with_an_invalid_field_is_refused(change: dict[str, Any]) -> No
 def test_content_that_is_no_event_is_refused(content: object) -> None:
     with pytest.raises(MessageError):
         parse_event(content)
+
+
+def test_the_limits_of_heartbeats_are_accepted() -> None:
+    limits = {"slots": 100_000, "running": [f"{TASK}.{2**31 - 1}"], "notice": "x" * 2000}
+    assert parse_event(BEAT | limits).to_message() == BEAT | limits
+    for beyond in ({"slots": 100_001}, {"running": [f"{TASK}.{2**31}"]}, {"notice": "x" * 2001}):
+        with pytest.raises(MessageError):
+            parse_event(BEAT | beyond)
+
+
+def test_a_heartbeat_names_attempts_in_order() -> None:
+    attempts = [AttemptId(TASK, 10), AttemptId(TASK, 2), AttemptId("a" * 16, 1)]
+    source = Source("i", "p", "a")
+    message = Heartbeat(source, "x", 2, frozenset(attempts), frozenset(attempts[:1])).to_message()
+    assert message["running"] == [f"{TASK}.10", f"{TASK}.2", f"{'a' * 16}.1"]
+    parsed = parse_event(message)
+    assert isinstance(parsed, Heartbeat)
+    assert (parsed.running, parsed.reserved) == (frozenset(attempts), frozenset(attempts[:1]))
+    assert (parsed.source, parsed.notice, parsed.unfit) == (source, "", False)
