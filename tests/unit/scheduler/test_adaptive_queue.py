@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Container, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from journal_bench import RESULT, project_of
 from master_bench import AdaptiveBench
 
 from framework.cli.task_selection import find_tasks
 from framework.configuration.load import load_project
+from framework.journal.provenance import Provenance
 from framework.journal.store import Journal
 from framework.journal.trials import so_far
 from framework.messages.assignment import Assignment
+from framework.project.project import Project
+from framework.scheduler.adaptive_queue import AdaptiveQueue
+from framework.scheduler.queue import QueuedTask
+from framework.space.distributions import Uniform
+from framework.space.product import Space
+from framework.space.sampling import Method
+from framework.space.values import Value
 
 TPE = "goal: minimize\nmethod: tpe\nrun_cap: {}\n"
 
@@ -123,3 +136,107 @@ def test_a_task_of_an_adaptive_sweep_is_cancelled_by_its_number(bench: AdaptiveB
     bench.turn()
     assert bench.messenger.stopped == [("a", f"{second.task}.1")]
     assert (bench.state_of(first), bench.state_of(second)) == ("sent", "cancelled")
+
+
+# The queue alone, with a study that suggests what it is told.
+
+
+class Suggestions:
+    """Stands for a study: suggests these values of x, one after the other."""
+
+    def __init__(self, project: Project, *values: float) -> None:
+        self._project = project
+        self.values = list(values)
+
+    def suggest(self, number: int, tried: Container[str]) -> tuple[str, dict[str, Value]] | None:
+        if not self.values:
+            return None
+        parameters: dict[str, Value] = {"x": self.values.pop(0)}
+        return self._project.task_id(parameters), parameters
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        yield journal
+
+
+def adaptive(run_cap: int) -> Project:
+    method, space = Method("tpe", run_cap, 0), Space({"x": Uniform(0, 1)})
+    project = dataclasses.replace(project_of({}), space=method.choose(space), search_space=space)
+    return dataclasses.replace(project, method=method)
+
+
+def queue_of(project: Project, journal: Journal, *values: float) -> AdaptiveQueue:
+    study: Any = Suggestions(project, *values)
+    return AdaptiveQueue(project, journal, Provenance(journal, "", ""), study)
+
+
+def test_suggestions_are_taken_until_the_cap(journal: Journal) -> None:
+    project = adaptive(2)
+    queue = queue_of(project, journal, 0.25, 0.5, 0.75)
+    taken = [queue.take() for _ in range(3)]
+    assert taken[:2] == [
+        QueuedTask(number, project.task_id({"x": x}), "", {"x": x}) for number, x in ((0, 0.25), (1, 0.5))
+    ]
+    assert taken[2] is None
+    assert (queue.is_ready, queue.is_counted, queue.tally.total) == (True, True, 2)
+
+
+def test_a_study_without_further_suggestions_ends_the_sweep(journal: Journal) -> None:
+    project = adaptive(9)
+    queue = queue_of(project, journal, 0.25)
+    assert queue.take() is not None
+    assert queue.take() is None
+    assert (queue.tally.total, queue.is_finished) == (1, False)
+    end_trial(journal, project, 0, 0.25)
+    queue.close(project.task_id({"x": 0.25}))
+    assert queue.is_finished
+    queue.close(project.task_id({"x": 0.25}))
+    assert queue.tally.done == 1, "it is counted once"
+
+
+def end_trial(journal: Journal, project: Project, number: int, x: float) -> str:
+    task = project.task_id({"x": x})
+    attempt = journal.assign(task, number, {"x": x}, "a", 1.0)
+    journal.finish(dataclasses.replace(RESULT, task=task, attempt=attempt), final=True)
+    return task
+
+
+def test_known_trials_are_marked_and_counted_and_those_that_wait_are_taken_first(journal: Journal) -> None:
+    project = adaptive(5)
+    done = end_trial(journal, project, 3, 0.25)
+    waiting, running = project.task_id({"x": 0.5}), project.task_id({"x": 0.75})
+    journal.assign(waiting, 4, {"x": 0.5}, "bad", 1.0)
+    journal.lost(waiting, 1, "lost", final=False)
+    journal.assign(running, 6, {"x": 0.75}, "a", 1.0)
+    queue = queue_of(project, journal, 0.1)
+    assert journal.has_sweep(project.definition)
+    assert {number: member.task for number, member in journal.members(range(9)).items()} == {
+        0: done, 1: waiting, 2: running,
+    }  # fmt: skip
+    assert (queue.tally.done, queue.tally.total) == (1, 5)
+    assert queue.take() == QueuedTask(1, waiting, "bad", {"x": 0.5})
+    assert (queue.is_open(done), queue.is_open(waiting), queue.is_open(running)) == (False, True, True)
+    following = queue.take()
+    assert following is not None
+    assert (following.number, following.parameters) == (3, {"x": 0.1})
+
+
+def test_a_trial_is_requeued_only_if_it_waits_and_only_once(journal: Journal) -> None:
+    project = adaptive(5)
+    queue = queue_of(project, journal, 0.25)
+    taken = queue.take()
+    assert taken is not None
+    assert not queue.requeue(taken.task), "the journal does not know it"
+    journal.assign(taken.task, 0, {"x": 0.25}, "a", 1.0)
+    assert not queue.requeue(taken.task), "it is sent"
+    journal.lost(taken.task, 1, "lost", final=False)
+    assert queue.requeue(taken.task)
+    assert not queue.requeue(taken.task), "it is queued"
+    queue.withdraw(taken.task)
+    assert queue.take() is None
+    assert queue.requeue(taken.task)
+    again = queue.take()
+    assert again is not None
+    assert (again.task, again.avoid) == (taken.task, "a")

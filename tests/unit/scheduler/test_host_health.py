@@ -129,3 +129,18 @@ def test_a_host_that_fails_every_task_costs_no_task_its_result(bench: Bench, clo
     assert len(bench.rows()) == count
     assert 3 <= on_bad <= 3 + 10, "three, and probes"
     assert any("bad is suspended" in notice for notice in bench.status().notices)
+
+
+def test_a_host_that_is_suspended_anew_is_probed_as_soon_as_for_the_first_time() -> None:
+    health = HostHealth()
+    fail(health, "a", "x", "y", "z")
+    health.review(ALL, 0)
+    fail(health, "a", "probe", now=FIRST_PROBE_SECONDS)
+    later = 10 * LONGEST_PROBE_SECONDS
+    assert health.limits(ALL, later) == {"a": 1}
+    health.record_success("a", later)
+    health.review(ALL, later)
+    fail(health, "a", "u", "v", "w", now=later)
+    assert len(health.review(ALL, later)) == 1
+    assert health.limits(ALL, later + FIRST_PROBE_SECONDS - 1) == {"a": 0}
+    assert health.limits(ALL, later + FIRST_PROBE_SECONDS) == {"a": 1}

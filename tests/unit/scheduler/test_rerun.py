@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from journal_bench import end, project_of, take_up
 from master_bench import Bench
 
+from framework.journal.provenance import Provenance, note_program
+from framework.journal.store import Journal
+from framework.messages.requests import Which
+from framework.scheduler import queue as queue_module
 from framework.scheduler import rerun
+from framework.scheduler.rerun import Rerun
 
 
 def test_failed_tasks_run_again_with_all_their_retries_when_asked_for(bench: Bench) -> None:
@@ -112,3 +120,78 @@ def test_a_request_that_is_taken_back_half_way_holds_nothing_up(
     assert [bench.turn(), bench.turn()] == [[], []]
     (bench.files.requests / "1.json").unlink()
     assert bench.run_to_the_end() == [1, 2]
+
+
+def test_a_rerun_waits_until_the_sweep_is_enumerated(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bench.run_to_the_end() == [1, 2, 3, 4]
+    bench.write_project(x="[9, 4, 3, 2, 1]")
+    monkeypatch.setattr(queue_module, "SCAN_LIMIT", 2)
+    bench.master = bench.start()
+    bench.ask("again", which="all")
+    bench.messenger.beat("a", slots=10)
+    for _ in range(2):
+        assert bench.turn() == []
+        assert len(list(bench.files.requests.iterdir())) == 1
+        assert not bench.status().finished
+    sent = [assignment for _ in range(8) for _, assignment in bench.turn()]
+    assert [(assignment.parameters["x"], assignment.attempt) for assignment in sent] == [
+        (9, 1), (4, 2), (3, 2), (2, 2), (1, 2),
+    ]  # fmt: skip
+    assert list(bench.files.requests.iterdir()) == []
+    assert bench.status().done == 0
+
+
+# The rerun alone.
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        yield journal
+
+
+def rerun_of(journal: Journal, which: Which) -> Rerun:
+    return Rerun("1.json", which, journal, Provenance(journal, "now", ""))
+
+
+@pytest.mark.parametrize(("which", "again"), [("failed", [1]), ("outdated", [0]), ("all", [0, 1, 2, 3])])
+@pytest.mark.parametrize("page", [1, 2, 4, 1000])
+def test_the_tasks_of_a_kind_run_again_and_no_others(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, which: Which, again: list[int], page: int
+) -> None:
+    monkeypatch.setattr(rerun, "PAGE", page)
+    monkeypatch.setattr(rerun, "PAGES_PER_TURN", 1)
+    project = project_of({"x": list(range(6))})
+    take_up(journal, project)
+    note_program(journal, "c1", "another")
+    end(journal, project, 0, "done", {})
+    end(journal, project, 1, "failed", {})
+    journal.cancel(project.task_id({"x": 2}), 2, {"x": 2}, 1.0)
+    journal.assign(project.task_id({"x": 3}), 3, {"x": 3}, "a", 1.0)
+    journal.prune(project.task_id({"x": 3}), "pruned")
+    journal.assign(project.task_id({"x": 4}), 4, {"x": 4}, "a", 1.0)
+    before = project_of({"x": [7]})
+    journal.assign(before.task_id({"x": 7}), 5, {"x": 7}, "a", 1.0)
+    request = rerun_of(journal, which)
+    turns = 1
+    while not request.advance():
+        turns += 1
+    assert turns <= 8
+    members = journal.members(range(10))
+    assert [number for number, member in members.items() if member.state == "waiting"] == again
+    assert members[4].state == "sent"
+
+
+def test_tasks_that_are_not_in_the_sweep_do_not_run_again(journal: Journal) -> None:
+    before = project_of({"x": [1, 2]})
+    for number in range(2):
+        end(journal, before, number, "done", {})
+    take_up(journal, project_of({"x": [2]}))
+    assert rerun_of(journal, "all").advance()
+    assert journal.counts()["waiting"] == 1
+
+
+def test_a_rerun_of_nothing_is_complete_at_once(journal: Journal) -> None:
+    assert rerun_of(journal, "all").advance()
+    take_up(journal, project_of({"x": [1, 2]}))
+    assert rerun_of(journal, "failed").advance()

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from journal_bench import RESULT, project_of
 from master_bench import Bench, Clock
 
 from framework.cli import locations
 from framework.cli import main as cli
+from framework.journal.store import Journal
+from framework.messages.assignment import AttemptResult, AttemptState
 from framework.messages.status import Status, read_status
+from framework.messages.task_ids import AttemptId
+from framework.messages.worker_events import Heartbeat, Source
 from framework.scheduler import retry_policy
+from framework.scheduler.hosts import SentAttempt, WorkerHosts
+from framework.scheduler.retry_policy import RetryPolicy
 
 
 def test_a_failed_task_is_tried_again_elsewhere_as_often_as_the_project_says(bench: Bench) -> None:
@@ -135,3 +145,92 @@ def test_a_finished_sweep_needs_no_host(bench: Bench, clock: Clock) -> None:
     clock.now += 1000
     bench.turn()
     assert (bench.status().finished, bench.status().paused) == (True, "")
+
+
+# The policy alone.
+
+PROJECT = dataclasses.replace(project_of({"x": [0, 1, 2]}), retries=1)
+TASK = PROJECT.task_id({"x": 0})
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        yield journal
+
+
+def hosts_with(*names: str) -> WorkerHosts:
+    hosts = WorkerHosts()
+    for name in names:
+        source = Source("infra-1", "p", name)
+        hosts.take_heartbeat(Heartbeat(source, "first", 2, frozenset(), frozenset()), 0)
+    return hosts
+
+
+def result(attempt: int, state: AttemptState, host: str = "a") -> AttemptResult:
+    return dataclasses.replace(RESULT, task=TASK, attempt=attempt, state=state, host=host)
+
+
+@pytest.mark.parametrize("state", ["failed", "timeout"])
+def test_a_failure_ends_a_task_when_it_has_no_retries_left(journal: Journal, state: AttemptState) -> None:
+    policy = RetryPolicy(PROJECT, journal, hosts_with("a"))
+    journal.assign(TASK, 0, {"x": 0}, "a", 1.0)
+    assert not policy.ends_task(result(1, state), 0)
+    journal.finish(result(1, state), final=False)
+    journal.assign(TASK, 0, {"x": 0}, "a", 1.0)
+    assert policy.ends_task(result(2, state), 0)
+
+
+def test_a_task_ends_when_it_is_done_and_not_when_it_is_stopped(journal: Journal) -> None:
+    policy = RetryPolicy(dataclasses.replace(PROJECT, retries=0), journal, hosts_with("a"))
+    journal.assign(TASK, 0, {"x": 0}, "a", 1.0)
+    assert policy.ends_task(result(1, "done"), 0)
+    assert not policy.ends_task(result(1, "stopped"), 0)
+    assert policy.ends_task(result(1, "failed"), 0)
+
+
+def test_the_failure_of_an_attempt_that_was_replaced_does_not_end_its_task(journal: Journal) -> None:
+    hosts = hosts_with("b")
+    policy = RetryPolicy(dataclasses.replace(PROJECT, retries=0), journal, hosts)
+    journal.assign(TASK, 0, {"x": 0}, "a", 1.0)
+    journal.lost(TASK, 1, "no sign of a", final=False)
+    journal.assign(TASK, 0, {"x": 0}, "b", 1.0)
+    hosts.add(SentAttempt(AttemptId(TASK, 2), "b", 0))
+    assert not policy.ends_task(result(1, "failed"), 0)
+    assert policy.ends_task(result(2, "failed", "b"), 0)
+
+
+def test_a_question_to_the_policy_changes_nothing(journal: Journal) -> None:
+    policy = RetryPolicy(PROJECT, journal, hosts_with("a", "b"))
+    journal.assign(TASK, 0, {"x": 0}, "a", 1.0)
+    answers = [policy.ends_task(result(1, "failed"), 0) for _ in range(10)]
+    assert answers == [False] * 10
+    policy.review_hosts(0)
+    assert policy.notices(0) == []
+    assert policy.limits(0) == {}
+
+
+def test_a_last_failure_on_a_suspect_host_is_excused_once_if_there_is_another(journal: Journal) -> None:
+    policy = RetryPolicy(dataclasses.replace(PROJECT, retries=0), journal, hosts_with("a", "b"))
+    journal.assign(TASK, 0, {"x": 0}, "a", 1.0)
+    policy.record(result(1, "failed"), 0)
+    assert not policy.ends_task(result(1, "failed"), 0), "a has finished nothing yet"
+    journal.finish(result(1, "failed"), final=False)
+    journal.assign(TASK, 0, {"x": 0}, "b", 1.0)
+    policy.record(result(2, "failed", "b"), 0)
+    assert policy.ends_task(result(2, "failed", "b"), 0), "it failed on two hosts"
+
+
+def test_no_host_can_run_the_sweep_only_after_some_time(journal: Journal) -> None:
+    hosts = WorkerHosts()
+    policy = RetryPolicy(PROJECT, journal, hosts)
+    beat = Heartbeat(Source("infra-1", "p", "a"), "x", 0, frozenset(), frozenset(), "no GPU", unfit=True)
+    hosts.take_heartbeat(beat, 0)
+    policy.review_hosts(0)
+    assert policy.no_host_reason(retry_policy.UNFIT_SECONDS) == ""
+    assert "a no GPU" in policy.no_host_reason(retry_policy.UNFIT_SECONDS + 1)
+    hosts.take_heartbeat(dataclasses.replace(beat, unfit=False), 40)
+    policy.review_hosts(40)
+    hosts.take_heartbeat(beat, 41)
+    policy.review_hosts(41)
+    assert policy.no_host_reason(60) == "", "the time begins anew"
