@@ -106,7 +106,7 @@ class Messenger:
 
 
 class Clock:
-    """Only as much of the module time as the master uses; it stands still until told."""
+    """Only as much of the module time as the master uses; it stands still but for sleeps."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -116,6 +116,9 @@ class Clock:
 
     def time(self) -> float:
         return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 def stand_still(monkeypatch: pytest.MonkeyPatch) -> Clock:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from master_bench import Bench
 
 from framework.journal.store import Journal
+from framework.messages import requests
 from framework.messages.assignment import AttemptResult
+from framework.messages.task_ids import task_id
+from framework.scheduler import pause, rerun
 
 
 def test_cancelled_tasks_end_wherever_they_are(bench: Bench) -> None:
@@ -76,3 +82,86 @@ def test_recovered_results_are_taken_up_by_a_running_master(bench: Bench) -> Non
     bench.ask("reload")
     bench.turn()
     assert bench.status().done == 1
+
+
+def hand_in(bench: Bench, *asked: requests.ControlRequest) -> list[Path]:
+    return [requests.hand_in(bench.files.requests, request) for request in asked]
+
+
+def test_a_request_is_acknowledged_only_when_the_status_shows_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file,) = hand_in(bench, requests.ControlRequest("pause"))
+    publish = bench.master._publisher.publish
+    seen: list[bool] = []
+
+    def publish_and_look() -> None:
+        publish()
+        assert bench.status().paused
+        seen.append(file.exists())
+
+    monkeypatch.setattr(bench.master._publisher, "publish", publish_and_look)
+    bench.turn()
+    assert seen == [True]
+    assert not file.exists()
+
+
+def test_requests_are_executed_in_the_order_in_which_they_were_handed_in(bench: Bench) -> None:
+    hand_in(bench, requests.ControlRequest("pause"), requests.ControlRequest("resume"))
+    bench.turn()
+    assert bench.status().paused == ""
+    hand_in(bench, requests.ControlRequest("resume"), requests.ControlRequest("pause"))
+    bench.turn()
+    assert bench.status().paused
+    assert list(bench.files.requests.iterdir()) == []
+
+
+def test_a_request_waits_until_a_rerun_before_it_is_complete(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.run_to_the_end()
+    monkeypatch.setattr(rerun, "PAGE", 1)
+    monkeypatch.setattr(rerun, "PAGES_PER_TURN", 1)
+    first, second = hand_in(
+        bench, requests.ControlRequest("again", which="all"), requests.ControlRequest("pause")
+    )
+    bench.turn()
+    assert (first.exists(), second.exists(), bench.status().paused) == (True, True, "")
+    for _ in range(5):
+        bench.turn()
+    assert (first.exists(), second.exists()) == (False, False)
+    assert (bench.status().paused != "", bench.status().done) == (True, 0)
+
+
+def test_a_request_that_cannot_be_executed_now_is_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file,) = hand_in(bench, requests.ControlRequest("pause"))
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pause, "write_atomically", fail)
+        bench.turn()
+    assert (file.exists(), bench.status().paused) == (True, "")
+    bench.turn()
+    assert not file.exists()
+    assert bench.status().paused
+
+
+def test_a_request_that_cannot_be_removed_harms_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_id(("train",), {"x": 1})
+    (file,) = hand_in(bench, requests.ControlRequest("cancel", ((0, task),)))
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("read-only")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", fail)
+        for _ in range(3):
+            bench.turn()
+    assert file.exists()
+    assert bench.status().cancelled == 1

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import sys
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from master_bench import Bench, Clock, Message, Messenger
 
-from framework.errors import BrokerBlocked
+from framework.errors import BrokerBlocked, FrameworkError
+from framework.journal.store import Journal
+from framework.master import master
 from framework.messages.assignment import Assignment
 from framework.messages.status import read_status
 
@@ -227,3 +234,250 @@ def test_each_task_ends_with_one_record_whatever_happens(bench: Bench, clock: Cl
     assert {int(row["x"]) for row in rows if row["state"] == "cancelled"} <= cancelled
     status = bench.status()
     assert status.ended == count
+
+
+def test_results_are_acknowledged_when_they_are_in_the_journal(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    bench.messenger.result(host, assignment)
+    (message,) = bench.messenger.incoming
+    states: list[str] = []
+    monkeypatch.setattr(message, "ack", lambda: states.append(bench.record(assignment.task).state))
+    bench.turn()
+    assert states == ["done"], "another connection to the journal sees what was committed"
+
+
+# Leases.
+
+
+def test_a_task_that_waits_in_the_queue_of_a_live_host_is_not_lost(bench: Bench, clock: Clock) -> None:
+    bench.write_project(x="1")
+    bench.master = bench.start()
+    bench.messenger.beat("a")
+    ((_, assignment),) = bench.turn()
+    bench.messenger.waiting["a"] = 1
+    for _ in range(20):
+        clock.now += 5
+        bench.messenger.beat("a")
+        assert bench.turn() == []
+    assert bench.attempts(assignment.task) == ["sent"]
+    bench.messenger.waiting["a"] = 0
+    bench.messenger.beat("a")
+    ((_, again),) = bench.turn()
+    assert again.attempt == 2
+    assert bench.attempts(assignment.task) == ["lost", "sent"]
+    assert bench.messenger.purged == []
+
+
+def test_attempts_that_died_with_their_worker_are_lost_although_others_wait_in_its_queue(
+    bench: Bench, clock: Clock
+) -> None:
+    bench.messenger.beat("a", slots=2)
+    (host, started), (_, queued) = bench.turn()
+    bench.messenger.started(host, started)
+    bench.turn()
+    bench.messenger.waiting["a"] = 1
+    for _ in range(12):
+        clock.now += 3
+        bench.messenger.beat("a", slots=2, incarnation="second")
+        bench.turn()
+    assert bench.attempts(started.task)[0] == "lost"
+    assert bench.attempts(queued.task) == ["sent"]
+
+
+def test_the_queue_of_a_silent_host_is_emptied_before_its_tasks_are_sent_elsewhere(
+    bench: Bench, clock: Clock
+) -> None:
+    bench.messenger.beat("a", slots=4)
+    sent = bench.turn()
+    bench.messenger.waiting["a"] = 4
+    for _ in range(4):
+        clock.now += 10
+        bench.messenger.beat("b", slots=4)
+        again = bench.turn()
+    assert bench.messenger.purged == ["a"]
+    assert [(host, each.attempt) for host, each in again] == [("b", 2)] * 4
+    with Journal(bench.files.journal, read_only=True) as journal:
+        reason = journal.attempts(sent[0][1].task)[0].reason
+    assert reason == "no sign of its worker on a for 30 s"
+
+
+def test_the_broker_is_asked_something_every_few_seconds(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def waiting_for(_: str) -> int:
+        asked.append(clock.now)
+        return 0
+
+    monkeypatch.setattr(bench.messenger, "waiting_for", waiting_for)
+    bench.turn()
+    assert asked == [], "there is no host yet"
+    bench.messenger.beat("a", slots=0)
+    for _ in range(12):
+        bench.turn()
+        clock.now += 1
+    assert [later - earlier for earlier, later in pairwise(asked)] == [master.BROKER_CHECK_SECONDS] * 2
+
+
+# Connections.
+
+
+class Broker:
+    """Connections that fail as often as they are told to; then the master is stopped."""
+
+    errors: tuple[type[Exception], ...] = (OSError,)
+
+    def __init__(self, bench: Bench, clock: Clock, failures: int) -> None:
+        self.bench, self.clock, self.failures = bench, clock, failures
+        self.opened: list[float] = []
+        self.closed = 0
+        self.notices: list[str] = []
+
+    def __call__(self) -> Any:
+        broker = self
+
+        class Link(Messenger):
+            errors = broker.errors
+
+            def open(self) -> None:
+                broker.opened.append(broker.clock.now)
+                if len(broker.opened) <= broker.failures:
+                    raise ConnectionResetError
+                broker.bench.master._stopping = True
+
+            def close(self) -> None:
+                broker.closed += 1
+
+        return Link()
+
+
+def test_the_pause_between_two_connections_grows_up_to_a_limit(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    broker = Broker(bench, clock, failures=7)
+    bench.master.run(broker)
+    pauses = [later - earlier for earlier, later in pairwise(broker.opened)]
+    assert pauses == [1, 2, 4, 8, 15, 15, 15]
+    assert broker.closed == 8, "each connection is closed"
+
+
+def test_the_pause_begins_anew_after_a_connection_and_the_notice_is_over(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    opened: list[float] = []
+    notices: list[list[str]] = []
+
+    class Link(Messenger):
+        errors: tuple[type[Exception], ...] = (OSError,)
+
+        def open(self) -> None:
+            opened.append(clock.now)
+            if len(opened) in (1, 2):
+                raise ConnectionResetError
+
+        def receive(self, timeout: float) -> list[Message]:
+            if len(opened) == 3 and notices:
+                raise ConnectionResetError
+            bench.master._stopping = len(opened) == 4
+            return []
+
+        def close(self) -> None:
+            notices.append(bench.status().notices if bench.files.status.exists() else [])
+
+    publish = bench.master._publisher.publish
+
+    def publish_and_look() -> None:
+        publish()
+        notices.append(bench.status().notices)
+
+    monkeypatch.setattr(bench.master._publisher, "publish", publish_and_look)
+    bench.master.run(Link)
+    assert [later - earlier for earlier, later in pairwise(opened)] == [1, 2, 1]
+    assert any(
+        "the broker does not answer (ConnectionResetError())" in each for text in notices for each in text
+    )
+    assert notices[-1] == []
+
+
+def test_requests_are_executed_while_there_is_no_connection(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    bench.ask("pause")
+    bench.master.run(Broker(bench, clock, failures=1))
+    assert bench.status().paused
+    assert list(bench.files.requests.iterdir()) == []
+
+
+def test_a_signal_ends_the_master_while_it_waits_for_the_broker(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handlers: dict[int, Any] = {}
+    monkeypatch.setattr("signal.signal", handlers.__setitem__)
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+        handlers[signal.SIGTERM](signal.SIGTERM, None)
+
+    monkeypatch.setattr(clock, "sleep", sleep)
+    broker = Broker(bench, clock, failures=100)
+    bench.master.run(broker)
+    assert len(broker.opened) == 1
+    assert set(handlers) == {signal.SIGTERM, signal.SIGINT}
+    with pytest.raises(FrameworkError):
+        bench.master.turn(bench.messenger)  # its journal is closed
+
+
+# New code.
+
+
+def test_a_master_restarts_for_new_code_that_is_valid_and_refuses_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Restarted(BaseException):
+        pass
+
+    commands: list[tuple[str, list[str], str]] = []
+    closed: list[bool] = []
+
+    def execv(program: str, command: list[str]) -> None:
+        commands.append((program, command, os.environ["PYTHONPATH"]))
+        raise Restarted
+
+    monkeypatch.setattr(os, "execv", execv)
+    monkeypatch.setenv("PYTHONPATH", "old")
+    monkeypatch.setattr(bench.messenger, "close", lambda: closed.append(True))
+    bench.write_project(x="[", version="v2")
+    for _ in range(2):
+        bench.messenger.beat("a", slots=0)
+        bench.turn()
+    assert (bench.status().refused_version, bench.status().version) == ("v2", "v1")
+    assert "code v2 was pushed but not taken up: " in bench.status().notices[0]
+    assert len(bench.status().notices) == 1
+    assert (commands, closed) == ([], [])
+    bench.write_project(x="[1, 2]", version="v3")
+    with pytest.raises(Restarted):
+        bench.turn()
+    expected = [sys.executable, "-m", "framework", "master"]
+    assert commands == [(sys.executable, expected, str(bench.path / "code/v3"))]
+    assert closed == [True]
+    with pytest.raises(FrameworkError, match="closed database"):
+        bench.master._journal.counts()
+
+
+def test_attempts_that_are_presumed_lost_are_sent_again_unless_their_results_arrive(bench: Bench) -> None:
+    bench.messenger.beat("a", slots=2)
+    (host, first), (_, second) = bench.turn()
+    bench.master = bench.start()
+    assert {str(each.id) for each in bench.master.presume_lost()} == {f"{first.task}.1", f"{second.task}.1"}
+    bench.messenger.result(host, first)
+    bench.messenger.beat("a", slots=1)
+    ((_, again),) = bench.turn()
+    assert (again.task, again.attempt) == (second.task, 2)
+    assert bench.record(first.task).state == "done"
