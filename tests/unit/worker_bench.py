@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from framework.files import WorkerFiles
 from framework.messages.assignment import Assignment, AttemptResult
 from framework.messages.identity import Identity
 from framework.messages.task_ids import AttemptId, task_id
-from framework.messages.worker_events import WorkerEvent, parse_event
+from framework.messages.worker_events import MetricsUpdate, WorkerEvent, parse_event
 from framework.worker import worker as worker_module
 from framework.worker.worker import Worker
 
 PROGRAM = """\
 import sys, time
 value = sys.argv[1].partition("=")[2]
-print("loss=0.25", flush=True)
 with open("../../../ran", "a") as ran:
     ran.write(value + "\\n")
+print("loss=0.25", flush=True)
 if value == "sleep":
     time.sleep(60)
 sys.exit(3 if value == "fail" else 0)
@@ -32,10 +36,13 @@ class Recorder:
     def __init__(self) -> None:
         self.events: list[Mapping[str, Any]] = []
         self.results: list[AttemptResult] = []
+        self.has_metrics = threading.Event()  # of an attempt: it has begun
 
     def publish_event(self, event: WorkerEvent) -> None:
         assert parse_event(event.to_message()) == event
         self.events.append(event.to_message())
+        if isinstance(event, MetricsUpdate):
+            self.has_metrics.set()
 
     def deliver_result(self, attempt: AttemptId, result: Mapping[str, Any]) -> None:
         self.results.append(AttemptResult.from_message(dict(result)))
@@ -94,3 +101,28 @@ SLEEPING = task_of("sleep")
 
 def assignment(value: str, attempt: int = 1) -> dict[str, Any]:
     return Assignment("infra-1", "p", task_of(value), attempt, {"x": value}).to_message()
+
+
+def record_disk_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The calls from now on that decide on what a power failure leaves, in their order."""
+    calls: list[str] = []
+    fsync, replace, unlink = os.fsync, os.replace, Path.unlink
+
+    def recorded_fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        name = path.name.removeprefix(".").rpartition(".")[0] if path.is_file() else f"{path.name}/"
+        calls.append(f"fsync {name}")
+        fsync(descriptor)
+
+    def recorded_replace(source: Any, target: Any) -> None:
+        calls.append(f"replace {Path(target).name}")
+        replace(source, target)
+
+    def recorded_unlink(path: Path, missing_ok: bool = False) -> None:
+        calls.append(f"unlink {path.name}")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(os, "replace", recorded_replace)
+    monkeypatch.setattr(Path, "unlink", recorded_unlink)
+    return calls

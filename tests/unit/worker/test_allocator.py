@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from framework.project.resources import Resources
+from framework.worker import allocator
 from framework.worker.allocator import Allocation, Allocator
 from framework.worker.devices import Gpu, Look
 
@@ -171,14 +172,27 @@ def test_nothing_is_lacking_as_long_as_nobody_has_looked() -> None:
     assert Allocator(devices, None).room(Resources(cpus=Fraction(9))).lacks == "has 8 CPUs (a task needs 9)"
 
 
-def test_a_task_gets_what_another_gives_back() -> None:
+def test_a_release_wakes_a_task_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocator, "RETRY_SECONDS", 60.0)
     slots = Allocator(host(1), None)
     lease = take(slots, Resources())
+    is_waiting = threading.Event()
+    woken: list[bool] = []
+    wait = slots._changed.wait
+
+    def wait_and_say_so(timeout: float | None = None) -> bool:
+        is_waiting.set()  # with the lock, which wait() releases
+        woken.append(wait(timeout))
+        return woken[-1]
+
+    monkeypatch.setattr(slots._changed, "wait", wait_and_say_so)
     got: list[Allocation | None] = []
-    thread = threading.Thread(target=lambda: got.append(slots.allocate(Resources(), 60)))
+    thread = threading.Thread(target=lambda: got.append(slots.allocate(Resources(), 10)))
     thread.start()
+    assert is_waiting.wait(60)
     slots.release(lease)
     thread.join(60)
+    assert woken == [True], "it did not wait until it would have looked again by itself"
     assert len(got) == 1
     assert got[0] is not None
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
-import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from worker_bench import SLEEPING, TASK, WorkerBench, assignment
+from worker_bench import SLEEPING, TASK, WorkerBench, assignment, record_disk_calls
 
 from framework.errors import FrameworkError
 from framework.messages.assignment import AttemptResult
 from framework.messages.task_ids import AttemptId, task_id
 from framework.messages.worker_events import Refusal, parse_event
+from framework.project.resources import Resources
+from framework.runner.attempt import Execution
+from framework.worker import worker as worker_module
+from framework.worker.allocator import Allocation
 from framework.worker.worker import AttemptFailed
 
 
@@ -170,9 +176,7 @@ def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench
 
     thread = threading.Thread(target=run)
     thread.start()
-    deadline = time.monotonic() + 10
-    while not bench.executions() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert bench.recorder.has_metrics.wait(60)
     beat = bench.beat()
     assert (beat["running"], beat["reserved"]) == ([name], [])
     bench.run("sleep")  # the same message again, while it runs
@@ -198,9 +202,7 @@ def test_attempts_are_stopped_one_by_one_and_reserved_ones_skipped(bench: Worker
 
     thread = threading.Thread(target=run, args=("sleep", 1))
     thread.start()
-    deadline = time.monotonic() + 10
-    while not bench.executions() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert bench.recorder.has_metrics.wait(60)
     bench.worker.stop_attempts([second])
     run("fine", 2)
     assert bench.executions() == ["sleep"], "the second was reserved, and skipped"
@@ -272,3 +274,186 @@ def test_a_result_that_a_crash_left_in_the_spool_gets_to_its_place(bench: Worker
     (bench.files.spool / f"{TASK}.1.json").write_text(content)
     bench.worker.finish_earlier_results()
     assert files.result.read_text() == content
+
+
+def test_earlier_results_are_completed_whatever_else_lies_in_the_spool(bench: WorkerBench) -> None:
+    bench.run("fine")
+    files = bench.files.attempt(TASK, 1)
+    content = files.result.read_text()
+    files.result.unlink()
+    bench.files.spool.mkdir(exist_ok=True)
+    (bench.files.spool / "a.json").write_text("{half")
+    (bench.files.spool / "b.json").write_text("{}")
+    (bench.files.spool / f"{TASK}.1.json").write_text(content)
+    (bench.files.spool / f"{TASK}.2.json").write_text(content.replace('"attempt": 1', '"attempt": 2'))
+    bench.files.attempt(TASK, 2).directory.mkdir()
+    bench.files.attempt(TASK, 2).result.write_text("kept")
+    bench.worker.finish_earlier_results()
+    assert files.result.read_text() == content
+    assert bench.files.attempt(TASK, 2).result.read_text() == "kept"
+    assert len(list(bench.files.spool.iterdir())) == 4, "the publisher sends them"
+
+
+def test_a_heartbeat_has_no_effect(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    signals: list[int] = []
+    monkeypatch.setattr("os.kill", lambda pid, number: signals.append(number))
+    assert bench.beat() == bench.beat()
+    bench.push("v2", "f2")
+    assert [bench.beat()["slots"] for _ in range(3)] == [0, 0, 0]
+    assert signals == [], "a heartbeat reports that the worker is out of date; it does not act on it"
+    bench.worker.restart_if_due()
+    assert signals == [signal.SIGTERM]
+
+
+def test_a_worker_without_newer_files_is_not_restarted(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.kill", lambda *_: pytest.fail("restarted"))
+    bench.worker.restart_if_due()
+    bench.push("v2", "f1")
+    bench.worker.restart_if_due()
+
+
+def test_the_incarnation_of_a_worker_differs_after_each_start(bench: WorkerBench) -> None:
+    before = bench.beat()["incarnation"]
+    assert bench.beat()["incarnation"] == before
+    bench.worker, bench.recorder = bench.start()
+    assert bench.beat()["incarnation"] != before
+
+
+def test_a_result_is_handed_over_before_it_is_written_into_the_directory_of_its_attempt(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = record_disk_calls(monkeypatch)
+    deliver = bench.recorder.deliver_result
+
+    def deliver_result(attempt: AttemptId, result: Mapping[str, Any]) -> None:
+        calls.append("deliver")
+        deliver(attempt, result)
+
+    monkeypatch.setattr(bench.recorder, "deliver_result", deliver_result)
+    bench.run("fine")
+    assert calls[-4:] == ["deliver", "fsync result.json", "replace result.json", "fsync 1/"]
+
+
+def test_a_result_that_cannot_be_kept_is_kept_when_there_is_room(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    failures = [OSError("no space left")] * 3
+    deliver = bench.recorder.deliver_result
+
+    def deliver_result(attempt: AttemptId, result: Mapping[str, Any]) -> None:
+        if failures:
+            raise failures.pop()
+        deliver(attempt, result)
+
+    def wait_for_stop(seconds: float) -> bool:
+        pauses.append(seconds)
+        return False
+
+    monkeypatch.setattr(bench.recorder, "deliver_result", deliver_result)
+    monkeypatch.setattr(bench.worker._held, "wait_for_stop", wait_for_stop)
+    bench.run("fine")
+    assert pauses == [worker_module.FULL_DISK_PAUSE_SECONDS] * 3
+    assert [result.state for result in bench.recorder.results] == ["done"]
+    assert bench.files.attempt(TASK, 1).result.exists()
+
+
+def test_a_worker_that_is_stopped_waits_no_longer_for_room(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deliver_result(*_: object) -> None:
+        bench.worker.stop()
+        raise OSError("no space left")
+
+    monkeypatch.setattr(bench.recorder, "deliver_result", deliver_result)
+    with pytest.raises(OSError, match="no space left"):
+        bench.run("fine")
+    assert not bench.files.attempt(TASK, 1).result.exists()
+    assert (bench.beat()["running"], bench.beat()["reserved"]) == ([], [])
+
+
+def test_an_attempt_that_cannot_be_started_is_tried_again_until_there_is_room(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [FrameworkError("no room")] * 2
+    run_attempt = worker_module.run_attempt
+
+    def run_if_there_is_room(*arguments: Any) -> Execution:
+        if failures:
+            raise failures.pop()
+        return run_attempt(*arguments)
+
+    monkeypatch.setattr(worker_module, "FULL_DISK_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(worker_module, "run_attempt", run_if_there_is_room)
+    bench.run("fine")
+    assert (failures, bench.executions()) == ([], ["fine"])
+    assert [event["kind"] for event in bench.recorder.events].count("started") == 1
+
+
+def allocate_after(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, event: Callable[[], None], *, room: bool
+) -> list[Allocation | None]:
+    """Let something happen while the first request for devices is under way; the allocations."""
+    allocations: list[Allocation | None] = []
+    allocate = bench.worker._allocator.allocate
+
+    def allocate_and_let_it_happen(needs: Resources, timeout: float) -> Allocation | None:
+        allocation = allocate(needs, timeout) if allocations or room else None
+        if not allocations:
+            event()
+        allocations.append(allocation)
+        return allocation
+
+    monkeypatch.setattr(bench.worker._allocator, "allocate", allocate_and_let_it_happen)
+    return allocations
+
+
+@pytest.mark.parametrize("room", [False, True])
+def test_an_attempt_whose_command_changes_while_it_waits_is_handed_back(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, room: bool
+) -> None:
+    def push() -> None:
+        bench.push("v2", "f1")
+        (bench.code / "v2/project/project.yml").write_text("command: python3 another.py\n")
+
+    allocate_after(bench, monkeypatch, push, room=room)
+    with pytest.raises(AttemptFailed, match="handed back"):
+        bench.run("fine")
+    (result,) = bench.recorder.results
+    assert (result.state, bench.executions()) == ("stopped", [])
+    assert "with the command of code v2, which came while it waited: handed back" in result.reason
+    assert bench.beat()["slots"] == 2, "its devices were released"
+
+
+@pytest.mark.parametrize("room", [False, True])
+def test_an_attempt_that_waits_runs_with_the_newest_code(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, room: bool
+) -> None:
+    allocations = allocate_after(bench, monkeypatch, lambda: bench.push("v2", "f1"), room=room)
+    bench.run("fine")
+    assert [(result.state, result.code) for result in bench.recorder.results] == [("done", "v2")]
+    assert len(allocations) == 2
+    assert bench.beat()["slots"] == 2, "all devices were released"
+
+
+def test_an_attempt_that_is_stopped_while_it_waits_does_not_begin(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        bench.worker.stop_attempts([AttemptId(TASK, 1)])
+
+    allocate_after(bench, monkeypatch, stop, room=False)
+    with pytest.raises(AttemptFailed, match="stopped before it began"):
+        bench.run("fine")
+    assert bench.executions() == []
+
+
+def test_a_kept_result_is_sent_again_in_the_name_of_this_infrastructure(bench: WorkerBench) -> None:
+    bench.run("fine")
+    kept = bench.files.attempt(TASK, 1).result
+    kept.write_text(kept.read_text().replace("infra-1", "infra-0"))
+    bench.run("fine")
+    assert [result.infrastructure for result in bench.recorder.results] == ["infra-1", "infra-1"]
+    assert bench.executions() == ["fine"]
