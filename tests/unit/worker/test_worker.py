@@ -19,7 +19,7 @@ from framework.messages.assignment import AttemptResult
 from framework.messages.task_ids import AttemptId, task_id
 from framework.messages.worker_events import Refusal, parse_event
 from framework.project.resources import Resources
-from framework.runner.attempt import Execution
+from framework.runner.attempt import Execution, run_attempt
 from framework.worker import worker as worker_module
 from framework.worker.allocator import Allocation
 from framework.worker.worker import AttemptFailed
@@ -378,7 +378,6 @@ def test_an_attempt_that_cannot_be_started_is_tried_again_until_there_is_room(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures = [FrameworkError("no room")] * 2
-    run_attempt = worker_module.run_attempt
 
     def run_if_there_is_room(*arguments: Any) -> Execution:
         if failures:
