@@ -30,7 +30,7 @@ from framework.messages.assignment import Assignment
 from framework.messages.identity import Identity
 from framework.messages.status import Status
 from framework.messages.task_ids import AttemptId
-from framework.scheduler.hosts import SentAttempt
+from framework.placement.hosts import SentAttempt
 from framework.scheduler.sweep_state import Sweep
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from framework.journal.store import Journal
 from framework.master.notices import Notices
 from framework.master.quarantine import Quarantine
 from framework.messages.status import Status, outdated_results
-from framework.scheduler.progress import SweepProgress
+from framework.scheduler.sweep_progress import SweepProgress
 from framework.scheduler.sweep_state import Sweep
 
 log = logging.getLogger(__name__)

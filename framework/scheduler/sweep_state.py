@@ -18,15 +18,15 @@ from framework.messages.metrics import as_number
 from framework.messages.requests import Which
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import Heartbeat, MetricsUpdate, Started
+from framework.placement.hosts import SentAttempt, WorkerHosts
+from framework.placement.retry_policy import RetryPolicy
+from framework.placement.stop_orders import StopOrders
 from framework.project.project import Project
 from framework.scheduler.adaptive_queue import AdaptiveQueue
-from framework.scheduler.hosts import SentAttempt, WorkerHosts
 from framework.scheduler.pause import Pause
-from framework.scheduler.progress import SweepProgress, host_statuses, seconds_left
 from framework.scheduler.queue import IndexedQueue, QueuedTask, TaskQueue
 from framework.scheduler.rerun import Rerun
-from framework.scheduler.retry_policy import RetryPolicy
-from framework.scheduler.stop_orders import StopOrders
+from framework.scheduler.sweep_progress import SweepProgress, host_statuses, seconds_left
 
 if TYPE_CHECKING:
     from framework.scheduler.optuna_study import Study
@@ -131,7 +131,7 @@ class Sweep:
                 queued = self._queue.take()
                 if queued is None:
                     break
-                host = self._policy.choose_host(queued, now, spare, limits)
+                host = self._policy.choose_host(queued.task, queued.avoid, now, spare, limits)
                 if host is None:
                     later.append(queued)
                 else:

@@ -1,4 +1,4 @@
-"""Allocator: whatever is asked for and given back in whatever order, nothing is handed out twice."""
+"""Allocator: whatever is allocated and released in whatever order, nothing is handed out twice."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from framework.project.resources import Resources
+from framework.worker import allocator
 from framework.worker.allocator import Allocation, Allocator
 from framework.worker.devices import Gpu, Look
 
@@ -134,7 +135,7 @@ def test_a_gpu_that_others_use_is_left_alone_until_it_is_free() -> None:
     assert take(slots, Resources(ONE)).gpus == ("b",)
 
 
-def test_a_gpu_that_we_have_left_counts_as_free_and_is_handed_out_after_a_look() -> None:
+def test_a_released_gpu_counts_as_free_and_is_handed_out_after_a_look() -> None:
     devices = host(8, a=0)
     slots = Allocator(devices, None)
     lease = take(slots, Resources(ONE))
@@ -151,7 +152,7 @@ def test_a_gpu_that_we_have_left_counts_as_free_and_is_handed_out_after_a_look()
     take(slots, Resources(ONE))
 
 
-def test_gpus_that_failed_are_told_and_a_host_that_never_has_enough_says_so() -> None:
+def test_failed_gpus_and_lasting_shortages_are_reported() -> None:
     devices = host(8, a=0)
     slots = Allocator(devices, None)
     assert slots.room(Resources(Fraction(2))).lacks == "has 1 GPU (a task needs 2)"
@@ -171,14 +172,27 @@ def test_nothing_is_lacking_as_long_as_nobody_has_looked() -> None:
     assert Allocator(devices, None).room(Resources(cpus=Fraction(9))).lacks == "has 8 CPUs (a task needs 9)"
 
 
-def test_a_task_gets_what_another_gives_back() -> None:
+def test_a_release_wakes_a_task_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocator, "RETRY_SECONDS", 60.0)
     slots = Allocator(host(1), None)
     lease = take(slots, Resources())
+    is_waiting = threading.Event()
+    woken: list[bool] = []
+    wait = slots._changed.wait
+
+    def wait_and_say_so(timeout: float | None = None) -> bool:
+        is_waiting.set()  # with the lock, which wait() releases
+        woken.append(wait(timeout))
+        return woken[-1]
+
+    monkeypatch.setattr(slots._changed, "wait", wait_and_say_so)
     got: list[Allocation | None] = []
-    thread = threading.Thread(target=lambda: got.append(slots.allocate(Resources(), 60)))
+    thread = threading.Thread(target=lambda: got.append(slots.allocate(Resources(), 10)))
     thread.start()
+    assert is_waiting.wait(60)
     slots.release(lease)
     thread.join(60)
+    assert woken == [True], "it did not wait until it would have looked again by itself"
     assert len(got) == 1
     assert got[0] is not None
 
