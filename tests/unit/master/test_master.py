@@ -7,16 +7,19 @@ import random
 import signal
 import sys
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from master_bench import Bench, Clock, Message, Messenger
 
+from framework.configuration.load import load_project
 from framework.errors import BrokerBlocked, FrameworkError
 from framework.journal.store import Journal
 from framework.master import master
 from framework.messages.assignment import Assignment
 from framework.messages.status import read_status
+from framework.project.project import Project
 
 
 def test_every_combination_is_sent_once_and_no_more_than_there_are_slots(bench: Bench) -> None:
@@ -453,10 +456,18 @@ def test_a_master_restarts_for_new_code_that_is_valid_and_refuses_other(
     monkeypatch.setattr(os, "execv", execv)
     monkeypatch.setenv("PYTHONPATH", "old")
     monkeypatch.setattr(bench.messenger, "close", lambda: closed.append(True))
+    loaded: list[Path] = []
+
+    def load_and_note(path: Path, name: str) -> Project:
+        loaded.append(path)
+        return load_project(path, name)
+
+    monkeypatch.setattr(master, "load_project", load_and_note)
     bench.write_project(x="[", version="v2")
-    for _ in range(2):
+    for _ in range(3):
         bench.messenger.beat("a", slots=0)
         bench.turn()
+    assert len(loaded) == 1, "what was refused is not read again in each turn"
     assert (bench.status().refused_version, bench.status().version) == ("v2", "v1")
     assert "code v2 was pushed but not taken up: " in bench.status().notices[0]
     assert len(bench.status().notices) == 1
