@@ -492,3 +492,19 @@ def test_attempts_that_are_presumed_lost_are_sent_again_unless_their_results_arr
     ((_, again),) = bench.turn()
     assert (again.task, again.attempt) == (second.task, 2)
     assert bench.record(first.task).state == "done"
+
+
+def test_refused_code_is_forgotten_when_the_code_that_runs_is_current_again(bench: Bench) -> None:
+    bench.write_project(x="[", version="v2")
+    for _ in range(2):
+        bench.turn()
+    assert bench.status().refused_version == "v2"
+    assert len(bench.status().notices) == 1
+    bench.write_project(x="[1, 2, 3, 4]", version="v1")
+    for _ in range(2):
+        bench.turn()
+    assert (bench.status().refused_version, bench.status().notices) == ("", [])
+    bench.write_project(x="[", version="v2")
+    for _ in range(2):
+        bench.turn()
+    assert bench.status().refused_version == "v2"
