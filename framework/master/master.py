@@ -220,6 +220,8 @@ class Master:
     def _take_up_new_code(self, messenger: Messenger) -> None:
         """Restart this process from the code that was pushed; the journal keeps its state."""
         code = Code.current(self._code_root)
+        if code.version == self._code.version:
+            self._publisher.accept_code()
         if code.version in (self._code.version, self._publisher.refused_version):
             return
         try:

@@ -71,6 +71,11 @@ class StatusPublisher:
         self._refused_version = version
         self._notices.set("code", notice)
 
+    def accept_code(self) -> None:
+        """Take back that code was refused: the current version is again the one that runs."""
+        self._refused_version = ""
+        self._notices.clear("code")
+
     def publish(self) -> None:
         """Write what has changed; a file that cannot be written is a notice, and is tried again."""
         progress = self._sweep.progress(time.monotonic())

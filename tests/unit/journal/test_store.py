@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -523,14 +523,18 @@ def test_there_is_never_more_than_one_terminal_record(
             assert after.attempts >= before.attempts
 
 
+@pytest.mark.parametrize("page", [1, 2, 3, 1000])
 def test_the_records_in_order_are_read_page_by_page(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
-    monkeypatch.setattr("framework.journal.store._PAGE", 2)
-    numbers: Sequence[int] = (4, 0, 2, 2, 1)
+    monkeypatch.setattr("framework.journal.store._PAGE", page)
+    # The same number several times, as after a change of the sweep: it stands on both sides of a page border.
+    numbers = (4, 2, 0, 2, 2, 1, 2)
     for task, number in enumerate(numbers):
         journal.assign(f"{task:016}", number, {}, "a", 1.0)
-    assert [record.number for record in journal.in_order()] == sorted(numbers)
+    assert [(record.number, record.task) for record in journal.in_order()] == sorted(
+        (number, f"{task:016}") for task, number in enumerate(numbers)
+    )
 
 
 def test_reports_from_before_a_task_was_asked_for_again_do_not_count(journal: Journal) -> None:
@@ -565,6 +569,7 @@ def test_ended_tasks_are_read_page_by_page(
     for number, task in enumerate(tasks):
         sent(journal, task=task, number=2 * number)
         journal.finish(dataclasses.replace(RESULT, task=task), final=True)
+    for number in range(count):
         sent(journal, task=f"{number + 100:016x}", number=2 * number + 1)  # has not ended
     assert [record.task for record in journal.ended_members()] == tasks
     assert list(journal.ended_others()) == []
@@ -621,3 +626,6 @@ def test_the_first_attempt_to_report_a_step_counts(journal: Journal) -> None:
     assert journal.reports() == {TASK: {3: 0.5, 9: 0.6}}
     journal.finish(dataclasses.replace(FAILED, attempt=2), final=True)
     assert journal.reports() == {TASK: {3: 0.5, 9: 0.6}}
+    journal.again([TASK])
+    journal.report(TASK, 2, 27, 0.1)  # late, of an attempt from before
+    assert journal.reports() == {}

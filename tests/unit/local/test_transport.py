@@ -54,7 +54,11 @@ class Worker:
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         with self.changed:
-            assert self.changed.wait_for(condition, 60)
+            assert self.changed.wait_for(condition, 20)
+
+    def wait_for_release(self, *numbers: int) -> None:
+        expected = {f"release {number}" for number in numbers}
+        self.wait_for(lambda: expected <= set(self.calls))
 
     def reserve(self, attempt: AttemptId) -> None:
         self.calls.append(f"reserve {attempt.number}")
@@ -159,25 +163,36 @@ def test_as_many_attempts_run_as_there_are_slots_and_the_others_wait(
     assert transport.waiting_for("local") == 0
     worker.end(2)
     worker.end(3)
-    worker.wait_for(lambda: sorted(worker.calls)[:3] == ["release 1", "release 2", "release 3"])
-    transport._assignments.join()
-    assert transport.is_idle()
+    worker.wait_for_release(1, 2, 3)
 
 
 @pytest.mark.parametrize("error", [AttemptFailed("exit code 1"), OSError("disk full"), ValueError("bug")])
 def test_a_thread_survives_whatever_an_attempt_raises(
     transport: LocalTransport, worker: Worker, error: Exception
 ) -> None:
-    for number in (1, 2):
-        transport.send("local", assignment(number))
-        worker.end(number, error)
-    transport._assignments.join()
-    for number in (3, 4):
-        transport.send("local", assignment(number))
-        worker.end(number)
-    transport._assignments.join()
+    for numbers, outcome in (((1, 2), error), ((3, 4), None)):
+        for number in numbers:
+            transport.send("local", assignment(number))
+            worker.end(number, outcome)
+        worker.wait_for_release(*numbers)
     assert sorted(worker.began) == [1, 2, 3, 4]
+
+
+def test_a_transport_is_idle_when_everything_that_was_sent_has_been_run(
+    worker: Worker, publisher: LocalPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "concurrency", 0)  # the test runs what a thread would
+    runner: Any = worker
+    transport = LocalTransport(runner, publisher)
     assert transport.is_idle()
+    transport.send("local", assignment(1))
+    assert (transport.is_idle(), transport.waiting_for("local")) == (False, 1)
+    worker.end(1)
+    transport._assignments.put(None)  # ends the thread, and is no attempt that has to be run
+    transport._assignments.unfinished_tasks -= 1
+    transport._work()
+    assert worker.calls == ["reserve 1", "release 1"]
+    assert (transport.is_idle(), transport.waiting_for("local")) == (True, 0)
 
 
 def test_orders_to_stop_reach_the_worker_and_a_purge_has_nothing_to_do(

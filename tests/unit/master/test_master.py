@@ -7,16 +7,19 @@ import random
 import signal
 import sys
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from master_bench import Bench, Clock, Message, Messenger
 
+from framework.configuration.load import load_project
 from framework.errors import BrokerBlocked, FrameworkError
 from framework.journal.store import Journal
 from framework.master import master
 from framework.messages.assignment import Assignment
 from framework.messages.status import read_status
+from framework.project.project import Project
 
 
 def test_every_combination_is_sent_once_and_no_more_than_there_are_slots(bench: Bench) -> None:
@@ -453,10 +456,18 @@ def test_a_master_restarts_for_new_code_that_is_valid_and_refuses_other(
     monkeypatch.setattr(os, "execv", execv)
     monkeypatch.setenv("PYTHONPATH", "old")
     monkeypatch.setattr(bench.messenger, "close", lambda: closed.append(True))
+    loaded: list[Path] = []
+
+    def load_and_note(path: Path, name: str) -> Project:
+        loaded.append(path)
+        return load_project(path, name)
+
+    monkeypatch.setattr(master, "load_project", load_and_note)
     bench.write_project(x="[", version="v2")
-    for _ in range(2):
+    for _ in range(3):
         bench.messenger.beat("a", slots=0)
         bench.turn()
+    assert len(loaded) == 1, "what was refused is not read again in each turn"
     assert (bench.status().refused_version, bench.status().version) == ("v2", "v1")
     assert "code v2 was pushed but not taken up: " in bench.status().notices[0]
     assert len(bench.status().notices) == 1
@@ -481,3 +492,19 @@ def test_attempts_that_are_presumed_lost_are_sent_again_unless_their_results_arr
     ((_, again),) = bench.turn()
     assert (again.task, again.attempt) == (second.task, 2)
     assert bench.record(first.task).state == "done"
+
+
+def test_refused_code_is_forgotten_when_the_code_that_runs_is_current_again(bench: Bench) -> None:
+    bench.write_project(x="[", version="v2")
+    for _ in range(2):
+        bench.turn()
+    assert bench.status().refused_version == "v2"
+    assert len(bench.status().notices) == 1
+    bench.write_project(x="[1, 2, 3, 4]", version="v1")
+    for _ in range(2):
+        bench.turn()
+    assert (bench.status().refused_version, bench.status().notices) == ("", [])
+    bench.write_project(x="[", version="v2")
+    for _ in range(2):
+        bench.turn()
+    assert bench.status().refused_version == "v2"
