@@ -21,6 +21,7 @@ from framework.cli.master_commands import (
     run_watch,
 )
 from framework.cli.services import run_celery, run_flower, run_master, run_wait_workers, run_worker
+from framework.configuration.import_file import import_file
 from framework.configuration.load import load_project
 from framework.errors import FrameworkError, UsageError
 from framework.files import LocalFiles
@@ -77,6 +78,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     local.add_argument("--name", help="of the project (default: as its directory)")
     add_which(local)
+    other = add(
+        "import",
+        run_import,
+        "Print a search space of NNI, Hydra, Ray Tune, Determined or Guild as parameters.yml.",
+    )
+    other.add_argument("file", type=Path, help="a file of one of these tools")
     add("master", run_master, "Run the master (in its container).")
     add("worker", run_worker, "Run a worker (in its container).")
     add("flower", run_flower, "Run Flower (in its container).")
@@ -137,3 +144,8 @@ def run_local(options: argparse.Namespace) -> int:
         raise UsageError(f"--name is {name!r}: it must be a name without '/'")
     files = LocalFiles((options.data or locations.LOCAL_RUNS / name).resolve())
     return run_and_tell(load_project(options.project, name), files, options.slots, options.which)
+
+
+def run_import(options: argparse.Namespace) -> int:
+    print(import_file(options.file), end="")
+    return 0

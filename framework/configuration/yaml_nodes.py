@@ -299,7 +299,7 @@ class _Composer:
         plain = event.tag is None and event.style is None
         # JSON, which is a part of YAML, writes characters beyond U+FFFF as two escaped surrogates.
         text = event.value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-        return ScalarNode(position, _resolve(text) if plain else text, text, plain)
+        return ScalarNode(position, resolve(text) if plain else text, text, plain)
 
     def _alias(self, event: AliasEvent) -> Node:
         position = self._position(event)
@@ -327,7 +327,7 @@ class _Composer:
         return Position(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
 
 
-def _resolve(text: str) -> str | int | float | bool | None:
+def resolve(text: str) -> str | int | float | bool | None:
     """The value of a plain scalar by YAML 1.2.2, section 10.3 (core schema): `no` is text, 1e-3 a number."""
     if _NULL.fullmatch(text):
         return None
