@@ -98,7 +98,8 @@ def _at(node: Node, path: str) -> Node | None:
 def _translate(name: str, node: Node, to: Translation) -> None:
     own = name.lstrip("+")
     if own != name:
-        to.notes.append(f"Hydra adds {name}: a macro of the command has to write the + before {own}")
+        macro = "${args_override_hydra}" if name.startswith("++") else "${args_append_hydra}"
+        to.notes.append(f"Hydra adds {name}: in the command, {macro} writes all names so")
     if isinstance(node, MappingNode) and "type" in fields_of(node):
         to.add(own, node, _optuna(node, to))
     elif isinstance(node, ScalarNode) and isinstance(node.value, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
@@ -39,14 +40,12 @@ _FOREIGN_TEXT = (
     (re.compile(r"logspace[\[(].*[\])]"), "{logspace: [1e-5, 1e-1, 5]}"),
     (re.compile(r"[^,\s]+(,[^,\s]+)+"), "[a, b, c]"),
 )
-# Keys of other tools' files, which `import` reads.
-_FOREIGN_KEYS: Mapping[str, str] = {
-    **dict.fromkeys(("_type", "_value"), "NNI"),
-    **dict.fromkeys(
-        ("grid_search", "choice", "loguniform", "quniform", "qloguniform", "randint"), "Ray Tune"
-    ),
-    **dict.fromkeys(("type", "minval", "maxval", "vals", "val", "base"), "Determined"),
-}
+# Other tools, each with the keys of their files: of each set, one has to be there.
+_FOREIGN_KEYS = (
+    ("NNI", ({"_type", "_value"},)),
+    ("Ray Tune", ({"grid_search", "choice", "loguniform", "quniform", "qloguniform", "randint"},)),
+    ("Determined", ({"type"}, {"minval", "maxval", "vals", "val"})),
+)
 _INTERVAL_ADVICE = "write three numbers: [start, end, step]"
 _LARGEST_EXPONENT = 700  # exp(709.8) overflows
 _LEAST_MASS = 1e-200  # what lies between limits that are farther out cannot be told apart
@@ -218,13 +217,14 @@ class _Mapping:
 
     def _check_keys(self) -> None:
         unknown = [entry for entry in self._entries.values() if entry.name not in KEYS]
-        tools = {_FOREIGN_KEYS.get(entry.name) for entry in unknown} - {None}
-        if tools:
-            self._refuse(
-                self._node,
-                f"{unknown[0].name} is a key of {' or '.join(sorted(map(str, tools)))}; 'python -m framework "
-                f"import {self._node.position.file.name}' prints the file as parameters.yml",
-            )
+        for tool, sets in _FOREIGN_KEYS:
+            if all(keys & self._entries.keys() for keys in sets):
+                file = shlex.quote(str(self._node.position.file))
+                self._refuse(
+                    self._node,
+                    f"this is how {tool} writes it; 'python -m framework import {file}' prints it as "
+                    "parameters.yml has it",
+                )
         for entry in unknown:
             self._problems.add(entry.position, f"unknown key {entry.name!r}; {nearest(entry.name, KEYS)}")
         if unknown:

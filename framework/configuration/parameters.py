@@ -88,16 +88,7 @@ class _Reader:
         """The space; an empty one if anything is wrong, which is then among the problems."""
         before = len(self._problems)
         groups = self._read_groups()
-        zipped = {name for group in groups for name in group}
-        found: dict[str, _Metaparameter] = {}
-        for each in self._read_metaparameters(entries, "", (), zipped):
-            problem = name_problem(each.name)
-            if problem:
-                self._add(each.position, problem)
-            if each.name in found:
-                line = found[each.name].position.line
-                self._add(each.position, f"{each.name!r} is defined twice, first in line {line}; keep one")
-            found.setdefault(each.name, each)
+        found = self._read_all(entries, {name for group in groups for name in group})
         self._dimensions = {name: each.dimension for name, each in found.items()}
         conditions = self._read_conditions(found)
         self._check_computed(found)
@@ -130,6 +121,19 @@ class _Reader:
         elif space.count and not space.mass:
             self._add(self._place_of_rules(), "only values of probability 0 are left; take out fewer")
         return space.including(included)
+
+    def _read_all(self, entries: Sequence[Entry], zipped: set[str]) -> dict[str, _Metaparameter]:
+        """All metaparameters by name; wrong names, and those that come twice, become problems."""
+        found: dict[str, _Metaparameter] = {}
+        for each in self._read_metaparameters(entries, "", (), zipped):
+            problem = name_problem(each.name)
+            if problem:
+                self._add(each.position, problem)
+            if each.name in found:
+                line = found[each.name].position.line
+                self._add(each.position, f"{each.name!r} is defined twice, first in line {line}; keep one")
+            found.setdefault(each.name, each)
+        return found
 
     def _place_of_rules(self) -> Position:
         """The place of the first rule that takes combinations out."""

@@ -114,8 +114,9 @@ def name_problem(name: str) -> str | None:
     """The reason why `name` cannot be the name of a metaparameter; None if it can."""
     if _NAME.fullmatch(name):
         return None
-    if _NAME.fullmatch(name.lstrip("+~")):
-        return f"{name!r} cannot be an option; leave out the {name[0]}, which a macro of the command adds"
+    for sign, macro in (("++", "${args_override_hydra}"), ("+", "${args_append_hydra}")):
+        if name.startswith(sign) and _NAME.fullmatch(name.removeprefix(sign)):
+            return f"{name!r} cannot be an option; leave out the {sign}, and write {macro} in the command"
     return f"{name!r} cannot be an option; use letters, digits and _.:/+-[], a letter, digit or _ first"
 
 

@@ -94,6 +94,12 @@ def test_no_name(name: str) -> None:
     assert name_problem(name)
 
 
+def test_signs_of_hydra_are_no_part_of_a_name() -> None:
+    assert "${args_append_hydra}" in str(name_problem("+model.width"))
+    assert "${args_override_hydra}" in str(name_problem("++model.width"))
+    assert "leave out" not in str(name_problem("+"))
+
+
 @pytest.mark.parametrize(
     "value",
     ["", "$HOME\n'*\"", "\ud7ff\ue000\U0001f600", 0, -(10**40), 1e-300, sys.float_info.max, True, False],
