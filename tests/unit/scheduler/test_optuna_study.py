@@ -24,9 +24,10 @@ from framework.runner.attempt import run_attempt
 from framework.runner.programs import Command
 from framework.scheduler.optuna_study import Study
 from framework.space.distributions import LogUniform, Quantized, Uniform
+from framework.space.expressions import parse_expression
 from framework.space.product import Space
 from framework.space.sampling import Method
-from framework.space.values import Value
+from framework.space.values import Value, canonical
 
 RULES = Space(
     {"a": [1, 2], "b": ["x", "y"], "c": ["X", "Y"], "d": [True, 1, 1.0], "e": range(3)},
@@ -93,6 +94,18 @@ def test_every_combination_of_a_finite_space_is_suggested_once() -> None:
     assert len(tried) == RULES.count
     assert set(tried) == {of.task_id(combination) for combination in RULES}
     assert tried[0] == of.task_id({"a": 7})
+
+
+def test_suggestions_have_computed_metaparameters_and_obey_where() -> None:
+    space = Space(
+        {"a": [1, 2, 3], "twice": parse_expression("2 * a"), "b": [1, 2, 3]},
+        where=[parse_expression("twice * b <= 6")],
+    )
+    study, tried, found = Study(adaptive(space)), list[str](), list[Mapping[str, Value]]()
+    while suggested := study.suggest(len(tried), tried):
+        tried.append(suggested[0])
+        found.append(suggested[1])
+    assert sorted(map(canonical, map(dict, found))) == sorted(map(canonical, space))
 
 
 def test_rounded_draws_are_suggested_until_they_repeat() -> None:
