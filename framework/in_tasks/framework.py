@@ -1,13 +1,19 @@
-"""Name `framework` in a task: a package of the user that is called so, else the framework itself."""
+"""Name `framework` in a task: a package of the user that is called so, else ours."""
 
 import importlib
 import importlib.util
+import runpy
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
+_PACKAGES = str(_HERE.parents[1])
 _NAME = "framework"
+
+
+def _other_entries() -> list[str]:
+    return [each for each in sys.path if Path(each or ".").resolve() != _HERE]
 
 
 def _find(path: list[str]) -> ModuleSpec | None:
@@ -26,9 +32,8 @@ def _find(path: list[str]) -> ModuleSpec | None:
 
 def _import_in_place() -> None:
     """Import the package under the name of this module, which the import system then returns."""
-    others = [each for each in sys.path if Path(each or ".").resolve() != _HERE]
     del sys.modules[_NAME]
-    spec = _find(others) or _find([str(_HERE.parents[1])])
+    spec = _find(_other_entries()) or _find([_PACKAGES])
     if spec is None:
         raise ModuleNotFoundError(f"No module named {_NAME!r}", name=_NAME)
     module = importlib.util.module_from_spec(spec)
@@ -39,3 +44,6 @@ def _import_in_place() -> None:
 
 if __name__ == _NAME:
     _import_in_place()
+elif __name__ == "__main__":  # python -m framework
+    sys.path[:] = [*_other_entries(), _PACKAGES]
+    runpy.run_module(_NAME, run_name="__main__", alter_sys=True)

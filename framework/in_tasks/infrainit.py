@@ -1,4 +1,4 @@
-"""Another name of the framework in a task: `from infrainit import report` works beside any `framework`."""
+"""Name `infrainit` in a task: report(), also beside a package `framework` of the user."""
 
 import importlib
 import sys

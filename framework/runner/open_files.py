@@ -53,7 +53,8 @@ class OpenFiles:
         """Write what is in the buffers of files: those of the import, and those that were opened since."""
         for writer in (*filter(None, (reference() for reference in self._writers)), *_writers()):
             with suppress(Exception):  # the file is closed, or its disk is full
-                writer.flush()
+                if _identity(writer.fileno()):  # a pipe may be full, and nobody reads from it
+                    writer.flush()
 
 
 def _descriptors() -> list[int]:

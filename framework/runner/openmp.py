@@ -1,4 +1,4 @@
-"""OpenMP in an import: no fork can use the threads of GNU's runtime, libgomp, which would wait for ever."""
+"""OpenMP used by an import: ends threads that forks would wait for."""
 
 import os
 import signal

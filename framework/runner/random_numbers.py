@@ -1,4 +1,4 @@
-"""Random numbers of an import: generators that it has not seeded give each call numbers of its own."""
+"""Random numbers of calls: each has its own, unless the import has given a seed."""
 
 import functools
 import gc

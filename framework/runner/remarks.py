@@ -1,4 +1,4 @@
-"""Remarks of a call on its own result, in memory that it shares with the process that reports its end."""
+"""Remarks of a call on its result, in memory that it shares with the keeper."""
 
 import mmap
 

@@ -42,6 +42,22 @@ def test_a_package_without_init_is_one_if_it_has_modules(tmp_path: Path) -> None
     assert python("from framework.deep.models import VALUE; print(VALUE)", tmp_path).stdout == "7\n"
 
 
+def test_it_can_be_run_as_a_program(tmp_path: Path) -> None:
+    def run(directory: Path, *path: Path) -> str:
+        environment = {"PYTHONPATH": os.pathsep.join([TASK_PATH, *map(str, path)])}
+        argv = [sys.executable, "-m", "framework", "--help"]
+        found = subprocess.run(
+            argv, cwd=directory, env=environment, capture_output=True, text=True, check=False
+        )
+        return found.stdout
+
+    assert run(tmp_path).startswith("usage: framework")
+    (tmp_path / "later" / "framework").mkdir(parents=True)
+    (tmp_path / "later" / "framework" / "__init__.py").touch()
+    (tmp_path / "later" / "framework" / "__main__.py").write_text("print('own')")
+    assert run(tmp_path, tmp_path / "later") == "own\n"
+
+
 def test_an_error_in_the_users_is_the_users(tmp_path: Path) -> None:
     (tmp_path / "framework.py").write_text("import nothing_like_it")
     assert "No module named 'nothing_like_it'" in python(USES, Path("/"), tmp_path).stderr

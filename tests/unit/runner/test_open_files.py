@@ -122,6 +122,17 @@ def test_what_a_call_leaves_in_a_buffer_is_written(calls: CallBench) -> None:
     assert (calls.attempts[-1].work / "mine.txt").read_text() == "to the end"
 
 
+def test_a_pipe_that_nobody_reads_holds_nobody_up(calls: CallBench) -> None:
+    calls.write("""
+        import subprocess
+        def run():
+            global child
+            child = subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE, bufsize=1_000_000)
+            child.stdin.write(b"x" * 500_000)
+    """)
+    assert calls.run().state == "done"
+
+
 def test_descriptors_keep_their_numbers_and_flags(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("0123456789")
     first = os.open(tmp_path / "data", os.O_RDWR | os.O_APPEND | os.O_CREAT)
