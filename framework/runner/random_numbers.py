@@ -89,36 +89,40 @@ class SeedRecord:
 
 
 def _numpy_renewals(drawn: set[int]) -> list[Callable[[], object]]:
-    """Steps for numpy; a numpy before 1.25 does not tell how a generator was seeded.
-
-    Its global generator gives each call its own numbers then, the others are left alone.
-    """
+    """Steps for numpy: its global generator, and all others that the import has made."""
     numpy: Any = sys.modules.get("numpy.random")
     if numpy is None:
         return []
-    if not hasattr(numpy, "get_bit_generator"):
-        return [numpy.seed]
-    own = numpy.get_bit_generator()
-    unseeded = [
+    objects = gc.get_objects()
+    sources = [each for each in objects if issubclass(type(each), numpy.BitGenerator)]
+    unseeded = {id(each): each for each in sources if _entropy(each) in drawn}
+    states = [
         each
-        for each in gc.get_objects()
-        if issubclass(type(each), numpy.BitGenerator) and each is not own and _entropy(each) in drawn
+        for each in objects
+        if issubclass(type(each), numpy.RandomState) and id(each._bit_generator) in unseeded
     ]
-    steps: list[Callable[[], object]] = [numpy.seed] if getattr(own, "seed_seq", True) is not None else []
-    return [*steps, functools.partial(_renew, unseeded)] if unseeded else steps
+    return [functools.partial(_renew, list(unseeded.values()), states)] if unseeded else []
+
+
+def _seed_sequence(bit_generator: Any) -> Any:
+    """The seed of a bit generator; None for one that was seeded by seed(). Public since numpy 1.25."""
+    return getattr(bit_generator, "seed_seq", None) or getattr(bit_generator, "_seed_seq", None)
 
 
 def _entropy(bit_generator: Any) -> int | None:
-    entropy = getattr(getattr(bit_generator, "seed_seq", None), "entropy", None)
+    entropy = getattr(_seed_sequence(bit_generator), "entropy", None)
     return entropy if isinstance(entropy, int) else None
 
 
-def _renew(bit_generators: list[Any]) -> None:
-    """Seed bit generators anew; those that descend from one seed do so afterwards."""
+def _renew(bit_generators: list[Any], states: list[Any]) -> None:
+    """Seed bit generators anew; those that descend from one seed do so afterwards.
+
+    `states` are the instances of RandomState that use them: they may hold a number that was drawn before.
+    """
     system = random.SystemRandom()
     fresh: dict[int, int] = {}
     for each in bit_generators:
-        old = each.seed_seq
+        old = _seed_sequence(each)
         entropy = fresh.setdefault(old.entropy, system.getrandbits(128))
         seed = type(old)(
             entropy,
@@ -127,6 +131,8 @@ def _renew(bit_generators: list[Any]) -> None:
             n_children_spawned=old.n_children_spawned,
         )
         each.__setstate__(type(each)(seed).__reduce__()[2])  # the state, and the seed that spawn() uses
+    for each in states:
+        each.set_state({**each.get_state(legacy=False), "has_gauss": 0, "gauss": 0.0})
 
 
 def _torch_renewals() -> list[Callable[[], object]]:

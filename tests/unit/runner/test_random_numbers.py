@@ -20,6 +20,8 @@ UNSEEDED = {
     "its children in a call": "RNG.spawn(1)[0].random()",
     "a child of a sequence": "CHILD.random()",
     "RandomState": "STATE.random()",
+    "a number in reserve": "STATE.standard_normal()",
+    "a number in reserve of the global one": "numpy.random.standard_normal()",
     "Philox": "PHILOX.random()",
 }
 SEEDED = {
@@ -43,6 +45,7 @@ GENERATORS = """
     SET.setstate(SEEDED.getstate())
     random.shuffle([1, 2, 3])
     RNG, STATE = numpy.random.default_rng(), numpy.random.RandomState()
+    STATE.standard_normal(), numpy.random.standard_normal()
     CHILD = numpy.random.default_rng(numpy.random.SeedSequence().spawn(2)[1])
     PHILOX = numpy.random.Generator(numpy.random.Philox())
     SEEDED_RNG, SEEDED_STATE = numpy.random.default_rng(3), numpy.random.RandomState(3)
@@ -109,15 +112,16 @@ def test_the_functions_are_replaced_during_the_import_only() -> None:
     random.setstate(state)
 
 
-def test_a_numpy_that_does_not_tell_whether_it_was_seeded_is_seeded_anew(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    seeded: list[str] = []
-    monkeypatch.setitem(sys.modules, "numpy.random", SimpleNamespace(seed=lambda: seeded.append("anew")))
-    monkeypatch.setitem(sys.modules, "torch", None)
-    for step in SeedRecord().renewals():
-        step()
-    assert seeded == ["anew"]
+def test_a_generator_of_another_kind_as_the_global_one(calls: CallBench) -> None:
+    pytest.importorskip("numpy")
+    calls.write("""
+        import numpy
+        numpy.random.set_bit_generator(numpy.random.PCG64())
+        def run(): return {"x": numpy.random.random()}
+    """)
+    first, second = calls.run(), calls.run()
+    assert (first.state, second.state) == ("done", "done")
+    assert first.metrics != second.metrics
 
 
 @pytest.mark.parametrize(("initial", "is_renewed"), [(0, False), (2**32 - 1, False), (2**50, True)])
