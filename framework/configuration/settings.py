@@ -47,6 +47,7 @@ _WITHOUT_OPTUNA = (
     "needs Optuna, which is not installed here; add a line 'optuna' to requirements.txt, and run "
     "./infrainit.sh -f; without a cluster: pip install 'infrainit[adaptive]'"
 )
+_METRIC = "write it and its goal, as in the lines 'metric: accuracy' and 'goal: maximize'"
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([smhd]?)")
 _IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
@@ -79,6 +80,12 @@ class Settings:
                 "goal",
                 "a goal without a metric; write the metric, as in 'metric: accuracy', or remove the goal",
             )
+        if "metric" in self and "goal" not in self:
+            self._add(
+                "metric",
+                "metric: nothing says whether more or less of it is better; add the line 'goal: maximize' or "
+                "'goal: minimize'",
+            )
 
     def __contains__(self, key: str) -> bool:
         return key in self._entries
@@ -102,7 +109,7 @@ class Settings:
 
     def _check_study(self, key: str) -> None:
         if "metric" not in self:
-            self._add(key, f"{key}: needs a metric to compare tasks by; write it, as in 'metric: accuracy'")
+            self._add(key, f"{key}: needs a metric to compare tasks by; {_METRIC}")
         if find_spec("optuna") is None:
             self._add(key, f"{key}: {_WITHOUT_OPTUNA}")
 

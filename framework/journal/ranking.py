@@ -71,7 +71,9 @@ def _scored(project: Project, journal: Journal) -> Iterator[tuple[float, TaskRec
     """The project's metric of each task that is done and has it, in the order of the sweep."""
     metric = project.metric
     if metric is None:
-        raise UsageError("project.yml names no metric to rank by; add a line such as 'metric: accuracy'")
+        raise UsageError(
+            "project.yml names no metric to rank by; add lines as 'metric: accuracy' and 'goal: maximize'"
+        )
     for record in journal.ended_members():
         if record.state == "done" and _is_number(record.metrics.get(metric)):
             yield float(record.metrics[metric]), record

@@ -143,7 +143,10 @@ class Bench:
     def write_project(self, x: str, retries: int = 0, more: str = "", version: str = "v1") -> None:
         project = self.path / "code" / version / "project"
         project.mkdir(parents=True, exist_ok=True)
-        (project / "project.yml").write_text(f"command: train\nmetric: loss\nretries: {retries}\n{more}")
+        goal = "" if "goal:" in more else "goal: maximize\n"
+        (project / "project.yml").write_text(
+            f"command: train\nmetric: loss\n{goal}retries: {retries}\n{more}"
+        )
         (project / "parameters.yml").write_text(f"x: {x}\n")
         (project.parent / "VERSION").write_text("framework=f1\nproject=p1\n")
         (self.path / "code/current").unlink(missing_ok=True)

@@ -37,7 +37,9 @@ class Bench:
 
     def write(self, x: str, program: str = "", settings: str = "") -> None:
         """`program`: what its shell does after it has left its mark, with $1 = --x=…"""
-        (self.project / "project.yml").write_text(f"command: sh run.sh\nmetric: loss\n{settings}\n")
+        (self.project / "project.yml").write_text(
+            f"command: sh run.sh\nmetric: loss\ngoal: maximize\n{settings}\n"
+        )
         (self.project / "parameters.yml").write_text(f"x: {x}\n")
         mark = shlex.quote(str(self.marks))
         (self.project / "run.sh").write_text(f"echo ${{1#--x=}} >>{mark}\n{program}\necho loss=${{1#--x=}}\n")
@@ -144,7 +146,9 @@ def test_a_python_program_reports_and_leaves_the_project_as_it_is(bench: Bench) 
         "Path('kept.txt').unlink()\nPath('kept.txt').write_text('of a task')\n"
         "report(loss=float(sys.argv[1].partition('=')[2]))\n"
     )
-    (bench.project / "project.yml").write_text(f"command: ['{sys.executable}', train.py]\nmetric: loss\n")
+    (bench.project / "project.yml").write_text(
+        f"command: ['{sys.executable}', train.py]\nmetric: loss\ngoal: maximize\n"
+    )
     before = sorted(bench.project.rglob("*"))
     code, output = bench.run("--data", "my data")
     assert code == 0, output
