@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn, TypeAlias
 
-from framework.messages.metrics import Metric, metric_problem
+from framework.messages.metrics import Metric, as_metric, metric_problem
 from framework.runner.process import end_of, signal_group
 
 Function: TypeAlias = Callable[..., object]
@@ -294,7 +294,7 @@ def _plain_value(value: Any) -> Any:
     if isinstance(value, str):
         return value
     try:
-        return operator.index(value)
+        return as_metric(operator.index(value))
     except TypeError:
         pass
     try:

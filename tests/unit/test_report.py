@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framework.messages.metrics import parse_metrics
+from framework.messages.metric_lines import parse_metrics
 from framework.report import report
 
 names = st.from_regex(r"[A-Za-z_]\w{0,20}", fullmatch=True)
@@ -46,7 +46,9 @@ def test_report_refuses_other_values_and_names() -> None:
     with pytest.raises(TypeError):
         report(x=[1])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="cannot name"):
-        report(**{"a b": 1})
+        report(**{"a\nb": 1})
+    with pytest.raises(ValueError, match="text needs a name"):
+        report(**{"a b": "good"})
     with pytest.raises(ValueError, match="needs a metric"):
         report()
 
