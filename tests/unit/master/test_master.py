@@ -352,6 +352,21 @@ def test_too_many_failures_stop_the_set(bench: Bench) -> None:
     assert bench.status().paused
 
 
+def test_a_metric_that_no_task_reports_is_a_notice_until_one_does(bench: Bench, clock: Clock) -> None:
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    clock.now += 10  # results are not counted more often than results.csv is written
+    bench.messenger.result(host, assignment, metrics={"acc": 0.5})
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    assert "no task has reported loss; reported: acc" in bench.status().notices
+    clock.now += 60
+    bench.messenger.result(host, assignment)
+    bench.messenger.beat("a")
+    bench.turn()
+    assert "1 of 2 tasks that are done have not reported loss" in bench.status().notices
+
+
 def test_a_host_that_fails_everything_eats_no_tasks(bench: Bench, clock: Clock) -> None:
     """Tasks of hours, no retries, and one host of three on which each fails at once."""
     count = 12
