@@ -15,4 +15,4 @@ def print_best(project: Project, journal: Journal, number: int) -> None:
     if table := ranking(project, journal, number):
         print(table, flush=True)
     if warning := metric_warning(project, journal):
-        print(f"warning: {warning}", file=sys.stderr)
+        print(warning, file=sys.stderr)

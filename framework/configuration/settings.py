@@ -83,8 +83,8 @@ class Settings:
         if "metric" in self and "goal" not in self:
             self._add(
                 "metric",
-                "metric: nothing says whether more or less of it is better; add the line 'goal: maximize' or "
-                "'goal: minimize'",
+                "metric: nothing says whether more or less of it is better; add the line 'goal: maximize' "
+                "(which older versions took for granted) or 'goal: minimize'",
             )
 
     def __contains__(self, key: str) -> bool:

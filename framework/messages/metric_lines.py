@@ -147,7 +147,7 @@ def _ranked(message: str, ranked: str | None) -> dict[str, Metric]:
     found: dict[str, Metric] = {}
     open_brackets = 0
     for position, part in enumerate(_SEPARATOR.split(message)):
-        at = max(part.rfind("="), part.rfind(": "))
+        at = max(part.rfind("="), part.rfind(":"))
         number = read_number(part[at + 1 :].strip())
         if at > 0 and number is not None and _names(part[:at].strip(), ranked, is_first=position == 0):
             if open_brackets:

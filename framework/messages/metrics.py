@@ -34,8 +34,8 @@ def metric_problem(name: str, value: object) -> str | None:
         return f"{name!r:.100} cannot name a metric; write one line of up to {LONGEST_TEXT} characters"
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return f"metric {name}: a value is a number or text, not {type(value).__name__}"
-    if isinstance(value, int | float) and as_metric(value) != value:
-        return f"metric {name}: {as_metric(value)} has to be text"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"metric {name}: {value} has to be text"
     if isinstance(value, str) and len(value) > LONGEST_TEXT:
         return f"metric {name}: a text of {len(value)} characters, more than {LONGEST_TEXT}"
     problem = value_problem(value)

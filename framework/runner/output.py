@@ -24,8 +24,8 @@ _LONGEST_LINE = 2**16  # bytes; a longer line holds no metrics
 _LONGEST_METRICS_FILE = 2**20  # bytes
 _LONGEST_REMARK = 300  # characters
 # Each line that holds metrics has one of the marks, and a number or text behind it.
-_MARKS = (b"=", b": ", b'":', b"':")
-_NUMBER = re.compile(rb"=|: [-+]?(?:[\d.]|nan|NaN|inf|np|tensor|torch|tf|array|Decimal)|[\"']:")
+_MARKS = (b"=", b":")
+_NUMBER = re.compile(rb"=|: ?[-+]?(?:[\d.]|nan|NaN|inf|np|tensor|torch|tf|array|Decimal)|[\"']:")
 
 
 class OutputReader:

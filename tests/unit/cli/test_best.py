@@ -38,11 +38,11 @@ def test_a_warning_in_place_of_a_table_without_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert shown(tmp_path, capsys, {"acc": 0.5, "loss": 1}) == (
-        "", "warning: no task has reported accuracy; reported: acc, loss\n"
+        "", "no task has reported accuracy; reported: acc, loss\n"
     )  # fmt: skip
 
 
 def test_a_table_that_lacks_a_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = shown(tmp_path, capsys, {"accuracy": 0.5}, {})
     assert len(out.splitlines()) == 2
-    assert err == "warning: 1 of 2 tasks that are done have not reported accuracy\n"
+    assert err == "1 of 2 tasks that are done have not reported accuracy\n"

@@ -145,7 +145,6 @@ def test_no_assignment(change: dict[str, object]) -> None:
         {"reason": "x" * 10_000},
         {"metrics": None},
         {"metrics": {"a\nb": 1}},
-        {"metrics": {"a": 10**400}},
         {"metrics": {"a": None}},
         {"metrics": {"a": float("nan")}},
         {"host": ""},

@@ -164,6 +164,8 @@ def test_prose_is_not_read(line: str) -> None:
         ("val accuracy=0.93", "val accuracy", 0.93),
         ("Epoch 3: val accuracy = tensor(0.93), f1=2", "val accuracy", 0.93),
         ("val/accuracy@1: -nan", "val/accuracy@1", "nan"),
+        ("[10]\ttrain-rmse:0.51\teval-rmse:0.62", "eval-rmse", 0.62),
+        ("[10]\tvalid_0's auc: 0.9\tvalid_0's l2: 0.1", "valid_0's auc", 0.9),
     ],
 )
 def test_the_metric_that_results_are_ranked_by_is_read_in_more_forms(

@@ -17,7 +17,7 @@ def test_no_name(name: str) -> None:
     assert "cannot name a metric" in (metric_problem(name, 0.5) or "")
 
 
-@pytest.mark.parametrize("value", [True, None, [1], {}, float("nan"), float("inf"), HUGE, -HUGE, "x" * 201])
+@pytest.mark.parametrize("value", [True, None, [1], {}, float("nan"), float("inf"), "x" * 201])
 def test_no_value(value: object) -> None:
     assert (metric_problem("x", value) or "").startswith("metric x: ")
 

@@ -65,14 +65,18 @@ bench.run("echo", "x=1", files=bench.attempt("0" * 16))
 before = peak()
 found = bench.shell(sys.argv[2])
 assert (found.state, found.metrics) == ("done", {"a": 1}), found
-print(bench.files.stdout.stat().st_size, peak() - before)
+print(bench.files.stdout.stat().st_size + bench.files.stderr.stat().st_size, peak() - before)
 """
 
 
 @pytest.mark.parametrize(
     "script",
-    ["head -c 60000000 /dev/zero; echo; echo a=1", "head -c 60000000 /dev/zero | tr '\\0' '\\n'; echo a=1"],
-    ids=["one line", "many lines"],
+    [
+        "head -c 60000000 /dev/zero; echo; echo a=1",
+        "head -c 60000000 /dev/zero | tr '\\0' '\\n'; echo a=1",
+        "exec >&2; head -c 60000000 /dev/zero; echo; yes 'a b: c' | head -c 100000; echo a=1",
+    ],
+    ids=["one line", "many lines", "a log"],
 )
 def test_much_output_costs_no_memory(tmp_path: Path, script: str) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
