@@ -34,6 +34,7 @@ _LEAD = re.compile(
 _PAIR = re.compile(rf"({_NAME.pattern})=(\"[^\"]*\"|'[^']*'|[^\s,;|=\"']+)(?:\s*[,;|]\s*|\s+-\s+|\s+|$)")
 _KERAS_PAIR = re.compile(rf"\s*({_NAME.pattern}): (\S+)\s*")
 _KERAS_COUNTER = re.compile(r"\s*\d+/(?:\d+|Unknown)\b")
+_WORDS = re.compile(rf"{_NAME.pattern}(?: [\w./@%+-]+){{0,3}}")
 _ITEM = re.compile(r"'([^']+)': (.+)")
 _SEPARATOR = re.compile(r"[,;|]\s+| - |\t")
 _COUNTER = re.compile(r"[A-Za-z]* ?[\[(]?\d")
@@ -42,8 +43,8 @@ _COUNTER = re.compile(r"[A-Za-z]* ?[\[(]?\d")
 def parse_metrics(line: str, ranked: str | None = None) -> dict[str, Metric]:
     """The metrics of one line of output; empty if the line is anything else. Never raises.
 
-    `ranked` is the metric that the project ranks by: it is found where other names would be prose, with
-    spaces in it and as `name: number`. Not-a-number and infinities are the texts nan, inf and -inf.
+    `ranked` is the metric that the project ranks by: it is found where other names would be prose, as in
+    `name: number`. Not-a-number and infinities are the texts nan, inf and -inf.
     """
     if "\x1b" in line or "\x08" in line:
         line = _ESCAPE.sub("", line)
@@ -61,7 +62,7 @@ def parse_metrics(line: str, ranked: str | None = None) -> dict[str, Metric]:
         found = (_titled_pairs(message) if prefix else {}) or _logfmt(message)
     elif " - " in message:
         found = _keras(message)
-    return found or _ranked(message, ranked)
+    return found or _parts(message, ranked)
 
 
 def is_plain(text: str) -> bool:
@@ -140,31 +141,26 @@ def _keras(message: str) -> dict[str, Metric]:
     return _numbers(reversed(pairs)) if is_progress else {}
 
 
-def _ranked(message: str, ranked: str | None) -> dict[str, Metric]:
-    """The metric `ranked`, if one part of a line of pairs is `ranked: number` or `ranked=number`."""
-    if not ranked or ranked not in message:
+def _parts(message: str, ranked: str | None) -> dict[str, Metric]:
+    """The numbers of `Epoch 3/10, train loss: 0.1, accuracy: 0.9`; without `Epoch 3`, of `ranked` alone."""
+    lead = _LEAD.match(message)
+    if not lead and (not ranked or ranked not in message):
         return {}
     found: dict[str, Metric] = {}
     open_brackets = 0
-    for position, part in enumerate(_SEPARATOR.split(message)):
+    for position, part in enumerate(_SEPARATOR.split(message[lead.end() :] if lead else message)):
         at = max(part.rfind("="), part.rfind(":"))
-        number = read_number(part[at + 1 :].strip())
-        if at > 0 and number is not None and _names(part[:at].strip(), ranked, is_first=position == 0):
+        name, number = part[:at].strip(), read_number(part[at + 1 :].strip())
+        if position == 0 and name.endswith(f": {ranked}"):  # behind a title
+            name = ranked or ""
+        if at > 0 and number is not None and (name == ranked or (lead and _WORDS.fullmatch(name))):
             if open_brackets:
-                return {}  # the arguments of something
-            found = {ranked: number}
-        elif position and at < 1 and not _COUNTER.match(part):
+                return {}  # the arguments of something, or a progress bar
+            found[name] = number
+        elif (position or lead) and at < 1 and not _COUNTER.match(part):
             return {}  # prose
         open_brackets += sum(map(part.count, "([{")) - sum(map(part.count, ")]}"))
-    return found
-
-
-def _names(text: str, ranked: str, *, is_first: bool) -> bool:
-    """True if `text` is the name `ranked`; in the first part of a line, a title may stand before it."""
-    if text == ranked or not is_first:
-        return text == ranked
-    lead = _LEAD.match(text)
-    return text.endswith(f": {ranked}") or (lead is not None and text[lead.end() :] == ranked)
+    return {name: number for name, number in found.items() if metric_problem(name, number) is None}
 
 
 def _numbers(pairs: Iterable[tuple[str, str]]) -> dict[str, Metric]:

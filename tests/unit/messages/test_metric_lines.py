@@ -76,6 +76,11 @@ def test_anything_else(line: str) -> None:
         ("Epoch 3/10 | loss=0.1 | acc=0.9", {"loss": 0.1, "acc": 0.9}),
         ("[step 300] loss=0.1", {"loss": 0.1}),
         ("loss=0.1; acc=0.9 - time=3s", {"loss": 0.1, "acc": 0.9}),
+        # after a count
+        ("Epoch 3: accuracy: 0.93", {"accuracy": 0.93}),
+        ("Epoch [3/10], Step [5/9], Loss: 0.1, time: 3 s, accuracy: 93%", {"Loss": 0.1, "accuracy": 0.93}),
+        ("Epoch 3 | train loss: 0.1 | val accuracy: 0.93", {"train loss": 0.1, "val accuracy": 0.93}),
+        ("Step: 3, val accuracy = tensor(0.93), f1=2", {"val accuracy": 0.93, "f1": 2}),
         # Keras
         ("10/10 - 1s - loss: 0.1 - accuracy: 0.9123", {"loss": 0.1, "accuracy": 0.9123}),
         ("loss: 0.1 - accuracy: 9e-1", {"loss": 0.1, "accuracy": 0.9}),
@@ -123,6 +128,9 @@ def test_other_forms_of_lines_hold_numbers(line: str, metrics: dict[str, Metric]
         "see https://example.org/?a=1 b=2",
         " 50%|█████     | 5/10 [00:01<00:01, 4.5it/s, loss=0.1, accuracy=0.9]",
         "Epoch 1:  50%|███| 5/10 [00:01<00:01, 4.50it/s]",
+        "Epoch 1:  50%|███| 5/10 [00:01<00:01, 4.50it/s, loss=0.1, accuracy=0.9]",
+        "Step 1: we read 5 files, port: 80",
+        "Epoch 2 begins",
         "Total params: 1,234",
         "port: 8080",
         "Loaded 10 files - size: 5",
@@ -157,12 +165,10 @@ def test_prose_is_not_read(line: str) -> None:
     [
         ("accuracy: 0.93", "accuracy", 0.93),
         ("INFO:root:accuracy: 93%", "accuracy", 0.93),
-        ("Epoch 3: accuracy: 0.93", "accuracy", 0.93),
+        ("Validation: accuracy: 0.93", "accuracy", 0.93),
         ("loss: 0.1, accuracy: 0.93, time: 3 s", "accuracy", 0.93),
-        ("Epoch [3/10], Step [5/9], Loss: 0.1, accuracy: 0.93", "accuracy", 0.93),
-        ("Epoch 3 | train loss: 0.1 | val accuracy: 0.93", "val accuracy", 0.93),
         ("val accuracy=0.93", "val accuracy", 0.93),
-        ("Epoch 3: val accuracy = tensor(0.93), f1=2", "val accuracy", 0.93),
+        ("Validation: val accuracy = tensor(0.93), f1=2", "val accuracy", 0.93),
         ("val/accuracy@1: -nan", "val/accuracy@1", "nan"),
         ("[10]\ttrain-rmse:0.51\teval-rmse:0.62", "eval-rmse", 0.62),
         ("[10]\tvalid_0's auc: 0.9\tvalid_0's l2: 0.1", "valid_0's auc", 0.9),
@@ -188,6 +194,7 @@ def test_parsing_never_raises_and_gives_only_metrics(line: str) -> None:
         ("a=1 ", "?"), ("a=1 - ", "?"), ("a: 1 - ", "?"), (" - ", "a: 1"), ("a: 1, ", "="), ("tensor(1,", ""),
         ("tensor(1", ")="), ("array", "(="), ("\x1b]", "="), ("\x1b[0", "="), ("{'a': ", "}"), ('{"a":', ""),
         ("INFO", ":a=1"), ("INFO: ", "a=1, ?"), ("step 1 ", "a=1 ?"), ("x=1, (", "="), ("a='", ""),
+        ("step 1 ", "a: 1, a"), ("step 1, a: 1, ", "?"), ("epoch 1: a ", ": 1 ?"),
     ],
 )  # fmt: skip
 def test_the_time_for_a_line_grows_with_its_length_alone(part: str, end: str) -> None:
