@@ -68,7 +68,7 @@ class Sweep:
         self._stop_orders = StopOrders()
         self._rerun: Rerun | None = None
         self._failed_now = False  # a task has failed for good since the limit was looked at last
-        self._silent = 0  # tasks done since the start or a resume, without the metric that a study needs
+        self._silent = 0  # tasks done in a row, since a resume, without the metric that a study needs
         self._done_seconds = 0.0  # sum over the tasks done in this process's life
         self._done_count = 0
         self.load()
@@ -298,8 +298,9 @@ class Sweep:
             self._queue.close(task)
             if self._study is not None:
                 self._study.end(record)
-                value = record.metrics.get(self.project.metric or "")
-                self._silent += record.state == "done" and as_number(value) is None
+                if record.state == "done":
+                    value = as_number(record.metrics.get(self.project.metric or ""))
+                    self._silent = self._silent + 1 if value is None else 0
 
     def _requeue(self, task: str) -> None:
         if self._queue.requeue(task) and (record := self._journal.get(task)):

@@ -36,6 +36,15 @@ def test_report(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+def test_names_with_spaces_and_numbers_beyond_floats_are_read_back(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report(x=10**5000, **{"val accuracy": 0.5, "Größe": float("nan"), "huge one": -(10**400)})
+    lines = capsys.readouterr().out.splitlines()
+    found = {name: value for line in lines for name, value in parse_metrics(line).items()}
+    assert found == {"x": "inf", "val accuracy": 0.5, "Größe": "nan", "huge one": "-inf"}
+
+
 @pytest.mark.parametrize("value", ["a, b=2", "a b", "a=b", "a\nb", "", " a"])
 def test_report_refuses_text_that_would_not_be_read_back(value: str) -> None:
     with pytest.raises(ValueError, match="metric x"):
