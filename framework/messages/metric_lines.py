@@ -153,13 +153,20 @@ def _parts(message: str, ranked: str | None) -> dict[str, Metric]:
         name, number = part[:at].strip(), read_number(part[at + 1 :].strip())
         if position == 0 and name.endswith(f": {ranked}"):  # behind a title
             name = ranked or ""
-        if at > 0 and number is not None and (name == ranked or (lead and _WORDS.fullmatch(name))):
+        is_spaced = part[at : at + 2] == ": " or part[at : at + 1] == "="  # unlike python:3.13
+        if (
+            at > 0
+            and number is not None
+            and (name == ranked or (lead and is_spaced and _WORDS.fullmatch(name)))
+        ):
             if open_brackets:
                 return {}  # the arguments of something, or a progress bar
             found[name] = number
         elif (position or lead) and at < 1 and not _COUNTER.match(part):
             return {}  # prose
         open_brackets += sum(map(part.count, "([{")) - sum(map(part.count, ")]}"))
+    if len(found) == 1 and ranked not in found and "=" not in message:
+        return {}  # Step 3: loading: 50%
     return {name: number for name, number in found.items() if metric_problem(name, number) is None}
 
 
