@@ -3,11 +3,10 @@
 import errno
 import logging
 import math
-import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -20,6 +19,7 @@ from framework.project.early_termination import Reports
 from framework.runner.output import MOST_METRICS, OutputReader, last_line, read_metrics_file
 from framework.runner.process import End, Process, signal_group, signal_name
 from framework.runner.programs import Program
+from framework.runner.working_directory import WorkingDirectory
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def run_attempt(
     stop: threading.Event,
     reports: Reports | None = None,
 ) -> Execution:
-    """Run `program` to its end in the directory files.work, with the entries of `project_path` linked there.
+    """Run `program` to its end in the directory files.work, where it finds the files of `project_path`.
 
     `environment` is all that the program sees; task_environment() makes it. After `timeout` seconds, or soon
     after `stop` is set, the process group gets TERM, then KILL. `on_metrics` is called from this thread with
@@ -61,9 +61,9 @@ def run_attempt(
     Raises FrameworkError if the host is short of something (disk, processes), which the task has not caused.
     """
     project_path = project_path.resolve()
+    directory = WorkingDirectory(files.work, project_path)
     try:
-        files.work.mkdir(parents=True, exist_ok=True)
-        links = _link_entries(project_path, files)
+        directory.fill()
         files.stdout.touch()
         output = OutputReader(files.stdout, on_metrics, reports)
     except OSError as error:
@@ -82,30 +82,8 @@ def run_attempt(
         output.read_rest()
     finally:
         output.close()
-        _remove_links(links)
+        directory.clear()
     return _execution(cause, end, end.when - began, files, output, timeout)
-
-
-def _link_entries(project_path: Path, files: AttemptFiles) -> list[tuple[Path, Path]]:
-    """Link the project's entries into the working directory; return each link with its target."""
-    links = []
-    for target in sorted(project_path.iterdir()):
-        link = files.work / target.name
-        if link == files.metrics or os.path.lexists(link):
-            continue
-        link.symlink_to(target)
-        links.append((link, target))
-    return links
-
-
-def _remove_links(links: Sequence[tuple[Path, Path]]) -> None:
-    """Remove the links, so that only the task's own files are left; a file that replaced a link stays."""
-    for link, target in links:
-        try:
-            if link.is_symlink() and link.readlink() == target:
-                link.unlink()
-        except OSError as error:
-            log.warning("cannot remove the link %s: %s", link, error.strerror)
 
 
 def _supervise(
