@@ -21,7 +21,6 @@ from typing import Any, TypeAlias
 
 from framework.errors import FrameworkError, JournalError, UsageError
 from framework.files import LocalFiles, ProjectFiles
-from framework.local import orphans
 from framework.local.run_lock import run_lock
 from framework.local.snapshot import changed_files, keep_written, make_removable, take_snapshot
 from framework.local.transport import LocalPublisher, LocalTransport
@@ -32,6 +31,7 @@ from framework.messages.requests import ControlRequest, Which, hand_in
 from framework.messages.status import Status
 from framework.project.project import Project
 from framework.project.resources import why_nowhere
+from framework.runner import orphans
 from framework.runner.attempt import GRACE_SECONDS
 from framework.worker.worker import Worker
 

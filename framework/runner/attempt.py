@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -16,6 +16,7 @@ from framework.files import AttemptFiles
 from framework.messages.assignment import AttemptState
 from framework.messages.metrics import Metric
 from framework.project.early_termination import Reports
+from framework.runner.orphans import end_orphans
 from framework.runner.output import MOST_METRICS, OutputReader, last_line, read_metrics_file
 from framework.runner.process import End, Process, signal_group, signal_name
 from framework.runner.programs import Program
@@ -56,8 +57,9 @@ def run_attempt(
     """Run `program` to its end in the directory files.work, where it finds the files of `project_path`.
 
     `environment` is all that the program sees; task_environment() makes it. After `timeout` seconds, or soon
-    after `stop` is set, the process group gets TERM, then KILL. `on_metrics` is called from this thread with
-    the latest metrics, at most once a second; it must not block. `reports` is updated before each call.
+    after `stop` is set, the process group gets TERM, then KILL; when it has ended, so does every other
+    process with its TASK_DIR. `on_metrics` is called from this thread with the latest metrics, at most once a
+    second; it must not block. `reports` is updated before each call.
     Raises FrameworkError if the host is short of something (disk, processes), which the task has not caused.
     """
     project_path = project_path.resolve()
@@ -80,10 +82,12 @@ def run_attempt(
             return Execution(None, 0.0, "failed", program.describe_start_error(error), {})
         cause, end = _supervise(process, began, timeout, output, stop)
         output.read_rest()
+        orphans = end_orphans(files.work, process.pid, end.when - began) if process.pid else 0
     finally:
         output.close()
         directory.clear()
-    return _execution(cause, end, end.when - began, files, output, timeout)
+    execution = _execution(cause, end, end.when - began, files, output, timeout)
+    return _with_remark(execution, f"processes that it left running were ended: {orphans}" if orphans else "")
 
 
 def _supervise(
@@ -136,13 +140,17 @@ def _execution(
     return Execution(end.exit_code, seconds, state, reason, output.metrics)
 
 
+def _with_remark(execution: Execution, remark: str) -> Execution:
+    return replace(execution, reason="; ".join(filter(None, [execution.reason, remark])))
+
+
 def _failure(end: End, stderr: Path) -> str:
     """Describe how a process failed, with the last line that it wrote to stderr."""
     if end.exit_code is None:
         failure = end.problem
     elif end.signal is not None:
         failure = f"killed by {signal_name(end.signal)}"
-    elif end.exit_code > 128:
+    elif end.exit_code - 128 in signal.valid_signals():
         failure = f"exit code {end.exit_code}, as after {signal_name(end.exit_code - 128)}"
     else:
         failure = f"exit code {end.exit_code}"

@@ -27,6 +27,7 @@ from contextlib import suppress
 from typing import Any, NoReturn, TypeAlias
 
 from framework.messages.metrics import Metric, metric_problem
+from framework.runner.orphans import adopt_orphans, end_children, living_children, reap
 from framework.runner.process import end_of, signal_group
 
 Function: TypeAlias = Callable[..., object]
@@ -47,7 +48,7 @@ class Server:
 class CallRequest:
     """Request for one call, as file descriptors."""
 
-    channel: int  # socket to the worker, which only reads, and closes it when the call has ended or is to end
+    channel: int  # socket to the worker, which only reads, and shuts it when the call has ended or is to end
     stdout: int
     stderr: int
     content: int  # file with a JSON object: parameters, environment, directory, metrics
@@ -145,15 +146,7 @@ def serve(requests: socket.socket, server: Server) -> NoReturn:
                 _run_keeper(server, request)
             keepers.add(keeper)
         request.close()
-        keepers = {keeper for keeper in keepers if not _reap(keeper)}
-
-
-def _reap(pid: int) -> bool:
-    """Reap a child if it has ended; True if it is gone."""
-    try:
-        return os.waitpid(pid, os.WNOHANG) != (0, 0)
-    except ChildProcessError:  # the import has set SIGCHLD to be ignored
-        return True
+        keepers = {keeper for keeper in keepers if not reap(keeper)}
 
 
 def _fork() -> int:
@@ -170,8 +163,12 @@ def _send(channel: int, **message: object) -> None:
 
 
 def _run_keeper(server: Server, request: CallRequest) -> NoReturn:
-    """Fork the call, report its end, and hold its process id until the worker closes the channel."""
+    """Fork the call, report its end, and hold its process id until the worker closes the channel.
+
+    Then end all that the call has left running, of which this process becomes the parent.
+    """
     try:
+        adopt_orphans()
         try:
             call = _fork()
         except OSError as error:
@@ -183,6 +180,7 @@ def _run_keeper(server: Server, request: CallRequest) -> NoReturn:
         signal_group(call, signal.SIGKILL)
         os.kill(call, signal.SIGKILL)  # it may have no group yet
         os.waitpid(call, 0)
+        end_children()
     finally:
         os._exit(0)
 
@@ -206,6 +204,7 @@ def _observe(call: int, channel: int) -> None:
         if channel in ready:
             return
         os.read(woken, 1024)
+        living_children(but=call)  # reaps those that the call's children have left to this process
 
 
 def _run_call(server: Server, request: CallRequest) -> NoReturn:

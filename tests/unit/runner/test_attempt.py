@@ -10,6 +10,7 @@ from attempt_bench import CommandBench, gone, wait_for
 
 from framework.errors import FrameworkError
 from framework.runner.attempt import Execution
+from framework.runner.orphans import task_processes
 
 
 def test_a_program_that_works(commands: CommandBench) -> None:
@@ -35,7 +36,8 @@ def test_a_program_that_works(commands: CommandBench) -> None:
         ("kill -9 $$", 137, "killed by SIGKILL (out of memory?)"),
         ("kill -SEGV $$", 139, "killed by SIGSEGV"),
         ("exit 137", 137, "exit code 137, as after SIGKILL (out of memory?)"),
-        ("exit 255", 255, "exit code 255, as after signal 127"),
+        ("exit 200", 200, "exit code 200"),  # no signal has the number 72, or 127
+        ("exit 255", 255, "exit code 255"),
     ],
 )
 def test_a_program_that_fails(commands: CommandBench, script: str, exit_code: int, reason: str) -> None:
@@ -106,6 +108,24 @@ def test_what_is_left_in_the_group_is_killed(commands: CommandBench) -> None:
     assert found.state == "done"
     assert found.seconds < 5
     wait_for(lambda: gone(int((commands.files.work / "child").read_text())))
+
+
+def test_what_is_left_in_another_session_is_ended(commands: CommandBench) -> None:
+    found = commands.python("import subprocess; subprocess.Popen(['sleep', '60'], start_new_session=True)")
+    assert (found.state, found.exit_code) == ("done", 0)
+    assert found.reason == "processes that it left running were ended: 1"
+    assert list(task_processes(commands.files.directory)) == []
+
+
+def test_a_worker_in_another_session_outlives_no_timeout(commands: CommandBench) -> None:
+    found = commands.python(
+        "import signal, subprocess; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "subprocess.Popen(['sleep', '60'], start_new_session=True).wait()",
+        timeout=0.5,
+    )
+    assert (found.state, found.exit_code) == ("timeout", 137)
+    assert found.reason.endswith("of 0.5 s; processes that it left running were ended: 1")
+    assert list(task_processes(commands.files.directory)) == []
 
 
 def test_a_task_that_removes_its_directory(commands: CommandBench) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from attempt_bench import CallBench, gone, parent, wait_for
 
+from framework.runner.orphans import task_processes
+
 
 def test_a_function_that_works(calls: CallBench) -> None:
     (calls.project / "data.txt").write_text("from the project")
@@ -115,6 +117,49 @@ def test_a_timeout_ends_the_whole_group(calls: CallBench) -> None:
     )  # fmt: skip
     assert found.metrics == {"a": 1}
     assert calls.stdout == "a=1\nbye\n"
+
+
+def test_what_a_call_leaves_in_other_sessions_is_ended(calls: CallBench) -> None:
+    calls.write(
+        """
+        import subprocess
+        def run():
+            subprocess.Popen(["sleep", "60"], start_new_session=True)
+            for _ in range(2):           # a daemon: its parent ends at once
+                if os.fork() == 0:
+                    os.setsid()
+                    if os.fork() == 0:
+                        note("called")
+                        time.sleep(60)
+                    os._exit(0)
+            notes = HERE / "called"
+            while not notes.exists() or len(notes.read_text().split()) < 2:
+                time.sleep(0.01)
+        """
+    )
+    assert calls.run().state == "done"
+    assert [gone(pid) for pid in calls.pids("called")] == [True, True]
+    assert list(task_processes(calls.attempts[-1].directory)) == []
+
+
+def test_children_that_a_call_left_are_reaped_while_it_runs(calls: CallBench) -> None:
+    calls.write(
+        """
+        def run():
+            if os.fork() == 0:
+                os.setsid()
+                if os.fork() == 0:
+                    note("called")
+                os._exit(0)
+            os.wait()
+            while not HERE.joinpath("called").exists():
+                time.sleep(0.01)
+            time.sleep(0.2)
+            pid = HERE.joinpath("called").read_text().strip()
+            return {"is_there": int(os.path.exists(f"/proc/{pid}"))}
+        """
+    )
+    assert calls.run().metrics == {"is_there": 0}
 
 
 def test_what_ignores_term_is_killed(calls: CallBench) -> None:
