@@ -25,6 +25,8 @@ _PATIENCE_SECONDS = 5.0  # longest wait for processes that the kernel cannot end
 _PAUSE_SECONDS = 0.01
 _SHORT_SECONDS = 1.0  # no attempt so short can use up all process numbers
 _PR_SET_CHILD_SUBREAPER = 36  # of <linux/prctl.h>
+_EXEC_SECONDS = 0.1  # longest wait for a process in the midst of exec
+_EXEC_PAUSE_SECONDS = 0.001
 _LONGEST_READ = 2**17  # bytes of an environment that are read at once
 
 
@@ -107,12 +109,30 @@ def task_processes(tasks: Path) -> Iterator[int]:
 def _processes(wanted: bytes, oldest: int = 0) -> Iterator[int]:
     """Yield the ids from `oldest` on of processes with an environment variable that begins with `wanted`."""
     try:
-        names = os.listdir("/proc")
+        names = [name for name in os.listdir("/proc") if name.isdecimal() and int(name) >= oldest]
     except OSError:
         return
-    for name in names:
-        if name.isdecimal() and int(name) >= oldest and b"\0" + wanted in b"\0" + _environment(name):
-            yield int(name)
+    deadline = time.monotonic() + _EXEC_SECONDS
+    while names:
+        starting = []
+        for name in names:
+            environment = _environment(name)
+            if b"\0" + wanted in b"\0" + environment:
+                yield int(name)
+            elif not environment and _is_starting(name):
+                starting.append(name)
+        names = starting if time.monotonic() < deadline else []
+        if names:
+            time.sleep(_EXEC_PAUSE_SECONDS)
+
+
+def _is_starting(process: str) -> bool:
+    """True in the midst of exec, when neither environment nor arguments can be read."""
+    try:
+        os.readlink(f"/proc/{process}/exe")  # fails for threads of the kernel, and for zombies
+        return not Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _environment(process: str) -> bytes:
