@@ -36,7 +36,8 @@ def test_a_program_that_works(commands: CommandBench) -> None:
         ("kill -9 $$", 137, "killed by SIGKILL (out of memory?)"),
         ("kill -SEGV $$", 139, "killed by SIGSEGV"),
         ("exit 137", 137, "exit code 137, as after SIGKILL (out of memory?)"),
-        ("exit 200", 200, "exit code 200"),  # no signal has the number 72, or 127
+        ("exit 192", 192, "exit code 192, as after SIGRTMAX"),
+        ("exit 193", 193, "exit code 193"),
         ("exit 255", 255, "exit code 255"),
     ],
 )
