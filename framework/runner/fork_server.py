@@ -4,7 +4,11 @@ The worker (functions.py) starts the server, and sends each call as one byte wit
 each call the server forks a keeper, and the keeper forks the call. The keeper is the parent of the call: it
 learns from the kernel how the call ended, and sends that to the worker. So a server that dies ends no call,
 and every end is reported. All of this runs in the user's interpreter, among the user's modules: signal
-handlers, streams and files that a module sets up when it is imported exist in each call.
+handlers and streams that a module sets up when it is imported exist in each call.
+
+What a fork shares, or repeats, is made each call's own: positions in open files (open_files.py) and random
+numbers (random_numbers.py). Where no fork is usable because of threads (openmp.py), the server begins again
+without the import, and each call imports the module.
 """
 
 import atexit
