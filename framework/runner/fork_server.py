@@ -13,6 +13,7 @@ without the import, and each call imports the module.
 
 import atexit
 import dataclasses
+import errno
 import gc
 import json
 import os
@@ -39,7 +40,7 @@ from framework.runner.returned import metrics_in
 Function: TypeAlias = Callable[..., object]
 
 _PACKAGES = Path(__file__).parents[2]
-_IMPORT_IN_CALLS = "import-in-calls"  # argument of a server that imports nothing itself
+_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)  # errors of writing into a read-only project
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ class CallRequest:
 
 def main() -> None:
     """Serve until the worker closes the socket, or ends."""
-    project, name, descriptor, *mode = sys.argv[1:]
+    project, name, descriptor, *reasons = sys.argv[1:]
     requests = socket.socket(fileno=int(descriptor))
     requests.set_inheritable(False)
     environment = dict(os.environ)
@@ -80,19 +81,19 @@ def main() -> None:
     sys.path[0] = project
     sys.argv = [name]
     _hide_own_modules()
-    if mode == [_IMPORT_IN_CALLS]:
+    if reasons:
         _detach_output()
-        remark = f"{name} is imported by each call: its import starts OpenMP threads, which no fork can use"
+        remark = f"{name} is imported by each call: its import {reasons[0]}"
         serve(requests, Server(name, None, True, environment, OpenFiles(()), remarks=[remark]))
     with SeedRecord() as seeds:
-        function, is_imported = load(name)
-    if not prepare_fork():
-        _begin_again(project, name, requests, environment)
+        function, error = load(name)
+    if reason := _reason_for_import_in_calls(project, error):
+        _begin_again(reason, [project, name], requests, environment)
     _detach_output()
     gc.collect()
     files, renewals = OpenFiles([requests.fileno()]), seeds.renewals()
     gc.freeze()  # so that no garbage collection of a call copies the memory of all imported modules
-    serve(requests, Server(name, function, is_imported, environment, files, renewals))
+    serve(requests, Server(name, function, error is None, environment, files, renewals))
 
 
 def _hide_own_modules() -> None:
@@ -102,19 +103,28 @@ def _hide_own_modules() -> None:
     sys.modules["__main__"] = ModuleType("__main__")  # processes that a call spawns would import this file
 
 
+def _reason_for_import_in_calls(project: str, error: BaseException | None) -> str:
+    """Return why each call is to import the function, in its own directory; "" if one import serves all."""
+    if isinstance(error, OSError) and error.errno in _REFUSALS and isinstance(error.filename, str):
+        refused = os.path.relpath(error.filename, project)
+        if not os.path.lexists(error.filename) and refused.split(os.sep)[0] != os.pardir:
+            return f"writes {refused}"
+    return "" if prepare_fork() else "starts OpenMP threads, which no fork can use"
+
+
 def _begin_again(
-    project: str, name: str, requests: socket.socket, environment: Mapping[str, str]
+    reason: str, origin: Sequence[str], requests: socket.socket, environment: Mapping[str, str]
 ) -> NoReturn:
-    """Replace this process, whose forks are unusable, by a server that has each call import the function."""
+    """Replace this process by a server that has each call import the function."""
     requests.set_inheritable(True)
-    arguments = [project, name, str(requests.fileno()), _IMPORT_IN_CALLS]
+    arguments = [*origin, str(requests.fileno()), reason]
     os.chdir(_PACKAGES)
     module = "framework.runner.fork_server"
     os.execve(sys.executable, [sys.executable, "-m", module, *arguments], dict(environment))
 
 
-def load(name: str) -> tuple[Function, bool]:
-    """Return the function `name` and True, or a function that prints the error of its import, and False."""
+def load(name: str) -> tuple[Function, BaseException | None]:
+    """Return the function `name`, or one that prints the error of its import and fails; and that error."""
     module, _, attribute = name.partition(":")
     try:
         __import__(module)  # importlib.import_module would be in each traceback
@@ -131,8 +141,8 @@ def load(name: str) -> tuple[Function, bool]:
             sys.stderr.write(shown)
             sys.exit(problem)
 
-        return fail, False
-    return function, True
+        return fail, error
+    return function, None
 
 
 def _detach_output() -> None:

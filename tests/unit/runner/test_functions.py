@@ -161,6 +161,36 @@ def test_children_that_a_call_left_are_reaped_while_it_runs(calls: CallBench) ->
     assert calls.run().metrics == {"is_there": 0}
 
 
+def test_a_log_that_the_import_opens_in_a_read_only_project_is_each_calls_own(calls: CallBench) -> None:
+    # Root may write there: what the kernel refuses to others is put into the program.
+    calls.write(
+        """
+        import logging
+        if os.getcwd() == str(HERE):
+            raise PermissionError(13, "Permission denied", "outputs")
+        os.makedirs("outputs", exist_ok=True)
+        logging.basicConfig(filename="outputs/train.log", level=logging.INFO)
+        def run(x):
+            logging.info("x is %s", x)
+            return {"y": x}
+        """
+    )
+    for x in (1, 2):
+        found = calls.run(x=x)
+        assert (found.state, found.metrics) == ("done", {"y": x})
+        assert found.reason == "train:run is imported by each call: its import writes outputs"
+        log = (calls.attempts[-1].work / "outputs/train.log").read_text()
+        assert [number for number in (1, 2) if f"x is {number}" in log] == [x]
+
+
+def test_a_file_that_cannot_be_read_fails_the_task(calls: CallBench) -> None:
+    (calls.project / "data.csv").touch()
+    calls.write("raise PermissionError(13, 'Permission denied', 'data.csv')")
+    found = calls.run()
+    assert (found.state, found.exit_code) == ("failed", 1)
+    assert "train:run cannot be imported: PermissionError: [Errno 13] Permission denied" in found.reason
+
+
 def test_what_ignores_term_is_killed(calls: CallBench) -> None:
     calls.write("""
         import signal
