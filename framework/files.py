@@ -10,6 +10,8 @@ from typing import IO
 
 from framework.errors import FrameworkError
 
+METRICS_FILE = "metrics.json"  # in a task's directory; the project's own file of this name is not there
+
 
 @dataclass(frozen=True)
 class ProjectFiles:
@@ -155,7 +157,7 @@ class AttemptFiles:
     @property
     def metrics(self) -> Path:
         """Metrics that the task writes as a JSON object instead of printing them."""
-        return self.work / "metrics.json"
+        return self.work / METRICS_FILE
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,11 @@ class LocalFiles:
     def code(self) -> Path:
         """Versions of the project, as update_files.sh would push them to a host."""
         return self.path / "code"
+
+    @property
+    def written(self) -> Path:
+        """Files that tasks of earlier runs wrote into their copy of the project, by version and time."""
+        return self.path / "written"
 
     @property
     def lock(self) -> Path:
