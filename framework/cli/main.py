@@ -23,6 +23,7 @@ from framework.cli.master_commands import (
     run_watch,
 )
 from framework.cli.services import run_celery, run_flower, run_master, run_wait_workers, run_worker
+from framework.configuration.import_file import import_file
 from framework.configuration.load import load_project
 from framework.errors import FrameworkError, UsageError
 from framework.files import LocalFiles
@@ -67,6 +68,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
     _add_plan(add)
     _add_run(add)
+    _add_import(add)
     _add_reports(add)
     _add_requests(add)
     _add_recover(add)
@@ -114,6 +116,12 @@ def _add_run(add: Add) -> None:
     )
     run.add_argument("--name", help="name of the project (default: the name of its directory)")
     _add_which(run)
+
+
+def _add_import(add: Add) -> None:
+    description = "Print a search space of NNI, Hydra, Ray Tune, Determined or Guild as parameters.yml."
+    command = add("import", run_import, description)
+    command.add_argument("file", type=Path, help="file of one of these tools")
 
 
 def _add_reports(add: Add) -> None:
@@ -206,3 +214,8 @@ def run_local(options: argparse.Namespace) -> int:
         raise UsageError(f"--name is {name!r}: it must be a name without '/'")
     files = LocalFiles((options.data or locations.LOCAL_RUNS / name).resolve())
     return run_and_report(load_project(options.project, name), files, options.slots, options.which)
+
+
+def run_import(options: argparse.Namespace) -> int:
+    print(import_file(options.file), end="")
+    return 0

@@ -10,10 +10,11 @@ from framework.errors import JournalError
 from framework.files import MasterFiles
 from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
+from framework.journal.unreported_metric import metric_warning
 from framework.master.notices import Notices
 from framework.master.quarantine import Quarantine
 from framework.messages.status import Status, outdated_results
-from framework.scheduler.progress import SweepProgress
+from framework.scheduler.sweep_progress import SweepProgress
 from framework.scheduler.sweep_state import Sweep
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,11 @@ class StatusPublisher:
         log.error("%s", notice)
         self._refused_version = version
         self._notices.set("code", notice)
+
+    def accept_code(self) -> None:
+        """Take back that code was refused: the current version is again the one that runs."""
+        self._refused_version = ""
+        self._notices.clear("code")
 
     def publish(self) -> None:
         """Write what has changed; a file that cannot be written is a notice, and is tried again."""
@@ -135,6 +141,7 @@ class StatusPublisher:
         began, version = time.monotonic(), self._sweep.results_version
         if version != self._results_written and (finished or began >= self._results_due):
             write_results(self._sweep.project, self._journal, self._files.results)
+            self._notices.set_or_clear("metric", metric_warning(self._sweep.project, self._journal))
             self._results_written = version
             ended = time.monotonic()
             self._results_due = ended + max(RESULTS_SECONDS, 50 * (ended - began))

@@ -53,13 +53,15 @@ def run_attempt(
     on_metrics: Callable[[dict[str, Metric]], None],
     stop: threading.Event,
     reports: Reports | None = None,
+    ranked: str | None = None,
 ) -> Execution:
     """Run `program` to its end in the directory files.work, where it finds the files of `project_path`.
 
     `environment` is all that the program sees; task_environment() makes it. After `timeout` seconds, or soon
     after `stop` is set, the process group gets TERM, then KILL; when it has ended, so does every other
     process with its TASK_DIR. `on_metrics` is called from this thread with the latest metrics, at most once a
-    second; it must not block. `reports` is updated before each call.
+    second; it must not block. `reports` is updated before each call. `ranked` is the metric that the project
+    ranks by.
     Raises FrameworkError if the host is short of something (disk, processes), which the task has not caused.
     """
     project_path = project_path.resolve()
@@ -67,7 +69,8 @@ def run_attempt(
     try:
         directory.fill()
         files.stdout.touch()
-        output = OutputReader(files.stdout, on_metrics, reports)
+        files.stderr.touch()
+        output = OutputReader(files.stdout, files.stderr, on_metrics, ranked, reports)
     except OSError as error:
         raise FrameworkError(
             f"{files.directory}: cannot be prepared for the task: {error.strerror}"

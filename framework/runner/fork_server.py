@@ -22,7 +22,9 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +43,7 @@ Function: TypeAlias = Callable[..., object]
 
 _PACKAGES = Path(__file__).parents[2]
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)  # errors of writing into a read-only project
+_LAST_CALLS_SECONDS = 1.0  # longest wait of a server that ends for the calls that have just ended
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Server:
     environment: Mapping[str, str]  # environment that the server was started with
     files: OpenFiles
     renewals: Sequence[Callable[[], object]] = ()  # steps that renew random numbers after a fork
+    finalizers: Sequence[Callable[[], object]] = ()  # remove what the import has made for its process
     remarks: Sequence[str] = ()  # on the result of each call
 
 
@@ -93,7 +97,16 @@ def main() -> None:
     gc.collect()
     files, renewals = OpenFiles([requests.fileno()]), seeds.renewals()
     gc.freeze()  # so that no garbage collection of a call copies the memory of all imported modules
-    serve(requests, Server(name, function, error is None, environment, files, renewals))
+    finalizers = _take_finalizers()
+    serve(requests, Server(name, function, error is None, environment, files, renewals, finalizers))
+
+
+def _take_finalizers() -> list[Callable[[], object]]:
+    """Return the finalizers of the import, as of a TemporaryDirectory; calls do not run them at their end."""
+    finalizers = list(getattr(weakref.finalize, "_registry", ()))
+    for each in finalizers:
+        each.atexit = False
+    return finalizers
 
 
 def _hide_own_modules() -> None:
@@ -159,7 +172,7 @@ def serve(requests: socket.socket, server: Server) -> NoReturn:
     while True:
         data, descriptors, _, _ = socket.recv_fds(requests, 1, 4)
         if not data:
-            os._exit(0)  # skips functions that were registered with atexit: they run in calls
+            _end(server, keepers)
         request = CallRequest(*descriptors)
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
@@ -174,6 +187,17 @@ def serve(requests: socket.socket, server: Server) -> NoReturn:
             keepers.add(keeper)
         request.close()
         keepers = {keeper for keeper in keepers if not reap(keeper)}
+
+
+def _end(server: Server, keepers: set[int]) -> NoReturn:
+    """End this process; remove what the import has made unless a call may still use it."""
+    deadline = time.monotonic() + _LAST_CALLS_SECONDS
+    while (keepers := {each for each in keepers if not reap(each)}) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    for finalizer in server.finalizers if not keepers else ():
+        with suppress(Exception):
+            finalizer()
+    os._exit(0)  # skips functions that were registered with atexit: they run in calls
 
 
 def _send(channel: int, **message: object) -> None:

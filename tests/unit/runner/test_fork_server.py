@@ -219,6 +219,24 @@ def test_what_python_does_at_its_end(calls: CallBench) -> None:
         assert calls.stdout == "no newlinea thread\nregistered by the call\nregistered by the import\n"
 
 
+def test_temporary_files_of_an_import_are_there_for_all_calls(calls: CallBench) -> None:
+    calls.write("""
+        import tempfile
+        OURS = tempfile.TemporaryDirectory(dir=HERE)
+        (Path(OURS.name) / "data").write_text("text")
+        def run():
+            global own
+            own = tempfile.TemporaryDirectory(dir=HERE)
+            return {"length": len((Path(OURS.name) / "data").read_text()), "own": own.name}
+    """)
+    for _ in range(3):
+        found = calls.run()
+        assert (found.reason, found.metrics["length"]) == ("", 4)
+        assert not Path(str(found.metrics["own"])).exists()
+    calls.functions.close()
+    assert [each.name for each in calls.project.iterdir() if each.name.startswith("tmp")] == []
+
+
 def test_the_kernel_prefers_the_task_when_memory_is_short(calls: CallBench) -> None:
     calls.write("""
         def run():
