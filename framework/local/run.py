@@ -70,7 +70,7 @@ def run_project(
         outcome = _run_snapshot(project, files, slots, which, show)
         if changed := changed_files(code):
             log.warning(
-                "tasks wrote into %s, which all tasks share: %s; on a host such a task fails; "
+                "tasks wrote into %s, which all tasks share, and which is read-only on a host: %s; "
                 "the next run moves these files to %s",
                 code.project_path, ", ".join(changed[:5]), files.written,
             )  # fmt: skip

@@ -60,7 +60,7 @@ def keep_written(code: Path, written: Path) -> None:
     """
     try:
         for marker in code.glob(f"*/{_MARKER}"):
-            version = Code(marker.parent)
+            version = Code(marker.parent.resolve())  # `current` is one of them
             make_removable(version.path)
             target = written / f"{version.version}-{marker.stat().st_ctime_ns}"
             for name in changed_files(version):

@@ -42,8 +42,8 @@ from framework.runner.returned import metrics_in
 Function: TypeAlias = Callable[..., object]
 
 _PACKAGES = Path(__file__).parents[2]
-_LAST_CALLS_SECONDS = 1.0  # longest wait of a server that ends for the calls that have just ended
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)  # errors of writing into a read-only project
+_LAST_CALLS_SECONDS = 1.0  # longest wait of a server that ends for the calls that have just ended
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,10 +97,8 @@ def main() -> None:
     gc.collect()
     files, renewals = OpenFiles([requests.fileno()]), seeds.renewals()
     gc.freeze()  # so that no garbage collection of a call copies the memory of all imported modules
-    serve(
-        requests,
-        Server(name, function, error is None, environment, files, renewals, _take_finalizers()),
-    )
+    finalizers = _take_finalizers()
+    serve(requests, Server(name, function, error is None, environment, files, renewals, finalizers))
 
 
 def _take_finalizers() -> list[Callable[[], object]]:
