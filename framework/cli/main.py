@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,6 +25,7 @@ from framework.cli.master_commands import (
 )
 from framework.cli.services import run_celery, run_flower, run_master, run_wait_workers, run_worker
 from framework.configuration.load import load_project
+from framework.configuration.resource_settings import size_in_bytes
 from framework.errors import FrameworkError, UsageError
 from framework.files import LocalFiles
 from framework.journal.ranking import BEST_SHOWN
@@ -112,6 +114,12 @@ def _add_run(add: Add) -> None:
         metavar="DIR",
         help=f"directory for journal, results and files of tasks (default: {locations.LOCAL_RUNS}/NAME)",
     )
+    run.add_argument(
+        "--free-disk",
+        type=size,
+        metavar="SIZE",
+        help="space that must be free on the disk, as in 500M or 4G (default: that of project.yml, or 200M)",
+    )
     run.add_argument("--name", help="name of the project (default: the name of its directory)")
     _add_which(run)
 
@@ -197,6 +205,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def size(text: str) -> int:
+    """Return the bytes that `text` writes; the type of options that are a size."""
+    try:
+        return size_in_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}") from error
+
+
 def run_local(options: argparse.Namespace) -> int:
     """Run a sweep on this machine; raises UsageError for a name that is no name of a directory."""
     from framework.cli.local_run import run_and_report
@@ -205,4 +221,7 @@ def run_local(options: argparse.Namespace) -> int:
     if Path(name).name != name:
         raise UsageError(f"--name is {name!r}: it must be a name without '/'")
     files = LocalFiles((options.data or locations.LOCAL_RUNS / name).resolve())
-    return run_and_report(load_project(options.project, name), files, options.slots, options.which)
+    project = load_project(options.project, name)
+    if options.free_disk:
+        project = replace(project, free_disk=options.free_disk)
+    return run_and_report(project, files, options.slots, options.which)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from framework.configuration.early_termination_settings import read_early_termination
 from framework.configuration.parameters import read_parameters, read_space
-from framework.configuration.resource_settings import read_resources
+from framework.configuration.resource_settings import read_resources, read_size
 from framework.configuration.settings import (
     Settings,
     read_command,
@@ -98,6 +98,7 @@ def _read_project(
         early_termination=settings.read(
             "early_terminate", lambda node: read_early_termination(node, problems), None
         ),
+        free_disk=settings.read("free_disk", read_size, None),
     )
 
 

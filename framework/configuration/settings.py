@@ -42,6 +42,7 @@ KEYS = (
     "seed",
     "resources",
     "early_terminate",
+    "free_disk",
 )
 _WITHOUT_OPTUNA = (
     "needs Optuna, which is not installed here; add a line 'optuna' to requirements.txt, and run "

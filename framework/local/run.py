@@ -82,7 +82,7 @@ def _run_snapshot(
     files.master.pause.unlink(missing_ok=True)  # a new run resumes a paused sweep
     identity = Identity("local", "local", project.name, HOST)
     publisher = LocalPublisher()
-    worker = Worker(identity, files.worker, files.code, slots, publisher)
+    worker = Worker(identity, files.worker, files.code, slots, publisher, project.free_disk)
     if lacks := worker.lacks():
         raise UsageError(why_nowhere(project.name, {HOST: lacks}))
     if which:

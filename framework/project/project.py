@@ -37,6 +37,7 @@ class Project:
     method: Method = field(default_factory=Method)
     resources: Resources | None = None  # the needs of one task; None: one slot
     early_termination: EarlyTermination | None = None  # None: no task is ended early
+    free_disk: int | None = None  # bytes that must be free on a host's disk; None: the worker's own figure
     # Digest of all that makes the combinations and their order; unique if that is not known.
     definition: str = field(default_factory=lambda: uuid.uuid4().hex)
 

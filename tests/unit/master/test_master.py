@@ -411,10 +411,10 @@ def test_a_retry_waits_for_another_host_only_while_its_own_is_suspect(bench: Ben
 
 
 def test_a_worker_without_room_gets_nothing_and_says_so(bench: Bench) -> None:
-    content = {"slots": 0, "running": [], "reserved": [], "incarnation": "x", "notice": "only 5 MB are free"}
+    content = {"slots": 0, "running": [], "reserved": [], "incarnation": "x", "notice": "only 5 MiB are free"}
     bench.messenger._news("beat", "a", **content)
     assert bench.turn() == []
-    assert bench.status().notices == ["a: only 5 MB are free"]
+    assert bench.status().notices == ["a: only 5 MiB are free"]
     bench.messenger.beat("a", slots=4)
     assert len(bench.turn()) == 4
     assert bench.status().notices == []
