@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,7 +39,11 @@ from framework.worker.worker import Worker
 log = logging.getLogger(__name__)
 
 HOST = "local"
-ADVICE = Advice(resume="run it again", renew="'run --outdated' runs these again, --fresh runs all again")
+ADVICE = Advice(
+    resume="run it again",
+    renew="'run --outdated' runs these again, --fresh runs all again",
+    retry="--failed runs them again",
+)
 
 Show: TypeAlias = Callable[[Status, bool], None]  # called with a status, and whether it is the last one
 
@@ -49,6 +54,7 @@ class RunOutcome:
 
     status: Status
     interrupted: bool
+    began: float = 0.0  # Unix time; tasks that ended before it were not run by this run
 
 
 def run_project(
@@ -79,6 +85,7 @@ def _run_snapshot(
     project: Project, files: LocalFiles, slots: int | None, which: Which | None, show: Show
 ) -> RunOutcome:
     """Run the project of which files.code holds a copy; see run_project."""
+    began = time.time()
     files.master.pause.unlink(missing_ok=True)  # a new run resumes a paused sweep
     identity = Identity("local", "local", project.name, HOST)
     publisher = LocalPublisher()
@@ -101,7 +108,7 @@ def _run_snapshot(
             transport.close()
             worker.programs.close()
             master.close()
-    return RunOutcome(status, signals.count > 0 and not status.finished)
+    return RunOutcome(status, signals.count > 0 and not status.finished, began)
 
 
 def _take_turns(

@@ -136,6 +136,19 @@ def test_every_combination_runs_once_and_only_new_ones_run_again(bench: Bench) -
     assert len({row["code"] for row in bench.rows()}) == 2, "each row says which version produced it"
 
 
+def test_results_of_other_files_are_never_shown_without_a_word(bench: Bench) -> None:
+    bench.run()
+    (bench.project / "run.sh").write_text("echo loss=7\n")
+    code, output = bench.run()
+    assert code == 0
+    notice = "3 of 3 results were made with other files of the project, or in another image: 'run --outdated'"
+    assert output.count(notice) == 1
+    assert output.index(notice) < output.index("loss  x  task")
+    assert bench.run("--outdated")[0] == 0
+    assert [row["loss"] for row in bench.rows()] == ["7", "7", "7"]
+    assert notice not in bench.run()[1]
+
+
 def test_a_python_program_reports_and_leaves_the_project_as_it_is(bench: Bench) -> None:
     (bench.project / "kept.txt").write_text("mine")
     (bench.project / "train.py").write_text(
@@ -241,7 +254,9 @@ def test_failed_tasks_fail_the_run_and_are_said(bench: Bench) -> None:
     assert "1 of 3 tasks failed" in output
     assert bench.states() == ["done", "failed", "done"]
     bench.ran()
-    assert (bench.run()[0], bench.ran()) == (1, []), "they are not run again unless asked for"
+    code, output = bench.run()
+    assert (code, bench.ran()) == (1, []), "they are not run again unless asked for"
+    assert "1 task failed earlier; nothing was run; --failed runs it again" in output
     assert (bench.run("--failed")[0], bench.ran()) == (1, ["2"])
     bench.write(x="[1, 2, 3]")
     code, output = bench.run("--failed")
