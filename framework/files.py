@@ -202,6 +202,11 @@ class LocalFiles:
         return self.path / "code"
 
     @property
+    def project(self) -> Path:
+        """File with the path of the project whose runs these are, relative to the directory."""
+        return self.path / "project"
+
+    @property
     def lock(self) -> Path:
         """File that is locked while a run uses the directory; holds its process id."""
         return self.path / "lock"

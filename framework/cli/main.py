@@ -112,7 +112,8 @@ def _add_run(add: Add) -> None:
         "--data",
         type=Path,
         metavar="DIR",
-        help=f"directory for journal, results and files of tasks (default: {locations.LOCAL_RUNS}/NAME)",
+        help=f"directory for journal, results and files of tasks (default: {locations.LOCAL_RUNS}/NAME, with "
+        "digits behind it if another project has that name)",
     )
     run.add_argument(
         "--free-disk",
@@ -216,12 +217,15 @@ def size(text: str) -> int:
 def run_local(options: argparse.Namespace) -> int:
     """Run a sweep on this machine; raises UsageError for a name that is no name of a directory."""
     from framework.cli.local_run import run_and_report
+    from framework.local.data_directory import default_directory
 
     name = options.name or options.project.resolve().name
     if Path(name).name != name:
         raise UsageError(f"--name is {name!r}: it must be a name without '/'")
-    files = LocalFiles((options.data or locations.LOCAL_RUNS / name).resolve())
     project = load_project(options.project, name)
+    data = options.data or default_directory(locations.LOCAL_RUNS, project)
+    if not options.data and data.name != name and not data.exists():
+        print(f"{data.with_name(name)} belongs to another project: {data} is used", file=sys.stderr)
     if options.free_disk:
         project = replace(project, free_disk=options.free_disk)
-    return run_and_report(project, files, options.slots, options.which)
+    return run_and_report(project, LocalFiles(data.resolve()), options.slots, options.which)

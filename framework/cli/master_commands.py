@@ -21,6 +21,7 @@ from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
 from framework.journal.tally import tally_sweep
 from framework.journal.trials import so_far
+from framework.local.data_directory import default_directory
 from framework.local.run import ADVICE
 from framework.master.publisher import ON_HOSTS
 from framework.messages.requests import AGAIN_SECONDS, ControlRequest, ask
@@ -36,7 +37,7 @@ def run_plan(options: argparse.Namespace) -> int:
     else:
         project = load_project(options.project)
         check_hosts(project, options.host)
-        earlier = LocalFiles(locations.LOCAL_RUNS / project.name).master.journal
+        earlier = LocalFiles(default_directory(locations.LOCAL_RUNS, project)).master.journal
         journal = options.journal or (earlier if earlier.exists() else None)
         plan = make_plan(project, journal, options.slots or max(1, int(usable_cpus())), ADVICE)
     print(plan.to_json() if options.json else plan)

@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 from framework.errors import FrameworkError, JournalError, UsageError
 from framework.files import LocalFiles, ProjectFiles
 from framework.local import orphans
+from framework.local.data_directory import other_owner, record_owner
 from framework.local.run_lock import run_lock
 from framework.local.snapshot import changed_files, take_snapshot
 from framework.local.transport import LocalPublisher, LocalTransport
@@ -71,6 +72,7 @@ def run_project(
     _check_program(project)
     _check_directory(files.path, project.path)
     with run_lock(files):
+        _claim_directory(files, project.path)
         code = take_snapshot(project.path, files.code, files.path)
         outcome = _run_snapshot(project, files, slots, which, show)
         if changed := changed_files(code):
@@ -171,6 +173,22 @@ def _check_directory(data: Path, project: Path) -> None:
     if os.pathsep in str(data):
         # A task could not import framework.report: its PYTHONPATH names a directory below this one.
         raise UsageError(f"{data}: has {os.pathsep!r} in its name; choose another directory with --data")
+
+
+def _claim_directory(files: LocalFiles, project: Path) -> None:
+    """Record the project of the directory, or warn that it is another one's."""
+    if other := other_owner(files, project):
+        log.warning(
+            "%s is the directory of another project, %s: tasks that both have count for both; "
+            "choose another one with --data", files.path, other,
+        )  # fmt: skip
+        return
+    try:
+        record_owner(files, project)
+    except OSError as error:
+        raise FrameworkError(
+            f"{files.path}: cannot be used ({error.strerror}); choose another directory with --data"
+        ) from error
 
 
 class _Signals:

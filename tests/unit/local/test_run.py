@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -147,6 +148,23 @@ def test_results_of_other_files_are_never_shown_without_a_word(bench: Bench) -> 
     assert bench.run("--outdated")[0] == 0
     assert [row["loss"] for row in bench.rows()] == ["7", "7", "7"]
     assert notice not in bench.run()[1]
+
+
+def test_two_projects_of_one_name_share_no_results(bench: Bench) -> None:
+    bench.run()
+    bench.ran()
+    namesake = bench.path / "elsewhere" / bench.project.name
+    shutil.copytree(bench.project, namesake)
+    bench.project = namesake
+    code, output = bench.run()
+    assert (code, bench.ran()) == (0, ["1", "2", "3"]), output
+    first, second = sorted((bench.path / "results/local").iterdir())
+    assert first == bench.files.path
+    assert f"results/local/{first.name} belongs to another project: results/local/{second.name} is" in output
+    assert f"results: results/local/{second.name}/results.csv" in output
+    assert f"{first} is the directory of another project" in bench.run("--data", str(first))[1]
+    code, output = bench.run()
+    assert (code, bench.ran(), "another project" in output) == (0, [], False), output
 
 
 def test_a_python_program_reports_and_leaves_the_project_as_it_is(bench: Bench) -> None:
