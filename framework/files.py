@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -143,6 +143,11 @@ class AttemptFiles:
         return self.directory / "stderr"
 
     @property
+    def parameters(self) -> Path:
+        """Metaparameters of the task as a JSON object; it is there before the task starts."""
+        return self.directory / "parameters.json"
+
+    @property
     def result(self) -> Path:
         """Result of the attempt; it is written last, and so exists only when the attempt has ended."""
         return self.directory / "result.json"
@@ -151,6 +156,13 @@ class AttemptFiles:
     def work(self) -> Path:
         """Working directory of the task, its $TASK_DIR."""
         return self.directory / "files"
+
+    @property
+    def previous_work(self) -> Path | None:
+        """Working directory of the last earlier attempt that ran on this host; None if there is none."""
+        numbers = range(self.attempt - 1, 0, -1)
+        works = (replace(self, directory=self.directory.parent / str(n), attempt=n).work for n in numbers)
+        return next((work for work in works if work.is_dir()), None)
 
     @property
     def metrics(self) -> Path:

@@ -1,6 +1,7 @@
 """Supervision of one attempt: process group, working directory, timeout, outcome."""
 
 import errno
+import json
 import logging
 import math
 import os
@@ -13,13 +14,14 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from framework.errors import FrameworkError
-from framework.files import AttemptFiles
+from framework.files import AttemptFiles, write_atomically
 from framework.messages.assignment import AttemptState
 from framework.messages.metrics import Metric
 from framework.project.early_termination import Reports
 from framework.runner.output import MOST_METRICS, OutputReader, last_line, read_metrics_file
 from framework.runner.process import End, Process, signal_group, signal_name
 from framework.runner.programs import Program
+from framework.space.values import Value
 
 log = logging.getLogger(__name__)
 
@@ -52,17 +54,21 @@ def run_attempt(
     on_metrics: Callable[[dict[str, Metric]], None],
     stop: threading.Event,
     reports: Reports | None = None,
+    parameters: Mapping[str, Value] | None = None,
 ) -> Execution:
     """Run `program` to its end in the directory files.work, with the entries of `project_path` linked there.
 
     `environment` is all that the program sees; task_environment() makes it. After `timeout` seconds, or soon
     after `stop` is set, the process group gets TERM, then KILL. `on_metrics` is called from this thread with
     the latest metrics, at most once a second; it must not block. `reports` is updated before each call.
-    Raises FrameworkError if the host is short of something (disk, processes), which the task has not caused.
+    `parameters` are written beside the output, for people. Raises FrameworkError if the host is short of
+    something (disk, processes), which the task has not caused.
     """
     project_path = project_path.resolve()
     try:
         files.work.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(dict(parameters or {}), indent=2, ensure_ascii=False)
+        write_atomically(files.parameters, f"{content}\n", fsync=False)
         links = _link_entries(project_path, files)
         files.stdout.touch()
         output = OutputReader(files.stdout, on_metrics, reports)

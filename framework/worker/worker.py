@@ -286,6 +286,7 @@ class Worker:
                     publish_metrics,
                     stop,
                     reports,
+                    assignment.parameters,
                 )
             except FrameworkError as error:
                 log.error("task %s cannot be started (%s): waiting for room", assignment.id, error)

@@ -264,6 +264,21 @@ def test_a_result_that_is_on_disk_and_not_in_the_journal_is_found(bench: Bench) 
     assert [row["loss"] for row in bench.rows()] == ["1", "2", "3"]
 
 
+def test_a_retry_finds_what_the_attempt_before_it_left(bench: Bench) -> None:
+    bench.write(
+        x="[1]",
+        program='[ -z "$TASK_PREVIOUS_DIR" ] || exec cat "$TASK_PREVIOUS_DIR/checkpoint"\n'
+        "cp ../parameters.json . && echo loss=0.5 >checkpoint; exit 1",
+        settings="retries: 1",
+    )
+    code, output = bench.run()
+    assert code == 0, output
+    (row,) = bench.rows()
+    assert (row["state"], row["attempts"], row["loss"]) == ("done", "2", "0.5")
+    first = bench.files.worker.attempt(row["task"], 1)
+    assert json.loads((first.work / "parameters.json").read_text()) == {"x": 1}, "it is there from the start"
+
+
 def test_failed_tasks_fail_the_run_and_are_said(bench: Bench) -> None:
     bench.write(x="[1, 2, 3]", program="[ $1 != --x=2 ] || { echo 'no luck' >&2; exit 7; }")
     code, output = bench.run()
