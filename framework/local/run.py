@@ -122,7 +122,8 @@ def _take_turns(
         idle = transport.is_idle()  # asked before the turn, which takes in all that came until now
         master.turn(transport)
         status = master.status()
-        ended = status.finished or (idle and bool(status.paused or transport.stopping))
+        # A pruned task ends before its attempt, whose duration the results are to have.
+        ended = idle and (status.finished or bool(status.paused or transport.stopping))
         show(status, ended)
         if ended:
             return status

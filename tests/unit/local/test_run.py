@@ -264,6 +264,18 @@ def test_a_result_that_is_on_disk_and_not_in_the_journal_is_found(bench: Bench) 
     assert [row["loss"] for row in bench.rows()] == ["1", "2", "3"]
 
 
+def test_the_task_that_is_pruned_last_has_its_duration(bench: Bench) -> None:
+    bench.write(
+        x="[1, 2]",
+        program="[ $1 = --x=1 ] || sleep 2; echo loss=${1#--x=}; [ $1 = --x=1 ] && sleep 1 || sleep 30",
+        settings="goal: minimize\nearly_terminate: {type: asha, min_iter: 1, eta: 2}",
+    )
+    code, output = bench.run()
+    assert code == 0, output
+    assert bench.states() == ["done", "pruned"]
+    assert 1 < float(bench.rows()[1]["seconds"]) < 20
+
+
 def test_a_retry_finds_what_the_attempt_before_it_left(bench: Bench) -> None:
     bench.write(
         x="[1]",
