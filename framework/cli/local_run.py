@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from framework.cli.plan import notices_of
 from framework.cli.progress import failures, progress_display
 from framework.errors import FrameworkError
 from framework.files import LocalFiles, ProjectFiles
@@ -34,6 +35,8 @@ def run_and_report(project: Project, files: LocalFiles, slots: int | None, which
     """
     columns = shutil.get_terminal_size().columns - 1 if sys.stderr.isatty() else 0
     configure_logging(columns)
+    for notice in notices_of(project, on_hosts=False):
+        print(notice, file=sys.stderr)
     combinations = most_combinations(project)
     print(f"{project.name}: {combinations} combinations of {', '.join(project.space.names)}", file=sys.stderr)
     outcome = run_project(project, files, slots, which, progress_display(columns))

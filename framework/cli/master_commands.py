@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from framework.cli import locations
-from framework.cli.plan import Plan, make_plan
+from framework.cli.plan import Plan, make_plan, notices_of
 from framework.cli.progress import progress_display, wait_for_newest_code, watch
 from framework.cli.task_selection import find_tasks
 from framework.configuration.load import load_project
@@ -36,6 +36,8 @@ def run_plan(options: argparse.Namespace) -> int:
         plan = current_plan(options.journal, options.slots)
     else:
         project = load_project(options.project)
+        for notice in notices_of(project, on_hosts=True):
+            print(notice, file=sys.stderr)
         check_hosts(project, options.host)
         earlier = LocalFiles(default_directory(locations.LOCAL_RUNS, project)).master.journal
         journal = options.journal or (earlier if earlier.exists() else None)

@@ -6,12 +6,14 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from framework.errors import FrameworkError
 from framework.journal.provenance import Provenance, program_version
 from framework.journal.store import Journal
 from framework.journal.tally import tally_sweep
 from framework.journal.trials import most_combinations, so_far
 from framework.master.publisher import Advice
 from framework.messages.status import duration, outdated_results
+from framework.project.outside_paths import outside_paths
 from framework.project.project import Project
 
 
@@ -74,6 +76,14 @@ class Plan:
         if results.outdated:
             lines.append(outdated_results(results.outdated, results.done, self.renew))
         return lines
+
+
+def notices_of(project: Project, on_hosts: bool) -> list[str]:
+    """Return what people should know of a sweep before it runs; one line each."""
+    try:
+        return outside_paths(project, on_hosts)
+    except OSError as error:
+        raise FrameworkError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
 
 def make_plan(

@@ -99,6 +99,17 @@ def test_before_anything_ran(project: Project, capsys: pytest.CaptureFixture[str
     }
 
 
+def test_paths_that_hosts_lack_are_said(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    (project.path / "data").symlink_to("/mnt/data")
+    assert cli.main(["plan", "my project"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == (
+        "my project/data: the link to '/mnt/data' leads out of the project, and tasks will not find it; "
+        "move it into the project\n"
+    )
+    assert "6 combinations" in shown.out
+
+
 def test_with_results_of_before(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     run(project, {0: "done", 3: "failed", 5: "done"}, "c1", seconds=90.0)
     assert cli.main(["plan", "my project", "--slots", "2"]) == 0

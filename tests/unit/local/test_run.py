@@ -276,6 +276,17 @@ def test_the_task_that_is_pruned_last_has_its_duration(bench: Bench) -> None:
     assert 1 < float(bench.rows()[1]["seconds"]) < 20
 
 
+def test_paths_that_lead_out_of_the_project_are_said_before_anything_runs(bench: Bench) -> None:
+    (bench.path / "data").mkdir()
+    bench.write(x="[1]", program="ls ../data")
+    code, output = bench.run()
+    assert code == 1
+    notice = (
+        f"{bench.project}/run.sh:2:4: '../data' leads out of the project, and tasks will not find it; move"
+    )
+    assert output.startswith(notice), output
+
+
 def test_a_retry_finds_what_the_attempt_before_it_left(bench: Bench) -> None:
     bench.write(
         x="[1]",
