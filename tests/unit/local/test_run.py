@@ -279,8 +279,7 @@ def test_the_task_that_is_pruned_last_has_its_duration(bench: Bench) -> None:
 def test_paths_that_lead_out_of_the_project_are_said_before_anything_runs(bench: Bench) -> None:
     (bench.path / "data").mkdir()
     bench.write(x="[1]", program="ls ../data")
-    code, output = bench.run()
-    assert code == 1
+    _, output = bench.run()
     notice = (
         f"{bench.project}/run.sh:2:4: '../data' leads out of the project, and tasks will not find it; move"
     )
