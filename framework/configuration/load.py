@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from framework.configuration.default_settings import read_defaults
 from framework.configuration.early_termination_settings import read_early_termination
 from framework.configuration.parameters import read_parameters, read_space
 from framework.configuration.resource_settings import read_resources, read_size
@@ -99,6 +100,7 @@ def _read_project(
             "early_terminate", lambda node: read_early_termination(node, problems), None
         ),
         free_disk=settings.read("free_disk", read_size, None),
+        defaults=settings.read("defaults", lambda node: read_defaults(node, space, problems), {}),
     )
 
 

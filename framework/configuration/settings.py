@@ -43,6 +43,7 @@ KEYS = (
     "resources",
     "early_terminate",
     "free_disk",
+    "defaults",
 )
 _WITHOUT_OPTUNA = (
     "needs Optuna, which is not installed here; add a line 'optuna' to requirements.txt, and run "
@@ -98,6 +99,8 @@ class Settings:
                 )
             if space.seeds is not None:
                 self._add("method", "seeds: in parameters.yml goes with grid and random only; remove it")
+            if "defaults" in self:
+                self._add("defaults", "defaults: goes with grid and random only; remove it")
         if "early_terminate" in self:
             self._check_study("early_terminate")
 

@@ -5,7 +5,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from framework.errors import UsageError
 from framework.journal.records import TaskRecord
@@ -74,7 +74,8 @@ def _scored(project: Project, journal: Journal) -> Iterator[tuple[float, TaskRec
         raise UsageError("project.yml names no metric to rank by; add a line such as 'metric: accuracy'")
     for record in journal.ended_members():
         if record.state == "done" and _is_number(record.metrics.get(metric)):
-            yield float(record.metrics[metric]), record
+            complete = replace(record, parameters=project.complete(record.number, record.parameters))
+            yield float(record.metrics[metric]), complete
 
 
 def _sign(project: Project) -> int:

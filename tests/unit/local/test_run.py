@@ -276,6 +276,24 @@ def test_the_task_that_is_pruned_last_has_its_duration(bench: Bench) -> None:
     assert 1 < float(bench.rows()[1]["seconds"]) < 20
 
 
+def test_results_from_before_a_metaparameter_count_with_its_default(bench: Bench) -> None:
+    bench.write(x="[1, 2]")
+    bench.run()
+    bench.ran()
+    with (bench.project / "parameters.yml").open("a") as parameters:
+        parameters.write("y: [0.0, 0.5]\n")
+    with (bench.project / "project.yml").open("a") as settings:
+        settings.write("defaults: {y: 0.0}\n")
+    code, output = bench.run()
+    assert (code, bench.ran()) == (0, ["1", "2"]), output
+    assert [(row["x"], row["y"]) for row in bench.rows()] == [
+        (x, y) for x in ("1", "2") for y in ("0.0", "0.5")
+    ]
+    assert "1     1  0.0  " in output, "the table has it, too"
+    assert bench.run("--fresh")[0] == 0
+    assert len(bench.ran()) == 4
+
+
 def test_paths_that_lead_out_of_the_project_are_said_before_anything_runs(bench: Bench) -> None:
     (bench.path / "data").mkdir()
     bench.write(x="[1]", program="ls ../data")
