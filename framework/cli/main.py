@@ -24,6 +24,7 @@ from framework.cli.master_commands import (
     run_watch,
 )
 from framework.cli.services import run_celery, run_flower, run_master, run_wait_workers, run_worker
+from framework.configuration.import_file import import_file
 from framework.configuration.load import load_project
 from framework.configuration.resource_settings import size_in_bytes
 from framework.errors import FrameworkError, UsageError
@@ -69,6 +70,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
     _add_plan(add)
     _add_run(add)
+    _add_import(add)
     _add_reports(add)
     _add_requests(add)
     _add_recover(add)
@@ -123,6 +125,12 @@ def _add_run(add: Add) -> None:
     )
     run.add_argument("--name", help="name of the project (default: the name of its directory)")
     _add_which(run)
+
+
+def _add_import(add: Add) -> None:
+    description = "Print a search space of NNI, Hydra, Ray Tune, Determined or Guild as parameters.yml."
+    command = add("import", run_import, description)
+    command.add_argument("file", type=Path, help="file of one of these tools")
 
 
 def _add_reports(add: Add) -> None:
@@ -229,3 +237,8 @@ def run_local(options: argparse.Namespace) -> int:
     if options.free_disk:
         project = replace(project, free_disk=options.free_disk)
     return run_and_report(project, LocalFiles(data.resolve()), options.slots, options.which)
+
+
+def run_import(options: argparse.Namespace) -> int:
+    print(import_file(options.file), end="")
+    return 0

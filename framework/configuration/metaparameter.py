@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
@@ -16,13 +17,38 @@ from framework.configuration.yaml_nodes import (
     UnusableNode,
     nearest,
 )
-from framework.space.distributions import Categorical, LogNormal, LogUniform, Normal, Quantized, Uniform
+from framework.space.distributions import (
+    Categorical,
+    LogNormal,
+    LogUniform,
+    Normal,
+    Quantized,
+    Truncated,
+    Uniform,
+)
+from framework.space.expressions import Expression, parse_expression
 from framework.space.product import Dimension
-from framework.space.values import Value, canonical, interval, value_problem
+from framework.space.values import Value, canonical, interval, logspace, value_problem
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?")
+_REFERENCE = re.compile(r"\$\{[^{}]+\}")
+# What other tools would read as several values, each with the form that is one here.
+_FOREIGN_TEXT = (
+    (re.compile(r"(choice|shuffle)\(.*\)"), "[a, b, c]"),
+    (re.compile(r"range\(.*\)"), "{range: [start, end, step]}"),
+    (re.compile(r"interval\(.*\)"), "{min: …, max: …}"),
+    (re.compile(r"logspace[\[(].*[\])]"), "{logspace: [1e-5, 1e-1, 5]}"),
+    (re.compile(r"[^,\s]+(,[^,\s]+)+"), "[a, b, c]"),
+)
+# Other tools, each with the keys of their files: of each set, one has to be there.
+_FOREIGN_KEYS = (
+    ("NNI", ({"_type", "_value"},)),
+    ("Ray Tune", ({"grid_search", "choice", "loguniform", "quniform", "qloguniform", "randint"},)),
+    ("Determined", ({"type"}, {"minval", "maxval", "vals", "val"})),
+)
 _INTERVAL_ADVICE = "write three numbers: [start, end, step]"
 _LARGEST_EXPONENT = 700  # exp(709.8) overflows
+_LEAST_MASS = 1e-200  # what lies between limits that are farther out cannot be told apart
 _TAILS = 9  # standard deviations; no draw lies farther from the mean
 
 _LIMITS = ("min", "max")
@@ -41,18 +67,19 @@ _DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "q_log_uniform_values": (_LIMITS, ("q",)),
     "inv_log_uniform": (_LIMITS, ()),
     "inv_log_uniform_values": (_LIMITS, ()),
-    "normal": ((), _MOMENTS),
-    "q_normal": ((), (*_MOMENTS, "q")),
-    "log_normal": ((), _MOMENTS),
-    "q_log_normal": ((), (*_MOMENTS, "q")),
+    "normal": ((), (*_MOMENTS, *_LIMITS)),
+    "q_normal": ((), (*_MOMENTS, *_LIMITS, "q")),
+    "log_normal": ((), (*_MOMENTS, *_LIMITS)),
+    "q_log_normal": ((), (*_MOMENTS, *_LIMITS, "q")),
 }
-KEYS = ("range", "value", "values", "min", "max", "distribution", "probabilities", "q", "mu", "sigma")
+_ALONE = ("range", "logspace", "expression")
+KEYS = (*_ALONE, "value", "values", "min", "max", "distribution", "probabilities", "q", "mu", "sigma")
 
 
 def read_dimension(
     node: Node, entries: Sequence[Entry], zipped: bool, grid: bool, problems: Problems
-) -> Dimension:
-    """The values or the distribution that the `node` of a metaparameter describes; [] if it is wrong.
+) -> Dimension | Expression:
+    """The values, distribution or expression that the `node` of a metaparameter describes; [] if it is wrong.
 
     Each mistake is added to `problems`. `entries`: those of a mapping that describe values. `zipped`: the
     metaparameter is zipped, so that its values may repeat. `grid`: every value runs, so that there have to be
@@ -61,6 +88,12 @@ def read_dimension(
     match node:
         case UnusableNode():
             return []
+        case ScalarNode(plain=True, value=str(text)) if _REFERENCE.fullmatch(text):
+            return parse_expression(text)
+        case ScalarNode(plain=True, value=str(text)) if advice := _foreign_text(text):
+            problems.add(
+                node.position, f"{text} could be several values or text; write {advice}, or put it in quotes"
+            )
         case ScalarNode():
             return read_values([node], problems)
         case SequenceNode(items=()):
@@ -118,6 +151,10 @@ def _read_value(node: Node, problems: Problems) -> Value | None:
     return None
 
 
+def _foreign_text(text: str) -> str | None:
+    return next((advice for pattern, advice in _FOREIGN_TEXT if pattern.fullmatch(text)), None)
+
+
 def _read_interval(node: Node, problems: Problems) -> Sequence[Value]:
     if isinstance(node, UnusableNode):
         return []
@@ -156,16 +193,20 @@ class _Mapping:
         self._grid = grid
         self._problems = problems
 
-    def read(self) -> Dimension:
-        """The values or the distribution; raises _NoDimension."""
-        unknown = [entry for entry in self._entries.values() if entry.name not in KEYS]
-        for entry in unknown:
-            self._problems.add(entry.position, f"unknown key {entry.name!r}; {nearest(entry.name, KEYS)}")
-        if unknown:
-            raise _NoDimension
-        if "range" in self._entries:
-            self._allow_only("range", ("range",))
-            return _read_interval(self._entries["range"].node, self._problems)
+    def read(self) -> Dimension | Expression:
+        """The values, distribution or expression; raises _NoDimension."""
+        self._check_keys()
+        alone = next((key for key in _ALONE if key in self._entries), None)
+        if alone:
+            self._allow_only(alone, (alone,))
+            node = self._entries[alone].node
+            match alone:
+                case "range":
+                    return _read_interval(node, self._problems)
+                case "logspace":
+                    return self._read_logspace(node)
+                case _:
+                    return self._read_expression(node)
         name = self._read_distribution()
         needed, optional = _DISTRIBUTIONS[name]
         self._allow_only(name, (*needed, *optional, "distribution"))
@@ -173,6 +214,40 @@ class _Mapping:
         if missing:
             self._refuse(self._node, f"{name} without {' and '.join(missing)}; add {missing[0]}: …")
         return self._read_dimension(name)
+
+    def _check_keys(self) -> None:
+        unknown = [entry for entry in self._entries.values() if entry.name not in KEYS]
+        for tool, sets in _FOREIGN_KEYS:
+            if all(keys & self._entries.keys() for keys in sets):
+                file = shlex.quote(str(self._node.position.file))
+                self._refuse(
+                    self._node,
+                    f"this is how {tool} writes it; 'python -m framework import {file}' prints it as "
+                    "parameters.yml has it",
+                )
+        for entry in unknown:
+            self._problems.add(entry.position, f"unknown key {entry.name!r}; {nearest(entry.name, KEYS)}")
+        if unknown:
+            raise _NoDimension
+
+    def _read_logspace(self, node: Node) -> Sequence[Value]:
+        numbers = [_number(item) for item in node.items] if isinstance(node, SequenceNode) else []
+        try:
+            match numbers:
+                case [int() | float() as start, int() | float() as end, int() as count]:
+                    return logspace(start, end, count)
+                case _:
+                    raise ValueError("not a log-spaced list")
+        except ValueError as error:
+            self._refuse(node, f"{error}; write [first, last, how many], as in [1e-5, 1e-1, 5]")
+
+    def _read_expression(self, node: Node) -> Expression:
+        if not isinstance(node, ScalarNode) or not node.text:
+            self._refuse(node, "not an expression; write it as text, as in '2 * width'")
+        try:
+            return parse_expression(node.text)
+        except ValueError as error:
+            self._refuse(node, str(error))
 
     def _read_distribution(self) -> str:
         """The name that is written, or the one that the keys imply."""
@@ -204,7 +279,7 @@ class _Mapping:
             case "q_uniform" if self._grid:
                 low, high = self._read_limits()
                 return self._read_steps(low, high, self._read_quantum())
-        of: Uniform | LogUniform | Normal | LogNormal
+        of: Uniform | LogUniform | Normal | LogNormal | Truncated
         match name.removeprefix("q_"):
             case "uniform":
                 of = Uniform(*self._read_limits())
@@ -217,9 +292,9 @@ class _Mapping:
                 low, high = self._read_limits(most=_LARGEST_EXPONENT)
                 of = LogUniform(math.exp(-high), math.exp(-low))
             case "normal":
-                of = Normal(*self._read_moments())
+                of = self._truncate(Normal(*self._read_moments()))
             case _:
-                of = LogNormal(*self._read_moments(most=_LARGEST_EXPONENT))
+                of = self._truncate(LogNormal(*self._read_moments(most=_LARGEST_EXPONENT)))
         dimension = Quantized(of, self._read_quantum()) if name.startswith("q_") else of
         if self._grid:
             self._refuse(
@@ -228,6 +303,24 @@ class _Mapping:
                 "distribution: q_uniform, or method: random in project.yml",
             )
         return dimension
+
+    def _truncate(self, of: Normal | LogNormal) -> Normal | LogNormal | Truncated:
+        """The distribution within `min` and `max`, if there are any."""
+        low, high = (
+            float(self._read_finite(self._entries[key].node)) if key in self._entries else default
+            for key, default in zip(_LIMITS, (-math.inf, math.inf), strict=True)
+        )
+        if not self._entries.keys() & set(_LIMITS):
+            return of
+        self._check_order(low, high, equal=False)
+        truncated = Truncated(of, low, high)
+        if truncated.mass < _LEAST_MASS:
+            self._refuse(
+                self._node,
+                f"mu {of.mu:g} and sigma {of.sigma:g} have next to no values between these limits; "
+                "write mu, sigma, min or max anew",
+            )
+        return truncated
 
     def _read_categorical(self) -> Dimension:
         node = self._entries["values"].node
@@ -287,12 +380,19 @@ class _Mapping:
                 self._node,
                 "min and max are exponents of e, and too large; use log_uniform_values to give the limits",
             )
-        if low > high or (low == high and not equal):
-            how = "above" if low > high else "the same as"
-            self._refuse(
-                self._entries["max"].node, f"min is {how} max: {low} and {high}; write min below max"
-            )
+        self._check_order(low, high, equal)
         return low, high
+
+    def _check_order(self, low: float, high: float, equal: bool) -> None:
+        if low > high:
+            self._refuse(
+                self._entries["max"].node, f"min is above max: {low} and {high}; write min below max"
+            )
+        if low == high and not equal:
+            self._refuse(
+                self._entries["max"].node,
+                f"min is the same as max: {low} and {high}; write min below max, or value: {low} alone",
+            )
 
     def _read_moments(self, most: float = math.inf) -> tuple[float, float]:
         mu, sigma = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from framework.configuration.metaparameter import read_dimension, read_values
@@ -20,11 +20,12 @@ from framework.configuration.yaml_nodes import (
     nearest,
     read_yaml,
 )
-from framework.space.product import Dimension, Space, listed
+from framework.space.expressions import Expression, parse_expression
+from framework.space.product import Dimension, Space, WrongExpressionError, listed
 from framework.space.sampling import SEED
 from framework.space.values import Value, canonical, name_problem, options_with
 
-RESERVED = ("zip", "exclude", "include", "seeds")
+RESERVED = ("zip", "exclude", "where", "include", "seeds")
 _MOST_SHOWN = 8  # values in a message
 
 
@@ -59,11 +60,20 @@ def read_space(
 
 
 @dataclass(frozen=True)
+class _When:
+    """A rule `when`; within `prefix`, a name may be written without it."""
+
+    node: Node
+    prefix: str
+
+
+@dataclass(frozen=True)
 class _Metaparameter:
     name: str
-    position: Position
-    dimension: Dimension
-    when: Node | None  # the rule under which it exists; None: it always does
+    position: Position  # of the name
+    place: Position  # of the node
+    dimension: Dimension | Expression
+    when: tuple[_When, ...]  # the rules under which it exists, the outermost first
 
 
 class _Reader:
@@ -72,15 +82,50 @@ class _Reader:
         self._rules = rules
         self._grid = grid
         self._problems = problems
-        self._dimensions: dict[str, Dimension] = {}
+        self._dimensions: dict[str, Dimension | Expression] = {}
 
     def read(self, entries: Sequence[Entry]) -> Space:
         """The space; an empty one if anything is wrong, which is then among the problems."""
         before = len(self._problems)
         groups = self._read_groups()
-        zipped = {name for group in groups for name in group}
+        found = self._read_all(entries, {name for group in groups for name in group})
+        self._dimensions = {name: each.dimension for name, each in found.items()}
+        conditions = self._read_conditions(found)
+        self._check_computed(found)
+        self._check_groups(groups, conditions)
+        excluded = self._read_excluded()
+        where = self._read_where()
+        seeds = self._read_seeds()
+        empty = any(isinstance(each, Sequence) and not each for each in self._dimensions.values())
+        if empty or len(self._problems) > before:
+            return Space({})  # rules on wrong metaparameters would add problems that are none
+        try:
+            space = Space(
+                self._dimensions,
+                conditions=conditions,
+                zipped=list(groups),
+                excluded=excluded,
+                where=[expression for expression, _ in where],
+                seeds=seeds,
+            )
+        except WrongExpressionError as error:
+            places = [*where, *((each.dimension, each.place) for each in found.values())]
+            self._add(next(place for each, place in places if each is error.expression), str(error))
+            return Space({})
+        except ValueError as error:
+            self._add(self._place_of_rules(), str(error))
+            return Space({})
+        included = self._read_included(space)
+        if not space.count and not included:
+            self._add(self._place_of_rules(), "every combination is excluded; take out fewer")
+        elif space.count and not space.mass:
+            self._add(self._place_of_rules(), "only values of probability 0 are left; take out fewer")
+        return space.including(included)
+
+    def _read_all(self, entries: Sequence[Entry], zipped: set[str]) -> dict[str, _Metaparameter]:
+        """All metaparameters by name; wrong names, and those that come twice, become problems."""
         found: dict[str, _Metaparameter] = {}
-        for each in self._read_metaparameters(entries, "", None, zipped):
+        for each in self._read_metaparameters(entries, "", (), zipped):
             problem = name_problem(each.name)
             if problem:
                 self._add(each.position, problem)
@@ -88,41 +133,22 @@ class _Reader:
                 line = found[each.name].position.line
                 self._add(each.position, f"{each.name!r} is defined twice, first in line {line}; keep one")
             found.setdefault(each.name, each)
-        self._dimensions = {name: each.dimension for name, each in found.items()}
-        conditions = self._read_conditions(found)
-        self._check_groups(groups, conditions)
-        excluded = self._read_excluded()
-        seeds = self._read_seeds()
-        empty = any(isinstance(each, Sequence) and not each for each in self._dimensions.values())
-        if empty or len(self._problems) > before:
-            return Space({})  # rules on wrong metaparameters would add problems that are none
-        try:
-            space = Space(
-                self._dimensions, conditions=conditions, zipped=list(groups), excluded=excluded, seeds=seeds
-            )
-        except ValueError as error:
-            self._add(self._rules.get("exclude", UnusableNode(self._top)).position, str(error))
-            return Space({})
-        included = self._read_included(space)
-        if not space.count and not included:
-            self._add(self._rules["exclude"].position, "every combination is excluded; take out fewer")
-        elif space.count and not space.mass:
-            self._add(
-                self._rules["exclude"].position, "only values of probability 0 are left; take out fewer"
-            )
-        return space.including(included)
+        return found
+
+    def _place_of_rules(self) -> Position:
+        """The place of the first rule that takes combinations out."""
+        places = [node.position for rule, node in self._rules.items() if rule in ("exclude", "where")]
+        return places[0] if places else self._top
 
     def _read_metaparameters(
-        self, entries: Sequence[Entry], prefix: str, when: Node | None, zipped: set[str]
+        self, entries: Sequence[Entry], prefix: str, when: tuple[_When, ...], zipped: set[str]
     ) -> Iterator[_Metaparameter]:
         """The metaparameters of a mapping, and those of nested mappings, named outer.inner."""
         for entry in entries:
             name, own = prefix + entry.name, entry.node
             inner = {each.name: each for each in own.entries} if isinstance(own, MappingNode) else {}
             condition = inner.pop("when", None)
-            if condition is not None and when is not None:
-                self._add(condition.position, "the mapping around this has a when already; write one of them")
-            both = condition.node if condition is not None else when
+            both = when if condition is None else (*when, _When(condition.node, prefix))
             if "parameters" in inner:
                 nested = inner.pop("parameters").node
                 for other in inner.values():
@@ -133,7 +159,7 @@ class _Reader:
                     self._add(nested.position, "parameters holds metaparameters; write them as 'C: …' lines")
                 continue
             dimension = read_dimension(own, list(inner.values()), name in zipped, self._grid, self._problems)
-            yield _Metaparameter(name, entry.position, dimension, both)
+            yield _Metaparameter(name, entry.position, own.position, dimension, both)
 
     def _read_groups(self) -> dict[tuple[str, ...], Position]:
         """The groups of names that are zipped, and the position of each group."""
@@ -172,7 +198,10 @@ class _Reader:
                 continue
             dimensions = [self._dimensions[name] for name in names]
             if not all(isinstance(dimension, Sequence) for dimension in dimensions):
-                self._add(position, "zip takes lists of values, not distributions; write values: […]")
+                self._add(
+                    position,
+                    "zip takes lists of values, not distributions or expressions; write values: […]",
+                )
                 continue
             lengths = [len(listed(dimension)) for dimension in dimensions]
             if 0 in lengths:
@@ -189,16 +218,74 @@ class _Reader:
 
     def _read_conditions(self, found: Mapping[str, _Metaparameter]) -> dict[str, dict[str, list[Value]]]:
         conditions = {}
-        earlier: set[str] = set()
         for name, each in found.items():
-            if each.when is not None:
-                wanted = self._read_rule(each.when, "when")
-                for entry in each.when.entries if isinstance(each.when, MappingNode) else ():
-                    if entry.name in found and entry.name not in earlier:
-                        self._add(entry.position, f"{entry.name} has to be defined before {name}; move it up")
-                conditions[name] = wanted
-            earlier.add(name)
+            if not each.when:
+                continue
+            wanted: dict[str, list[Value]] = {}
+            for when in each.when:
+                self._check_order(name, when, found)
+                for other, values in self._read_rule(when.node, "when", when.prefix).items():
+                    wanted[other] = _common(wanted.get(other, values), values)
+                    if values and not wanted[other]:
+                        self._add(
+                            when.node.position,
+                            f"{name} never exists: the when around this wants another {other}; remove it",
+                        )
+            conditions[name] = wanted
         return conditions
+
+    def _check_order(self, name: str, when: _When, found: Mapping[str, _Metaparameter]) -> None:
+        """Add to the problems each metaparameter of a rule that comes after the one that the rule is of."""
+        order = list(found)
+        for entry in when.node.entries if isinstance(when.node, MappingNode) else ():
+            other = self._full_name(entry.name, when.prefix)
+            if other in found and order.index(other) >= order.index(name):
+                self._add(entry.position, f"{other} has to be defined before {name}; move it up")
+
+    def _full_name(self, name: str, prefix: str) -> str:
+        """The metaparameter of that name, or of that name within the nested mappings of `prefix`."""
+        while name not in self._dimensions and prefix:
+            if prefix + name in self._dimensions:
+                return prefix + name
+            prefix = prefix[: prefix[:-1].rfind(".") + 1]
+        return name
+
+    def _check_computed(self, found: Mapping[str, _Metaparameter]) -> None:
+        order = list(found)
+        for name, each in found.items():
+            for other in each.dimension.names if isinstance(each.dimension, Expression) else ():
+                if other not in found:
+                    self._add(
+                        each.place,
+                        f"no metaparameter {other!r}; {nearest(other, found)}; put text in quotes",
+                    )
+                elif order.index(other) >= order.index(name):
+                    self._add(each.place, f"{other} has to be defined before {name}; move it up")
+
+    def _read_where(self) -> list[tuple[Expression, Position]]:
+        node = self._rules.get("where")
+        if node is None or isinstance(node, UnusableNode):
+            return []
+        found = []
+        for item in node.items if isinstance(node, SequenceNode) else [node]:
+            if not isinstance(item, ScalarNode) or not isinstance(item.value, str) or not item.value:
+                self._add(
+                    item.position,
+                    "where takes comparisons of metaparameters; write text, as in 'batch * steps <= 512'",
+                )
+                continue
+            try:
+                expression = parse_expression(item.text)
+            except ValueError as error:
+                self._add(item.position, str(error))
+                continue
+            if not expression.names:
+                self._add(item.position, f"no metaparameter in {item.text!r}; write one, or remove the rule")
+                continue
+            unknown = [name for name in expression.names if not self._check_name(name, item.position)]
+            if not unknown:
+                found.append((expression, item.position))
+        return found
 
     def _read_excluded(self) -> list[dict[str, list[Value]]]:
         rules = [self._read_rule(item, "exclude") for item in self._read_list("exclude")]
@@ -230,12 +317,12 @@ class _Reader:
     def _complete(self, node: Node, given: Mapping[str, Value], space: Space) -> dict[str, Value]:
         """An included combination in the order of the file; metaparameters of one value are added to it."""
         combination: dict[str, Value] = {}
-        for name, dimension in space.dimensions.items():
-            exists = all(
-                other in combination and options_with(values, combination[other])
-                for other, values in space.conditions.get(name, {}).items()
-            )
-            if name in given:
+        for name in space.names:
+            exists = space.exists(name, combination)
+            dimension = space.dimensions.get(name, ())
+            if name in space.computed:
+                self._complete_computed(node, name, given, combination, space)
+            elif name in given:
                 combination[name] = given[name]
                 if not exists:
                     self._add(
@@ -246,6 +333,25 @@ class _Reader:
             elif exists:
                 self._add(node.position, f"no {name}; write {name}: …, as each metaparameter needs a value")
         return combination
+
+    def _complete_computed(
+        self,
+        node: Node,
+        name: str,
+        given: Mapping[str, Value],
+        combination: dict[str, Value],
+        space: Space,
+    ) -> None:
+        try:
+            completed = space.complete(combination)
+        except WrongExpressionError as error:
+            self._add(node.position, str(error))
+            return
+        if name in given and canonical(given[name]) != canonical(completed.get(name)):
+            computed = f"is {completed[name]!r}" if name in completed else "does not exist"
+            self._add(node.position, f"{name} is computed, and {computed} here; remove it")
+        if name in completed:
+            combination[name] = completed[name]
 
     def _read_seeds(self) -> int | None:
         node = self._rules.get("seeds")
@@ -278,15 +384,19 @@ class _Reader:
         )
         return ()
 
-    def _read_rule(self, node: Node, rule: str) -> dict[str, list[Value]]:
-        """A rule as the values of each metaparameter in it; unknown metaparameters become problems."""
+    def _read_rule(self, node: Node, rule: str, prefix: str = "") -> dict[str, list[Value]]:
+        """A rule as the values of each metaparameter in it; unknown metaparameters become problems.
+
+        Within nested mappings, whose names begin with `prefix`, names may be written without it.
+        """
         wanted: dict[str, list[Value]] = {}
         if isinstance(node, UnusableNode):
             return wanted
         if not isinstance(node, MappingNode) or not node.entries:
             self._add(node.position, f"{rule} takes metaparameters and values; write it as {{kernel: rbf}}")
             return wanted
-        for entry in node.entries:
+        for each in node.entries:
+            entry = replace(each, name=self._full_name(each.name, prefix))
             if not self._check_name(entry.name, entry.position):
                 continue
             nodes = entry.node.items if isinstance(entry.node, SequenceNode) else [entry.node]
@@ -302,10 +412,8 @@ class _Reader:
         known = listed(dimension)
         if not known:
             if not isinstance(dimension, Sequence):
-                self._add(
-                    entry.position,
-                    f"{entry.name} is drawn from a distribution; use a metaparameter with a list of values",
-                )
+                how = "computed" if isinstance(dimension, Expression) else "drawn from a distribution"
+                self._add(entry.position, f"{entry.name} is {how}; use a metaparameter with a list of values")
             return
         for value in values:
             if not options_with(known, value):
@@ -323,6 +431,10 @@ class _Reader:
         self._problems.add(position, problem)
 
 
-def _have_repeats(dimensions: Sequence[Dimension]) -> bool:
+def _common(some: Sequence[Value], others: Sequence[Value]) -> list[Value]:
+    return [value for value in some if options_with(others, value)]
+
+
+def _have_repeats(dimensions: Sequence[Dimension | Expression]) -> bool:
     rows = list(zip(*(listed(dimension) for dimension in dimensions), strict=True))
     return len(set(map(canonical, rows))) < len(rows)

@@ -1,9 +1,9 @@
-"""YAML 1.2 as nodes with positions; no tag executes anything."""
+"""YAML 1.2, and merge keys, as nodes with positions; no tag executes anything."""
 
 import difflib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,6 +22,7 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.scanner import Scanner
 
 _DEEPEST = 20
 _TUPLE_TAG = "tag:yaml.org,2002:python/tuple"
@@ -135,9 +136,7 @@ def read_yaml(file: Path, problems: Problems) -> Node | None:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         position = Position(file, mark.line + 1, mark.column + 1) if mark else top
-        problems.add(
-            position, f"not valid YAML: {error.problem or error.context}; quote text with special characters"
-        )
+        problems.add(position, f"not valid YAML: {_reason(error)}")
         return None
     except ReaderError as error:
         lines = text[: error.position].split("\n")
@@ -147,6 +146,23 @@ def read_yaml(file: Path, problems: Problems) -> Node | None:
     if node is None:
         problems.add(top, "the file is empty; write 'name: value' lines")
     return node
+
+
+def _reason(error: MarkedYAMLError) -> str:
+    """What is wrong with a text that is not YAML, and what to do."""
+    problem = str(error.problem or error.context)
+    if "'\\t' that cannot start" in problem:
+        return "a tab where YAML takes spaces only; write spaces in its place"
+    if "expected <block end>" in problem or "expected '<document start>'" in problem:
+        return (
+            "this line is indented unlike the lines before it; let it begin in the column of its neighbours"
+        )
+    if "mapping values are not allowed" in problem:
+        return "': ' in text, or a line that is indented too far; put text in quotes"
+    if "expected ',' or" in problem and error.context_mark is not None:
+        start = error.context_mark
+        return f"{problem}; close the bracket in line {start.line + 1}, column {start.column + 1}"
+    return f"{problem}; quote text with special characters"
 
 
 def entries_of(node: Node | None, example: str, problems: Problems) -> tuple[Entry, ...]:
@@ -164,6 +180,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {likely[0]!r}?" if likely else f"known: {', '.join(known)}"
 
 
+class _Scanner(Scanner):
+    """Takes tabs between the tokens of a line, as YAML 1.2 does."""
+
+    def scan_to_next_token(self) -> None:
+        super().scan_to_next_token()
+        reader = self.reader
+        # A tab after the sign of a list entry, of a complex key or of its value would indent what follows.
+        while reader.peek() == "\t" and reader.buffer[reader.pointer - reader.column : reader.pointer].strip(
+            "-?: \t"
+        ):
+            while reader.peek() in " \t":
+                reader.forward()
+            super().scan_to_next_token()
+
+
 class _Composer:
     """Makes nodes of the events of a YAML parser."""
 
@@ -173,7 +204,9 @@ class _Composer:
         self._anchors: dict[str, Node] = {}
 
     def document(self, text: str) -> Node | None:
-        events: Iterator[Event] = iter(YAML(typ="safe", pure=True).parse(text))
+        yaml = YAML(typ="safe", pure=True)
+        yaml.Scanner = _Scanner
+        events: Iterator[Event] = iter(yaml.parse(text))
         root = None
         for event in events:
             if isinstance(event, NodeEvent):
@@ -203,7 +236,7 @@ class _Composer:
             return UnusableNode(position)
         if isinstance(event, SequenceStartEvent):
             return SequenceNode(position, tuple(self._items(events, depth)), event.tag == _TUPLE_TAG)
-        return MappingNode(position, tuple(self._entries(events, depth)))
+        return MappingNode(position, self._entries(events, depth))
 
     def _skip(self, events: Iterator[Event]) -> None:
         """Skip the rest of a list or mapping; without recursion, as there is no limit to its depth."""
@@ -216,29 +249,57 @@ class _Composer:
         while not isinstance(event := next(events), SequenceEndEvent):
             yield self._node(event, events, depth + 1)
 
-    def _entries(self, events: Iterator[Event], depth: int) -> Iterator[Entry]:
-        first: dict[str, Position] = {}
+    def _entries(self, events: Iterator[Event], depth: int) -> tuple[Entry, ...]:
+        own: dict[str, Entry] = {}
+        merged: list[Entry] = []
         while not isinstance(event := next(events), MappingEndEvent):
             key = self._node(event, events, depth + 1)
-            node = self._node(next(events), events, depth + 1)
+            node = self._value_of(event, next(events), events, depth)
             if isinstance(key, UnusableNode):
                 continue
-            if not isinstance(key, ScalarNode) or not isinstance(key.value, str):
+            if isinstance(key, ScalarNode) and key.plain and key.text == "<<":
+                merged += self._merged(node)
+            elif not isinstance(key, ScalarNode) or not isinstance(key.value, str):
                 self._problems.add(key.position, "a name has to be text; put it in quotes")
-            elif key.value in first:
-                line = first[key.value].line
+            elif key.value in own:
+                line = own[key.value].position.line
                 self._problems.add(
                     key.position, f"{key.value!r} is defined twice, first in line {line}; keep one"
                 )
             else:
-                first[key.value] = key.position
-                yield Entry(key.position, key.value, node)
+                own[key.value] = Entry(key.position, key.value, node)
+        # As in YAML 1.1: merged entries come first, and the mapping's own values replace theirs.
+        names = dict.fromkeys([*(entry.name for entry in merged), *own])
+        found = {entry.name: entry for entry in reversed(merged)} | own
+        return tuple(found[name] for name in names)
+
+    def _value_of(self, key: Event, event: Event, events: Iterator[Event], depth: int) -> Node:
+        node = self._node(event, events, depth + 1)
+        if (
+            isinstance(event, ScalarEvent)
+            and event.anchor is None
+            and isinstance(node, ScalarNode)
+            and node.plain
+            and not node.text
+        ):
+            # The parser places a value that is missing at the next token, which may be in another line.
+            end = key.end_mark
+            return replace(node, position=Position(self._file, end.line + 1, end.column + 2))
+        return node
+
+    def _merged(self, node: Node) -> Iterator[Entry]:
+        """The entries that a merge key adds, those of the first mapping first."""
+        for each in node.items if isinstance(node, SequenceNode) else [node]:
+            if isinstance(each, MappingNode):
+                yield from each.entries
+            elif not isinstance(each, UnusableNode):
+                self._problems.add(each.position, "<< takes a mapping, or a list of them; write <<: *name")
 
     def _scalar(self, event: ScalarEvent, position: Position) -> ScalarNode:
         plain = event.tag is None and event.style is None
         # JSON, which is a part of YAML, writes characters beyond U+FFFF as two escaped surrogates.
         text = event.value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-        return ScalarNode(position, _resolve(text) if plain else text, text, plain)
+        return ScalarNode(position, resolve(text) if plain else text, text, plain)
 
     def _alias(self, event: AliasEvent) -> Node:
         position = self._position(event)
@@ -266,7 +327,7 @@ class _Composer:
         return Position(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
 
 
-def _resolve(text: str) -> str | int | float | bool | None:
+def resolve(text: str) -> str | int | float | bool | None:
     """The value of a plain scalar by YAML 1.2.2, section 10.3 (core schema): `no` is text, 1e-3 a number."""
     if _NULL.fullmatch(text):
         return None

@@ -160,7 +160,7 @@ def _execution(
             state, why = "done", ""
         case _:
             state, why = "failed", _failure(end, files.stderr)
-    reason = "; ".join(filter(None, [why, *remarks]))
+    reason = "; ".join(filter(None, [why, *end.remarks, *remarks]))
     return Execution(end.exit_code, seconds, state, reason, output.metrics)
 
 

@@ -30,7 +30,7 @@ def task_environment(
     return {
         **passed,
         **extra,
-        "PYTHONPATH": str(code_path),
+        "PYTHONPATH": str(code_path / "framework" / "in_tasks"),
         "PYTHONUNBUFFERED": "1",  # metrics in a buffer are seen only when it is full
         "TASK_ID": files.task,
         "TASK_ATTEMPT": str(files.attempt),

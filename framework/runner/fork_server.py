@@ -4,32 +4,44 @@ The worker (functions.py) starts the server, and sends each call as one byte wit
 each call the server forks a keeper, and the keeper forks the call. The keeper is the parent of the call: it
 learns from the kernel how the call ended, and sends that to the worker. So a server that dies ends no call,
 and every end is reported. All of this runs in the user's interpreter, among the user's modules: signal
-handlers, streams and files that a module sets up when it is imported exist in each call.
+handlers and streams that a module sets up when it is imported exist in each call.
+
+What a fork shares, or repeats, is made each call's own: positions in open files (open_files.py) and random
+numbers (random_numbers.py). Where no fork is usable because of threads (openmp.py), the server begins again
+without the import, and each call imports the module.
 """
 
 import atexit
 import dataclasses
 import gc
 import json
-import math
-import operator
 import os
-import random
 import select
 import signal
 import socket
 import sys
 import threading
+import time
 import traceback
-import warnings
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn, TypeAlias
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn, TypeAlias
 
-from framework.messages.metrics import Metric, metric_problem
-from framework.runner.process import end_of, signal_group
+from framework.runner.open_files import OpenFiles
+from framework.runner.openmp import prepare_fork
+from framework.runner.process import end_of, fork, signal_group
+from framework.runner.random_numbers import SeedRecord
+from framework.runner.remarks import Remarks
+from framework.runner.returned import metrics_in
 
 Function: TypeAlias = Callable[..., object]
+
+_PACKAGES = Path(__file__).parents[2]
+_LAST_CALLS_SECONDS = 1.0  # longest wait of a server that ends for the calls that have just ended
+_IMPORT_IN_CALLS = "import-in-calls"  # argument of a server that imports nothing itself
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +49,13 @@ class Server:
     """Data of the server, which each call inherits."""
 
     name: str  # module:name
-    function: Function
+    function: Function | None  # None: each call imports it
     is_imported: bool  # False: `function` prints the error of the import, and fails
     environment: Mapping[str, str]  # environment that the server was started with
-    reseed: Sequence[Callable[[], object]]  # steps that renew random numbers after a fork
+    files: OpenFiles
+    renewals: Sequence[Callable[[], object]] = ()  # steps that renew random numbers after a fork
+    finalizers: Sequence[Callable[[], object]] = ()  # remove what the import has made for its process
+    remarks: Sequence[str] = ()  # on the result of each call
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +74,7 @@ class CallRequest:
 
 def main() -> None:
     """Serve until the worker closes the socket, or ends."""
-    project, name, descriptor = sys.argv[1:]
+    project, name, descriptor, *mode = sys.argv[1:]
     requests = socket.socket(fileno=int(descriptor))
     requests.set_inheritable(False)
     environment = dict(os.environ)
@@ -67,12 +82,46 @@ def main() -> None:
     os.chdir(project)
     sys.path[0] = project
     sys.argv = [name]
-    untouched = random.getstate()
-    function, is_imported = load(name)
+    _hide_own_modules()
+    if mode == [_IMPORT_IN_CALLS]:
+        _detach_output()
+        remark = f"{name} is imported by each call: its import starts OpenMP threads, which no fork can use"
+        serve(requests, Server(name, None, True, environment, OpenFiles(()), remarks=[remark]))
+    with SeedRecord() as seeds:
+        function, is_imported = load(name)
+    if not prepare_fork():
+        _begin_again(project, name, requests, environment)
     _detach_output()
     gc.collect()
+    files, renewals = OpenFiles([requests.fileno()]), seeds.renewals()
     gc.freeze()  # so that no garbage collection of a call copies the memory of all imported modules
-    serve(requests, Server(name, function, is_imported, environment, reseeding(untouched)))
+    serve(requests, Server(name, function, is_imported, environment, files, renewals, _take_finalizers()))
+
+
+def _take_finalizers() -> list[Callable[[], object]]:
+    """Return the finalizers of the import, as of a TemporaryDirectory; calls do not run them at their end."""
+    finalizers = list(getattr(weakref.finalize, "_registry", ()))
+    for each in finalizers:
+        each.atexit = False
+    return finalizers
+
+
+def _hide_own_modules() -> None:
+    """Make the framework invisible for the import, which may find a package `framework` of the user's."""
+    for name in [each for each in sys.modules if each.partition(".")[0] == "framework"]:
+        del sys.modules[name]
+    sys.modules["__main__"] = ModuleType("__main__")  # processes that a call spawns would import this file
+
+
+def _begin_again(
+    project: str, name: str, requests: socket.socket, environment: Mapping[str, str]
+) -> NoReturn:
+    """Replace this process, whose forks are unusable, by a server that has each call import the function."""
+    requests.set_inheritable(True)
+    arguments = [project, name, str(requests.fileno()), _IMPORT_IN_CALLS]
+    os.chdir(_PACKAGES)
+    module = "framework.runner.fork_server"
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], dict(environment))
 
 
 def load(name: str) -> tuple[Function, bool]:
@@ -97,26 +146,6 @@ def load(name: str) -> tuple[Function, bool]:
     return function, True
 
 
-def reseeding(untouched: object) -> list[Callable[[], object]]:
-    """Return the steps after which a call draws the random numbers that it would draw without the fork.
-
-    A generator that the import has seeded gives the same numbers in each call; all others give each call its
-    own. `untouched` is the state of `random` before the import. A numpy before 1.25 does not tell whether it
-    was seeded: it gives each call its own numbers.
-    """
-    steps: list[Callable[[], object]] = []
-    state = random.getstate()
-    if state != untouched:
-        steps.append(lambda: random.setstate(state))  # Python seeds it anew in each fork
-    numpy: Any = sys.modules.get("numpy.random")
-    if numpy is not None and (
-        not hasattr(numpy, "get_bit_generator")
-        or getattr(numpy.get_bit_generator(), "seed_seq", True) is not None
-    ):
-        steps.append(numpy.seed)
-    return steps
-
-
 def _detach_output() -> None:
     """Close the output files of the attempt that started the server; the import has written all it writes."""
     _flush()
@@ -131,12 +160,12 @@ def serve(requests: socket.socket, server: Server) -> NoReturn:
     while True:
         data, descriptors, _, _ = socket.recv_fds(requests, 1, 4)
         if not data:
-            os._exit(0)  # skips functions that were registered with atexit: they run in calls
+            _end(server, keepers)
         request = CallRequest(*descriptors)
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         try:
-            keeper = _fork()
+            keeper = fork()
         except OSError as error:
             _send(request.channel, errno=error.errno)
         else:
@@ -148,19 +177,23 @@ def serve(requests: socket.socket, server: Server) -> NoReturn:
         keepers = {keeper for keeper in keepers if not _reap(keeper)}
 
 
+def _end(server: Server, keepers: set[int]) -> NoReturn:
+    """End this process; remove what the import has made unless a call may still use it."""
+    deadline = time.monotonic() + _LAST_CALLS_SECONDS
+    while (keepers := {each for each in keepers if not _reap(each)}) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    for finalizer in server.finalizers if not keepers else ():
+        with suppress(Exception):
+            finalizer()
+    os._exit(0)  # skips functions that were registered with atexit: they run in calls
+
+
 def _reap(pid: int) -> bool:
     """Reap a child if it has ended; True if it is gone."""
     try:
         return os.waitpid(pid, os.WNOHANG) != (0, 0)
     except ChildProcessError:  # the import has set SIGCHLD to be ignored
         return True
-
-
-def _fork() -> int:
-    with warnings.catch_warnings():
-        # Python warns of threads: numeric libraries prepare theirs for a fork, other imports start none.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
 
 
 def _send(channel: int, **message: object) -> None:
@@ -171,15 +204,16 @@ def _send(channel: int, **message: object) -> None:
 
 def _run_keeper(server: Server, request: CallRequest) -> NoReturn:
     """Fork the call, report its end, and hold its process id until the worker closes the channel."""
+    remarks = Remarks()
     try:
         try:
-            call = _fork()
+            call = fork()
         except OSError as error:
             _send(request.channel, errno=error.errno)
             os._exit(0)
         if call == 0:
-            _run_call(server, request)
-        _observe(call, request.channel)
+            _run_call(server, request, remarks)
+        _observe(call, request.channel, remarks)
         signal_group(call, signal.SIGKILL)
         os.kill(call, signal.SIGKILL)  # it may have no group yet
         os.waitpid(call, 0)
@@ -187,7 +221,7 @@ def _run_keeper(server: Server, request: CallRequest) -> NoReturn:
         os._exit(0)
 
 
-def _observe(call: int, channel: int) -> None:
+def _observe(call: int, channel: int, remarks: Remarks) -> None:
     """Return when the worker has closed the channel; report the end of the call if that comes first."""
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -200,7 +234,7 @@ def _observe(call: int, channel: int) -> None:
     while True:
         end = None if is_reported else end_of(call, os.WNOHANG)
         if end:
-            _send(channel, **dataclasses.asdict(end))
+            _send(channel, **dataclasses.asdict(dataclasses.replace(end, remarks=remarks.read())))
             is_reported = True
         ready = [descriptor for descriptor, _ in poll.poll()]
         if channel in ready:
@@ -208,7 +242,7 @@ def _observe(call: int, channel: int) -> None:
         os.read(woken, 1024)
 
 
-def _run_call(server: Server, request: CallRequest) -> NoReturn:
+def _run_call(server: Server, request: CallRequest, remarks: Remarks) -> NoReturn:
     """Run the call in a session of its own, and end this process with its exit code."""
     code = 1
     try:
@@ -221,13 +255,16 @@ def _run_call(server: Server, request: CallRequest) -> NoReturn:
         request.close()
         os.chdir(content["directory"])
         _change_environment(server.environment, content["environment"])
-        for step in server.reseed:
+        for remark in (*server.remarks, *server.files.reopen()):
+            remarks.add(remark)
+        for step in server.renewals:
             step()
-        code = _exit_code(server, content["parameters"], content["metrics"])
+        code = _exit_code(server, content["parameters"], content["metrics"], remarks)
         # The steps of Python's own end, without the slow destruction of modules.
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         _flush()
+        server.files.flush()
     except BaseException as error:
         _print_error(error)
     finally:
@@ -246,11 +283,10 @@ def _change_environment(before: Mapping[str, str], wanted: Mapping[str, str]) ->
             os.environ[name] = value
 
 
-def _exit_code(server: Server, parameters: Mapping[str, object], metrics: str) -> int:
+def _exit_code(server: Server, parameters: Mapping[str, object], metrics: str, remarks: Remarks) -> int:
+    function = server.function or load(server.name)[0]
     try:
-        returned = server.function(**parameters)
-        if returned is not None:
-            _write_metrics(returned, server.name, metrics)
+        _keep_metrics(function(**parameters), server.name, metrics, remarks)
     except SystemExit as error:
         if error.code is None or isinstance(error.code, int):
             return (error.code or 0) & 0xFF
@@ -262,46 +298,17 @@ def _exit_code(server: Server, parameters: Mapping[str, object], metrics: str) -
     return 0
 
 
-def _write_metrics(returned: object, name: str, metrics: str) -> None:
+def _keep_metrics(returned: object, name: str, metrics: str, remarks: Remarks) -> None:
+    """Write the metrics that the function returned into the file `metrics`."""
     try:
-        content = json.dumps(checked_metrics(returned))
-    except ValueError as error:
-        sys.exit(f"the value that {name} returned cannot be metrics: {error}")
-    with open(metrics, "w", encoding="utf-8") as file:
-        file.write(content)
-
-
-def checked_metrics(returned: object) -> dict[str, Metric]:
-    """Return the metrics that a function returned; numbers may be numpy's, or tensors with one element.
-
-    Raises ValueError unless they are a mapping of names to numbers and texts.
-    """
-    if not isinstance(returned, Mapping):
-        raise ValueError(f"{type(returned).__name__}, not a mapping of names to numbers or text")
-    metrics = {}
-    for name, value in returned.items():
-        if not isinstance(name, str):
-            raise ValueError(f"{name!r:.100} is not the name of a metric; a name is text")
-        metrics[name] = _plain_value(value)
-        problem = metric_problem(name, metrics[name])
-        if problem:
-            raise ValueError(problem)
-    return metrics
-
-
-def _plain_value(value: Any) -> Any:
-    """Return a number as Python's int or float, or as text if it is not finite; other values as they are."""
-    if isinstance(value, str):
-        return value
-    try:
-        return operator.index(value)
-    except TypeError:
-        pass
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        return value  # metric_problem describes what is wrong with it
-    return number if math.isfinite(number) else str(number)
+        found, left_out = metrics_in(returned, name)
+    except TypeError as error:
+        sys.exit(str(error))
+    for remark in left_out:
+        remarks.add(remark)
+    if found:
+        with open(metrics, "w", encoding="utf-8") as file:
+            json.dump(found, file)
 
 
 def _print_error(error: BaseException) -> None:

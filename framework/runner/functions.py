@@ -91,10 +91,10 @@ class Functions:
                 self._server = None
 
     def close(self) -> None:
-        """Kill all servers; running calls go on."""
+        """End all servers; running calls go on."""
         with self._lock:
             for server in (*self._retired, *filter(None, [self._server])):
-                server.kill()
+                server.end()
             self._server, self._retired = None, []
 
 
@@ -133,6 +133,14 @@ class _Server:
                 ours.close()
                 raise
         return ours
+
+    def end(self) -> None:
+        """End the process, which removes temporary files of the import if it can."""
+        self.requests.close()
+        if self.has_imported:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(_DEATH_SECONDS)
+        self.kill()
 
     def kill(self) -> None:
         self.requests.close()

@@ -4,6 +4,8 @@ import logging
 import os
 import signal
 import time
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +23,7 @@ class End:
     exit_code: int | None  # 128 + signal if a signal ended it, None if it is unknown
     signal: int | None  # signal that ended it
     problem: str = ""  # cause for which the exit code is unknown
+    remarks: Sequence[str] = ()  # of the process on its result
 
 
 class Process(Protocol):
@@ -38,6 +41,14 @@ class Process(Protocol):
 
     def close(self) -> None:
         """Kill what is left of the group, and free its number; never blocks for long."""
+
+
+def fork() -> int:
+    """Fork this process, as os.fork() does. Raises OSError."""
+    with warnings.catch_warnings():
+        # Python warns of threads: numeric libraries prepare theirs for a fork, other imports start none.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 def end_of(pid: int, options: int = 0) -> End | None:

@@ -151,7 +151,7 @@ class Study:
         for axis in self._axes:
             if axis.exists(chosen):
                 chosen |= axis.suggest(trial)
-        return {name: chosen[name] for name in self._space.names if name in chosen}
+        return self._space.complete({name: chosen[name] for name in self._space.dimensions if name in chosen})
 
     def _options(self, parameters: Parameters) -> dict[str, int | float] | None:
         """The suggestions that give a trial these parameters; None if there are none."""

@@ -8,8 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from framework.space.tables import FAILS, Table
+
 # The options, by axis, that a rule names. It holds for a choice that has one of them on each of these axes.
 Rule: TypeAlias = Mapping[int, frozenset[int]]
+
+# What is still open after the beginning of a choice: a bit for each rule, and the state of each table.
+Name: TypeAlias = tuple[int, tuple[int, ...]]
 
 MOST_NODES = 100_000  # more would take longer to count than a user waits
 
@@ -40,12 +45,12 @@ class _Choice:
     start: int | None  # the first option; None: nothing is chosen
     length: int  # the number of options
     each: int  # the number of ways to go on from each option
-    then: int  # the node on the next level, named by the rules that are still open
+    then: Name  # the node on the next level
 
 
 @dataclass
 class _Node:
-    """All beginnings of choices after which the same rules are open."""
+    """All beginnings of choices after which the same is open."""
 
     choices: list[_Choice] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)  # the number of ways through the choices so far
@@ -60,10 +65,17 @@ class _Node:
         return self.masses[-1] if self.masses else 0.0
 
 
-class _Rules:
-    """Excluded rules and conditions of axes, each a bit; on each level, numbers made of these bits."""
+# Start, length and weight of a choice, and what is open after it.
+_Way: TypeAlias = tuple[int | None, int, float, Name]
 
-    def __init__(self, axes: Sequence[Axis], excluded: Sequence[Rule]) -> None:
+
+class _Rules:
+    """Excluded rules and conditions of axes, each a bit; on each level, numbers made of these bits.
+
+    Tables are followed beside them, each by its state.
+    """
+
+    def __init__(self, axes: Sequence[Axis], excluded: Sequence[Rule], tables: Sequence[Table]) -> None:
         # An axis with the same condition as another shares its rule.
         conditions = list({_key(axis.condition): axis.condition for axis in axes if axis.condition}.values())
         rules = [*excluded, *conditions]
@@ -78,36 +90,63 @@ class _Rules:
         self._open = [0] * (len(axes) + 1)
         for level in reversed(range(len(axes))):
             self._open[level] = self._open[level + 1] | self._needed[level] | self._decided_here[level]
-        self.top = _mask(True for _ in rules) & self._open[0]  # the rules that are open before any choice
+        self._tables = tables
+        self._tables_here = [
+            [number for number, table in enumerate(tables) if level in table.axes]
+            for level in range(len(axes))
+        ]
+        # What is open before any choice.
+        self.top: Name = (_mask(True for _ in rules) & self._open[0], tuple(table.top for table in tables))
 
-    def ways(self, level: int, node: int) -> Iterator[tuple[int | None, int, float, int]]:
-        """Start, length and weight of each choice at a node, and the rules that are open after it."""
-        unnamed = node & ~self._named_here[level]
+    def ways(self, level: int, node: Name) -> Iterator[_Way]:
+        """The choices at a node, each with what is open after it."""
+        rules, states = node
+        unnamed = rules & ~self._named_here[level]
         found: list[tuple[int | None, int, float, int]] = [(None, 1, 1.0, unnamed)]
-        if node & self._needed[level] == self._needed[level]:
+        if rules & self._needed[level] == self._needed[level]:
             found = [
-                (run.start, run.length, run.weight, unnamed | node & run.named_by)
+                part
                 for run in self._runs[level]
+                for part in self._parts(level, states, run, unnamed | rules & run.named_by)
             ]
         for start, length, weight, then in found:
-            if not then & self._decided_here[level]:
-                yield start, length, weight, then & self._open[level + 1]
+            after = self._after(level, states, start)
+            if not then & self._decided_here[level] and FAILS not in after:
+                yield start, length, weight, (then & self._open[level + 1], after)
+
+    def _parts(
+        self, level: int, states: Sequence[int], run: _Run, then: int
+    ) -> Iterator[tuple[int, int, float, int]]:
+        """The parts of a run that the tables treat alike."""
+        end = run.start + run.length
+        tables = self._tables_here[level]
+        edges = {edge for number in tables for edge in self._tables[number].edges(states[number])}
+        inner = sorted(edge for edge in edges if run.start < edge < end)
+        for start, stop in itertools.pairwise([run.start, *inner, end]):
+            yield start, stop - start, run.weight * (stop - start) / run.length, then
+
+    def _after(self, level: int, states: tuple[int, ...], option: int | None) -> tuple[int, ...]:
+        """The states of the tables after an option, the first of those that they treat alike."""
+        changed = list(states)
+        for number in self._tables_here[level]:
+            changed[number] = self._tables[number].after(states[number], option)
+        return tuple(changed)
 
 
 class Diagram:
-    """The product of the axes less every choice for which one of the excluded rules holds.
+    """The product of the axes less every choice for which an excluded rule holds, or a table does not.
 
     The order is that of itertools.product: the last axis varies fastest. On each level a node stands for
-    every beginning after which the same rules may still hold, so that its ways on are counted once.
+    every beginning after which the same is open, so that its ways on are counted once.
     """
 
-    def __init__(self, axes: Sequence[Axis], excluded: Sequence[Rule]) -> None:
+    def __init__(self, axes: Sequence[Axis], excluded: Sequence[Rule], tables: Sequence[Table] = ()) -> None:
         """Raises ValueError if the rules are so entangled that the diagram has too many nodes."""
-        rules = _Rules(axes, excluded)
+        rules = _Rules(axes, excluded, tables)
         self._top = rules.top
-        levels: list[dict[int, _Node]] = [{self._top: _Node()}]
+        levels: list[dict[Name, _Node]] = [{self._top: _Node()}]
         for level in range(len(axes)):
-            following: dict[int, _Node] = {}
+            following: dict[Name, _Node] = {}
             levels.append(following)
             for name in levels[level]:
                 following.update((then, _Node()) for *_, then in rules.ways(level, name))
@@ -178,9 +217,7 @@ class Diagram:
         return options
 
 
-def _count(
-    node: _Node, ways: Iterable[tuple[int | None, int, float, int]], following: Mapping[int, _Node]
-) -> None:
+def _count(node: _Node, ways: Iterable[_Way], following: Mapping[Name, _Node]) -> None:
     """Fill in the choices of a node, of which those on the next level are filled in."""
     count, mass = 0, 0.0
     for start, length, weight, then in ways:

@@ -107,13 +107,51 @@ class LogNormal(Numeric):
 
 
 @dataclass(frozen=True)
+class Truncated(Numeric):
+    """A normal or log-normal distribution without the values below low and above high."""
+
+    of: Normal | LogNormal
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def mass(self) -> float:
+        """The share of draws from the whole distribution that lie between the limits."""
+        low, high, _ = self._standard_limits()
+        return _below(high) - _below(low)
+
+    def quantile(self, u: float) -> float:
+        low, high, is_mirrored = self._standard_limits()
+        share = _below(low) + (1 - u if is_mirrored else u) * (_below(high) - _below(low))
+        level = NormalDist().inv_cdf(min(max(share, 5e-324), 1 - 2**-53))
+        value = self.of.mu + self.of.sigma * (-level if is_mirrored else level)
+        return min(max(self._scaled(value), self.low), self.high)
+
+    def _scaled(self, value: float) -> float:
+        return math.exp(value) if isinstance(self.of, LogNormal) else value
+
+    def _standard_limits(self) -> tuple[float, float, bool]:
+        """The limits in standard deviations from the mean, and whether they are mirrored.
+
+        Floats tell shares near 0 apart, those near 1 not: what lies above the mean is seen from below.
+        """
+        low, high = ((self._unscaled(limit) - self.of.mu) / self.of.sigma for limit in (self.low, self.high))
+        return (-high, -low, True) if low > 0 else (low, high, False)
+
+    def _unscaled(self, limit: float) -> float:
+        if isinstance(self.of, Normal):
+            return limit
+        return math.log(limit) if limit > 0 else -math.inf
+
+
+@dataclass(frozen=True)
 class Quantized(Numeric):
     """Draws from another distribution, rounded to the nearest multiple of q > 0: W&B's q_….
 
     As in W&B, the nearest multiple may lie up to q / 2 beyond the limits. A whole q gives whole numbers.
     """
 
-    of: Uniform | LogUniform | Normal | LogNormal
+    of: Uniform | LogUniform | Normal | LogNormal | Truncated
     q: int | float  # in the unit of the metaparameter
 
     def quantile(self, u: float) -> int | float:
@@ -132,6 +170,11 @@ class Categorical(Distribution):
     def quantile(self, u: float) -> Value:
         ends = list(itertools.accumulate(self.probabilities))
         return self.values[min(bisect.bisect_right(ends, u), len(self.values) - 1)]
+
+
+def _below(level: float) -> float:
+    """The share of the standard normal distribution below `level`."""
+    return math.erfc(-level / math.sqrt(2)) / 2
 
 
 def _around(is_beyond: Callable[[float], bool]) -> tuple[float, float]:

@@ -6,12 +6,14 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import TypeAlias, overload
 
 Value: TypeAlias = str | int | float | bool
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
-_NAME = re.compile(r"\w[\w.:/+-]*")
+_NAME = re.compile(r"\w[\w.:/+\[\]-]*")
+_MOST_LISTED = 100_000  # values that are kept in a list
 
 
 def options_with(values: Sequence[Value], value: Value) -> list[int]:
@@ -81,11 +83,41 @@ def interval(start: int | float, end: int | float, step: int | float) -> Sequenc
     return Interval(exact_start, exact_step, length)
 
 
+def logspace(start: int | float, end: int | float, count: int) -> list[int] | list[float]:
+    """`count` numbers from start to end, both included, of which each is the same multiple of the one before.
+
+    Each is the float nearest to the exact number; whole numbers between whole limits stay whole.
+    Raises ValueError if there are too few or too many, or a limit is not above 0.
+    """
+    if not 2 <= count <= _MOST_LISTED:
+        raise ValueError(f"{count} numbers; write how many, from 2 to {_MOST_LISTED}")
+    if not all(math.isfinite(limit) and limit > 0 for limit in (start, end)):
+        raise ValueError("the limits have to be above 0, as their logarithms are taken")
+    with localcontext() as context:
+        context.prec = 60
+        first, last = Decimal(repr(start)), Decimal(repr(end))
+        step = (last / first).ln() / (count - 1)
+        exact = [first * (step * number).exp() for number in range(count)]
+        numbers = [start, *(float(number) for number in exact[1:-1]), end]
+        whole = [round(number) for number in exact]
+        is_whole = all(
+            abs(number - near) < Decimal("1e-30") for number, near in zip(exact, whole, strict=True)
+        )
+    if len(set(numbers)) < count:
+        raise ValueError(f"{start} and {end} are too close for {count} different numbers")
+    if isinstance(start, int) and isinstance(end, int) and is_whole:
+        return whole
+    return [float(number) for number in numbers]
+
+
 def name_problem(name: str) -> str | None:
     """The reason why `name` cannot be the name of a metaparameter; None if it can."""
     if _NAME.fullmatch(name):
         return None
-    return f"{name!r} cannot be an option; use letters, digits and _.:/+-, a letter, digit or _ first"
+    for sign, macro in (("++", "${args_override_hydra}"), ("+", "${args_append_hydra}")):
+        if name.startswith(sign) and _NAME.fullmatch(name.removeprefix(sign)):
+            return f"{name!r} cannot be an option; leave out the {sign}, and write {macro} in the command"
+    return f"{name!r} cannot be an option; use letters, digits and _.:/+-[], a letter, digit or _ first"
 
 
 def value_problem(value: object) -> str | None:

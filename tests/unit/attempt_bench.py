@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import framework
 from framework.files import AttemptFiles, WorkerFiles
 from framework.messages.metrics import Metric
 from framework.runner import attempt
@@ -22,7 +23,8 @@ from framework.runner.environment import task_environment
 from framework.runner.functions import Call, Functions
 from framework.runner.programs import Command
 
-CODE = Path("/code/v1")
+CODE = Path(framework.__file__).parents[1]
+TASK_PATH = str(CODE / "framework" / "in_tasks")  # PYTHONPATH of a task
 TASK = "0123456789abcdef"
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],

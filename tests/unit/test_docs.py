@@ -95,7 +95,7 @@ def test_what_else_can_be_said(tmp_path: Path) -> None:
     assert said is not None
     assert project.space.count == int(said[1]) * int(said[2])
     assert list(project.space)[-1] == {
-        "optimizer.name": "sgd", "momentum": 0.99, "width": 32, "depth": 2, "seed": 1,
+        "optimizer.name": "sgd", "momentum": 0.99, "width": 32, "depth": 2, "hidden": 64, "seed": 1,
     }  # fmt: skip
 
 

@@ -44,6 +44,39 @@ def test_when(directory: ProjectDirectory) -> None:
     }
 
 
+def test_when_inside_when(directory: ProjectDirectory) -> None:
+    space = directory.space(
+        "kind: [net, tree, forest]\n"
+        "net:\n  when: {kind: [net, tree]}\n  parameters:\n"
+        "    act: [relu, tanh]\n    slope: {values: [1, 2], when: {net.act: relu, kind: [tree, forest]}}\n"
+        "    deep:\n      when: {act: tanh}\n      parameters:\n        depth: [3, 4]\n"
+        "        fine: {value: 5, when: {depth: 4, act: tanh}}\n",
+    )
+    assert [list(each.values()) for each in space] == [
+        ["net", "relu"], ["net", "tanh", 3], ["net", "tanh", 4, 5],
+        ["tree", "relu", 1], ["tree", "relu", 2], ["tree", "tanh", 3], ["tree", "tanh", 4, 5], ["forest"],
+    ]  # fmt: skip
+    assert space.conditions["net.slope"] == {"kind": ["tree"], "net.act": ["relu"]}
+
+
+def test_where(directory: ProjectDirectory) -> None:
+    text = "batch: [128, 256]\nnet: {parameters: {steps: [1, 2, 4]}}\nwhere: "
+    one = directory.space(text + '"batch * net.steps <= 512"\n')
+    assert [list(each.values()) for each in one] == [[128, 1], [128, 2], [128, 4], [256, 1], [256, 2]]
+    two = directory.space(text + "[batch * net.steps <= 512, net.steps != 1]\n")
+    assert [list(each.values()) for each in two] == [[128, 2], [128, 4], [256, 2]]
+
+
+def test_references_and_expressions(directory: ProjectDirectory) -> None:
+    space = directory.space(
+        "width: [32, 64]\nhidden: ${width}\nlast: {expression: 'hidden // 16 + 1', when: {width: 64}}\n"
+        "text: '${width}'\ninclude: [{width: 8}]\n",
+    )
+    assert [list(each.values()) for each in space] == [
+        [32, 32, "${width}"], [64, 64, 5, "${width}"], [8, 8, "${width}"],
+    ]  # fmt: skip
+
+
 def test_exclude_and_include(directory: ProjectDirectory) -> None:
     space = directory.space(
         "C: [1.0, 10]\nkernel: [rbf, poly]\ndegree: {values: [2, 3], when: {kernel: poly}}\nepochs: 5\n"
@@ -140,7 +173,27 @@ def test_any_rule_is_read_or_a_problem(
         ("x: {value: 1, when: {y: 1}}\ny: 1", "1:22: y has to be defined before x"),
         ("x: {value: 1, when: {x: 1}}", "1:22: x has to be defined before x"),
         ("x: {value: 1, when: 5}", "1:21: when takes metaparameters and values"),
-        ("z: 1\no: {parameters: {a: {value: 1, when: {z: 1}}}, when: {z: 1}}", "2:32: the mapping around"),
+        ("z: [1, 2]\no: {parameters: {a: {value: 1, when: {z: 2}}}, when: {z: 1}}", "2:38: o.a never exists"),
+        ("z: [1, 2]\no: {parameters: {a: {value: 1, when: {y: 2}}}}", "2:39: no metaparameter 'y'"),
+        ("o: {parameters: {a: {value: 1, when: {b: 2}}, b: 2}}", "1:39: o.b has to be defined before o.a"),
+        ("x: [1, 2]\nwhere: 3", "2:8: where takes comparisons"),
+        ("x: [1, 2]\nwhere: [x > 1, {}]", "2:16: where takes comparisons"),
+        ("x: [1, 2]\nwhere: x >", "2:8: 'x >' is no expression"),
+        ("x: [1, 2]\nwhere: open(x)", "2:8: 'open(x)' calls a function"),
+        ("x: [1, 2]\nwhere: y > 1", "2:8: no metaparameter 'y'"),
+        ("x: [1, 2]\nwhere: 1 < 2", "2:8: no metaparameter in '1 < 2'"),
+        ("x: [1, a]\nwhere: x > 1", "2:8: 'x > 1' has no value for x: 'a'"),
+        ("x: [1, 2]\nwhere: x + 1", "2:8: 'x + 1' is 2, not true or false"),
+        ("x: [1, 2]\nwhere: [x > 0, x > 2]", "2:8: every combination is excluded"),
+        ("x: {min: 1, max: 500}\ny: {min: 1, max: 500}\nwhere: x < y", "3:8: 'x < y' would be tried with"),
+        ("x: 1\nwhere: *a", "2:8: *a is not defined"),
+        ("y: ${x}\nx: 1", "1:4: x has to be defined before y"),
+        ("width: 1\ny: ${widht}", "2:4: no metaparameter 'widht'; did you mean 'width'?"),
+        ("x: [0, 1]\ny: {expression: 1 / x}", "2:4: '1 / x' has no value for x: 0: division by 0"),
+        ("x: [1, 2]\ny: ${x}\nexclude: [{y: 1}]", "3:12: y is computed"),
+        ("x: [1, 2]\ny: ${x}\nzip: [x, y]", "3:6: zip takes lists of values"),
+        ("x: [1, 2]\ny: ${x}\ninclude: [{x: 3, y: 4}]", "3:11: y is computed, and is 3 here"),
+        ("x: [1, 2]\ny: {expression: 1 / x}\ninclude: [{x: 0}]", "3:11: '1 / x' has no value for x: 0"),
         ("x: [1, 2]\nexclude: {x: 1}", "2:10: exclude is reserved for a list of combinations"),
         ("x: [1, 2]\nexclude: []", "2:10: exclude is reserved for a list of combinations"),
         ("x: [1, 2]\nexclude: [{x: 3}]", "2:15: x is never 3"),

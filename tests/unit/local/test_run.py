@@ -196,7 +196,8 @@ def test_a_command_can_name_the_variables_of_its_task(bench: Bench) -> None:
     code, output = bench.run()
     assert code == 0, output
     files = bench.files.worker.attempt(bench.rows()[0]["task"], 1)
-    values = (files.task, 1, files.work, (bench.files.code / "current").resolve(), 1)
+    path = (bench.files.code / "current").resolve() / "framework" / "in_tasks"
+    values = (files.task, 1, files.work, path, 1)
     expected = [f"--{name}={value}" for name, value in zip(names, values, strict=True)]
     assert files.stdout.read_text().splitlines() == [*expected, "--x=1"]
 

@@ -50,7 +50,7 @@ def test_a_metrics_line(line: str, metrics: dict[str, Metric]) -> None:
         f"x={'y' * 300}",
     ],
 )
-def test_anything_else(line: str) -> None:
+def test_any_other_line_has_no_metrics(line: str) -> None:
     assert parse_metrics(line) == {}
 
 

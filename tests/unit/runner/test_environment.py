@@ -7,7 +7,7 @@ from framework.runner.environment import shared_environment, task_environment
 
 FILES: AttemptFiles = WorkerFiles(Path("/a worker's data")).attempt("0123456789abcdef", 3)
 FIXED = {
-    "PYTHONPATH": "/code/v1",
+    "PYTHONPATH": "/code/v1/framework/in_tasks",
     "PYTHONUNBUFFERED": "1",
     "TASK_ID": "0123456789abcdef",
     "TASK_ATTEMPT": "3",
@@ -59,5 +59,5 @@ def test_attempts_share_everything_but_their_own_variables() -> None:
         for task in ("0" * 16, "1" * 16)
     )
     assert first != second
-    shared = {"PATH": "/bin", "PYTHONPATH": "/code/v1", "PYTHONUNBUFFERED": "1"}
+    shared = {"PATH": "/bin", "PYTHONPATH": "/code/v1/framework/in_tasks", "PYTHONUNBUFFERED": "1"}
     assert shared_environment(first) == shared_environment(second) == shared

@@ -3,25 +3,17 @@
 import errno
 import json
 import os
-import random
-import re
 import socket
-import sys
-import textwrap
-from collections import UserDict
 from collections.abc import Callable
 from contextlib import suppress
-from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from attempt_bench import CODE, ENVIRONMENT, CallBench, children, gone, wait_for
+from attempt_bench import ENVIRONMENT, TASK_PATH, CallBench, children, gone, wait_for
 
 from framework.errors import FrameworkError
-from framework.messages.metrics import Metric
 from framework.runner import fork_server
-from framework.runner.fork_server import checked_metrics
+from framework.runner.open_files import OpenFiles
 
 
 def test_the_environment_is_what_a_task_may_see(calls: CallBench) -> None:
@@ -48,7 +40,7 @@ def test_the_environment_is_what_a_task_may_see(calls: CallBench) -> None:
     at_import, in_call = seen({"CUDA_VISIBLE_DEVICES": "0", "CUDA_CACHE": "x"})
     assert at_import == {
         "PATH": ENVIRONMENT["PATH"], "HOME": "/tmp", "CUDA_VISIBLE_DEVICES": "0", "CUDA_CACHE": "x",
-        "PYTHONPATH": str(CODE), "PYTHONUNBUFFERED": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+        "PYTHONPATH": TASK_PATH, "PYTHONUNBUFFERED": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     }  # fmt: skip
     del at_import["PYTORCH_NVML_BASED_CUDA_CHECK"]
     assert in_call == at_import | {"OMP_NUM_THREADS": "1"} | attempt(0)
@@ -99,10 +91,10 @@ def serve_one(monkeypatch: pytest.MonkeyPatch, fork: Callable[[], int]) -> tuple
     before = len(os.listdir("/proc/self/fd"))
     socket.send_fds(worker, [b"\n"], [theirs.fileno() for _, theirs in pairs])
     worker.close()
-    monkeypatch.setattr(fork_server, "_fork", fork)
+    monkeypatch.setattr(fork_server, "fork", fork)
     monkeypatch.setattr(os, "_exit", end)
     with requests, pytest.raises(Served):
-        fork_server.serve(requests, fork_server.Server("train:run", print, True, {}, ()))
+        fork_server.serve(requests, fork_server.Server("train:run", print, True, {}, OpenFiles(())))
     for _, theirs in pairs:
         theirs.close()
     after = len(os.listdir("/proc/self/fd"))
@@ -202,61 +194,6 @@ def test_a_traceback_is_of_the_users_code_alone(calls: CallBench) -> None:
     assert calls.run(y=0).reason == ("exit code 1: TypeError: run() got an unexpected keyword argument 'y'")
 
 
-class Index:
-    def __index__(self) -> int:
-        return 3
-
-
-@pytest.mark.parametrize(
-    ("returned", "metrics"),
-    [
-        ({}, {}),
-        (
-            {"a": True, "b": -3, "c": "text", "d": float("nan"), "e": 2.5},
-            {"a": 1, "b": -3, "c": "text", "d": "nan", "e": 2.5},
-        ),
-        ({"half": Fraction(1, 2), "three": Index()}, {"half": 0.5, "three": 3}),
-        (UserDict(a=1), {"a": 1}),
-    ],
-    ids=str,
-)
-def test_what_a_function_may_return(returned: object, metrics: dict[str, Metric]) -> None:
-    found = checked_metrics(returned)
-    assert found == metrics
-    assert [type(value) for value in found.values()] == [type(value) for value in metrics.values()]
-
-
-@pytest.mark.parametrize(
-    ("returned", "problem"),
-    [
-        (0.5, "float, not a mapping of names to numbers or text"),
-        ([("a", 1)], "list, not a mapping of names to numbers or text"),
-        ({1: 2}, "1 is not the name of a metric; a name is text"),
-        ({"a b": 2}, "'a b' cannot name a metric; use letters"),
-        ({"a": [1]}, "metric a: a value is a number or text, not list"),
-        ({"a": None}, "metric a: a value is a number or text, not NoneType"),
-        ({"a": "x" * 300}, "metric a: a text of 300 characters"),
-    ],
-)
-def test_what_a_function_may_not_return(returned: object, problem: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(problem)}"):
-        checked_metrics(returned)
-
-
-def test_a_function_that_returns_what_cannot_be_metrics_has_failed(calls: CallBench) -> None:
-    calls.write("""
-        def run():
-            print("a=1")
-            return {"b": 2, "c": [1]}
-    """)
-    found = calls.run()
-    assert (found.state, found.exit_code, found.metrics) == ("failed", 1, {"a": 1})
-    assert found.reason == (
-        "exit code 1: the value that train:run returned cannot be metrics: "
-        "metric c: a value is a number or text, not list"
-    )
-
-
 def test_what_is_left_in_the_group_is_killed(calls: CallBench) -> None:
     calls.write("""
         def run():
@@ -282,6 +219,24 @@ def test_what_python_does_at_its_end(calls: CallBench) -> None:
         assert calls.stdout == "no newlinea thread\nregistered by the call\nregistered by the import\n"
 
 
+def test_temporary_files_of_an_import_are_there_for_all_calls(calls: CallBench) -> None:
+    calls.write("""
+        import tempfile
+        OURS = tempfile.TemporaryDirectory(dir=HERE)
+        (Path(OURS.name) / "data").write_text("text")
+        def run():
+            global own
+            own = tempfile.TemporaryDirectory(dir=HERE)
+            return {"length": len((Path(OURS.name) / "data").read_text()), "own": own.name}
+    """)
+    for _ in range(3):
+        found = calls.run()
+        assert (found.reason, found.metrics["length"]) == ("", 4)
+        assert not Path(str(found.metrics["own"])).exists()
+    calls.functions.close()
+    assert [each.name for each in calls.project.iterdir() if each.name.startswith("tmp")] == []
+
+
 def test_the_kernel_prefers_the_task_when_memory_is_short(calls: CallBench) -> None:
     calls.write("""
         def run():
@@ -289,41 +244,6 @@ def test_the_kernel_prefers_the_task_when_memory_is_short(calls: CallBench) -> N
     """)
     calls.run()
     assert int(calls.stdout) == min(int(Path("/proc/self/oom_score_adj").read_text()) + 500, 1000)
-
-
-@pytest.mark.parametrize(
-    ("module", "number", "seed"),
-    [("random", "random.random()", "random.seed(0)"),
-     ("numpy", "numpy.random.random()", "numpy.random.seed(0)")],
-)  # fmt: skip
-def test_calls_share_no_random_numbers_unless_the_import_seeds_them(
-    calls: CallBench, module: str, number: str, seed: str
-) -> None:
-    program = f"""
-        import {module}
-        def run():
-            return {{"x": {number}}}
-    """
-    calls.write(program)
-    first, second = calls.run().metrics, calls.run().metrics
-    assert first.keys() == second.keys() == {"x"}
-    assert first != second
-    calls.functions.close()
-    calls.write(textwrap.dedent(program) + seed)
-    first = calls.run().metrics
-    assert first == calls.run().metrics
-    assert first.keys() == {"x"}
-
-
-def test_a_numpy_that_does_not_tell_whether_it_was_seeded_is_seeded_anew(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    seeded: list[str] = []
-    old = SimpleNamespace(seed=lambda: seeded.append("anew"))
-    monkeypatch.setitem(sys.modules, "numpy.random", old)
-    (step,) = fork_server.reseeding(random.getstate())
-    step()
-    assert seeded == ["anew"]
 
 
 @pytest.mark.parametrize("number", [1, 2], ids=["the server's", "the keeper's"])

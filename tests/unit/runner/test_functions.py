@@ -61,7 +61,6 @@ def test_the_import_is_paid_once_and_each_call_has_a_process_of_its_own(calls: C
 def test_a_module_in_a_package_finds_its_neighbours(calls: CallBench) -> None:
     (calls.project / "models" / "deep").mkdir(parents=True)
     (calls.project / "helper.py").write_text("X = 5")
-    (calls.project / "framework.py").write_text("raise RuntimeError('not this one')")
     (calls.project / "models" / "deep" / "train.py").write_text(
         "import helper, sys\nfrom framework import report\n"
         "def run():\n    report(x=helper.X); print(sys.argv)\n"

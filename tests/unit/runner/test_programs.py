@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from attempt_bench import CODE, ENVIRONMENT, TASK, CommandBench
+from attempt_bench import ENVIRONMENT, TASK, TASK_PATH, CommandBench
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_the_environment_is_what_a_task_may_see(commands: CommandBench) -> None:
     seen.pop("LC_CTYPE", None)  # Python's own, where no locale is set
     assert seen == {
         "PATH": ENVIRONMENT["PATH"], "HOME": "/tmp", "CUDA_VISIBLE_DEVICES": "0", "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": str(CODE), "TASK_ID": TASK, "TASK_ATTEMPT": "3", "TASK_DIR": str(commands.files.work),
+        "PYTHONPATH": TASK_PATH, "TASK_ID": TASK, "TASK_ATTEMPT": "3", "TASK_DIR": str(commands.files.work),
     }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from framework.space.distributions import (
     Normal,
     Numeric,
     Quantized,
+    Truncated,
     Uniform,
 )
 from framework.space.product import Space
@@ -26,7 +27,8 @@ shares = st.floats(0, 1, exclude_min=True, exclude_max=True)
 ALL = [
     Uniform(-3, 5.5), LogUniform(1e-5, 10), Normal(2, 0.5), LogNormal(-1, 2), Quantized(Uniform(0, 1), 0.1),
     Quantized(LogUniform(1, 1e6), 8), Quantized(Normal(0, 100), 5), Quantized(LogNormal(0, 1), 0.25),
-    Categorical((1, 2, 3), (0.2, 0.3, 0.5)),
+    Categorical((1, 2, 3), (0.2, 0.3, 0.5)), Truncated(Normal(0, 1), -0.5, 2),
+    Truncated(LogNormal(-3, 1), 0.01, 0.2), Truncated(Normal(0, 1), low=3), Truncated(LogNormal(0, 1), 0, 9),
 ]  # fmt: skip
 
 
@@ -126,3 +128,34 @@ def test_what_a_distribution_does_not_give_is_not_in_it(combination: dict[str, V
 )  # fmt: skip
 def test_what_lies_beyond_or_between_has_no_share(distribution: Numeric, value: Value) -> None:
     assert distribution.level(value) is None
+
+
+@pytest.mark.parametrize(
+    ("distribution", "low", "high"),
+    [
+        (Truncated(Normal(0, 1), -0.5, 2), -0.5, 2),
+        (Truncated(Normal(0, 1), 12, 13), 12, 13),
+        (Truncated(Normal(5, 2), -16, -15), -16, -15),
+        (Truncated(LogNormal(-3, 1), 0.01, 0.2), 0.01, 0.2),
+    ],
+)
+def test_a_truncated_distribution_reaches_its_limits_and_no_farther(
+    distribution: Truncated, low: float, high: float
+) -> None:
+    drawn = [distribution.quantile(number / 1000) for number in range(1, 1000)]
+    assert drawn == sorted(drawn)
+    assert len(set(drawn)) == len(drawn)
+    assert low <= distribution.quantile(2.0**-54) <= drawn[0]
+    assert drawn[-1] <= distribution.quantile(1 - 2.0**-53) <= high
+    assert math.isclose(distribution.quantile(2.0**-54), low, rel_tol=1e-6)
+    assert math.isclose(distribution.quantile(1 - 2.0**-53), high, rel_tol=1e-6)
+
+
+def test_a_truncated_distribution_keeps_the_shape_of_the_whole() -> None:
+    whole, truncated = Normal(1, 2), Truncated(Normal(1, 2), 0, 4)
+    below, above = 0.3085375387, 0.9331927987  # shares of the whole below 0 and below 4
+    for share in (0.1, 0.5, 0.9):
+        expected = whole.quantile(below + share * (above - below))
+        assert math.isclose(truncated.quantile(share), expected, rel_tol=1e-6)
+    assert math.isclose(truncated.mass, above - below, rel_tol=1e-6)
+    assert Truncated(Normal(0, 1), 50, 60).mass < 1e-200

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framework.space.values import Value, canonical, interval, name_problem, options_with, value_problem
+from framework.space.values import (
+    Value,
+    canonical,
+    interval,
+    logspace,
+    name_problem,
+    options_with,
+    value_problem,
+)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +94,12 @@ def test_no_name(name: str) -> None:
     assert name_problem(name)
 
 
+def test_signs_of_hydra_are_no_part_of_a_name() -> None:
+    assert "${args_append_hydra}" in str(name_problem("+model.width"))
+    assert "${args_override_hydra}" in str(name_problem("++model.width"))
+    assert "leave out" not in str(name_problem("+"))
+
+
 @pytest.mark.parametrize(
     "value",
     ["", "$HOME\n'*\"", "\ud7ff\ue000\U0001f600", 0, -(10**40), 1e-300, sys.float_info.max, True, False],
@@ -153,3 +167,38 @@ def test_numbers_are_compared_by_value(values: Sequence[Value], value: Value, ex
 )
 def test_canonical_json_is_the_one_that_journals_know(content: object, expected: str) -> None:
     assert canonical(content) == expected
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ((1e-5, 1e-1, 5), [1e-5, 1e-4, 1e-3, 1e-2, 1e-1]),
+        ((0.1, 0.001, 3), [0.1, 0.01, 0.001]),
+        ((16, 512, 6), [16, 32, 64, 128, 256, 512]),
+        ((1, 100, 2), [1, 100]),
+        ((1, 1000, 3), [1.0, 31.622776601683793, 1000.0]),
+        ((1.0, 100, 3), [1.0, 10.0, 100.0]),
+        ((1e-300, 1e300, 3), [1e-300, 1.0, 1e300]),
+    ],
+)
+def test_log_spaced_lists(limits: tuple[float, float, int], expected: list[float]) -> None:
+    found = logspace(*limits)
+    assert found == expected
+    assert {type(number) for number in found} == {type(expected[0])}
+
+
+@pytest.mark.parametrize(
+    ("limits", "problem"),
+    [
+        ((0, 1, 3), "above 0"),
+        ((-1, 1, 3), "above 0"),
+        ((1, math.inf, 3), "above 0"),
+        ((1, 10, 1), "1 numbers"),
+        ((1, 10, 100_001), "100001 numbers"),
+        ((2.5, 2.5, 3), "too close"),
+        ((3, 3, 2), "too close"),
+    ],
+)
+def test_no_log_spaced_lists(limits: tuple[float, float, int], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        logspace(*limits)

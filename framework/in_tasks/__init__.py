@@ -1,0 +1,1 @@
+"""Modules that tasks can import: this directory is their PYTHONPATH."""
