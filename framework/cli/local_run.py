@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from framework.cli.best import print_best
 from framework.cli.plan import notices_of
 from framework.cli.progress import failures, progress_display
 from framework.errors import FrameworkError
 from framework.files import LocalFiles, ProjectFiles
-from framework.journal.ranking import BEST_SHOWN, ranking
+from framework.journal.ranking import BEST_SHOWN
 from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
 from framework.journal.trials import most_combinations
@@ -63,7 +64,7 @@ def report_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> 
         if status.outdated:
             print(outdated_results(status.outdated, status.done, ADVICE.renew), file=sys.stderr)
         if project.metric is not None and status.done:
-            print(ranking(project, journal, BEST_SHOWN), flush=True)
+            print_best(project, journal, BEST_SHOWN)
         failed = _failed_tasks(journal, outcome.began) if status.failed else FailedTasks()
     print(f"results: {short_path(files.master.results)}", file=sys.stderr)
     if outcome.interrupted:

@@ -286,6 +286,7 @@ class Worker:
                     publish_metrics,
                     stop,
                     reports,
+                    project.metric,
                     assignment.parameters,
                 )
             except FrameworkError as error:
