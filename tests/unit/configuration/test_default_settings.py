@@ -36,7 +36,7 @@ def test_what_is_wrong_with_them_and_where(directory: ProjectDirectory, text: st
 
 
 def test_adaptive_methods_take_none(directory: ProjectDirectory) -> None:
-    settings = "command: run\nmetric: x\nmethod: tpe\nrun_cap: 2\ndefaults: {dropout: 0.0}\n"
+    settings = "command: run\nmetric: x\ngoal: minimize\nmethod: tpe\nrun_cap: 2\ndefaults: {dropout: 0.0}\n"
     assert directory.problem(SPACE, settings) == (
-        "project.yml:5:1: defaults: goes with grid and random only; remove it"
+        "project.yml:6:1: defaults: goes with grid and random only; remove it"
     )
