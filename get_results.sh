@@ -11,7 +11,7 @@
 # A host that does not answer is named, the others are still asked, and the exit code is 1.
 #
 #   results/<project>/results.csv                   a row for each combination of the set
-#   results/<project>/tasks/<task>/<attempt>/       stdout, stderr, result.json, files/
+#   results/<project>/tasks/<task>/<attempt>/       parameters.json, stdout, stderr, result.json, files/
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"

@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -145,6 +145,11 @@ class AttemptFiles:
         return self.directory / "stderr"
 
     @property
+    def parameters(self) -> Path:
+        """Metaparameters of the task as a JSON object; it is there before the task starts."""
+        return self.directory / "parameters.json"
+
+    @property
     def result(self) -> Path:
         """Result of the attempt; it is written last, and so exists only when the attempt has ended."""
         return self.directory / "result.json"
@@ -153,6 +158,13 @@ class AttemptFiles:
     def work(self) -> Path:
         """Working directory of the task, its $TASK_DIR."""
         return self.directory / "files"
+
+    @property
+    def previous_work(self) -> Path | None:
+        """Working directory of the last earlier attempt that ran on this host; None if there is none."""
+        numbers = range(self.attempt - 1, 0, -1)
+        works = (replace(self, directory=self.directory.parent / str(n), attempt=n).work for n in numbers)
+        return next((work for work in works if work.is_dir()), None)
 
     @property
     def metrics(self) -> Path:
@@ -207,6 +219,11 @@ class LocalFiles:
     def written(self) -> Path:
         """Files that tasks of earlier runs wrote into their copy of the project, by version and time."""
         return self.path / "written"
+
+    @property
+    def project(self) -> Path:
+        """File with the path of the project whose runs these are, relative to the directory."""
+        return self.path / "project"
 
     @property
     def lock(self) -> Path:

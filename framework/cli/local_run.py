@@ -8,9 +8,11 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from framework.cli.best import print_best
+from framework.cli.plan import notices_of
 from framework.cli.progress import failures, progress_display
 from framework.errors import FrameworkError
 from framework.files import LocalFiles, ProjectFiles
@@ -18,8 +20,9 @@ from framework.journal.ranking import BEST_SHOWN
 from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
 from framework.journal.trials import most_combinations
-from framework.local.run import RunOutcome, run_project
+from framework.local.run import ADVICE, RunOutcome, run_project
 from framework.messages.requests import Which
+from framework.messages.status import Status, outdated_results
 from framework.project.project import Project
 
 CLEAR_LINE = "\r\x1b[K"  # control sequence that clears a line of a terminal
@@ -33,6 +36,8 @@ def run_and_report(project: Project, files: LocalFiles, slots: int | None, which
     """
     columns = shutil.get_terminal_size().columns - 1 if sys.stderr.isatty() else 0
     configure_logging(columns)
+    for notice in notices_of(project, on_hosts=False):
+        print(notice, file=sys.stderr)
     combinations = most_combinations(project)
     print(f"{project.name}: {combinations} combinations of {', '.join(project.space.names)}", file=sys.stderr)
     outcome = run_project(project, files, slots, which, progress_display(columns))
@@ -56,11 +61,11 @@ def report_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> 
     with Journal(files.master.journal, read_only=True) as journal:
         if not status.finished:  # the master writes them only at the end of a sweep
             write_results(project, journal, files.master.results)
+        if status.outdated:
+            print(outdated_results(status.outdated, status.done, ADVICE.renew), file=sys.stderr)
         if project.metric is not None and status.done:
             print_best(project, journal, BEST_SHOWN)
-        lacks_modules = status.failed > 0 and any(
-            "ModuleNotFoundError" in record.reason for record in journal.ended_members()
-        )
+        failed = _failed_tasks(journal, outcome.began) if status.failed else FailedTasks()
     print(f"results: {short_path(files.master.results)}", file=sys.stderr)
     if outcome.interrupted:
         print(
@@ -69,15 +74,44 @@ def report_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> 
         )
         return 130
     requirements = ProjectFiles(project.path).requirements
-    if lacks_modules and requirements.exists():
+    if failed.lack_modules and requirements.exists():
         install = shlex.join(["python", "-m", "pip", "install", "-r", str(short_path(requirements))])
         print(f"Python modules are missing, which 'run' does not install: {install}", file=sys.stderr)
     if status.paused:
         raise FrameworkError(status.paused)
     if status.succeeded < status.total:
         print(f"logs of a failed task: {short_path(files.worker.tasks)}/TASK/ATTEMPT/stderr", file=sys.stderr)
-        raise FrameworkError(failures(status))
+        raise FrameworkError(failed.message(status))
     return 0
+
+
+@dataclass(frozen=True)
+class FailedTasks:
+    """Failed tasks of a sweep after a run."""
+
+    earlier: int = 0  # failed in an earlier run, and were not run again
+    nothing_ran: bool = False  # all tasks of the sweep had ended before this run
+    lack_modules: bool = False  # a task of this run has failed for want of a Python module
+
+    def message(self, status: Status) -> str:
+        """The error message for a sweep of which not all tasks succeeded."""
+        if self.nothing_ran and not status.cancelled:
+            tasks, them = ("1 task", "it") if status.failed == 1 else (f"{status.failed} tasks", "them")
+            return f"{tasks} failed earlier; nothing was run; --failed runs {them} again"
+        earlier = f"; {self.earlier} of them failed earlier: {ADVICE.retry}" if self.earlier else ""
+        return failures(status) + earlier
+
+
+def _failed_tasks(journal: Journal, began: float) -> FailedTasks:
+    """The failed tasks after a run that began at a Unix time."""
+    earlier, nothing_ran, lack_modules = 0, True, False
+    for record in journal.ended_members():
+        is_earlier = record.started is None or record.started < began
+        nothing_ran &= is_earlier
+        if record.state == "failed":
+            earlier += is_earlier
+            lack_modules |= not is_earlier and "ModuleNotFoundError" in record.reason
+    return FailedTasks(earlier, nothing_ran, lack_modules)
 
 
 def limit_each_kind(most: int) -> Callable[[logging.LogRecord], bool]:

@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,6 +26,7 @@ from framework.cli.master_commands import (
 from framework.cli.services import run_celery, run_flower, run_master, run_wait_workers, run_worker
 from framework.configuration.import_file import import_file
 from framework.configuration.load import load_project
+from framework.configuration.resource_settings import size_in_bytes
 from framework.errors import FrameworkError, UsageError
 from framework.files import LocalFiles
 from framework.journal.ranking import BEST_SHOWN
@@ -112,7 +114,14 @@ def _add_run(add: Add) -> None:
         "--data",
         type=Path,
         metavar="DIR",
-        help=f"directory for journal, results and files of tasks (default: {locations.LOCAL_RUNS}/NAME)",
+        help=f"directory for journal, results and files of tasks (default: {locations.LOCAL_RUNS}/NAME, with "
+        "digits behind it if another project has that name)",
+    )
+    run.add_argument(
+        "--free-disk",
+        type=size,
+        metavar="SIZE",
+        help="space that must be free on the disk, as in 500M or 4G (default: that of project.yml, or 200M)",
     )
     run.add_argument("--name", help="name of the project (default: the name of its directory)")
     _add_which(run)
@@ -205,15 +214,29 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def size(text: str) -> int:
+    """Return the bytes that `text` writes; the type of options that are a size."""
+    try:
+        return size_in_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}") from error
+
+
 def run_local(options: argparse.Namespace) -> int:
     """Run a sweep on this machine; raises UsageError for a name that is no name of a directory."""
     from framework.cli.local_run import run_and_report
+    from framework.local.data_directory import default_directory
 
     name = options.name or options.project.resolve().name
     if Path(name).name != name:
         raise UsageError(f"--name is {name!r}: it must be a name without '/'")
-    files = LocalFiles((options.data or locations.LOCAL_RUNS / name).resolve())
-    return run_and_report(load_project(options.project, name), files, options.slots, options.which)
+    project = load_project(options.project, name)
+    data = options.data or default_directory(locations.LOCAL_RUNS, project)
+    if not options.data and data.name != name and not data.exists():
+        print(f"{data.with_name(name)} belongs to another project: {data} is used", file=sys.stderr)
+    if options.free_disk:
+        project = replace(project, free_disk=options.free_disk)
+    return run_and_report(project, LocalFiles(data.resolve()), options.slots, options.which)
 
 
 def run_import(options: argparse.Namespace) -> int:

@@ -9,18 +9,23 @@ from pathlib import Path
 
 from framework.cli import locations
 from framework.cli.best import print_best
-from framework.cli.plan import Plan, make_plan
+from framework.cli.plan import Plan, make_plan, notices_of
 from framework.cli.progress import progress_display, wait_for_newest_code, watch
 from framework.cli.task_selection import find_tasks
 from framework.configuration.load import load_project
 from framework.errors import FrameworkError, UsageError
 from framework.files import Code, LocalFiles, MasterFiles
+from framework.journal.provenance import Provenance, program_version
 from framework.journal.recovery import recover
 from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
+from framework.journal.tally import tally_sweep
 from framework.journal.trials import so_far
+from framework.local.data_directory import default_directory
+from framework.local.run import ADVICE
+from framework.master.publisher import ON_HOSTS
 from framework.messages.requests import AGAIN_SECONDS, ControlRequest, ask
-from framework.messages.status import read_status, summary
+from framework.messages.status import outdated_results, read_status, summary
 from framework.project.project import Project
 from framework.project.resources import Capacity, Resources, why_nowhere
 from framework.worker.devices import usable_cpus
@@ -31,10 +36,12 @@ def run_plan(options: argparse.Namespace) -> int:
         plan = current_plan(options.journal, options.slots)
     else:
         project = load_project(options.project)
+        for notice in notices_of(project, on_hosts=True):
+            print(notice, file=sys.stderr)
         check_hosts(project, options.host)
-        earlier = LocalFiles(locations.LOCAL_RUNS / project.name).master.journal
+        earlier = LocalFiles(default_directory(locations.LOCAL_RUNS, project)).master.journal
         journal = options.journal or (earlier if earlier.exists() else None)
-        plan = make_plan(project, journal, options.slots or max(1, int(usable_cpus())))
+        plan = make_plan(project, journal, options.slots or max(1, int(usable_cpus())), ADVICE)
     print(plan.to_json() if options.json else plan)
     return 0
 
@@ -44,9 +51,8 @@ def current_plan(journal: Path | None = None, slots: int | None = None) -> Plan:
     files = MasterFiles(locations.DATA)
     if slots is None and is_master_alive(files):
         slots = sum(host.slots for host in read_status(files.status).hosts.values() if host.alive)
-    return make_plan(
-        current_project(), journal or files.journal, slots or 1, os.environ.get("IMAGE", ""), locations.CODE
-    )
+    image = os.environ.get("IMAGE", "")
+    return make_plan(current_project(), journal or files.journal, slots or 1, ON_HOSTS, image, locations.CODE)
 
 
 def check_hosts(project: Project, hosts: Sequence[Sequence[str]]) -> None:
@@ -146,7 +152,7 @@ def run_best(options: argparse.Namespace) -> int:
         print("project.yml names no metric: there is nothing to rank the results by", file=sys.stderr)
         return 0
     with Journal(MasterFiles(locations.DATA).journal, read_only=True) as journal:
-        warn_if_incomplete(journal)
+        warn_of_results(project, journal)
         print_best(project, journal, options.number)
     return 0
 
@@ -154,14 +160,20 @@ def run_best(options: argparse.Namespace) -> int:
 def run_results(options: argparse.Namespace) -> int:
     files = MasterFiles(locations.DATA)
     path = files.all_results if options.all else files.results
+    project = current_project()
     with Journal(files.journal, read_only=True) as journal:
-        warn_if_incomplete(journal)
-        write_results(current_project(), journal, path, removed=options.all)
+        warn_of_results(project, journal)
+        write_results(project, journal, path, removed=options.all)
     return 0
 
 
-def warn_if_incomplete(journal: Journal) -> None:
-    """Say it if results of the sweep may be missing in what is shown."""
+def warn_of_results(project: Project, journal: Journal) -> None:
+    """Say it if results of the sweep may be missing in what is shown, or are outdated."""
+    version, image = program_version(project.path), os.environ.get("IMAGE", "")
+    provenance = Provenance(journal, version, image, locations.CODE)
+    tally = tally_sweep(so_far(project, journal), journal, provenance)
+    if tally.outdated:
+        print(outdated_results(tally.outdated, tally.done, ON_HOSTS.renew), file=sys.stderr, flush=True)
     if not journal.is_sweep_complete():
         print(
             "the master still counts the results of the changed sweep: some may be missing", file=sys.stderr

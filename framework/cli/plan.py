@@ -6,11 +6,14 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from framework.errors import FrameworkError
 from framework.journal.provenance import Provenance, program_version
 from framework.journal.store import Journal
 from framework.journal.tally import tally_sweep
 from framework.journal.trials import most_combinations, so_far
+from framework.master.publisher import Advice
 from framework.messages.status import duration, outdated_results
+from framework.project.outside_paths import outside_paths
 from framework.project.project import Project
 
 
@@ -38,6 +41,7 @@ class Plan:
     to_run: int
     slots: int  # assumed number of tasks that run at a time
     results: Results | None  # None without a journal
+    renew: str  # what to type to renew outdated results
 
     @property
     def seconds(self) -> float | None:
@@ -48,7 +52,9 @@ class Plan:
         return self.results.seconds * max(self.to_run / self.slots, 1)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self) | {"seconds": self.seconds}, indent=2)
+        content = asdict(self) | {"seconds": self.seconds}
+        del content["renew"]
+        return json.dumps(content, indent=2)
 
     def __str__(self) -> str:
         lines = [f"{self.project}: {self.combinations} combinations of {', '.join(self.metaparameters)}"]
@@ -68,12 +74,25 @@ class Plan:
         expected = f", about {duration(self.seconds)} with {self.slots} at a time" if self.seconds else ""
         lines = [f"{results.done} done, {results.failed} failed{cancelled}; {self.to_run} to run{expected}"]
         if results.outdated:
-            lines.append(outdated_results(results.outdated, results.done))
+            lines.append(outdated_results(results.outdated, results.done, self.renew))
         return lines
 
 
+def notices_of(project: Project, on_hosts: bool) -> list[str]:
+    """Return what people should know of a sweep before it runs; one line each."""
+    try:
+        return outside_paths(project, on_hosts)
+    except OSError as error:
+        raise FrameworkError(f"{error.filename}: cannot be read: {error.strerror}") from error
+
+
 def make_plan(
-    project: Project, journal: Path | None, slots: int, image: str = "", code_root: Path | None = None
+    project: Project,
+    journal: Path | None,
+    slots: int,
+    advice: Advice,
+    image: str = "",
+    code_root: Path | None = None,
 ) -> Plan:
     """Return the plan of a sweep; results are counted if a journal of earlier runs is given.
 
@@ -96,6 +115,7 @@ def make_plan(
         to_run=total - ended,
         slots=slots,
         results=results,
+        renew=advice.renew,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from framework.errors import FrameworkError
 from framework.files import Code, MasterFiles
+from framework.master.publisher import ON_HOSTS
 from framework.messages.status import Status, progress, read_status
 
 Show: TypeAlias = Callable[[Status, bool], None]  # called with a status, and whether it is the last one
@@ -41,7 +42,8 @@ def watch(files: MasterFiles, code: Path, show: Show) -> None:
         show(status, ended)
         if ended:
             if status.succeeded < status.total:
-                raise FrameworkError(failures(status))
+                retry = f"; {ON_HOSTS.retry}" if status.failed else ""
+                raise FrameworkError(failures(status) + retry)
             return
         if status.paused and status.idle and status.version == newest:
             show(status, True)

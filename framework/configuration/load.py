@@ -6,9 +6,10 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from framework.configuration.default_settings import read_defaults
 from framework.configuration.early_termination_settings import read_early_termination
 from framework.configuration.parameters import read_parameters, read_space
-from framework.configuration.resource_settings import read_resources
+from framework.configuration.resource_settings import read_resources, read_size
 from framework.configuration.settings import (
     Settings,
     read_command,
@@ -98,6 +99,8 @@ def _read_project(
         early_termination=settings.read(
             "early_terminate", lambda node: read_early_termination(node, problems), None
         ),
+        free_disk=settings.read("free_disk", read_size, None),
+        defaults=settings.read("defaults", lambda node: read_defaults(node, space, problems), {}),
     )
 
 

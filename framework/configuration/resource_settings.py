@@ -9,10 +9,10 @@ from framework.project.resources import Resources
 
 EXAMPLE = "{gpus: 1, cpus: 2, memory: 4G}"
 _KEYS = ("gpus", "cpus", "memory")
-_MOST = 10**6  # GPUs, CPUs, or GiB of memory; more is taken for a mistake
+_MOST = 10**6  # GPUs, CPUs, or GiB; more is taken for a mistake
 _LEAST_CPUS = Fraction("0.01")
 _UNITS = {"M": 2**20, "G": 2**30, "T": 2**40}
-_MEMORY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([MGT])(?:i?B)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([MGT])(?:i?B)?", re.IGNORECASE)
 
 
 def read_resources(node: Node, problems: Problems) -> Resources:
@@ -31,7 +31,7 @@ def read_resources(node: Node, problems: Problems) -> Resources:
                 case "cpus":
                     cpus = _cpus_needed(entry.node)
                 case "memory":
-                    memory = _memory_needed(entry.node)
+                    memory = read_size(entry.node)
                 case other:
                     problems.add(entry.position, f"unknown key {other!r}; {nearest(other, _KEYS)}")
         except ValueError as error:
@@ -53,8 +53,14 @@ def _cpus_needed(node: Node) -> Fraction:
     return value
 
 
-def _memory_needed(node: Node) -> int:
-    match = _MEMORY.fullmatch(node.text) if isinstance(node, ScalarNode) else None
+def read_size(node: Node) -> int:
+    """A size in bytes, written with its unit. Raises ValueError."""
+    return size_in_bytes(node.text if isinstance(node, ScalarNode) else "")
+
+
+def size_in_bytes(text: str) -> int:
+    """The bytes that `text` means, as in 500M or 4G. Raises ValueError."""
+    match = _SIZE.fullmatch(text)
     size = math.ceil(Fraction(match[1]) * _UNITS[match[2].upper()]) if match else 0
     if not 0 < size <= _MOST * 2**30:
         raise ValueError("has to be a size with its unit, as in 500M or 4G")

@@ -42,6 +42,8 @@ KEYS = (
     "seed",
     "resources",
     "early_terminate",
+    "free_disk",
+    "defaults",
 )
 _WITHOUT_OPTUNA = (
     "needs Optuna, which is not installed here; add a line 'optuna' to requirements.txt, and run "
@@ -106,6 +108,8 @@ class Settings:
                 )
             if space.seeds is not None:
                 self._add("method", "seeds: in parameters.yml goes with grid and random only; remove it")
+            if "defaults" in self:
+                self._add("defaults", "defaults: goes with grid and random only; remove it")
         if "early_terminate" in self:
             self._check_study("early_terminate")
 

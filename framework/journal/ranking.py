@@ -5,7 +5,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from framework.errors import UsageError
 from framework.journal.records import TaskRecord
@@ -80,7 +80,8 @@ def _scored(project: Project, journal: Journal) -> Iterator[tuple[float, TaskRec
     for record in journal.ended_members():
         score = as_number(record.metrics.get(metric))
         if record.state == "done" and score is not None and math.isfinite(score):
-            yield score, record
+            complete = replace(record, parameters=project.complete(record.number, record.parameters))
+            yield score, complete
 
 
 def _sign(project: Project) -> int:

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO
@@ -32,7 +33,8 @@ def write_results(project: Project, journal: Journal, path: Path, *, removed: bo
         writer = csv.writer(_UnixLines(text))
         writer.writerow(column_names(names, metrics))
         for record in journal.ended_members():
-            writer.writerow(_row(record, names, metrics))
+            complete = replace(record, parameters=project.complete(record.number, record.parameters))
+            writer.writerow(_row(complete, names, metrics))
         for record in journal.ended_others() if removed else ():
             writer.writerow(_row(record, names, metrics))
         text.detach()  # flushes it; the file itself is closed by its owner

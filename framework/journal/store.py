@@ -46,7 +46,7 @@ class Journal(Database):
                 f"""INSERT INTO tasks (task, number, parameters, state, attempts, host, sent, sweep)
                 VALUES (?, ?, ?, 'sent', ?, ?, ?, {_SWEEP})
                 ON CONFLICT (task) DO UPDATE SET number = excluded.number, sweep = excluded.sweep,
-                state = excluded.state,
+                state = excluded.state, parameters = excluded.parameters,
                 attempts = excluded.attempts, host = excluded.host, sent = excluded.sent, started = NULL,
                 seconds = NULL, exit_code = NULL, reason = '', code = '', image = '', metrics = '{{}}'""",
                 task, number, json.dumps(dict(parameters)), attempt, host, when,

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import Any, TypeAlias
 
 from framework.errors import FrameworkError, JournalError, UsageError
 from framework.files import LocalFiles, ProjectFiles
+from framework.local.data_directory import other_owner, record_owner
 from framework.local.run_lock import run_lock
 from framework.local.snapshot import changed_files, keep_written, make_removable, take_snapshot
 from framework.local.transport import LocalPublisher, LocalTransport
@@ -38,7 +40,11 @@ from framework.worker.worker import Worker
 log = logging.getLogger(__name__)
 
 HOST = "local"
-ADVICE = Advice(resume="run it again", renew="'run --outdated' runs these again, --fresh runs all again")
+ADVICE = Advice(
+    resume="run it again",
+    renew="'run --outdated' runs these again, --fresh runs all again",
+    retry="--failed runs them again",
+)
 
 Show: TypeAlias = Callable[[Status, bool], None]  # called with a status, and whether it is the last one
 
@@ -49,6 +55,7 @@ class RunOutcome:
 
     status: Status
     interrupted: bool
+    began: float = 0.0  # Unix time; tasks that ended before it were not run by this run
 
 
 def run_project(
@@ -65,6 +72,7 @@ def run_project(
     _check_program(project)
     _check_directory(files.path, project.path)
     with run_lock(files):
+        _claim_directory(files, project.path)
         keep_written(files.code, files.written)
         code = take_snapshot(project.path, files.code, files.path)
         outcome = _run_snapshot(project, files, slots, which, show)
@@ -83,10 +91,11 @@ def _run_snapshot(
     project: Project, files: LocalFiles, slots: int | None, which: Which | None, show: Show
 ) -> RunOutcome:
     """Run the project of which files.code holds a copy; see run_project."""
+    began = time.time()
     files.master.pause.unlink(missing_ok=True)  # a new run resumes a paused sweep
     identity = Identity("local", "local", project.name, HOST)
     publisher = LocalPublisher()
-    worker = Worker(identity, files.worker, files.code, slots, publisher)
+    worker = Worker(identity, files.worker, files.code, slots, publisher, project.free_disk)
     if lacks := worker.lacks():
         raise UsageError(why_nowhere(project.name, {HOST: lacks}))
     if which:
@@ -105,7 +114,7 @@ def _run_snapshot(
             transport.close()
             worker.programs.close()
             master.close()
-    return RunOutcome(status, signals.count > 0 and not status.finished)
+    return RunOutcome(status, signals.count > 0 and not status.finished, began)
 
 
 def _take_turns(
@@ -170,6 +179,22 @@ def _check_directory(data: Path, project: Path) -> None:
     if os.pathsep in str(data):
         # A task could not import framework.report: its PYTHONPATH names a directory below this one.
         raise UsageError(f"{data}: has {os.pathsep!r} in its name; choose another directory with --data")
+
+
+def _claim_directory(files: LocalFiles, project: Path) -> None:
+    """Record the project of the directory, or warn that it is another one's."""
+    if other := other_owner(files, project):
+        log.warning(
+            "%s is the directory of another project, %s: tasks that both have count for both; "
+            "choose another one with --data", files.path, other,
+        )  # fmt: skip
+        return
+    try:
+        record_owner(files, project)
+    except OSError as error:
+        raise FrameworkError(
+            f"{files.path}: cannot be used ({error.strerror}); choose another directory with --data"
+        ) from error
 
 
 class _Signals:

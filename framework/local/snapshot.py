@@ -43,7 +43,8 @@ def take_snapshot(project: Path, root: Path, keep_out: Path) -> Code:
         _copy(source, source, new / "project", keep_out.resolve(), digest)
         versions = f"framework={_digest_of_sources(framework)}\nproject={digest.short()}\n"
         (new / _MARKER).write_text(versions)
-        version = hashlib.sha256(versions.encode()).hexdigest()[:12]
+        # Begins with a letter: 123e45678901 in results.csv would be read as a number.
+        version = f"c{hashlib.sha256(versions.encode()).hexdigest()[:12]}"
         new.rename(root / version)
         (root / "current").symlink_to(version)
     except OSError as error:

@@ -140,3 +140,5 @@ class LocalTransport:
             finally:
                 self._worker.release(assignment.id)
                 self._assignments.task_done()
+                if self.is_idle():
+                    self._publisher.wake()  # the run may have ended

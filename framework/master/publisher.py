@@ -28,11 +28,13 @@ class Advice:
 
     resume: str  # a paused sweep
     renew: str  # results of other files of the project, or of another image
+    retry: str  # failed tasks
 
 
 ON_HOSTS = Advice(
     resume="./infrainit.sh -f, or 'framework resume' in the master's container",
     renew="'./infrainit.sh -f --outdated' runs these again, --fresh runs all again",
+    retry="'./infrainit.sh -f --failed' runs failed tasks again",
 )
 
 
@@ -131,7 +133,7 @@ class StatusPublisher:
         tally = progress.tally
         notices = [*self._notices, *([paused] if paused else []), *progress.suspended]
         if tally.outdated:
-            notices.append(f"{outdated_results(tally.outdated, tally.done)}: {self._advice.renew}")
+            notices.append(outdated_results(tally.outdated, tally.done, self._advice.renew))
         if not paused:
             notices += [f"{host} {reason}: it gets no tasks" for host, reason in progress.unfit.items()]
         return notices + [f"{host}: {notice}" for host, notice in progress.host_notices.items()]

@@ -116,8 +116,10 @@ def progress(status: Status, columns: int) -> str:
     return ("[" + "#" * filled + "-" * (width - filled) + "]" + text)[: max(columns, 1)]
 
 
-def outdated_results(outdated: int, done: int) -> str:
-    return f"{outdated} of {done} results were made with other files of the project, or in another image"
+def outdated_results(outdated: int, done: int, renew: str) -> str:
+    """A notice that results are outdated; `renew` says what to type to renew them."""
+    made = f"{outdated} of {done} results were made with other files of the project, or in another image"
+    return f"{made}: {renew}"
 
 
 def remaining(status: Status) -> str:

@@ -13,7 +13,7 @@ from framework.project.early_termination import EarlyTermination, Reports
 from framework.project.resources import Resources
 from framework.space.product import Combinations, Space
 from framework.space.sampling import Method
-from framework.space.values import Value
+from framework.space.values import Value, canonical
 
 Goal: TypeAlias = Literal["maximize", "minimize"]
 
@@ -37,12 +37,24 @@ class Project:
     method: Method = field(default_factory=Method)
     resources: Resources | None = None  # the needs of one task; None: one slot
     early_termination: EarlyTermination | None = None  # None: no task is ended early
+    free_disk: int | None = None  # bytes that must be free on a host's disk; None: the worker's own figure
+    # Values that stand for the lack of a metaparameter: results from before it was added count as theirs.
+    defaults: Mapping[str, Value] = field(default_factory=dict)
     # Digest of all that makes the combinations and their order; unique if that is not known.
     definition: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def task_id(self, parameters: Mapping[str, Value]) -> str:
         """The identity of the task that runs with `parameters`."""
-        return task_id(self.command, parameters, self.function)
+        identifying = {
+            name: value
+            for name, value in parameters.items()
+            if name not in self.defaults or canonical(value) != canonical(self.defaults[name])
+        }
+        return task_id(self.command, identifying, self.function)
+
+    def complete(self, number: int, recorded: Mapping[str, Value]) -> Mapping[str, Value]:
+        """The metaparameters of combination `number`, some of which a result from earlier may lack."""
+        return self.space.combination(number) if self.defaults else recorded
 
     @property
     def needs_study(self) -> bool:

@@ -1,6 +1,7 @@
 """Supervision of one attempt: process group, working directory, timeout, outcome."""
 
 import errno
+import json
 import logging
 import math
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from framework.errors import FrameworkError
-from framework.files import AttemptFiles
+from framework.files import AttemptFiles, write_atomically
 from framework.messages.assignment import AttemptState
 from framework.messages.metrics import Metric
 from framework.project.early_termination import Reports
@@ -21,6 +22,7 @@ from framework.runner.output import MOST_METRICS, OutputReader, last_line, read_
 from framework.runner.process import End, Process, signal_group, signal_name
 from framework.runner.programs import Program
 from framework.runner.working_directory import WorkingDirectory
+from framework.space.values import Value
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ def run_attempt(
     stop: threading.Event,
     reports: Reports | None = None,
     ranked: str | None = None,
+    parameters: Mapping[str, Value] | None = None,
 ) -> Execution:
     """Run `program` to its end in the directory files.work, where it finds the files of `project_path`.
 
@@ -61,13 +64,15 @@ def run_attempt(
     after `stop` is set, the process group gets TERM, then KILL; when it has ended, so does every other
     process with its TASK_DIR. `on_metrics` is called from this thread with the latest metrics, at most once a
     second; it must not block. `reports` is updated before each call. `ranked` is the metric that the project
-    ranks by.
+    ranks by; `parameters` are written beside the output, for people.
     Raises FrameworkError if the host is short of something (disk, processes), which the task has not caused.
     """
     project_path = project_path.resolve()
     directory = WorkingDirectory(files.work, project_path)
     try:
         directory.fill()
+        content = json.dumps(dict(parameters or {}), indent=2, ensure_ascii=False)
+        write_atomically(files.parameters, f"{content}\n", fsync=False)
         files.stdout.touch()
         files.stderr.touch()
         output = OutputReader(files.stdout, files.stderr, on_metrics, ranked, reports)

@@ -9,7 +9,7 @@ from framework.files import AttemptFiles
 _PASSED_NAMES = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPYCACHEPREFIX")
 _PASSED_PREFIXES = ("CUDA_", "LC_", "NVIDIA_", "OMP_")
 
-_ATTEMPT_NAMES = ("TASK_ID", "TASK_ATTEMPT", "TASK_DIR")
+_ATTEMPT_NAMES = ("TASK_ID", "TASK_ATTEMPT", "TASK_DIR", "TASK_PREVIOUS_DIR")
 
 
 def task_environment(
@@ -19,7 +19,9 @@ def task_environment(
 
     `given` is the worker's environment, of which a few variables are passed on. `code_path` is the directory
     that holds the package `framework`. `extra` are the variables of the devices that the task was given.
+    TASK_PREVIOUS_DIR is there only if an earlier attempt ran on this host.
     """
+    previous = files.previous_work
     passed = {
         name: value
         for name, value in given.items()
@@ -33,6 +35,7 @@ def task_environment(
         "TASK_ID": files.task,
         "TASK_ATTEMPT": str(files.attempt),
         "TASK_DIR": str(files.work),
+        **({"TASK_PREVIOUS_DIR": str(previous)} if previous else {}),
     }
 
 

@@ -3,7 +3,7 @@
 # renamed, so that no reader ever sees half of it.
 
 STAGE=''        # temporary copy of what is pushed: framework/, project/ and VERSION
-CODE_VERSION='' # the name of the content of STAGE: 12 hexadecimal digits
+CODE_VERSION='' # the name of the content of STAGE: c and 12 hexadecimal digits, so that no program reads it as a number
 readonly ARCHIVE_OPTIONS=( # the same files give the same bytes, whoever owns them and whenever they were written
   --sort=name
   --mtime=@0
@@ -45,7 +45,7 @@ stage_code() {
   project=$(digest_on 0 "$STAGE/project")
   printf 'framework=%s\nproject=%s\n' "${framework:0:12}" "${project:0:12}" >"$STAGE/VERSION"
   CODE_VERSION=$(sha256sum <"$STAGE/VERSION")
-  CODE_VERSION=${CODE_VERSION:0:12}
+  CODE_VERSION=c${CODE_VERSION:0:12}
 }
 
 remove_stage() {
@@ -102,8 +102,8 @@ switch_code() {
   directory=$(code_directory "$host")
   # shellcheck disable=SC2016 # expands over there
   before=$(on_host "$host" sh -c '[ ! -h "$1" ] || readlink -- "$1"' current "$directory/current")
-  if [[ ! $before =~ ^[0-9a-f]{12}$ ]]; then
-    before='' # not one of ours
+  if [[ ! $before =~ ^c?[0-9a-f]{12}$ ]]; then # earlier versions of the tool put no c in front
+    before=''                                  # not one of ours
   elif [[ $before == "$CODE_VERSION" ]]; then
     step "${HOST_NAMES[host]}" "has version $CODE_VERSION already"
     return 0

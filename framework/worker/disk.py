@@ -5,17 +5,19 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-LEAST_FREE_BYTES = 200 * 10**6
-LEAST_FREE_SHARE = 0.01  # of the disk
+LEAST_FREE_BYTES = 200 * 2**20  # unless the project says how much
 
 
-def disk_shortage(directory: Path) -> str:
-    """A description of what the disk of `directory` lacks; empty if it has enough space for tasks."""
+def disk_shortage(directory: Path, needed: int | None = None) -> str:
+    """A description of what the disk of `directory` lacks; empty if it has enough space for tasks.
+
+    `needed`: bytes that have to be free; None: LEAST_FREE_BYTES.
+    """
     try:
-        disk = shutil.disk_usage(directory)
+        free = shutil.disk_usage(directory).free
     except OSError as error:
         return f"{directory} cannot be used ({error.strerror})"
-    needed = max(LEAST_FREE_BYTES, int(disk.total * LEAST_FREE_SHARE))
-    if disk.free >= needed:
+    least = LEAST_FREE_BYTES if needed is None else needed
+    if free >= least:
         return ""
-    return f"only {disk.free // 10**6} MB are free on its disk, of {needed // 10**6} MB that are needed"
+    return f"only {free // 2**20} MiB are free on its disk, of {-(-least // 2**20)} MiB (free_disk)"

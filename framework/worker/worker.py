@@ -67,11 +67,18 @@ class Worker:
     """The attempts that this host holds, and their execution.
 
     `slots`: how many may run at a time; None: as many as the host has CPUs. The resources that the project
-    asks for may allow fewer or, as far as they are CPUs, more.
+    asks for may allow fewer or, as far as they are CPUs, more. `free_disk`: bytes that have to be free on the
+    disk for tasks to run; None: what the project says.
     """
 
     def __init__(
-        self, identity: Identity, files: WorkerFiles, code: Path, slots: int | None, publisher: Publisher
+        self,
+        identity: Identity,
+        files: WorkerFiles,
+        code: Path,
+        slots: int | None,
+        publisher: Publisher,
+        free_disk: int | None = None,
     ) -> None:
         self.identity = identity
         self.programs = Programs()
@@ -79,6 +86,7 @@ class Worker:
         self._source = Source(identity.infrastructure, identity.project, identity.host)
         self._files = files
         self._code = code
+        self._free_disk = free_disk
         self._incarnation = uuid.uuid4().hex
         self._framework_version = Code.current(code).framework_version
         self._allocator = Allocator(Devices(files.devices), slots)
@@ -91,7 +99,7 @@ class Worker:
         """The attempts that this worker holds; no slots if it is to be sent nothing more."""
         room = self._allocator.room(self._needs())
         running, reserved = self._held.running_and_reserved()
-        shortage = disk_shortage(self._files.path)
+        shortage = self._disk_shortage()
         full = f"{shortage}: it gets no tasks until there is room" if shortage else ""
         is_ready = not (self._has_newer_framework() or full or self._held.is_stopping)
         return Heartbeat(
@@ -120,11 +128,20 @@ class Worker:
 
     def _needs(self, code: Code | None = None) -> Resources:
         """The resources that one task of the current project needs."""
-        try:
-            project = cached_project((code or Code.current(self._code)).project_path, self.identity.project)
-        except ProjectError:
-            return Resources()  # its tasks say what is wrong with it
-        return project.resources or Resources()
+        project = self._project(code)
+        return (project.resources if project else None) or Resources()
+
+    def _disk_shortage(self) -> str:
+        """What the disk lacks of the space that the current project asks for; empty if it has enough."""
+        project = self._project()
+        needed = self._free_disk or (project.free_disk if project else None)
+        return disk_shortage(self._files.path, needed)
+
+    def _project(self, code: Code | None = None) -> Project | None:
+        """The project in `code`, or the current one; None if it is wrong: its tasks say what."""
+        with suppress(ProjectError):
+            return cached_project((code or Code.current(self._code)).project_path, self.identity.project)
+        return None
 
     # Messages of the master.
 
@@ -270,6 +287,7 @@ class Worker:
                     stop,
                     reports,
                     project.metric,
+                    assignment.parameters,
                 )
             except FrameworkError as error:
                 log.error("task %s cannot be started (%s): waiting for room", assignment.id, error)
@@ -280,7 +298,7 @@ class Worker:
         self, assignment: Assignment, code: Code, started: float, execution: Execution
     ) -> AttemptResult:
         reason = execution.reason[:LONGEST_REASON]
-        if execution.state == "failed" and (shortage := disk_shortage(self._files.path)):
+        if execution.state == "failed" and (shortage := self._disk_shortage()):
             reason = f"{reason[: LONGEST_REASON - len(shortage) - 2]}; {shortage}"
         return AttemptResult(
             task=assignment.task,

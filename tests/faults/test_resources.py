@@ -30,7 +30,7 @@ def test_a_full_disk_of_a_worker_or_the_master_pauses_the_work_and_costs_nothing
         tasks.start()
         with bed.full_disk(HOST2, worker):
             tasks.wait(
-                "the worker says so", lambda status: "host2: only 0 MB are free" in notices(status), 20
+                "the worker says so", lambda status: "host2: only 0 MiB are free" in notices(status), 20
             )
             with bed.full_disk(HOST1, master):
                 tasks.wait("the master says so", lambda status: "waits for room" in notices(status), 20)

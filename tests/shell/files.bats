@@ -30,7 +30,7 @@ teardown() {
   mkdir "$PROJECT_PATH/a"
   stage_code
   first=$CODE_VERSION
-  [[ $first =~ ^[0-9a-f]{12}$ ]]
+  [[ $first =~ ^c[0-9a-f]{12}$ ]]
   touch -d '1 year ago' "$PROJECT_PATH/parameters.yml"
   chmod g+w "$PROJECT_PATH/parameters.yml"
   mkdir -p "$PROJECT_PATH/results" "$PROJECT_PATH/a/.git" "$PROJECT_PATH/a/__pycache__" "$TOOL/framework/__pycache__"
@@ -110,6 +110,19 @@ local:   changed project/parameters.yml"
   stage_code
   capture push_code 0
   assert_line "local:   removed project/new dir"
+}
+
+@test "a version that an earlier form of the tool pushed, without the letter, is compared with the new one" {
+  stage_code
+  push_code 0
+  mv "$CODE/$CODE_VERSION" "$CODE/123e45678901"
+  ln -sfn 123e45678901 "$CODE/current"
+  touch "$PROJECT_PATH/new"
+  stage_code
+  capture push_code 0
+  assert_line "local: version $CODE_VERSION instead of 123e45678901"
+  assert_line 'local:   added project/new'
+  assert_equal "$(readlink "$CODE/current")" "$CODE_VERSION"
 }
 
 @test "of many changes some are listed and the others counted" {

@@ -64,13 +64,14 @@ staged() {
 @test "exclusion_options: each rule of excluded_files as options of tar" {
   local options
   read_words options exclusion_options
-  assert_equal "${options[*]}" "--no-wildcards-match-slash --no-anchored --exclude=__pycache__ --no-anchored --exclude=*.pyc \
---no-anchored --exclude=.git --anchored --exclude=./results --exclude-tag-all=pyvenv.cfg"
+  [[ "${options[*]}" == "--no-wildcards-match-slash --no-anchored --exclude=__pycache__ --no-anchored --exclude=*.pyc \
+--no-anchored --exclude=.git --no-anchored --exclude=.DS_Store "*" --anchored --exclude=./results --exclude-tag-all=pyvenv.cfg" ]]
 }
 
 @test "what belongs to a project: no caches, no .git, no results at the top, no virtual environments" {
   read_all -d digits -m local
   in_project .venv/pyvenv.cfg .venv/lib/x sub/env/pyvenv.cfg sub/.git/x a/__pycache__/x a/x.pyc results/x .git
+  in_project .DS_Store sub/.train.py.swp sub/train.py~ 'sub/#train.py#' '.#train.py' .vscode/x .pytest_cache/x/y
   in_project sub/results/kept a.pyc.txt x.git resultsx .hidden sub/pyvenv.cfg.txt
   assert_equal "$(staged)" '.hidden a.pyc.txt parameters.yml project.yml resultsx sub/pyvenv.cfg.txt sub/results/kept x.git '
 }

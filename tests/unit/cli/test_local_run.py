@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,20 +42,20 @@ class Bench:
         (path / "parameters.yml").write_text("x: [1, 2]\n")
         return load_project(path)
 
-    def finish(self, number: int, state: AttemptState, reason: str = "") -> None:
+    def finish(self, number: int, state: AttemptState, reason: str = "", started: float = 1.0) -> None:
         parameters = self.project.space.combination(number)
         task = self.project.task_id(parameters)
         with Journal(self.files.master.journal) as journal:
             attempt = journal.assign(task, number, parameters, "local", 1.0)
             metrics = {"loss": number + 0.5} if state == "done" else {}
             result = AttemptResult(
-                task, attempt, "local", state, 1.0, 1.0, 0, reason, metrics, "c", "", "local", "project"
+                task, attempt, "local", state, started, 1.0, 0, reason, metrics, "c", "", "local", "project"
             )
             journal.finish(result, final=True)
 
-    def report(self, interrupted: bool = False, **status: object) -> int:
+    def report(self, interrupted: bool = False, began: float = 0.0, **status: object) -> int:
         changed = dataclasses.replace(STATUS, **status)  # type: ignore[arg-type]
-        return report_outcome(self.project, RunOutcome(changed, interrupted), self.files)
+        return report_outcome(self.project, RunOutcome(changed, interrupted, began), self.files)
 
 
 @pytest.fixture
@@ -97,6 +98,42 @@ def test_a_run_with_failures_names_them_and_what_is_not_installed(
         "Python modules are missing, which 'run' does not install: "
         f"python -m pip install -r {short_path(bench.project.path)}/requirements.txt\n"
     ) in capsys.readouterr().err
+
+
+def test_outdated_results_are_named_before_the_table(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.finish(0, "done")
+    bench.finish(1, "done")
+    monkeypatch.setattr("sys.stderr", sys.stdout)  # as on a terminal
+    assert bench.report(done=2, outdated=1) == 0
+    assert capsys.readouterr().out.startswith(
+        "1 of 2 results were made with other files of the project, or in another image: "
+        "'run --outdated' runs these again, --fresh runs all again\nloss "
+    )
+
+
+def test_tasks_that_failed_in_an_earlier_run_are_told_from_those_that_ran(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = "ModuleNotFoundError: No module named 'x'"
+    (bench.project.path / "requirements.txt").touch()
+    bench.finish(0, "failed", missing)
+    bench.finish(1, "failed", missing)
+    with pytest.raises(FrameworkError) as caught:
+        bench.report(failed=2, began=2.0)
+    assert str(caught.value) == "2 tasks failed earlier; nothing was run; --failed runs them again"
+    assert "missing" not in capsys.readouterr().err, "it may have been installed since"
+
+
+def test_a_run_of_the_rest_says_how_many_failed_before_it(bench: Bench) -> None:
+    bench.finish(0, "failed")
+    bench.finish(1, "failed", started=3.0)
+    with pytest.raises(FrameworkError) as caught:
+        bench.report(failed=2, began=2.0)
+    assert str(caught.value) == (
+        "2 of 2 tasks failed: see results.csv; 1 of them failed earlier: --failed runs them again"
+    )
 
 
 def test_a_sweep_that_was_stopped_fails_with_the_reason(bench: Bench) -> None:

@@ -134,6 +134,20 @@ def test_the_plan_of_a_running_sweep_counts_what_its_journal_has(
     assert "3 done, 1 failed; 0 to run" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["best", "results"])
+def test_outdated_results_are_named_where_results_are_shown(
+    swept: Bench, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert cli.main([command]) == 0
+    assert "other files" not in capsys.readouterr().err
+    (swept.path / "code/v1/project/new.py").touch()
+    assert cli.main([command]) == 0
+    assert (
+        "3 of 3 results were made with other files of the project, or in another image: "
+        "'./infrainit.sh -f --outdated' runs these again, --fresh runs all again\n"
+    ) in capsys.readouterr().err
+
+
 def recover(bench: Bench, monkeypatch: pytest.MonkeyPatch, *options: str) -> list[ControlRequest]:
     """Recover nothing; what was asked of the master."""
     asked: list[ControlRequest] = []

@@ -99,6 +99,17 @@ def test_before_anything_ran(project: Project, capsys: pytest.CaptureFixture[str
     }
 
 
+def test_paths_that_hosts_lack_are_said(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    (project.path / "data").symlink_to("/mnt/data")
+    assert cli.main(["plan", "my project"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == (
+        "my project/data: the link to '/mnt/data' leads out of the project, and tasks will not find it; "
+        "move it into the project\n"
+    )
+    assert "6 combinations" in shown.out
+
+
 def test_with_results_of_before(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     run(project, {0: "done", 3: "failed", 5: "done"}, "c1", seconds=90.0)
     assert cli.main(["plan", "my project", "--slots", "2"]) == 0
@@ -107,7 +118,10 @@ def test_with_results_of_before(project: Project, capsys: pytest.CaptureFixture[
     (project.path / "train.py").write_text("another")
     assert cli.main(["plan", "my project"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "  2 of 2 results were made with other files of the project, or in another image"
+    assert last == (
+        "  2 of 2 results were made with other files of the project, or in another image: "
+        "'run --outdated' runs these again, --fresh runs all again"
+    )
     content = as_json(capsys, "my project", "--slots", "100")
     assert content["results"] == {
         "done": 2,
@@ -178,5 +192,6 @@ def test_what_the_master_runs(
     assert cli.main(["plan"]) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "  1 done, 0 failed; 5 to run, about 5 min with 1 at a time",
-        "  1 of 1 results were made with other files of the project, or in another image",
+        "  1 of 1 results were made with other files of the project, or in another image: "
+        "'./infrainit.sh -f --outdated' runs these again, --fresh runs all again",
     ]

@@ -28,6 +28,14 @@ def test_what_a_task_needs(directory: ProjectDirectory, text: str, expected: Res
     assert directory.load(settings=f"command: run\n{text}\n").resources == expected
 
 
+def test_a_size_that_must_be_free_on_the_disk(directory: ProjectDirectory) -> None:
+    assert directory.load(settings="command: run\nfree_disk: 1.5G\n").free_disk == 1536 * 2**20
+    assert directory.load(settings="command: run\n").free_disk is None
+    assert directory.problem(settings="command: run\nfree_disk: 5\n") == (
+        "project.yml:2:12: free_disk: has to be a size with its unit, as in 500M or 4G"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -138,6 +139,36 @@ def test_every_combination_runs_once_and_only_new_ones_run_again(bench: Bench) -
     assert len({row["code"] for row in bench.rows()}) == 2, "each row says which version produced it"
 
 
+def test_results_of_other_files_are_never_shown_without_a_word(bench: Bench) -> None:
+    bench.run()
+    (bench.project / "run.sh").write_text("echo loss=7\n")
+    code, output = bench.run()
+    assert code == 0
+    notice = "3 of 3 results were made with other files of the project, or in another image: 'run --outdated'"
+    assert output.count(notice) == 1
+    assert output.index(notice) < output.index("loss  x  task")
+    assert bench.run("--outdated")[0] == 0
+    assert [row["loss"] for row in bench.rows()] == ["7", "7", "7"]
+    assert notice not in bench.run()[1]
+
+
+def test_two_projects_of_one_name_share_no_results(bench: Bench) -> None:
+    bench.run()
+    bench.ran()
+    namesake = bench.path / "elsewhere" / bench.project.name
+    shutil.copytree(bench.project, namesake)
+    bench.project = namesake
+    code, output = bench.run()
+    assert (code, bench.ran()) == (0, ["1", "2", "3"]), output
+    first, second = sorted((bench.path / "results/local").iterdir())
+    assert first == bench.files.path
+    assert f"results/local/{first.name} belongs to another project: results/local/{second.name} is" in output
+    assert f"results: results/local/{second.name}/results.csv" in output
+    assert f"{first} is the directory of another project" in bench.run("--data", str(first))[1]
+    code, output = bench.run()
+    assert (code, bench.ran(), "another project" in output) == (0, [], False), output
+
+
 def test_a_python_program_reports_and_leaves_the_project_as_it_is(bench: Bench) -> None:
     (bench.project / "kept.txt").write_text("mine")
     (bench.project / "train.py").write_text(
@@ -238,6 +269,49 @@ def test_a_result_that_is_on_disk_and_not_in_the_journal_is_found(bench: Bench) 
     assert [row["loss"] for row in bench.rows()] == ["1", "2", "3"]
 
 
+def test_results_from_before_a_metaparameter_count_with_its_default(bench: Bench) -> None:
+    bench.write(x="[1, 2]")
+    bench.run()
+    bench.ran()
+    with (bench.project / "parameters.yml").open("a") as parameters:
+        parameters.write("y: [0.0, 0.5]\n")
+    with (bench.project / "project.yml").open("a") as settings:
+        settings.write("defaults: {y: 0.0}\n")
+    code, output = bench.run()
+    assert (code, bench.ran()) == (0, ["1", "2"]), output
+    assert [(row["x"], row["y"]) for row in bench.rows()] == [
+        (x, y) for x in ("1", "2") for y in ("0.0", "0.5")
+    ]
+    assert "1     1  0.0  " in output, "the table has it, too"
+    assert bench.run("--fresh")[0] == 0
+    assert len(bench.ran()) == 4
+
+
+def test_paths_that_lead_out_of_the_project_are_said_before_anything_runs(bench: Bench) -> None:
+    (bench.path / "data").mkdir()
+    bench.write(x="[1]", program="ls ../data")
+    _, output = bench.run()
+    notice = (
+        f"{bench.project}/run.sh:2:4: '../data' leads out of the project, and tasks will not find it; move"
+    )
+    assert output.startswith(notice), output
+
+
+def test_a_retry_finds_what_the_attempt_before_it_left(bench: Bench) -> None:
+    bench.write(
+        x="[1]",
+        program='[ -z "$TASK_PREVIOUS_DIR" ] || exec cat "$TASK_PREVIOUS_DIR/checkpoint"\n'
+        "cp ../parameters.json . && echo loss=0.5 >checkpoint; exit 1",
+        settings="retries: 1",
+    )
+    code, output = bench.run()
+    assert code == 0, output
+    (row,) = bench.rows()
+    assert (row["state"], row["attempts"], row["loss"]) == ("done", "2", "0.5")
+    first = bench.files.worker.attempt(row["task"], 1)
+    assert json.loads((first.work / "parameters.json").read_text()) == {"x": 1}, "it is there from the start"
+
+
 def test_failed_tasks_fail_the_run_and_are_said(bench: Bench) -> None:
     bench.write(x="[1, 2, 3]", program="[ $1 != --x=2 ] || { echo 'no luck' >&2; exit 7; }")
     code, output = bench.run()
@@ -246,7 +320,9 @@ def test_failed_tasks_fail_the_run_and_are_said(bench: Bench) -> None:
     assert "1 of 3 tasks failed" in output
     assert bench.states() == ["done", "failed", "done"]
     bench.ran()
-    assert (bench.run()[0], bench.ran()) == (1, []), "they are not run again unless asked for"
+    code, output = bench.run()
+    assert (code, bench.ran()) == (1, []), "they are not run again unless asked for"
+    assert "1 task failed earlier; nothing was run; --failed runs it again" in output
     assert (bench.run("--failed")[0], bench.ran()) == (1, ["2"])
     bench.write(x="[1, 2, 3]")
     code, output = bench.run("--failed")

@@ -47,6 +47,16 @@ def test_a_pattern_excludes_a_whole_name(project: Path) -> None:
     assert not any(is_excluded(project, project / name) for name in ("x.pyc.txt", "results.csv", "my.git"))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [".DS_Store", "._train.py", ".train.py.swp", ".train.py.swo", "train.py~", ".#train.py", "#train.py#",
+     ".vscode", ".idea", ".ipynb_checkpoints", ".pytest_cache"],
+)  # fmt: skip
+def test_what_editors_and_systems_leave_is_no_part_of_a_project(project: Path, name: str) -> None:
+    assert is_excluded(project, project / name)
+    assert is_excluded(project, project / "data" / name)
+
+
 def test_the_directory_of_a_project_must_be_readable(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         source_entries(tmp_path, tmp_path / "nowhere")

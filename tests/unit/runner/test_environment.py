@@ -37,6 +37,22 @@ def test_what_the_task_was_given_replaces_the_workers_variable_and_never_its_own
     }  # fmt: skip
 
 
+def test_a_later_attempt_sees_the_directory_of_the_last_one_that_ran_on_this_host(tmp_path: Path) -> None:
+    attempts = [WorkerFiles(tmp_path).attempt("0" * 16, number) for number in (1, 2, 3)]
+    attempts[0].work.mkdir(parents=True)
+    environments = [task_environment({}, files, Path("/code/v1"), {}) for files in attempts]
+    assert "TASK_PREVIOUS_DIR" not in environments[0]
+    assert [each["TASK_PREVIOUS_DIR"] for each in environments[1:]] == [str(attempts[0].work)] * 2
+    attempts[1].directory.mkdir()
+    attempts[1].work.touch()  # no directory
+    assert task_environment({}, attempts[2], Path("/code/v1"), {}) == environments[2]
+    attempts[1].work.unlink()
+    attempts[1].work.mkdir()
+    last = task_environment({}, attempts[2], Path("/code/v1"), {})
+    assert last["TASK_PREVIOUS_DIR"] == str(attempts[1].work)
+    assert "TASK_PREVIOUS_DIR" not in shared_environment(last)
+
+
 def test_attempts_share_everything_but_their_own_variables() -> None:
     first, second = (
         task_environment({"PATH": "/bin"}, WorkerFiles(Path("/data")).attempt(task, 1), Path("/code/v1"), {})

@@ -1,4 +1,4 @@
-"""Shortage of disk space: an absolute minimum, and a share of large disks."""
+"""Shortage of disk space: an absolute figure, whatever the size of the disk."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ import pytest
 from framework.worker.disk import LEAST_FREE_BYTES, disk_shortage
 
 
+@pytest.mark.parametrize("total", [10**9, 20 * 10**12])
 @pytest.mark.parametrize(
-    ("total", "free", "shortage"),
+    ("free", "needed", "shortage"),
     [
-        (10**9, LEAST_FREE_BYTES, ""),
-        (10**9, LEAST_FREE_BYTES - 1, "only 199 MB are free on its disk, of 200 MB that are needed"),
-        (100 * 10**9, 10**9, ""),
-        (100 * 10**9, 10**9 - 1, "only 999 MB are free on its disk, of 1000 MB that are needed"),
+        (LEAST_FREE_BYTES, None, ""),
+        (LEAST_FREE_BYTES - 1, None, "only 199 MiB are free on its disk, of 200 MiB (free_disk)"),
+        (2**30, 2**30, ""),
+        (2**30 - 1, 2**30, "only 1023 MiB are free on its disk, of 1024 MiB (free_disk)"),
+        (5 * 2**20, 2**20, ""),
     ],
 )
-def test_a_disk_lacks_space_below_a_minimum_or_a_share_of_it(
-    monkeypatch: pytest.MonkeyPatch, total: int, free: int, shortage: str
+def test_a_disk_lacks_space_below_what_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, total: int, free: int, needed: int | None, shortage: str
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(total=total, used=0, free=free))
-    assert disk_shortage(Path("/")) == shortage
+    assert disk_shortage(Path("/"), needed) == shortage
 
 
 def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:

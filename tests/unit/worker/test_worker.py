@@ -126,30 +126,32 @@ def test_a_message_that_is_not_exactly_right_runs_nothing_and_the_master_hears_o
 def test_a_full_disk_is_in_the_heartbeat_until_there_is_room(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = {"bytes": 150 * 10**6}
+    free = {"bytes": 150 * 2**20}
     monkeypatch.setattr(
-        "shutil.disk_usage", lambda path: SimpleNamespace(total=100 * 10**9, used=0, free=free["bytes"])
+        "shutil.disk_usage", lambda path: SimpleNamespace(total=20 * 10**12, used=0, free=free["bytes"])
     )
     beat = bench.beat()
-    assert (beat["slots"], beat["notice"][:25]) == (0, "only 150 MB are free on i")
-    free["bytes"] = 900 * 10**6
-    assert "of 1000 MB" in bench.beat()["notice"], "one percent of a large disk"
-    free["bytes"] = 2 * 10**9
-    assert (bench.beat()["slots"], bench.beat()["notice"]) == (2, "")
+    assert (beat["slots"], beat["notice"][:26]) == (0, "only 150 MiB are free on i")
+    free["bytes"] = 900 * 2**20
+    assert (bench.beat()["slots"], bench.beat()["notice"]) == (2, ""), "however large the disk is"
+    with (bench.code / "v1/project/project.yml").open("a") as settings:
+        settings.write("free_disk: 2G\n")
+    worker_module.cached_project.cache_clear()
+    assert "of 2048 MiB (free_disk)" in bench.beat()["notice"]
 
 
 def test_the_reason_of_a_failure_on_a_full_disk_names_the_disk(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "shutil.disk_usage", lambda path: SimpleNamespace(total=10**9, used=10**9, free=5 * 10**6)
+        "shutil.disk_usage", lambda path: SimpleNamespace(total=10**9, used=10**9, free=5 * 2**20)
     )
     bench.run("fine")
     with pytest.raises(AttemptFailed):
         bench.run("fail")
     done, failed = bench.recorder.results
     assert done.reason == ""
-    assert failed.reason == "exit code 3; only 5 MB are free on its disk, of 200 MB that are needed"
+    assert failed.reason == "exit code 3; only 5 MiB are free on its disk, of 200 MiB (free_disk)"
 
 
 def test_the_reason_of_a_broken_project_fits_into_a_message(bench: WorkerBench) -> None:

@@ -1,0 +1,86 @@
+"""Paths that lead out of a project: in its command, as links, and in its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from framework.configuration.load import load_project
+from framework.project.outside_paths import outside_paths
+from framework.project.project import Project
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("data/x.csv", "shared/a b.csv", "project/data/inside.csv", "project/scripts/run.sh"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    return Path("project")
+
+
+def found(path: Path, command: str = "python train.py", on_hosts: bool = False, x: str = "1") -> list[str]:
+    (path / "project.yml").write_text(f"command: {command}\n")
+    (path / "parameters.yml").write_text(f"x: {x}\n")
+    end = "; move it into the project" + ("" if on_hosts else ", or write an absolute path")
+    lines = outside_paths(load_project(path), on_hosts)
+    middle = " leads out of the project, and tasks will not find it"
+    assert all(line.endswith(end) and middle in line for line in lines)
+    return [line.partition(middle)[0] for line in lines]
+
+
+def test_words_of_the_command(path: Path) -> None:
+    assert found(
+        path, "python ../scripts/train.py --data=../nowhere/x --other=a/../../y ./a/../b ..x 1/2"
+    ) == [
+        "project/project.yml:1:17: '../scripts/train.py' in the command",
+        "project/project.yml:1:37: '--data=../nowhere/x' in the command",
+        "project/project.yml:1:57: '--other=a/../../y' in the command",
+    ]
+    once = ["project/project.yml:1:13: '../data/x.csv' in the command"]
+    assert found(path, "cp ../data/x.csv .") == once
+    assert found(path, "cp '../da'ta/x.csv .") == ["project/project.yml: '../data/x.csv' in the command"]
+
+
+def test_paths_in_code_and_settings_that_lead_to_something(path: Path) -> None:
+    (path / "train.py").write_text(
+        "# as in ../data/x.csv\n"
+        "import os\n"
+        "open('../data/x.csv'), open('../data/none.csv'), open('https://a.b/../data')\n"
+        "open(\"../data/x.csv\"), open('./../shared'), open('../project/train.py')\n"
+    )
+    (path / "scripts/run.sh").write_text("cat ../data/inside.csv ../shared/none <../../project/data/x\n")
+    (path / "notes.md").write_text("[data](../data/x.csv)\n")
+    (path / "weights.bin").write_bytes(b"../data/x.csv")
+    (path / "image.py").write_bytes(b"\xff '../data'")
+    (path / "large.txt").write_text("../data\n" * 50_000)
+    assert found(path, x="[../data, 2]") == [
+        "project/parameters.yml:1:5: '../data'",
+        "project/train.py:3:7: '../data/x.csv'",
+        "project/train.py:4:30: '../shared'",
+        "project/train.py:4:51: '../project/train.py'",
+    ]
+
+
+def test_links_that_lead_out(path: Path) -> None:
+    (path / "out").symlink_to("../data")
+    (path / "scripts/up").symlink_to("../data")
+    (path / "scripts/out").symlink_to("../../nowhere")
+    (path / "absolute").symlink_to("/mnt/data")
+    links = ["project/out: the link to '../data'", "project/scripts/out: the link to '../../nowhere'"]
+    assert found(path) == links
+    assert found(path, on_hosts=True) == ["project/absolute: the link to '/mnt/data'", *links]
+
+
+def test_of_many_a_few_are_named(path: Path) -> None:
+    for number in range(8):
+        (path / f"link{number}").symlink_to("../data")
+    lines = outside_paths(load_project_of(path), on_hosts=False)
+    assert (len(lines), lines[-1]) == (6, "and 3 more paths that lead out of the project")
+
+
+def load_project_of(path: Path) -> Project:
+    (path / "project.yml").write_text("command: python train.py\n")
+    (path / "parameters.yml").write_text("x: 1\n")
+    return load_project(path)
