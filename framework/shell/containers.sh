@@ -54,6 +54,7 @@ start_worker() {
 
 # make_data_directory HOST ROLE: if Docker made it, it would be root's.
 make_data_directory() {
+  make_root "$1"
   change_host "$1" mkdir -p -- "$(data_directory "$1" "$2")"
 }
 
