@@ -54,7 +54,7 @@ show_status() {
 }
 
 ask_master() {
-  docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework "$@"
+  docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework "$@" | printable
 }
 
 # require_master: fails if its container does not run, and shows why.

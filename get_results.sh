@@ -63,7 +63,7 @@ copy_table() {
   local host=$MASTER_HOST name=$1 table
   is_reachable "$host" || return 0
   if [[ $(container_state "$host" master || true) == running\ * ]]; then
-    docker_on "$host" exec "$INFRASTRUCTURE-master" framework results "${@:2}" >&2 ||
+    docker_on "$host" exec "$INFRASTRUCTURE-master" framework results "${@:2}" | printable >&2 ||
       complain "${HOST_NAMES[host]}: the master could not write $name; the previous one was copied"
   fi
   table="$(data_directory "$host" master)/$name"

@@ -33,7 +33,7 @@ source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/al
 
 ARGUMENTS=("$@") # for start_again_in_group
 STARTED=''       # not empty: there may be containers
-FOLLOWING=''     # not empty: everything runs, and keeps running if this script ends; paused: it was paused
+FOLLOWING=''     # not empty: everything runs, and keeps running if this script ends; paused: it was paused; removed: it is gone
 TERMINAL=''      # descriptor of this script's stdin; a trap itself runs with the stdin of the function that it interrupts
 TASKS_CODE=0     # exit code of following the tasks: 0 if every task succeeded
 
@@ -60,6 +60,7 @@ main() {
   start_workers
   record_what_runs
   report
+  release_lock # so that infra_clean.sh can run while this script watches
   if [[ $WAIT ]]; then
     follow_tasks
     fetch_results
@@ -74,6 +75,7 @@ read_settings() {
   resolve_settings
   check_settings
   stop_on_problems 2
+  take_lock # before the id is read or made
   load_infrastructure
   join_record
   if [[ -z $MASTER ]]; then
@@ -120,7 +122,8 @@ interrupt() {
 # offer_to_pause: on Ctrl-C while the tasks run. Without a terminal to ask on they keep running.
 offer_to_pause() {
   if confirm "Pause the sweep and stop its tasks? If not, they keep running without this script." <&"$TERMINAL"; then
-    docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework pause &&
+    # In a subshell, because in a trap bash takes the exit code of the pipeline that was interrupted for that of a new one.
+    (docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework pause) &&
       FOLLOWING=paused
   fi
 }
@@ -133,6 +136,8 @@ clean_up() {
     return 0
   elif [[ $FOLLOWING == paused ]]; then
     say "the sweep is paused: its tasks are stopped, and no more are sent; resume it with: $(quote "$0") -f --wait"
+  elif [[ $FOLLOWING == removed ]]; then
+    return 0 # all is said
   elif [[ $FOLLOWING ]]; then
     say "the tasks keep running without this script; watch them again: $(quote "$0") -f --wait; stop them: $(quote "$CHECKOUT/infra_clean.sh")"
   elif [[ $STARTED ]]; then
@@ -251,7 +256,7 @@ start_master_host() {
     change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework again "$AGAIN" >/dev/null # `resume` prints the same
   fi
   # A paused sweep is resumed by starting it again.
-  change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework resume >&2
+  change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework resume | printable >&2
 }
 
 start_workers() {
@@ -299,7 +304,7 @@ report() {
 
 # follow_tasks: shows the progress until the sweep is finished. A broken connection is opened again; the tasks do not depend on it.
 follow_tasks() {
-  local code columns=0
+  local code columns=0 MESSAGES_FILTER=printable_redrawn
   [[ ! $DRY_RUN ]] || return 0
   FOLLOWING=yes
   exec {TERMINAL}<&0
@@ -309,18 +314,42 @@ follow_tasks() {
   fi
   while true; do
     code=0
-    docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework watch --columns "$columns" || code=$?
-    if ((code <= 1)); then
+    docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework watch --columns "$columns" | printable || code=$?
+    if ((code == 0)); then
+      break
+    fi
+    stop_if_removed # Docker, too, returns 1 if there is no such container
+    if ((code == 1)); then
       break
     fi
     say "${HOST_NAMES[MASTER_HOST]}: the connection is lost; the tasks keep running"
-    wait_until 600 "the master on ${HOST_NAMES[MASTER_HOST]} answers again" ask_master
+    wait_until 600 "the master on ${HOST_NAMES[MASTER_HOST]} answers again" ask_master || {
+      stop_if_removed
+      return 1
+    }
   done
   TASKS_CODE=$code
 }
 
+# ask_master: fails with NEVER_READY if there is no master any more.
 ask_master() {
-  open_connection "$MASTER_HOST" && docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework status
+  open_connection "$MASTER_HOST" || return
+  ! is_removed || return "$NEVER_READY"
+  docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework status
+}
+
+# is_removed: does the master's host answer, and have no master?
+is_removed() {
+  local state
+  state=$(container_state "$MASTER_HOST" master 2>/dev/null) && [[ ! $state ]]
+}
+
+# stop_if_removed: ends the program if the infrastructure is gone.
+stop_if_removed() {
+  if is_removed; then
+    FOLLOWING=removed
+    die "${HOST_NAMES[MASTER_HOST]}: the infrastructure was removed while its tasks were followed; ./infrainit.sh -f starts it again"
+  fi
 }
 
 fetch_results() {
@@ -329,7 +358,7 @@ fetch_results() {
   doing "copying the results to this machine"
   "$CHECKOUT/get_results.sh"
   # A project without a metric has no best combination; `framework best` reports that, and it is no failure.
-  docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework best || true
+  docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework best | printable || true
   DOING=''
   exit "$TASKS_CODE"
 }

@@ -23,6 +23,7 @@ main() {
   parse_options -a,--hosts= -n,--dry-run --verbose -- "$@"
   ONLY_HOSTS=${OPTIONS[HOSTS]:-}
   trap finish EXIT
+  take_lock
   use_record
   choose_hosts
   connect_to_hosts

@@ -2,6 +2,7 @@
 # Bootstraps a minimal Debian and writes it to stdout as a tar archive, for `docker import`. Needs root and debootstrap.
 # Usage: base.sh SUITE MIRROR
 set -eu
+umask 022 # an image is for any user
 
 suite=$1
 mirror=$2
@@ -28,6 +29,7 @@ download() {
 }
 
 bootstrap() {
+  mkdir "$directory/tree"
   set -- --variant=minbase --include=ca-certificates --force-check-gpg --keyring="$keyring"
   # An older debootstrap makes the links /bin -> usr/bin itself, where newer packages bring them.
   grep -q merge_usr_entry /usr/share/debootstrap/functions || set -- "$@" --no-merged-usr

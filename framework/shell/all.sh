@@ -38,6 +38,8 @@ source "$CHECKOUT/framework/shell/checks.sh"
 source "$CHECKOUT/framework/shell/install.sh"
 # shellcheck source=framework/shell/state.sh
 source "$CHECKOUT/framework/shell/state.sh"
+# shellcheck source=framework/shell/lock.sh
+source "$CHECKOUT/framework/shell/lock.sh"
 # shellcheck source=framework/shell/images.sh
 source "$CHECKOUT/framework/shell/images.sh"
 # shellcheck source=framework/shell/pki.sh

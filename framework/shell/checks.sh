@@ -36,7 +36,9 @@ docker_state() {
 }
 
 gibibytes() {
-  printf '%d GiB\n' "$(($(fact "$1" "$2") / 1024 / 1024 / 1024))"
+  local bytes
+  bytes=$(fact "$1" "$2")
+  printf '%d GiB\n' "$((${bytes:-0} / 1024 / 1024 / 1024))"
 }
 
 ports_state() {
@@ -103,7 +105,7 @@ check_host() {
       problem "$name: only $((free / 1024 / 1024)) MiB are free for $([[ $kind == disk ]] && root_of "$1" || echo "Docker's images"); make room for $((LEAST_FREE_DISK / 1024 / 1024)) MiB"
     fi
   done
-  skew=$(fact "$1" skew)
+  skew=$(fact "$1" skew) # computed here
   if ((${skew#-} > GREATEST_SKEW)); then
     problem "$name: its clock differs from this machine's by ${skew#-} s; set the clocks (NTP)"
   fi
@@ -120,7 +122,7 @@ check_same_machine() {
     engine=$(fact "$host" engine_id)
     [[ $engine ]] || continue
     engine+=" $(fact "$host" boot_id)" # cloned disks share the engine's id, not the boot's
-    if [[ -v seen[$engine] ]]; then
+    if [[ ${seen[$engine]:-} ]]; then
       problem "${HOST_NAMES[host]}: it is the same machine as ${HOST_NAMES[${seen[$engine]}]}; use only one of these names"
     fi
     seen[$engine]=$host

@@ -7,6 +7,10 @@ readonly FLOWER_SECONDS=60   # until Flower listens
 readonly WORKERS_SECONDS=120 # until every worker has answered
 readonly LAST_LINES=20       # of a container's log, shown when it fails
 
+# What `docker container inspect` may answer to container_state, and ids of containers and networks.
+readonly CONTAINER_STATE='[a-z]+ [0-9a-z]* (0|[1-9][0-9]{0,8}) -?[0-9]{1,10}'
+readonly DOCKER_ID='[0-9a-f]{64}'
+
 declare -gA RESTARTS=() # "host role" → how often that container had restarted when waiting for it began
 
 # docker_on HOST ARGUMENT…: runs docker for something that changes nothing.
@@ -50,6 +54,7 @@ start_worker() {
 
 # make_data_directory HOST ROLE: if Docker made it, it would be root's.
 make_data_directory() {
+  make_root "$1"
   change_host "$1" mkdir -p -- "$(data_directory "$1" "$2")"
 }
 
@@ -87,21 +92,50 @@ start_container() {
 
 # container_state HOST ROLE: prints "state settings restarts exit-code"; nothing if there is no such container.
 container_state() {
-  local host=$1 container
+  local host=$1 container state
   has_docker "$host" || return 0
   container=$(find_ours "$host" ps --all --no-trunc --filter "label=infrainit.role=$2") || return
   [[ $container ]] || return 0
-  docker_on "$host" container inspect --format \
-    '{{.State.Status}} {{index .Config.Labels "infrainit.settings"}} {{.RestartCount}} {{.State.ExitCode}}' "$container"
+  [[ $container != *$'\n'* ]] || unreadable "$host" "more than one container of $2" || return
+  state=$(
+    docker_on "$host" container inspect --format \
+      '{{.State.Status}} {{index .Config.Labels "infrainit.settings"}} {{.RestartCount}} {{.State.ExitCode}}' "$container"
+  ) || return
+  [[ $state =~ ^$CONTAINER_STATE$ ]] || unreadable "$host" "$state" || return
+  printf '%s\n' "$state"
 }
 
-# find_ours HOST DOCKER_COMMAND…: prints the ids of what belongs to this infrastructure.
+# find_ours HOST DOCKER_COMMAND…: prints the ids of what belongs to this infrastructure; of volumes, the names.
 find_ours() {
-  docker_on "$1" "${@:2}" --quiet --filter "label=infrainit.infrastructure=$INFRASTRUCTURE"
+  local found id pattern=$DOCKER_ID
+  [[ $2 != volume ]] || pattern="$INFRASTRUCTURE-[a-z]+"
+  found=$(docker_on "$1" "${@:2}" --quiet --filter "label=infrainit.infrastructure=$INFRASTRUCTURE") || return
+  [[ $found ]] || return 0
+  while read -r id; do
+    [[ $id =~ ^$pattern$ ]] || unreadable "$1" "$id is no id of Docker's" || return
+  done <<<"$found"
+  printf '%s\n' "$found"
+}
+
+# require_ours HOST KIND NAME…: fails unless Docker says of each of them that it belongs to this infrastructure. It comes before
+# anything is removed, whatever a list has said.
+require_ours() {
+  local host=$1 kind=$2 name labels=.Labels answer expected=''
+  shift 2
+  [[ $kind != container ]] || labels=.Config.Labels
+  answer=$(docker_on "$host" "$kind" inspect --format "{{index $labels \"infrainit.infrastructure\"}}" "$@") || return
+  for name in "$@"; do
+    expected+=${expected:+$'\n'}$INFRASTRUCTURE
+  done
+  if [[ $answer != "$expected" ]]; then
+    printf '%s: left alone, because not all of it has the label of %s: %s %s\n' \
+      "${HOST_NAMES[host]}" "$INFRASTRUCTURE" "$kind" "$*" >&2
+    return 1
+  fi
 }
 
 create_network() {
-  if ! has_docker "$1" || [[ ! $(find_ours "$1" network ls) ]]; then
+  if ! has_docker "$1" || [[ ! $(find_ours "$1" network ls --no-trunc) ]]; then
     change_docker "$1" network create \
       --driver bridge \
       --label "infrainit.infrastructure=$INFRASTRUCTURE" \
@@ -116,9 +150,10 @@ create_volume() {
   fi
 }
 
-# worker_image_in_use: prints the name of the worker image with which the infrastructure was started.
+# worker_image_in_use: prints the name of the worker image with which the infrastructure was started. It is run on this machine, so
+# only a name that images.sh makes will do.
 worker_image_in_use() {
-  local state environment
+  local state environment image
   state=$(container_state "$MASTER_HOST" master)
   if [[ ! $state ]]; then
     die "${HOST_NAMES[MASTER_HOST]}: there is no master of $INFRASTRUCTURE; ./infrainit.sh -f starts it and pushes the files"
@@ -126,7 +161,9 @@ worker_image_in_use() {
   environment=$(
     docker_on "$MASTER_HOST" container inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$INFRASTRUCTURE-master"
   )
-  sed -n 's/^IMAGE=//p' <<<"$environment"
+  image=$(sed -n 's/^IMAGE=//p' <<<"$environment")
+  [[ $image =~ ^infrainit-worker(-[a-z0-9-]+)?:[0-9a-f]{12}$ ]] || unreadable "$MASTER_HOST" "the image ${image:-(none)}" || return
+  printf '%s\n' "$image"
 }
 
 # Waiting: a command in the container tells whether it is ready
@@ -233,6 +270,7 @@ show_last_lines() {
 
 # remove_container HOST ROLE
 remove_container() {
+  require_ours "$1" container "$INFRASTRUCTURE-$2" || return
   change_docker "$1" stop "$INFRASTRUCTURE-$2" >/dev/null # a worker hands its tasks back
   change_docker "$1" rm --force --volumes "$INFRASTRUCTURE-$2" >/dev/null
 }
@@ -263,9 +301,9 @@ unwanted_roles() {
 remove_infrastructure() {
   local host=$1 failures=0
   # Networks and volumes can only be removed after their containers.
-  remove_ours "$host" container --all -- --force --volumes || failures=$((failures + 1))
+  remove_ours "$host" container --all --no-trunc -- --force --volumes || failures=$((failures + 1))
   remove_ours "$host" volume -- || failures=$((failures + 1))
-  remove_ours "$host" network -- || failures=$((failures + 1))
+  remove_ours "$host" network --no-trunc -- || failures=$((failures + 1))
   return "$failures"
 }
 
@@ -281,6 +319,7 @@ remove_ours() {
   found=$(find_ours "$host" "$kind" ls "${list[@]}") || return
   [[ $found ]] || return 0
   mapfile -t ids <<<"$found"
+  require_ours "$host" "$kind" "${ids[@]}" || return
   step "${HOST_NAMES[host]}" "removing ${kind}s: ${#ids[@]}"
   change_docker "$host" "$kind" rm "$@" "${ids[@]}" >/dev/null # it prints what it removed
 }

@@ -78,7 +78,7 @@ print_docker() {
       *'permission denied'*) docker=denied ;;
       *) docker=down ;;
     esac
-    printf 'docker_message=%s\n' "$(echo "$answer" | tail -n 1)"
+    printf 'docker_message=%s\n' "$(echo "$answer" | tail -n 1 | tr -d '[:cntrl:]')"
   fi
   printf 'docker=%s\n' "$docker"
   printf 'engine=%s\n' "$engine"

@@ -75,6 +75,12 @@ send_directory() {
   fi
 }
 
+# make_root HOST: makes the directory of all our files there, for its user alone, whatever the umask is over there. One that is there
+# keeps its mode.
+make_root() {
+  change_host "$1" mkdir -p -m 0700 -- "$(root_of "$1")"
+}
+
 # send_code HOST: copies the staged version to the host; it is not used yet.
 send_code() {
   local host=$1 name=${HOST_NAMES[$1]} directory new environments
@@ -89,6 +95,7 @@ send_code() {
   fi
   new="$directory/.$CODE_VERSION.$INFRASTRUCTURE" # another checkout may push the same version at this moment
   change_host "$host" rm -rf -- "$new"
+  make_root "$host"
   change_host "$host" mkdir -p -- "$new"
   send_directory "$host" "$STAGE" "$new" VERSION framework project
   change_host "$host" find "$new" -type f -exec chmod a-w '{}' +

@@ -6,7 +6,8 @@ HOST_NAMES=(local)    # unique, of letters, digits, '.' and '-'; in labels, queu
 SSH_DESTINATIONS=('') # the argument of ssh for each host
 SSH_PORTS=('')        # the port, where one was given
 BROKER_NAME=''        # name or address of the broker for other hosts; empty: each host's own view of this machine
-declare -gA FACTS=()  # "number.key" → a value that facts.sh printed
+declare -gA FACTS=()  # "number.key" → a value that facts.sh printed and is_fact accepted
+readonly NEEDED_FACTS=(time home user uid gid arch memory docker)
 
 # parse_hosts LIST: numbers the hosts of -a.
 parse_hosts() {
@@ -146,13 +147,63 @@ probe_hosts() {
 
 # probe_host HOST: writes the file that probe_hosts reads.
 probe_host() {
-  local host=$1 messages="$SSH_CONNECTIONS/$1.ssh" facts="$SSH_CONNECTIONS/$1.facts"
-  if open_connection "$host" 2>"$messages" && ask_facts "$host" >"$facts" 2>>"$messages"; then
-    grep 'Permanently added' "$messages" >&2 || true # a new host's key: the user should see it
-    printf 'unreachable=\nskew=%s\n' "$(($(sed -n 's/^time=//p' "$facts") - $(date +%s)))" >>"$facts"
-  else
+  local host=$1 messages="$SSH_CONNECTIONS/$1.ssh" answer="$SSH_CONNECTIONS/$1.answer" facts="$SSH_CONNECTIONS/$1.facts" wrong
+  if ! { open_connection "$host" 2>"$messages" && ask_facts "$host" >"$answer" 2>>"$messages"; }; then
     printf 'unreachable=%s\n' "$(explain_ssh_failure "$host" "$(cat -- "$messages")")" >"$facts"
+  elif ! wrong=$(check_facts "$answer"); then
+    printf 'unreachable=the answer cannot be read: %s\n' "$(make_printable "$wrong")" >"$facts"
+  else
+    grep 'Permanently added' "$messages" | printable >&2 || true # a new host's key: the user should see it
+    {
+      printf 'unreachable=\nskew=%s\n' "$(($(sed -n 's/^time=//p' "$answer") - $(date +%s)))"
+      cat -- "$answer"
+    } >"$facts"
   fi
+}
+
+# check_facts FILE: fails if the answer of a host holds anything but facts, or not all that are needed, and prints what is wrong.
+check_facts() {
+  local line key
+  local -A seen=()
+  while IFS='' read -r line || [[ $line ]]; do
+    key=${line%%=*}
+    if ! is_fact "$key" "${line#*=}" || [[ ${seen[$key]:-} ]]; then
+      printf '%s\n' "${line:0:200}"
+      return 1
+    fi
+    seen[$key]=yes
+  done <"$1"
+  for key in "${NEEDED_FACTS[@]}"; do
+    if [[ ! ${seen[$key]:-} ]]; then
+      printf 'it ends without %s\n' "$key"
+      return 1
+    fi
+  done
+}
+
+# is_fact KEY VALUE: is this a fact that facts.sh prints, with a value that it can have? Everything that a host says about itself
+# comes through here; what follows computes with it and makes commands of it.
+is_fact() {
+  local LC_ALL=C text='[^[:cntrl:]]*' address='[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?' name='[A-Za-z0-9_.-]+' pattern
+  case $1 in
+    time | uid | gid | memory) is_number "$2" && return ;;
+    cores | disk | docker_disk | gpus | gpu_runtime) [[ ! $2 ]] || is_number "$2" && return ;;
+    home) pattern="/$text" ;;
+    user) pattern="[^[:cntrl:][:space:]-]$text" ;;
+    arch) pattern=$name ;;
+    boot_id | engine_id) pattern='[A-Za-z0-9:_-]*' ;;
+    client_address | broker) pattern="($address)?" ;;
+    addresses) pattern="($address *)*" ;;
+    docker) pattern='ok|missing|denied|down' ;;
+    engine) pattern='[A-Za-z0-9.+~:_-]*' ;;
+    docker_message | docker_group) pattern=$text ;;
+    root_writable) pattern="yes|no: /$text" ;;
+    root_user) pattern=$name ;;
+    "port_$BROKER_PORT" | "port_$FLOWER_PORT") pattern="free|ours|taken by another program|taken by the container [A-Za-z0-9_.,/-]+" ;;
+    *) return 1 ;;
+  esac
+  # Bytes above those of ASCII are letters only if they are UTF-8.
+  [[ ${pattern:-} && $2 =~ ^($pattern)$ && $(make_printable "$2") == "$2" ]]
 }
 
 ask_facts() {

@@ -175,6 +175,7 @@ build_image() (
   context=$(mktemp -d)
   trap 'rm -rf -- "$context"' EXIT
   "$3" "$context" || exit
+  set_modes "$context" || exit
   inputs=$(digest_inputs "$context" "$base") || exit
   image=$1:${inputs:0:12}
   if ! has_image 0 "$image"; then
@@ -203,12 +204,17 @@ docker_build() {
   change_docker 0 build "${options[@]}" "$context"
 }
 
+# set_modes DIRECTORY: an image is for any user, whatever the umask was when this checkout was made, or is now.
+set_modes() {
+  chmod -R u=rwX,go=rX -- "$1"
+}
+
 # digest_inputs DIRECTORY BASE: prints a digest of the files, their modes, and the base image.
 digest_inputs() {
   (
     cd "$1" || exit
     find . -type f -print0 | LC_ALL=C sort --zero-terminated | xargs --null sha256sum
-    find . -type f -executable -print | LC_ALL=C sort
+    find . -printf '%m %p\n' | LC_ALL=C sort
     if has_image 0 "$2"; then # in a dry run it may be missing
       image_content 0 "$2"
     fi
@@ -279,11 +285,15 @@ check_host_for_image() {
   local host=$1 image=$2 name=${HOST_NAMES[$1]} here there directory size free
   here=$(docker_on 0 image inspect --format '{{.Architecture}}' "$image")
   there=$(docker_on "$host" version --format '{{.Server.Arch}}')
+  [[ $there =~ ^[a-z0-9_]+$ ]] || unreadable "$host" "$there"
   [[ $here == "$there" ]] ||
     die "$name: is $there, but the image $image is for $here; run this from a $there machine, or leave the host out of -a"
   directory=$(docker_on "$host" info --format '{{.DockerRootDir}}')
+  [[ $directory == /* && $directory != *[[:cntrl:]]* ]] || unreadable "$host" "$directory"
   size=$(docker_on 0 image inspect --format '{{.Size}}' "$image")
-  free=$(on_host "$host" df --portability --block-size=1 "$directory" | awk 'NR == 2 { print $4 }')
+  is_number "$size" || unreadable 0 "$size"
+  free=$(on_host "$host" df --portability --block-size=1 -- "$directory" | awk 'NR == 2 { print $4 }')
+  is_number "$free" || unreadable "$host" "$free"
   # The engine unpacks the archive first, and then keeps the layers: twice its size, and something to go on with.
   ((free > 3 * size)) ||
     die "$name: $directory has $((free >> 20)) MiB free, and the image $image takes $((3 * size >> 20)) MiB to load; make room there"

@@ -89,6 +89,7 @@ start_again_in_group() {
   if [[ $(fact 0 docker) == denied && ,$(fact 0 docker_group), == *",$(fact 0 user),"* && ! ${INFRAINIT_IN_GROUP:-} ]] &&
     command -v sg >/dev/null; then
     close_connections
+    release_lock
     export INFRAINIT_IN_GROUP=yes
     exec sg docker -c "$(quote "$CHECKOUT/infrainit.sh" "${ARGUMENTS[@]}")"
   fi

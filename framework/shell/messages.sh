@@ -1,23 +1,24 @@
 # shellcheck shell=bash
-# Messages for the user. They go to stderr, one line each; stdout is left to results.
+# Messages for the user. They go to stderr, one line each; stdout is left to results. What they quote may come from a host, a
+# container or a task: they show it as printable text.
 
 PROBLEMS=()   # the messages that `problem` collected
 DOING=''      # the part of the work in progress; the scripts' exit traps name it when it fails
 MESSAGES_TO=2 # file descriptor for `step` and `say`; for_each_host points it past the output that it holds back
 
 say() {
-  printf '%s\n' "$*" >&"$MESSAGES_TO"
+  make_printable "$*" >&"$MESSAGES_TO"
 }
 
 warn() {
-  printf 'warning: %s\n' "$*" >&2
+  make_printable "warning: $*" >&2
 }
 
 # doing WHAT: announces the next part of the work.
 doing() {
   # shellcheck disable=SC2034 # the scripts' exit traps read it
   DOING=$1
-  say "$(colour 1)$1$(colour 0)"
+  printf '%s%s%s\n' "$(colour 1)" "$(make_printable "$1")" "$(colour 0)" >&"$MESSAGES_TO"
 }
 
 # step HOST_NAME MESSAGE: announces one step of the work on one host.
@@ -27,7 +28,7 @@ step() {
 
 # show_error MESSAGE
 show_error() {
-  printf '%serror:%s %s\n' "$(colour 31)" "$(colour 0)" "$*" >&2
+  printf '%serror:%s %s\n' "$(colour 31)" "$(colour 0)" "$(make_printable "$*")" >&2
 }
 
 die() {
@@ -63,10 +64,10 @@ colour() {
   fi
 }
 
-# put_host_in_front HOST_NAME: copies stdin to stdout; each line then begins with the host's name.
+# put_host_in_front HOST_NAME: copies stdin to stdout as printable text; each line then begins with the host's name.
 put_host_in_front() {
   local line
-  while IFS='' read -r line || [[ $line ]]; do
+  printable | while IFS='' read -r line || [[ $line ]]; do
     case $line in
       "$1: "* | "$1\$ "*) printf '%s\n' "$line" ;;
       *) printf '%s: %s\n' "$1" "$line" ;;

@@ -6,7 +6,7 @@
 validate_project_in_image() {
   local options code=0
   read_words options plan_options
-  change_docker 0 run "${options[@]}" >&2 || code=$?
+  change_docker 0 run "${options[@]}" | printable >&2 || code=$?
   case $code in
     0) ;;
     2) usage_error "the project $PROJECT_PATH cannot be run; the errors to correct are above" ;;
@@ -18,5 +18,5 @@ validate_project_in_image() {
 recover_journal() {
   local options
   read_words options recover_options "$1"
-  change_docker "$1" run "${options[@]}" >&2 || die "${HOST_NAMES[$1]}: the journal could not be rebuilt; see above"
+  change_docker "$1" run "${options[@]}" | printable >&2 || die "${HOST_NAMES[$1]}: the journal could not be rebuilt; see above"
 }

@@ -19,7 +19,7 @@ find_project() {
 
 # check_project_directory: records what is wrong with -d. The framework itself checks a project's content later.
 check_project_directory() {
-  local file files
+  local file files resolved
   if [[ ! $PROJECT ]]; then
     problem "-d is missing: which project is to be run?"
     return 0
@@ -29,6 +29,10 @@ check_project_directory() {
   fi
   if [[ $PROJECT_NAME == *[[:cntrl:]]* || $PROJECT_PATH == / ]]; then
     problem "-d: $(quote "$PROJECT_NAME") cannot be a project's name"
+  fi
+  resolved=$(cd -- "$PROJECT_PATH" && pwd -P)
+  if [[ $CHECKOUT/ == "$resolved"/* ]]; then
+    problem "-d: $PROJECT_PATH holds this copy of the tool ($CHECKOUT), whose passwords and keys would go to every host; put one of them elsewhere"
   fi
   files=("$(settings_of_project)")
   if [[ ${files[0]} == project.yml ]]; then

@@ -48,7 +48,7 @@ run_long() {
   ) >"$log" 2>&1 || code=$?
   exec {reminder}>&-
   if ((code != 0)); then
-    tail -n "$LOG_LINES_SHOWN" -- "$log" | sed $'s/\033\\[[0-9;]*m//g' >&2 # without the builder's colours
+    tail -n "$LOG_LINES_SHOWN" -- "$log" | printable >&2
   fi
   rm -- "$log"
   return "$code"
@@ -98,7 +98,7 @@ wait_until() {
       return 0
     fi
     if ((code == NEVER_READY || SECONDS - start >= limit)); then
-      printf 'not within %s s: %s\n%s\n' "$((SECONDS - start))" "$description" "$message" >&2
+      printf 'not within %s s: %s\n%s\n' "$((SECONDS - start))" "$description" "$(make_printable "$message")" >&2
       return 1
     fi
     if ((SECONDS - start >= next_message)); then

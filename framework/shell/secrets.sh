@@ -55,7 +55,7 @@ push_secrets() {
     return 0
   fi
   change_host "$host" rm -rf -- "$target.new" "$target.old"
-  change_host "$host" mkdir -p -- "$(root_of "$host")"
+  make_root "$host"
   change_host "$host" install --directory --mode=0700 -- \
     "$(root_of "$host")/secrets" "$(dirname -- "$target")" "$target.new"
   send_directory "$host" "$source" "$target.new" .

@@ -1,16 +1,31 @@
 # shellcheck shell=bash
 # The only file that knows ssh: one multiplexed connection to each host, and commands as argument vectors, quoted once.
 # Host 0 is this machine; for it the same functions run the command directly.
+#
+# What a host answers is text of somebody else's: it begins where the command begins, whatever the start-up files of its login shell
+# print; its stderr is shown as printable text; and whoever uses an answer checks that it looks like one.
 
-SSH_CONNECTIONS='' # private folder with the sockets of open connections; its path is short, as a socket's may have 108 bytes only
-SSH_OPTIONS=()     # options of every call; the user's own ssh config stays in force for the rest
+SSH_CONNECTIONS=''        # private folder with the sockets of open connections; its path is short, as a socket's may have 108 bytes only
+SSH_OPTIONS=()            # options of every call; the user's own ssh config stays in force for the rest
+MESSAGES_FILTER=printable # what the stderr of commands goes through
+
+# Runs a command, in the place of the login shell: "$0" in a line of its own says that the answer begins. It must mean the same
+# between single quotes in every shell: no quotes, backslashes, exclamation marks or newlines.
+# shellcheck disable=SC2016 # expands over there
+readonly RUN_SCRIPT='echo $0; for w do shift; w=$(printf %b. "$w"); set -- "$@" "${w%.}"; done; exec "$@"'
 
 # prepare_ssh: sets both; the first connection calls it.
 prepare_ssh() {
+  local option
   [[ -z $SSH_CONNECTIONS ]] || return 0
   SSH_CONNECTIONS=$(mktemp -d /tmp/infrainit.XXXXXXXX)
   SSH_OPTIONS=(
-    -T
+    -T # no terminal
+    -a # no agent, no display and no ports of this machine for a host, and no commands here, whatever the user's config says
+    -x
+    -o ClearAllForwardings=yes
+    -o PermitLocalCommand=no
+    -o Tunnel=no
     -o BatchMode=yes
     -o ConnectTimeout=10
     -o ServerAliveInterval=15
@@ -21,6 +36,12 @@ prepare_ssh() {
   if [[ $KEY ]]; then
     SSH_OPTIONS+=(-o IdentitiesOnly=yes -i "$KEY")
   fi
+  # A config made for logging in by hand may have these; an older ssh does not know all of them.
+  for option in RemoteCommand=none SessionType=default StdinNull=no ForkAfterAuthentication=no; do
+    if ssh -o "$option" -V 2>/dev/null; then
+      SSH_OPTIONS+=(-o "$option")
+    fi
+  done
 }
 
 # ssh_to HOST OPTION… -- COMMAND: runs ssh; COMMAND is one string for the shell on the host.
@@ -72,14 +93,44 @@ on_host() {
 
 # on_host_stdin HOST COMMAND…: the same, with the stdin of this call.
 on_host_stdin() {
-  local host=$1
+  (($1 == 0)) || prepare_ssh
+  {
+    run_on_host "$@" 2>&1 >&9 9>&- | "$MESSAGES_FILTER" >&2 9>&-
+  } 9>&1
+}
+
+# run_on_host HOST COMMAND…: prints the answer and nothing else.
+run_on_host() {
+  local host=$1 marker codes
   shift
   if ((host == 0)); then
     "$@"
-  else
-    prepare_ssh
-    ssh_to "$host" -o ControlMaster=no -- "$(quote "$@")"
+    return
   fi
+  marker=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+  ssh_to "$host" -o ControlMaster=no -- "exec sh -c '$RUN_SCRIPT' $marker $(quote_for_any_shell "$@")" |
+    copy_after "$marker" && return
+  codes=("${PIPESTATUS[@]}")
+  ((codes[0] == 0)) || return "${codes[0]}"
+  unreadable "$host" 'it does not begin as it should; does its login shell run commands?'
+}
+
+# copy_after MARKER: copies stdin to stdout from the line after MARKER on, byte by byte. What comes before it is what the login shell's
+# start-up files print. Since the command replaces the shell, nothing comes after the answer.
+copy_after() {
+  local line
+  while IFS='' read -r line; do
+    if [[ $line == *"$1" ]]; then
+      exec cat
+    fi
+  done
+  return 1
+}
+
+# unreadable HOST TEXT: says that TEXT, which came from HOST, is not what it should be; fails.
+unreadable() {
+  printf '%s: the answer cannot be read: %s\n' "${HOST_NAMES[$1]}" "$(make_printable "${2:0:200}")" >&2
+  return 1
 }
 
 # change_host HOST COMMAND…: runs a command that changes something on a host: it is shown, and left out of a dry run.
@@ -100,24 +151,49 @@ change_host_stdin() {
 
 # ssh_address HOST: prints the name or address that ssh connects to; the user's ssh config may have another for what was typed.
 ssh_address() {
-  ssh -T -G -- "${SSH_DESTINATIONS[$1]}" | sed -n 's/^hostname //p'
+  ssh_config_of "$1" | sed -n 's/^hostname //p'
+}
+
+# ssh_config_of HOST: prints what ssh makes of the user's config for it, as `keyword value` lines.
+ssh_config_of() {
+  ssh -T -G ${SSH_PORTS[$1]:+-p "${SSH_PORTS[$1]}"} -- "${SSH_DESTINATIONS[$1]}"
+}
+
+# forget_key_command HOST: prints the command that removes the host's key from the file of known hosts.
+forget_key_command() {
+  local config name port files
+  config=$(ssh_config_of "$1") || config=''
+  name=$(sed -n 's/^hostkeyalias //p' <<<"$config")
+  if [[ ! $name ]]; then
+    name=$(sed -n 's/^hostname //p' <<<"$config")
+    port=$(sed -n 's/^port //p' <<<"$config")
+    name=${name:-${SSH_DESTINATIONS[$1]##*@}} port=${port:-${SSH_PORTS[$1]}}
+    if [[ ${port:-22} != 22 ]]; then
+      name="[$name]:$port"
+    fi
+  fi
+  files=$(sed -n 's/^userknownhostsfile //p' <<<"$config")
+  if [[ ! $files || $files == */.ssh/known_hosts* ]]; then
+    quote ssh-keygen -R "$name"
+  else
+    quote ssh-keygen -f "$files" -R "$name" # a user who has named another file has named one
+  fi
 }
 
 # explain_ssh_failure HOST TEXT: prints in one line what ssh's TEXT means and what to do.
 explain_ssh_failure() {
-  local text=$2 remove
+  local text=$2
   case $text in
     *'Could not resolve hostname'*) echo "this machine cannot resolve its name; check the spelling in -a, or give its address" ;;
     *'Connection refused'*) echo "it refuses the connection; is sshd running there, and on this port?" ;;
     *'timed out'* | *'No route to host'* | *'unreachable'*) echo "it does not answer; is it switched on, and can it be reached from here?" ;;
     *'HOST IDENTIFICATION HAS CHANGED'*)
-      remove=$(sed -n 's/.*\(ssh-keygen .*-R .*[^ ]\).*/\1/p' <<<"$text" | tr -d '\r')
-      echo "its host key has changed; if it was installed anew, forget the old key (${remove:-ssh-keygen -R HOST}); if not, someone may intercept the connection"
+      echo "its host key has changed; if it was installed anew, forget the old key ($(forget_key_command "$1")); if not, someone may intercept the connection"
       ;;
     *'UNPROTECTED PRIVATE KEY'*) echo "ssh ignores the key $KEY, because others may read it: chmod 600 $(quote "$KEY")" ;;
     *'Permission denied'*)
       echo "it denies the login with ${KEY:-the keys that ssh finds}; check the user name, put a key that has a passphrase into ssh-agent, or: ssh-copy-id ${KEY:+-i $(quote "$KEY") }${SSH_PORTS[$1]:+-p ${SSH_PORTS[$1]} }${SSH_DESTINATIONS[$1]}"
       ;;
-    *) printf 'ssh says: %s\n' "$(tail -n 1 <<<"$text")" ;;
+    *) printf 'ssh says: %s\n' "$(make_printable "$text" | tail -n 1)" ;;
   esac
 }

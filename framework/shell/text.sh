@@ -14,6 +14,71 @@ quote() {
   printf '%s\n' "$line"
 }
 
+# quote_for_any_shell WORD…: prints the words as one line that sh, bash, dash, zsh, csh, tcsh and fish all read as the same words.
+# What they treat differently between single quotes is written as printf's %b reads it; whoever gets the words decodes them.
+quote_for_any_shell() {
+  local LC_ALL=C word line='' character code number
+  for word in "$@"; do
+    if [[ ! $word =~ ^[A-Za-z0-9_./-][A-Za-z0-9_@%+=:,./-]*$ ]]; then
+      word=${word//\\/'\0134'}
+      word=${word//\'/'\0047'}
+      word=${word//!/'\0041'}
+      word=${word//$'\n'/'\0012'}
+      while [[ $word =~ [^\ -~] ]]; do # a byte at a time, each value once
+        character=${BASH_REMATCH[0]}
+        printf -v number %d "'$character"
+        printf -v code '\\0%03o' "$((number & 255))"
+        word=${word//"$character"/"$code"}
+      done
+      word="'$word'"
+    fi
+    line+="${line:+ }$word"
+  done
+  printf '%s\n' "$line"
+}
+
+# printable: copies stdin to stdout line by line, as text that can be shown on any terminal. Colours and bytes that are no UTF-8 are
+# left out; other control characters, and those that change the direction of writing, become a question mark.
+printable() {
+  LC_ALL=C sed --unbuffered --regexp-extended \
+    -e 's/\x1b\[[0-9;]*m//g' \
+    -e 's/\r$//' \
+    -e 's/([\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xef][\x80-\xbf]{2}|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf4][\x80-\xbf]{3})|[\x80-\xff]/\1/g' \
+    -e 's/\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]|[\x01-\x08\x0b-\x1f\x7f]|\x00/?/g'
+}
+
+# make_printable TEXT: prints TEXT as `printable` does.
+make_printable() {
+  local LC_ALL=C
+  if [[ $1 == *[!\ -~$'\n\t']* ]]; then
+    printable <<<"$1"
+  else
+    printf '%s\n' "$1"
+  fi
+}
+
+# printable_redrawn: the same for text that draws a line again and again with carriage returns, as `framework watch` does.
+printable_redrawn() {
+  local text end code=0
+  while ((code == 0 || code > 128)); do # above: nothing more came for a moment
+    code=0
+    IFS='' read -r -d $'\r' -t 0.3 text || code=$?
+    end=''
+    if ((code == 0)); then
+      end=$'\r'
+    fi
+    if [[ $text$end ]]; then
+      text=$(make_printable "$text.") # the dot, because a newline at the end would be lost
+      printf '%s%s' "${text%.}" "$end"
+    fi
+  done
+}
+
+# is_number TEXT: is it a whole number that bash can compute with? Without a leading 0, which would make it octal.
+is_number() {
+  [[ $1 =~ ^(0|[1-9][0-9]{0,17})$ ]]
+}
+
 # is_one_of WORD CANDIDATE…
 is_one_of() {
   local candidate

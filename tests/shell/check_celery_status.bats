@@ -30,7 +30,7 @@ answer() {
 # act_as_docker STATE ANSWERS
 act_as_docker() {
   stub docker "case \"\$*\" in
-    'ps --all '*) echo '$1' | cut -c 1 ;;
+    'ps --all '*) printf '%064d\\n' 1 ;;
     *State.Status*) echo '$1' ;;
     *'framework celery status') $2 ;;
     *'framework status') echo 'p: 6 combinations: 4 done, 1 running, 1 waiting, 0 failed' ;;
@@ -77,7 +77,7 @@ p: 6 combinations: 4 done, 1 running, 1 waiting, 0 failed'
   answer far-2222
   check
   assert_equal "$status" 0
-  grep -q "^ssh .*'docker exec infra-01234567-master framework celery status'" "$CALLS"
+  grep -q "^ssh .* docker exec infra-01234567-master framework celery status'$" "$CALLS"
 }
 
 @test "the master's container is gone" {

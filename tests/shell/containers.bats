@@ -44,8 +44,9 @@ has_container() {
   printf '%s\n' "$@" >"$BATS_TEST_TMPDIR/states"
   stub docker "states='$BATS_TEST_TMPDIR/states'"'
     case "$1 $2" in
-      "ps --all") [[ ! $(head -n 1 "$states") ]] || echo 0123abcd ;;
+      "ps --all") [[ ! $(head -n 1 "$states") ]] || printf "%064d\n" 1 ;;
       "container inspect")
+        [[ $* != *infrainit.infrastructure* ]] || exec echo infra-01234567
         head -n 1 "$states"
         (($(wc -l <"$states") == 1)) || sed -i 1d "$states" ;;
       "exec "*) cat "$states.exec" 2>&1; exit 1 ;;
@@ -173,7 +174,7 @@ docker 'run' ${options[*]@Q}"
 @test "waiting asks the container itself" {
   has_container 'running x 0 0'
   stub docker 'case "$1 $2" in
-    "ps --all") echo 0123abcd ;;
+    "ps --all") printf "%064d\n" 1 ;;
     "container inspect") echo "running x 3 0" ;;
   esac'
   capture wait_broker 0
@@ -202,7 +203,7 @@ docker 'run' ${options[*]@Q}"
 @test "waiting for workers: the master is asked for all of them by name" {
   WORKER_HOSTS=(0 1)
   stub docker 'case "$1 $2" in
-    "ps --all") echo 0123abcd ;;
+    "ps --all") printf "%064d\n" 1 ;;
     "container inspect") echo "running x 0 0" ;;
   esac'
   capture wait_workers 0 1
@@ -223,17 +224,25 @@ docker 'run' ${options[*]@Q}"
 
 @test "remove_infrastructure: removes only what has our label; tries every step, and counts failures" {
   stub docker 'case "$2" in
-    ls) printf "%s1\n%s2\n" "$1" "$1" ;;
+    ls) if [[ $1 == volume ]]; then printf "infra-01234567-%s\n" a b; else printf "%064d\n" 1 2; fi ;;
+    inspect) for _ in "${@:5}"; do echo infra-01234567; done ;;
     rm) [[ $1 == network ]] || exit 1 ;;
   esac'
   capture remove_infrastructure 0
   assert_equal "$status" 2
-  assert_equal "$(<"$CALLS")" "docker 'container' 'ls' '--all' '--quiet' '--filter' 'label=infrainit.infrastructure=infra-01234567'
-docker 'container' 'rm' '--force' '--volumes' 'container1' 'container2'
-docker 'volume' 'ls' '--quiet' '--filter' 'label=infrainit.infrastructure=infra-01234567'
-docker 'volume' 'rm' 'volume1' 'volume2'
-docker 'network' 'ls' '--quiet' '--filter' 'label=infrainit.infrastructure=infra-01234567'
-docker 'network' 'rm' 'network1' 'network2'"
+  local one two ours="'--quiet' '--filter' 'label=infrainit.infrastructure=infra-01234567'"
+  printf -v one "'%064d'" 1
+  printf -v two "'%064d'" 2
+  label() { printf "'inspect' '--format' '{{index %s \"infrainit.infrastructure\"}}'" "$1"; }
+  assert_equal "$(<"$CALLS")" "docker 'container' 'ls' '--all' '--no-trunc' $ours
+docker 'container' $(label .Config.Labels) $one $two
+docker 'container' 'rm' '--force' '--volumes' $one $two
+docker 'volume' 'ls' $ours
+docker 'volume' $(label .Labels) 'infra-01234567-a' 'infra-01234567-b'
+docker 'volume' 'rm' 'infra-01234567-a' 'infra-01234567-b'
+docker 'network' 'ls' '--no-trunc' $ours
+docker 'network' $(label .Labels) $one $two
+docker 'network' 'rm' $one $two"
   stub docker
   capture remove_infrastructure 0
   assert_equal "$status" 0
@@ -245,4 +254,65 @@ docker 'network' 'rm' 'network1' 'network2'"
   capture remove_unwanted 0
   assert_equal "$(changes | grep "'rm'" | tr '\n' ' ')" "docker 'rm' '--force' '--volumes' 'infra-01234567-flower' \
 docker 'rm' '--force' '--volumes' 'infra-01234567-master' docker 'rm' '--force' '--volumes' 'infra-01234567-broker' "
+}
+
+@test "nothing is removed that is no id, or that Docker itself does not call ours" {
+  # What a start-up file prints is a name of somebody else's container.
+  stub docker 'case "$2" in
+    ls) printf "lab\n%064d\n" 1 ;;
+    inspect) for _ in "${@:5}"; do echo infra-01234567; done ;;
+  esac'
+  capture remove_infrastructure 0
+  assert_equal "$status" 3
+  assert_line "local: the answer cannot be read: lab is no id of Docker's"
+  assert_equal "$(grep -c "'rm'" "$CALLS")" 0
+  stub docker 'case "$2" in
+    ls) if [[ $1 == volume ]]; then echo infra-01234567-broker; else printf "%064d\n" 1; fi ;;
+    inspect) echo infra-of-others ;;
+  esac'
+  capture remove_infrastructure 0
+  assert_equal "$status" 3
+  assert_part 'local: left alone, because not all of it has the label of infra-01234567: volume infra-01234567-broker'
+  assert_equal "$(grep -c "'rm'" "$CALLS")" 0
+  has_container 'running x 0 0'
+  stub docker "case \"\$*\" in
+    'ps --all'*) printf '%064d\\n' 1 ;;
+    *infrainit.infrastructure*inspect* | *inspect*infrainit.infrastructure*) echo infra-of-others ;;
+    *inspect*) echo 'exited x 0 0' ;;
+  esac"
+  capture remove_container 0 worker
+  assert_equal "$status" 1
+  assert_equal "$(changes)" ''
+}
+
+@test "the state of a container is not computed with, and the image not run, unless they look like it" {
+  local evil='BASH_VERSINFO[$(touch evil;echo 0)]' answer
+  for answer in "running x $evil 0" "running x 0 $evil" 'running x 0' $'running x 0 0\nrunning x 0 0' "$evil"; do
+    stub docker "case \"\$1 \$2\" in
+      'ps --all') printf '%064d\\n' 1 ;;
+      'container inspect') echo ${answer@Q} ;;
+    esac"
+    capture stays_up 0 master
+    assert_equal "$status" 1
+    assert_part 'local: the answer cannot be read: '
+    capture wait_workers 0
+  done
+  [[ ! -e evil ]]
+  for answer in --volume=/:/x 'infrainit-worker:0123456789ab --privileged' other:0123456789ab ''; do
+    stub docker "case \"\$*\" in
+      'ps --all'*) printf '%064d\\n' 1 ;;
+      *Config.Env*) echo IMAGE=${answer@Q} ;;
+      *) echo 'running x 0 0' ;;
+    esac"
+    capture worker_image_in_use
+    assert_equal "$status|$output" '1|'
+    assert_part 'local: the answer cannot be read: the image'
+  done
+}
+
+@test "the last lines of a log are printable text" {
+  stub docker 'printf "\033]52;c;AAAA\007 \033[31mred\033[0m \302\2335n\rover f\303\274r\n"; printf "\033]0;title\007\n" >&2'
+  capture show_last_lines 0 c
+  assert_line 'local: ?]52;c;AAAA? red ?5n?over für'
+  assert_line 'local: ?]0;title?'
 }

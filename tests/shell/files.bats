@@ -200,3 +200,13 @@ local:   changed project/parameters.yml"
   assert_equal "$status" 1
   assert_part 'could not be copied'
 }
+
+@test "the directory on a host is for its user alone, whatever the umask is there; one that is there keeps its mode" {
+  umask 000
+  stage_code
+  push_code 1
+  assert_equal "$(stat -c %a "$HOME/far home/my tasks")" 700
+  mkdir -m 755 "$HOME/my tasks"
+  push_code 0
+  assert_equal "$(stat -c %a "$HOME/my tasks")" 755
+}

@@ -27,7 +27,7 @@ setup() {
 # act_as_docker: the master runs, and writes results.csv when it is asked to.
 act_as_docker() {
   stub docker "case \"\$*\" in
-    'ps --all '*) echo 0123 ;;
+    'ps --all '*) printf '%064d\\n' 1 ;;
     *State.Status*) echo 'running x 0 0' ;;
     *'framework results') echo new >'$HOME/my tasks/master/my project/results.csv' ;;
     *'framework results --all') echo all >'$HOME/my tasks/master/my project/all_results.csv' ;;
@@ -145,7 +145,7 @@ all_attempts() {
 
 @test "the master cannot write the table: reported, and the previous one is copied" {
   stub docker 'case "$*" in
-    "ps --all "*) echo 0123 ;;
+    "ps --all "*) printf "%064d\n" 1 ;;
     *State.Status*) echo "running x 0 0" ;;
     *"framework results") echo "no space left" >&2; exit 1 ;;
   esac'

@@ -45,6 +45,7 @@ stub() {
     printf '%s\n' "${2:-}"
   } >"$STUBS/$1"
   chmod +x "$STUBS/$1"
+  hash -r # bash remembers where it has found the real one
 }
 
 # make_project NAME: a valid one under tasks/.

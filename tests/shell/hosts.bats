@@ -73,7 +73,11 @@ three_hosts() {
     *" -G "*) echo "hostname 10.0.0.1" ;;
     *" h2 "*) echo "ssh: connect to host h2 port 22: Connection refused" >&2; exit 255 ;;
     *" true") echo "Warning: Permanently added h1 to the list of known hosts." >&2 ;;
-    *) echo "sent: ${*: -1}" >&2; echo home=/home/a=b; echo "time=$(($(date +%s) - 1000))"; cat >/dev/null ;;
+    *)
+      echo "sent: ${*: -1}" >&2
+      [[ ! ${*: -1} =~ [0-9a-f]{32} ]] || echo "${BASH_REMATCH[0]}"
+      printf "%s\n" home=/home/a=b "time=$(($(date +%s) - 1000))" user=me uid=1 gid=1 arch=amd64 memory=1 docker=ok
+      cat >/dev/null ;;
   esac'
   parse_hosts h1,h2
   MASTER_HOST=1
@@ -109,4 +113,72 @@ three_hosts() {
   BROKER='' BROKER_NAME=front
   set_fact 1 broker 2001:db8::7
   assert_equal "$(broker_endpoint 1)" '[2001:db8::7]:7000'
+}
+
+# facts_with LINE…: what a host answers; a LINE takes the place of the fact of that name.
+facts_with() {
+  local line replaced
+  for line in time=1 home=/home/me user=me uid=1000 gid=1000 arch=amd64 cores=4 memory=8589934592 disk=1 docker=ok; do
+    for replaced in "$@"; do
+      [[ ${line%%=*} != "${replaced%%=*}" ]] || continue 2
+    done
+    printf '%s\n' "$line"
+  done
+  printf '%s\n' "$@"
+}
+
+# answer_with LINE…: every host answers these facts.
+answer_with() {
+  facts_with "$@" >"$BATS_TEST_TMPDIR/facts"
+  stub ssh "case \"\$*\" in
+    *' -G '*) echo 'hostname far' ;;
+    *\" true\") ;;
+    *) cat >/dev/null; echo lab; [[ \${*: -1} =~ [0-9a-f]{32} ]] && echo \"\$BASH_REMATCH\" && cat '$BATS_TEST_TMPDIR/facts' ;;
+  esac"
+}
+
+@test "facts: what a host answers is never evaluated" {
+  local evil='BASH_VERSINFO[$(touch evil;echo 0)]' key
+  parse_hosts far
+  MASTER_HOST=1
+  for key in time uid gid cores memory disk docker_disk gpus gpu_runtime engine_id boot_id port_5671; do
+    answer_with "$key=$evil"
+    probe_hosts 1
+    capture print_table 1
+    capture check_hosts 1
+    assert_equal "$(fact 1 unreachable)" "the answer cannot be read: $key=$evil"
+    [[ ! -e evil ]]
+  done
+}
+
+@test "facts: only known ones, each once, each as it can be" {
+  local wrong
+  parse_hosts far
+  for wrong in unreachable= skew=0 other=1 'engine_id[$(id)]=x' time=01 time=-1 time= uid=0x10 memory=99999999999999999999 home=relative \
+    'user=-x' 'arch=a b' 'docker=maybe' 'broker=$(id)' 'client_address=host' $'home=/a\033b' $'docker_message=a\302\233b' $'docker_message=\377' \
+    'root_user=a b' 'root_writable=perhaps' 'port_5671=mine' 'port_22=free' 'no fact' '' $'cores=4\ncores=4'; do
+    answer_with "$wrong"
+    probe_hosts 1
+    [[ $(fact 1 unreachable) == 'the answer cannot be read: '* ]] || {
+      printf 'accepted: %q\n' "$wrong"
+      return 1
+    }
+    [[ $(fact 1 unreachable) != *[[:cntrl:]]* ]]
+  done
+  for wrong in 'home=/home/f\303\274r mich' 'addresses=10.0.0.1 fe80::1 ' 'client_address=fe80::1%eth0' broker= cores= 'user=DOMAIN\\me' \
+    'docker_message=a "b" $(c)' 'port_5671=taken by the container a_b.c-d' 'root_writable=no: /a b' 'engine=26.1.5+dfsg1'; do
+    answer_with "$(printf '%b' "$wrong")"
+    probe_hosts 1
+    assert_equal "$(fact 1 unreachable)" ''
+  done
+  printf 'time=1\nhome=/x\n' >"$BATS_TEST_TMPDIR/facts"
+  probe_hosts 1
+  assert_equal "$(fact 1 unreachable)" 'the answer cannot be read: it ends without user'
+}
+
+@test "facts: what a start-up file prints is no part of the answer" {
+  parse_hosts far
+  answer_with 'cores=7'
+  probe_hosts 1
+  assert_equal "$(fact 1 unreachable)|$(fact 1 cores)|$(fact 1 home)" '|7|/home/me'
 }

@@ -32,6 +32,7 @@ setup() {
       import*) cat >"$(image "${@: -1}")" ;;
       build*)
         ls "${@: -1}"/* >"$ENGINES/context"
+        find "${@: -1}" -printf "%m %P\n" >"$ENGINES/modes"
         echo "build says this"
         [[ ${BUILD:-} != fails ]] && cp "$ENGINES/context" "$(image "$3")" ;;
       save*) [[ ${SAVE:-} != fails ]] && { echo "$2"; echo "${SAVED:-$(cat "$(image "$2")")}"; } ;;
@@ -108,6 +109,47 @@ calls() {
   assert_equal "$(head -n 1 <<<"$output")" "$(head -n 1 <<<"$before")"
   [[ $output != "$before" ]]
   assert_equal "$(calls "^docker 'build'")" 3
+}
+
+@test "build_images: the umask, and the modes of the checkout, make no difference to an image" {
+  local before
+  REGISTRY=yes capture build
+  assert_equal "$(awk '$1 != 755 && $1 != 644' "$ENGINES/modes")" ''
+  grep -qx '755 framework' "$ENGINES/modes"
+  before=$output
+  chmod -R go= "$TOOL/docker"
+  umask 077
+  REGISTRY=yes capture build
+  assert_equal "$output" "$before"
+  rm "$ENGINES"/local/infrainit-worker*
+  REGISTRY=yes capture build
+  assert_equal "$output" "$before"
+  assert_equal "$(awk '$1 != 755 && $1 != 644' "$ENGINES/modes")" ''
+  grep -qx '755 framework' "$ENGINES/modes"
+}
+
+@test "build_images: modes are part of an image's name" {
+  local before
+  REGISTRY=yes capture build
+  before=$output
+  chmod a+x "$TOOL/docker/worker/install_base"
+  REGISTRY=yes capture build
+  [[ $output != "$before" ]]
+}
+
+@test "base.sh: a base image is for any user, whatever the umask is" {
+  # What debootstrap makes, makes base.sh's archive; the real one would ask for a mirror.
+  stub debootstrap 'for tree in "$@"; do [[ $tree != */tree ]] || break; done
+    mkdir -p "$tree"/{etc/apt/apt.conf.d,etc/dpkg/dpkg.cfg.d,usr/share/doc,usr/share/info}; echo x >"$tree/etc/x"'
+  stub wget 'exit 1'
+  stub grep
+  stub dpkg-deb
+  stub sha256sum
+  cp "$BATS_TEST_DIRNAME/../../docker/base.sh" base.sh
+  sed -i 's/^find_keyring$/keyring=x/' base.sh
+  umask 077
+  sh base.sh trixie http://m >base.tar
+  assert_equal "$(tar --list --verbose --file base.tar | awk '{ print $1 }' | sort -u | tr '\n' ' ')" '-rw-r--r-- drwxr-xr-x '
 }
 
 @test "build_images: the broker's only where the master is" {
@@ -262,6 +304,23 @@ calls() {
   assert_equal "$status" 1
   assert_part 'hostA: / has 2 MiB free'
   assert_equal "$(calls "^docker 'save'")" 0
+}
+
+@test "send_image: what a host says of its disk is not computed with" {
+  local evil='BASH_VERSINFO[$(touch evil;echo 0)]'
+  echo layers >"$ENGINES/local/i:1"
+  stub df "echo Filesystem; echo '/dev/x 9 9 BASH_VERSINFO[\$(touch\${IFS}evil)] 1% /'"
+  capture send_image 1 i:1
+  assert_equal "$status" 1
+  assert_part 'hostA: the answer cannot be read: BASH_VERSINFO'
+  [[ ! -e evil ]]
+  rm "$STUBS/df"
+  sed -i "s|^      info\*) echo / ;;|      info*) echo --x ;;|" "$STUBS/docker"
+  capture send_image 1 i:1
+  assert_equal "$status" 1
+  assert_part 'hostA: the answer cannot be read: --x'
+  ARCHITECTURE=$'\033]0;x\007' capture send_image 1 i:1
+  assert_part 'hostA: the answer cannot be read: ?]0;x?'
 }
 
 @test "send_images: the broker's goes to the master's host only" {

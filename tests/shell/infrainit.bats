@@ -24,13 +24,14 @@ setup() {
 act_as_engine() {
   mkdir containers
   stub docker "cd '$PWD/containers' || exit"'
+    id_of() { printf "%s" "$1" | sha256sum | cut -c 1-64; }
     case "$*" in
       version*) echo 28.5.2 ;;
       *"info --format {{.ID}}"*) echo ENGINE ;;
       *DockerRootDir*) echo / ;;
       *"image inspect"*) echo "amd64 [layers]" ;;
-      "run --label "*) echo "running ${3#*=} 0 0" >"${6##*-}" ;;
-      "ps --all --no-trunc --filter label=infrainit.role="*) [[ ! -e ${5##*=} ]] || echo "${5##*=}" ;;
+      "run --label "*) echo "running ${3#*=} 0 0" >"$(id_of "${6##*-}")" ;;
+      "ps --all --no-trunc --filter label=infrainit.role="*) [[ ! -e $(id_of "${5##*=}") ]] || id_of "${5##*=}" ;;
       "container inspect"*) cat "${@: -1}" ;;
       *" framework watch"*)
         echo >>../watched
@@ -249,6 +250,39 @@ assert_order() {
   assert_equal "$status" 1
   assert_equal "$(wc -l <watched)" 1
   [[ -d $TOOL/results/digits ]]
+}
+
+@test "--wait: does not hold the lock; when the infrastructure is removed, it says so and ends" {
+  local seconds=$SECONDS
+  act_as_engine 'flock --nonblock "$TOOL" true || echo locked; rm -f *; exit 137'
+  export TOOL
+  infrainit -d digits -m local -w local --wait
+  assert_equal "$status" 1
+  assert_part 'error: local: the infrastructure was removed while its tasks were followed; ./infrainit.sh -f starts it again'
+  refute_part locked
+  refute_part 'keep running'
+  refute_part 'within 600'
+  ((SECONDS - seconds < 60))
+}
+
+@test "--wait: the infrastructure is removed while the connection is lost" {
+  act_as_engine 'exit 255'
+  stub sleep
+  # The master does not answer at first, and then is gone.
+  sed -i 's|^      \*" framework watch"\*)|      *" framework status"*) [[ -e ../watched ]] \|\| exit 0; echo >>../asked; (($(wc -l <../asked) < 3)) \|\| rm -f *; exit 1 ;;\n&|' "$STUBS/docker"
+  infrainit -d digits -m local -w local --wait
+  assert_equal "$status" 1
+  assert_part 'the connection is lost'
+  assert_part 'the infrastructure was removed while its tasks were followed'
+}
+
+@test "--wait: what the master says is printable text, and its progress may redraw its line" {
+  act_as_engine 'printf "\r1 done \033]52;c;A\007\r2 done\n" >&2; printf "\033]0;x\007\n"; exit 0'
+  infrainit -d digits -m local -w local --wait
+  assert_equal "$status" 0
+  assert_part $'\r1 done ?]52;c;A?\r2 done\n'
+  assert_part '?]0;x?'
+  refute_part $'\033]'
 }
 
 # interrupt_and_answer ANSWER: infrainit.sh --wait on a terminal, with Ctrl-C while it watches the tasks.

@@ -65,12 +65,12 @@ staged() {
   local options
   read_words options exclusion_options
   [[ "${options[*]}" == "--no-wildcards-match-slash --no-anchored --exclude=__pycache__ --no-anchored --exclude=*.pyc \
---no-anchored --exclude=.git --no-anchored --exclude=.DS_Store "*" --anchored --exclude=./results --exclude-tag-all=pyvenv.cfg" ]]
+--no-anchored --exclude=.git --no-anchored --exclude=.infra --no-anchored --exclude=.DS_Store "*" --anchored --exclude=./results --exclude-tag-all=pyvenv.cfg" ]]
 }
 
-@test "what belongs to a project: no caches, no .git, no results at the top, no virtual environments" {
+@test "what belongs to a project: no caches, no .git, no secrets of this tool, no results at the top, no virtual environments" {
   read_all -d digits -m local
-  in_project .venv/pyvenv.cfg .venv/lib/x sub/env/pyvenv.cfg sub/.git/x a/__pycache__/x a/x.pyc results/x .git
+  in_project .venv/pyvenv.cfg .venv/lib/x sub/env/pyvenv.cfg sub/.git/x sub/.infra/secrets/key a/__pycache__/x a/x.pyc results/x .git
   in_project .DS_Store sub/.train.py.swp sub/train.py~ 'sub/#train.py#' '.#train.py' .vscode/x .pytest_cache/x/y
   in_project sub/results/kept a.pyc.txt x.git resultsx .hidden sub/pyvenv.cfg.txt
   assert_equal "$(staged)" '.hidden a.pyc.txt parameters.yml project.yml resultsx sub/pyvenv.cfg.txt sub/results/kept x.git '
@@ -111,4 +111,24 @@ staged() {
   assert_equal "$(settings_of_project)" project.yml
   rm "$PROJECT_PATH/project.yml"
   assert_equal "$(settings_of_project)" sweep.yaml
+}
+
+@test "a project that holds this copy of the tool is refused, by whatever name" {
+  local path
+  echo 'command: x' >"$TOOL/project.yml"
+  echo 'n: 1' >"$TOOL/parameters.yml"
+  cp "$TOOL/project.yml" "$TOOL/parameters.yml" "$BATS_TEST_TMPDIR"
+  ln -s "$BATS_TEST_TMPDIR" "$BATS_TEST_TMPDIR/link"
+  for path in .. "$TOOL" "$BATS_TEST_TMPDIR" "$BATS_TEST_TMPDIR/link"; do
+    capture read_all -d "$path" -m local
+    assert_equal "$path: $status" "$path: 2"
+    assert_part "holds this copy of the tool ($TOOL), whose passwords and keys would go to every host; put one of them elsewhere"
+  done
+  cp "$TOOL/project.yml" "$TOOL/parameters.yml" "$TOOL/tasks"
+  mkdir "$TOOL-2"
+  cp "$TOOL/project.yml" "$TOOL/parameters.yml" "$TOOL-2"
+  for path in digits "$TOOL/tasks" "$TOOL-2"; do
+    capture read_all -d "$path" -m local
+    assert_equal "$path: $status" "$path: 0"
+  done
 }

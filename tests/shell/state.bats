@@ -9,6 +9,7 @@ setup() {
   prepare
   load_tool
   make_project digits
+  export TOOL
   # Hosts h… are there, dead… are not; what arrives at a host runs here, with its number as HOST.
   stub ssh 'case "$*" in
     *"-O exit"*) ;;
@@ -17,9 +18,10 @@ setup() {
     *) exec sh -c "${*: -1}" ;;
   esac'
   stub docker 'case "$*" in
-    *network*--quiet*) echo n1 ;;
+    *network*--quiet*) printf "%064d\n" 9 ;;
     *volume*--quiet*) ;;
-    *--quiet*) printf "c1\nc2\n" ;;
+    *--quiet*) printf "%064d\n" 1 2 ;;
+    *" inspect "*) for _ in "${@:5}"; do grep -ohm 1 "infra-[0-9a-f]\{8\}" "$TOOL/.infra/id"; done ;;
     version*) echo 28.5.2 ;;
     *DockerRootDir*) echo / ;;
   esac'
@@ -166,8 +168,8 @@ render() {
   capture "$TOOL/infra_clean.sh"
   assert_equal "$status" 0
   output=$(<"$CALLS")
-  assert_equal "$(grep -c "^docker 'container' 'rm' '--force' '--volumes' 'c1' 'c2'$" "$CALLS")" 3
-  assert_equal "$(grep -c "^docker 'network' 'rm' 'n1'$" "$CALLS")" 3
+  assert_equal "$(grep -c "^docker 'container' 'rm' '--force' '--volumes' '0*1' '0*2'$" "$CALLS")" 3
+  assert_equal "$(grep -c "^docker 'network' 'rm' '0*9'$" "$CALLS")" 3
   assert_equal "$(grep "^docker .*'ls'" "$CALLS" | grep -vc "label=infrainit.infrastructure=$INFRASTRUCTURE")" 0
   assert_equal "$(grep -c "^docker 'volume' 'rm'" "$CALLS")" 0
   refute_part prune
@@ -195,8 +197,9 @@ render() {
 
 @test "infra_clean.sh: a host without Docker has nothing to remove" {
   render h1
-  stub ssh 'case "$*" in
-    *" sh -s "*) cat >/dev/null; printf "%s\n" home=/home/x time=0 docker=missing ;;
+  stub ssh '[[ ! ${*: -1} =~ [0-9a-f]{32} ]] || MARKER=${BASH_REMATCH[0]}
+    case "$*" in
+    *" sh -s "*) cat >/dev/null; echo "$MARKER"; printf "%s\n" time=0 home=/home/x user=x uid=1 gid=1 arch=amd64 memory=1 docker=missing ;;
     *"-O exit"* | *" true") ;;
     *) exit 1 ;;
   esac'
@@ -208,8 +211,9 @@ render() {
 @test "infra_clean.sh: a removal that fails is named, and does not stop the rest" {
   stub docker 'case "$*" in
     *"container rm"*) echo "cannot remove c1" >&2; exit 1 ;;
-    *network*--quiet*) echo n1 ;;
-    *container*--quiet*) echo c1 ;;
+    *network*--quiet*) printf "%064d\n" 9 ;;
+    *container*--quiet*) printf "%064d\n" 1 ;;
+    *" inspect "*) cat "$TOOL/.infra/id" ;;
     version*) echo 28.5.2 ;;
     *DockerRootDir*) echo / ;;
   esac'
@@ -217,14 +221,14 @@ render() {
   capture "$TOOL/infra_clean.sh"
   assert_equal "$status" 1
   assert_part 'h1: cannot remove c1'
-  assert_equal "$(grep -c "^docker 'network' 'rm' 'n1'$" "$CALLS")" 2
+  assert_equal "$(grep -c "^docker 'network' 'rm' '0*9'$" "$CALLS")" 2
 }
 
 @test "infra_clean.sh: --dry-run shows and removes nothing" {
   render h1
   capture "$TOOL/infra_clean.sh" -n
   assert_equal "$status" 0
-  assert_line 'h1$ docker container rm --force --volumes c1 c2'
+  assert_line "h1\$ docker container rm --force --volumes $(printf '%064d %064d' 1 2)"
   assert_line 'dry run: nothing was removed'
   assert_equal "$(grep -c "'rm'" "$CALLS")" 0
 }

@@ -41,3 +41,38 @@ setup() {
   assert_equal "$(join_by_comma 'a b' c) $(join_by_comma)" 'a b,c '
   assert_equal "$(absolute_path a/b /x) $(absolute_path /a /x)" '/x/a/b /a'
 }
+
+@test "printable: letters of all languages stay, what drives a terminal does not" {
+  show() { printf '%b' "$1" | printable; }
+  assert_equal "$(show 'für 漢字 😀 tab\there\n')" $'für 漢字 😀 tab\there'
+  assert_equal "$(show 'a\033[31;1mred\033[0m\r\n')" 'ared'
+  assert_equal "$(show '\033]52;c;AAAA\007')" '?]52;c;AAAA?'
+  assert_equal "$(show 'a\rb\0177\0000c')" 'a?b??c'
+  assert_equal "$(show '\0302\02335n \0233 \0377 \0303')" '?5n   '
+  assert_equal "$(show 'exe.\0342\0200\0256gpj')" 'exe.?gpj'
+  # Nothing that is left out brings together what was apart.
+  assert_equal "$(show '\0302\0033\0233x')" '?x'
+  assert_equal "$(LC_ALL=C show 'für')" 'für'
+}
+
+@test "make_printable, printable_redrawn" {
+  assert_equal "$(make_printable $'a\nb\tc')" $'a\nb\tc'
+  assert_equal "$(make_printable $'\033]0;x\007')" '?]0;x?'
+  assert_equal "$(printf '\rone\033]\r2\nthree\n' | printable_redrawn | od -c)" "$(printf '\rone?]\r2\nthree\n' | od -c)"
+}
+
+@test "is_number: nothing else is computed with" {
+  local text
+  for text in 0 1 999999999999999999; do
+    is_number "$text"
+  done
+  for text in '' 01 -1 +1 0x1 1.5 ' 1' $'1\n' a 'a[$(id)]' 9999999999999999999; do
+    capture is_number "$text"
+    assert_equal "${text@Q} $status" "${text@Q} 1"
+  done
+}
+
+@test "quote_for_any_shell: on one line, without what shells disagree about" {
+  assert_equal "$(quote_for_any_shell tar --create 'a b' "it's" $'x\ny' 'a!b' 'c\d' '' =ls a=b ü)" \
+    "tar --create 'a b' 'it\0047s' 'x\0012y' 'a\0041b' 'c\0134d' '' '=ls' a=b '\0303\0274'"
+}

@@ -35,9 +35,9 @@ act_as_host() {
 # act_as_docker COMMAND: the master's container runs; COMMAND checks the project.
 act_as_docker() {
   stub docker "case \"\$*\" in
-    'ps --all '*) echo 0123 ;;
+    'ps --all '*) printf '%064d\\n' 1 ;;
     *State.Status*) echo 'running x 0 0' ;;
-    *Config.Env*) printf 'A=b\nIMAGE=worker:7\n' ;;
+    *Config.Env*) printf 'A=b\nIMAGE=infrainit-worker-p:0123456789ab\n' ;;
     'run '*) $1 ;;
   esac"
 }
@@ -67,7 +67,7 @@ versions() {
 
 @test "the project is checked in the image that runs" {
   update
-  grep -q "^docker 'run' .* 'worker:7' 'plan' './my project'" "$CALLS"
+  grep -q "^docker 'run' .* 'infrainit-worker-p:0123456789ab' 'plan' './my project'" "$CALLS"
 }
 
 @test "an invalid project changes nothing, exit code 2" {
@@ -93,7 +93,7 @@ versions() {
   local before
   before=$(readlink "$HERE/current")
   touch "$TOOL/tasks/my project/new"
-  act_as_host '[[ $asked != tar\ * ]] || { echo "tar: no space left" >&2; exit 2; }'
+  act_as_host '[[ $asked != *" tar "* ]] || { echo "tar: no space left" >&2; exit 2; }'
   update
   assert_equal "$status" 1
   assert_line 'far: tar: no space left'
