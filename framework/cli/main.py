@@ -56,7 +56,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         return command
 
     plan = add("plan", run_plan, "Check a project and say what would run.")
-    plan.add_argument("project", nargs="?", type=Path, help="its directory; default: what the master runs")
+    plan.add_argument("project", nargs="?", type=Path,
+                      help="its directory, or a W&B sweep file; default: what the master runs")  # fmt: skip
+    add_sweep(plan)
     plan.add_argument(
         "--journal", type=Path, metavar="FILE", help="default: the master's, or that of earlier runs here"
     )
@@ -65,7 +67,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     plan.add_argument("--host", nargs=4, action="append", default=[], metavar=("NAME", "CPUS", "MIB", "GPUS"),
                       help="one of the worker hosts: fail if none of them has what a task needs")  # fmt: skip
     local = add("run", run_local, "Run a project's set on this machine alone: no Docker, no broker.")
-    local.add_argument("project", type=Path, help="the project's directory")
+    local.add_argument("project", type=Path, help="the project's directory, or a W&B sweep file")
+    add_sweep(local)
     local.add_argument(
         "--slots", type=positive, metavar="N", help="tasks at a time (default: one for each CPU)"
     )
@@ -75,7 +78,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help=f"for journal, results, files of tasks (default: {locations.LOCAL_RUNS}/NAME)",
     )
-    local.add_argument("--name", help="of the project (default: as its directory)")
+    local.add_argument("--name", help="of the project (default: as its directory or sweep file)")
     add_which(local)
     add("master", run_master, "Run the master (in its container).")
     add("worker", run_worker, "Run a worker (in its container).")
@@ -108,6 +111,20 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def add_sweep(command: argparse.ArgumentParser) -> None:
+    """What a W&B sweep file leaves to the command line."""
+    command.add_argument(
+        "--run-cap", type=positive, metavar="N", help="the most tasks, in place of the project's run_cap"
+    )
+    command.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        help="the directory of a W&B sweep file's project, in which the path of its program begins "
+        "(default: the nearest one, from the file upwards in its git repository, that has the program)",
+    )
+
+
 def add_which(command: argparse.ArgumentParser) -> None:
     """Which tasks are run again although they have ended."""
     which = command.add_mutually_exclusive_group()
@@ -132,8 +149,8 @@ def positive(text: str) -> int:
 def run_local(options: argparse.Namespace) -> int:
     from framework.cli.local_run import run_and_tell
 
-    name = options.name or options.project.resolve().name
-    if Path(name).name != name:
-        raise UsageError(f"--name is {name!r}: it must be a name without '/'")
-    files = LocalFiles((options.data or locations.LOCAL_RUNS / name).resolve())
-    return run_and_tell(load_project(options.project, name), files, options.slots, options.which)
+    if options.name and Path(options.name).name != options.name:
+        raise UsageError(f"--name is {options.name!r}: it must be a name without '/'")
+    project = load_project(options.project, options.name, root=options.root, run_cap=options.run_cap)
+    files = LocalFiles((options.data or locations.LOCAL_RUNS / project.name).resolve())
+    return run_and_tell(project, files, options.slots, options.which)

@@ -49,13 +49,20 @@ def read_parameters(file: Path, problems: Problems, *, grid: bool = True) -> Spa
 
 
 def read_space(
-    top: Position, entries: Sequence[Entry], rules: Mapping[str, Node], problems: Problems, *, grid: bool
+    top: Position,
+    entries: Sequence[Entry],
+    rules: Mapping[str, Node],
+    problems: Problems,
+    *,
+    grid: bool,
+    is_wandb: bool = False,
 ) -> Space:
     """The space of the metaparameters in `entries`, and of `rules` by their names, which are in RESERVED.
 
-    `top`: the beginning of the file. `problems` and `grid`: see read_parameters().
+    `top`: the beginning of the file. `problems` and `grid`: see read_parameters(). `is_wandb`: see
+    read_values().
     """
-    return _Reader(top, rules, grid, problems).read(entries)
+    return _Reader(top, rules, grid, problems, is_wandb).read(entries)
 
 
 @dataclass(frozen=True)
@@ -64,14 +71,18 @@ class _Metaparameter:
     position: Position
     dimension: Dimension
     when: Node | None  # the rule under which it exists; None: it always does
+    path: tuple[str, ...]  # the names of the mappings around it, then its own
 
 
 class _Reader:
-    def __init__(self, top: Position, rules: Mapping[str, Node], grid: bool, problems: Problems) -> None:
+    def __init__(
+        self, top: Position, rules: Mapping[str, Node], grid: bool, problems: Problems, is_wandb: bool
+    ) -> None:
         self._top = top
         self._rules = rules
         self._grid = grid
         self._problems = problems
+        self._is_wandb = is_wandb
         self._dimensions: dict[str, Dimension] = {}
 
     def read(self, entries: Sequence[Entry]) -> Space:
@@ -80,7 +91,7 @@ class _Reader:
         groups = self._read_groups()
         zipped = {name for group in groups for name in group}
         found: dict[str, _Metaparameter] = {}
-        for each in self._read_metaparameters(entries, "", None, zipped):
+        for each in self._read_metaparameters(entries, (), None, zipped):
             problem = name_problem(each.name)
             if problem:
                 self._add(each.position, problem)
@@ -98,7 +109,12 @@ class _Reader:
             return Space({})  # rules on wrong metaparameters would add problems that are none
         try:
             space = Space(
-                self._dimensions, conditions=conditions, zipped=list(groups), excluded=excluded, seeds=seeds
+                self._dimensions,
+                conditions=conditions,
+                zipped=list(groups),
+                excluded=excluded,
+                seeds=seeds,
+                paths={name: each.path for name, each in found.items() if len(each.path) > 1},
             )
         except ValueError as error:
             self._add(self._rules.get("exclude", UnusableNode(self._top)).position, str(error))
@@ -113,11 +129,12 @@ class _Reader:
         return space.including(included)
 
     def _read_metaparameters(
-        self, entries: Sequence[Entry], prefix: str, when: Node | None, zipped: set[str]
+        self, entries: Sequence[Entry], outer: tuple[str, ...], when: Node | None, zipped: set[str]
     ) -> Iterator[_Metaparameter]:
         """The metaparameters of a mapping, and those of nested mappings, named outer.inner."""
         for entry in entries:
-            name, own = prefix + entry.name, entry.node
+            path, own = (*outer, entry.name), entry.node
+            name = ".".join(path)
             inner = {each.name: each for each in own.entries} if isinstance(own, MappingNode) else {}
             condition = inner.pop("when", None)
             if condition is not None and when is not None:
@@ -128,12 +145,14 @@ class _Reader:
                 for other in inner.values():
                     self._add(other.position, f"{other.name} cannot be used with parameters; remove it")
                 if isinstance(nested, MappingNode) and nested.entries:
-                    yield from self._read_metaparameters(nested.entries, f"{name}.", both, zipped)
+                    yield from self._read_metaparameters(nested.entries, path, both, zipped)
                 elif not isinstance(nested, UnusableNode):
                     self._add(nested.position, "parameters holds metaparameters; write them as 'C: …' lines")
                 continue
-            dimension = read_dimension(own, list(inner.values()), name in zipped, self._grid, self._problems)
-            yield _Metaparameter(name, entry.position, dimension, both)
+            dimension = read_dimension(
+                own, list(inner.values()), name in zipped, self._grid, self._problems, self._is_wandb
+            )
+            yield _Metaparameter(name, entry.position, dimension, both, path)
 
     def _read_groups(self) -> dict[tuple[str, ...], Position]:
         """The groups of names that are zipped, and the position of each group."""
@@ -290,7 +309,7 @@ class _Reader:
             if not self._check_name(entry.name, entry.position):
                 continue
             nodes = entry.node.items if isinstance(entry.node, SequenceNode) else [entry.node]
-            wanted[entry.name] = read_values(nodes, self._problems)
+            wanted[entry.name] = read_values(nodes, self._problems, is_wandb=self._is_wandb)
             if not nodes:
                 self._add(entry.node.position, f"no value of {entry.name}; write one, or remove the name")
             if rule != "include":

@@ -67,7 +67,7 @@ def run_project(
     _check_program(project)
     _check_directory(files.path, project.path)
     with alone(files):
-        code = take_snapshot(project.path, files.code, files.path)
+        code = take_snapshot(project.path, files.code, files.path, _properties(project))
         files.master.pause.unlink(missing_ok=True)  # running it again is how people say: go on
         identity = Identity("local", "local", project.name, HOST)
         publisher = LocalPublisher()
@@ -94,6 +94,16 @@ def run_project(
                 "on a host they fail: %s", ", ".join(changed[:5])
             )  # fmt: skip
         return RunOutcome(status, signals.count > 0 and not status.finished)
+
+
+def _properties(project: Project) -> dict[str, str]:
+    """What a version of the code has to say beside the project's files."""
+    properties = {}
+    if project.sweep_file is not None:
+        properties["sweep"] = str(project.sweep_file.resolve().relative_to(project.path.resolve()))
+    if project.method.run_cap is not None:
+        properties["run_cap"] = str(project.method.run_cap)
+    return properties
 
 
 def _take_turns(
@@ -152,8 +162,8 @@ def _check_program(project: Project) -> None:
         advice = "write python3, or activate an environment that has python"
     else:
         advice = "install it, or activate the environment that has it"
-    files = ProjectFiles(project.path)
-    raise UsageError(f"{files.sweep or files.settings}: command: {program!r} cannot be run here; {advice}")
+    settings = project.sweep_file or ProjectFiles(project.path).settings
+    raise UsageError(f"{settings}: command: {program!r} cannot be run here; {advice}")
 
 
 def _check_directory(data: Path, project: Path) -> None:

@@ -39,7 +39,7 @@ _PASSED = (
     "PYTHONPATH",
     "PYTHONPYCACHEPREFIX",
 )
-_PASSED_PREFIXES = ("CUDA_", "LC_", "NVIDIA_", "OMP_")
+_PASSED_PREFIXES = ("CUDA_", "LC_", "NVIDIA_", "OMP_", "WANDB_")
 
 # Errors of fork and exec that say the host is short of something.
 _NOT_THE_TASKS_FAULT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC)

@@ -55,18 +55,21 @@ class Space(Combinations):
         zipped: Sequence[Sequence[str]] = (),
         excluded: Sequence[Mapping[str, Sequence[Value]]] = (),
         seeds: int | None = None,
+        paths: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """A rule maps names of metaparameters to values, and holds where each of them has one of its values.
 
         `conditions`: by metaparameter, the rule on earlier ones under which it exists; the same for all
         names of a zip. `zipped`: groups of names. `excluded`: the rules that take combinations out.
         `seeds`: how often each combination is run, each time with another `seed`; None: once, without one.
+        `paths`: of each metaparameter in a mapping, the names of the mappings around it, then its own.
         Raises ValueError if zipped lists differ in length, or the rules are too entangled to count.
         """
         self.dimensions = dict(dimensions)
         self.conditions = {name: dict(each) for name, each in (conditions or {}).items()}
         self.included: tuple[dict[str, Value], ...] = ()
         self.seeds = seeds
+        self.paths = dict(paths or {})
         self.names = tuple(self.dimensions)
         self.is_finite = not any(isinstance(each, Distribution) for each in self.dimensions.values())
         groups = {name: tuple(group) for group in zipped for name in group}

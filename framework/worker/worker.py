@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from framework.configuration.load import load_project
+from framework.configuration.load import load_code
 from framework.errors import FrameworkError, ProjectError
 from framework.files import AttemptFiles, Code, WorkerFiles, write_atomically
 from framework.messages.assignment import Assignment, AttemptResult
@@ -40,6 +40,7 @@ from framework.worker.allocator import Allocation, Allocator
 from framework.worker.devices import Devices
 from framework.worker.disk import disk_shortage
 from framework.worker.held_attempts import HeldAttempts
+from framework.worker.wandb_files import write_wandb_files
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class Worker:
     def _needs(self, code: Code | None = None) -> Resources:
         """The resources that one task of the current project needs."""
         try:
-            project = cached_project((code or Code.current(self._code)).project_path, self.identity.project)
+            project = cached_project(code or Code.current(self._code), self.identity.project)
         except ProjectError:
             return Resources()  # its tasks say what is wrong with it
         return project.resources or Resources()
@@ -178,7 +179,7 @@ class Worker:
         If the project cannot be read, its metaparameters cannot be told from others: the attempt will fail.
         """
         with suppress(ProjectError):
-            project = cached_project(code.project_path, self.identity.project)
+            project = cached_project(code, self.identity.project)
             if project.task_id(assignment.parameters) != assignment.task:
                 return (
                     f"task {assignment.id} is another one than its metaparameters make with the command of "
@@ -243,8 +244,9 @@ class Worker:
         stop: threading.Event,
     ) -> Execution:
         try:
-            project = cached_project(code.project_path, self.identity.project)
-            program = self.programs.of(project, assignment.parameters, passed_on(os.environ))
+            project = cached_project(code, self.identity.project)
+            variables = passed_on(os.environ) | {"TASK_DIR": str(files.work)}
+            program = self.programs.of(project, assignment.parameters, variables)
         except ProjectError as error:
             return Execution(None, 0.0, "failed", str(error), {})
 
@@ -264,11 +266,13 @@ class Worker:
             environment |= allocation.environment(environment)
         while True:
             try:
+                # A mode that the user has set stays.
+                wandb_variables = write_wandb_files(project, assignment.parameters, files)
                 return run_attempt(
                     program,
                     files,
                     code.project_path,
-                    environment,
+                    wandb_variables | environment,
                     project.timeout,
                     publish_metrics,
                     stop,
@@ -331,6 +335,6 @@ class Worker:
 
 
 @lru_cache(maxsize=4)
-def cached_project(path: Path, name: str) -> Project:
+def cached_project(code: Code, name: str) -> Project:
     """The project of one code version; its path carries the version, so it never changes."""
-    return load_project(path, name)
+    return load_code(code, name)
