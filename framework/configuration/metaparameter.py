@@ -128,10 +128,8 @@ def _read_value(node: Node, problems: Problems, is_wandb: bool) -> Value:
         case MappingNode(entries=entries) if is_wandb:
             return {entry.name: _read_value(entry.node, problems, is_wandb) for entry in entries}
         case ScalarNode(value=None, text=text) if not (is_wandb and text):
-            problem: str | None = (
-                f"{'no' if is_wandb else 'null is not a'} value; write one, '' for empty text, or false to leave "
-                "the option out"
-            )
+            what = "no value" if is_wandb else "null is not a value"
+            problem: str | None = f"{what}; write one, '' for empty text, or false to leave the option out"
         case ScalarNode(plain=True, value=str(text)) if _DATE.fullmatch(text):
             problem = f"{text} could be a date or text; put it in quotes to pass it as text"
         case ScalarNode(value=value):
@@ -242,7 +240,7 @@ class _Mapping:
     def _read_dimension(self, name: str) -> Dimension:
         match name:
             case "constant":
-                return read_values([self._entries["value"].node], self._problems)
+                return read_values([self._entries["value"].node], self._problems, is_wandb=self._is_wandb)
             case "categorical" | "categorical_w_probabilities":
                 return self._read_categorical()
             case "int_uniform":

@@ -145,9 +145,10 @@ class _Reader:
             return [replace(entry, name="command")], root
         before = len(self._problems)
         words = list(self._words(entry))
-        if len(self._problems) > before or not words:
-            unusable = UnusableNode(entry.node.position)
-            return [replace(entry, name="command", node=unusable if words else entry.node)], root
+        if len(self._problems) > before:
+            return [Entry(entry.position, "command", UnusableNode(entry.node.position))], root
+        if not words:
+            return [entry], root
         if not any(word in (*ARGUMENTS, NO_ARGUMENTS) for word in words):
             words.append(NO_ARGUMENTS)
             self._problems.note(

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from master_bench import Bench, Message, stand_still
+from project_directory import numeric
 
 from framework.cli.task_selection import find_tasks
 from framework.configuration.load import load_project
@@ -106,12 +107,12 @@ def test_what_is_drawn_and_rounded_is_suggested_until_it_repeats() -> None:
     while suggested := study.suggest(len(tried), tried):
         tried.append(suggested[0])
         values.append(suggested[1]["n"])
-    assert sorted(values) == [1, 2, 3, 4, 5]
+    assert sorted(map(numeric, values)) == [1, 2, 3, 4, 5]
 
 
 def loss_of(parameters: Mapping[str, Value]) -> float:
-    rate, width, depth = float(parameters["rate"]), int(parameters["width"]), parameters.get("depth", 5)
-    return (math.log10(rate) + 2) ** 2 + abs(width - 64) / 100 + int(depth) / 10
+    rate, width, depth = numeric(parameters["rate"]), numeric(parameters["width"]), parameters.get("depth", 5)
+    return (math.log10(rate) + 2) ** 2 + abs(width - 64) / 100 + numeric(depth) / 10
 
 
 SEARCHED = Space(
@@ -161,7 +162,7 @@ def test_a_study_made_anew_from_the_journal_goes_on_as_if_nothing_had_been(journ
         if number % 10 == 4:
             unbroken.end(task, 0.0, "failed")
         elif number != 20:  # that one is still running
-            unbroken.end(task, abs(int(parameters["a"]) - 7) + float(parameters["c"]))
+            unbroken.end(task, abs(numeric(parameters["a"]) - 7) + numeric(parameters["c"]))
     anew = Study.of_journal(unbroken.project, journal)
     for number in range(30, 36):
         known = unbroken.study.suggest(number, unbroken.ids)
@@ -241,7 +242,7 @@ def test_a_combination_is_made_when_a_host_has_room_for_it(bench: AdaptiveBench)
         with Journal(bench.files.journal, read_only=True) as journal:
             assert [record.task for record in journal.in_order()] == seen  # none was made ahead of time
         for host, assignment in under_way:
-            bench.ends(host, assignment, float(assignment.parameters["x"]))
+            bench.ends(host, assignment, numeric(assignment.parameters["x"]))
     assert len(set(seen)) == 5
     assert (bench.status().total, bench.status().done, bench.status().finished) == (5, 5, True)
     assert [row["task"] for row in bench.rows()] == seen
@@ -264,7 +265,7 @@ def test_a_restarted_master_knows_what_was_tried_and_what_runs(bench: AdaptiveBe
         under_way = bench.turn()
         sent += [assignment for _, assignment in under_way]
         for host, assignment in under_way[:2]:
-            bench.ends(host, assignment, float(assignment.parameters["x"]))
+            bench.ends(host, assignment, numeric(assignment.parameters["x"]))
     bench.turn()  # in it, two more are sent
     sent += [assignment for _, assignment in bench.messenger.sent]
     left = [each for each in sent if bench.state_of(each) != "done"]
@@ -276,7 +277,7 @@ def test_a_restarted_master_knows_what_was_tried_and_what_runs(bench: AdaptiveBe
         bench.messenger.beat("a", slots=3)
         for host, assignment in bench.turn():
             sent.append(assignment)
-            bench.ends(host, assignment, float(assignment.parameters["x"]))
+            bench.ends(host, assignment, numeric(assignment.parameters["x"]))
     bench.turn()
     assert len({assignment.task for assignment in sent}) == len(sent) == 20
     assert {assignment.attempt for assignment in sent} == {1}
@@ -435,6 +436,25 @@ def test_hyperband_spares_some_tasks_the_first_comparison(tmp_path: Path) -> Non
 
     assert judged_at("asha") == {1, 27}  # the first one is as good as any
     assert judged_at("hyperband") == {1, 3, 9, 27}
+
+
+@pytest.mark.parametrize("is_strict", [True, False])
+def test_bands_keep_the_best_of_those_that_came_to_a_rung(is_strict: bool) -> None:
+    early = EarlyTermination("bands", 1, None, 3, (1, 3), is_strict)
+    project = adaptive(Space({"x": Uniform(0, 1)}), early=early)
+    study = Study(dataclasses.replace(project, goal="minimize"))
+    reports = [
+        ("a", 1, 0.5, False),  # the first one is as good as any
+        ("b", 1, 0.9, True),
+        ("c", 1, 0.1, False),
+        ("d", 1, 0.3, False),  # 4 are there: one in 3 is the second, too
+        ("c", 2, 0.0, False),  # no rung
+        ("c", 3, 0.35, False),
+        ("d", 3, 0.4, is_strict),  # its best, 0.3, is better than that of c at this rung
+        ("e", 1, math.nan, True),
+    ]
+    for task, step, value, is_pruned in reports:
+        assert study.report(task, step, value) == is_pruned, (task, step)
 
 
 def test_the_records_in_order_are_read_page_by_page(
