@@ -28,6 +28,8 @@ from framework.worker.devices import usable_cpus
 
 def run_plan(options: argparse.Namespace) -> int:
     if options.project is None:
+        if options.root or options.run_cap:
+            raise UsageError("--root and --run-cap need a project; write it behind 'plan'")
         plan = current_plan(options.journal, options.slots)
     else:
         project = load_project(options.project, root=options.root, run_cap=options.run_cap)

@@ -51,6 +51,8 @@ def load_project(
     sweep_file = path if is_file else ProjectFiles(path).sweep
     if sweep_file is not None:
         return _load_sweep(sweep_file, name, root, run_cap)
+    if root is not None:
+        raise ProjectError([f"{path}: --root goes with a W&B sweep file, and this is none; leave it out"])
     files = ProjectFiles(path)
     problems = Problems()
     settings = Settings(files.settings, read_settings(files.settings, problems), problems)
@@ -62,7 +64,9 @@ def load_project(
 
 def load_code(code: Code, name: str | None = None) -> Project:
     """The project in a version of the code. Raises ProjectError."""
-    return load_project(code.sweep or code.project_path, name, root=code.project_path, run_cap=code.run_cap)
+    sweep = code.sweep
+    root = code.project_path if sweep else None
+    return load_project(sweep or code.project_path, name, root=root, run_cap=code.run_cap)
 
 
 def _load_sweep(file: Path, name: str, root: Path | None, run_cap: int | None) -> Project:
@@ -80,19 +84,24 @@ def _load_sweep(file: Path, name: str, root: Path | None, run_cap: int | None) -
     settings = Settings(file, sweep.settings, problems, is_wandb=True)
     method = _read_method(settings, run_cap)
     top = Position(file, 1, 1)
-    if method.name in ("random", "tpe", "bayes") and method.run_cap is None:
-        method = replace(method, run_cap=DEFAULT_RUN_CAP)
-        problems.note(
-            top,
-            f"no run_cap, and W&B would never end: {DEFAULT_RUN_CAP} tasks; write run_cap: N, or --run-cap N",
-        )
     space = read_space(
         top, sweep.parameters, sweep.rules, problems, grid=method.name == "grid", is_wandb=True
     )
+    if method.run_cap is None and method.name in ("random", "tpe", "bayes"):
+        method = replace(method, run_cap=_default_run_cap(space))
+        problems.note(
+            top,
+            f"no run_cap, and W&B would never end: {method.run_cap} tasks; write run_cap: N, or --run-cap N",
+        )
     project = _read_project(name, sweep.root, settings, method, space, problems)
     return replace(
         project, definition=_definition([file], method), sweep_file=file, notices=tuple(problems.notices)
     )
+
+
+def _default_run_cap(space: Space) -> int:
+    """The number of tasks of a sweep that W&B would never end; no more than there are combinations."""
+    return max(1, min(DEFAULT_RUN_CAP, space.count)) if space.is_finite else DEFAULT_RUN_CAP
 
 
 def _read_method(settings: Settings, run_cap: int | None) -> Method:

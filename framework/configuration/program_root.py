@@ -28,41 +28,44 @@ class Program:
     @cached_property
     def root(self) -> Path:
         """The nearest directory, from that of the file upwards, in which the program is."""
-        directories = [self.given_root] if self.given_root else list(directories_above(self.file))
-        if self._outside is not None:
-            return Path(os.path.commonpath([self.file.parent.resolve(), self._outside]))
+        if self.given_root is not None:
+            return self.given_root
+        directories = list(directories_above(self.file))
+        if self._above is not None:
+            return Path(os.path.commonpath([self.file.parent.resolve(), self._above]))
         found = (each for each in directories if any((each / name).exists() for name in self._names))
         return next(found, directories[0])
 
     @property
     def path(self) -> str:
         """The path of the program from the root."""
-        return self.text if self._outside is None else os.path.relpath(self._outside, self.root)
+        return self.text if self._above is None else os.path.relpath(self._above, self.root.resolve())
 
     @property
     def problem(self) -> str:
         """What is wrong with the program; empty if it is there."""
         if any((self.root / name).exists() for name in self._names) or self._is_installed:
             return ""
-        if self.given_root:
+        if self.given_root is not None:
             return f"there is no {self.text} in {self.given_root}; --root is the directory its path begins in"
         *_, top = directories_above(self.file)
         where = "beside this file" if top == self.file.parent else f"in {self.file.parent}, or up to {top}"
         return f"there is no {self.text} {where}; write --root DIR with the directory its path begins in"
 
     @property
-    def _outside(self) -> Path | None:
-        """The program's own path if it is above the file's directory, which has to be in the project then."""
-        if self.given_root or not self.text.startswith("../"):
+    def _above(self) -> Path | None:
+        """The program's own path if it is written as one above the file's directory."""
+        if not self.text.startswith("../"):
             return None
         path = (self.file.parent / self.text).resolve()
-        return path if path.is_file() else None
+        is_inside = self.given_root is None or path.is_relative_to(self.given_root.resolve())
+        return path if is_inside and path.is_file() else None
 
     @property
     def _names(self) -> list[str]:
         """The names, one of which has to be there."""
-        if self._outside is not None:
-            return [self.path]
+        if self.text.startswith("../"):
+            return [] if self._above is None else [self.path]
         return _module_files(self.text) if self._is_module else [self.text]
 
     @property

@@ -48,9 +48,14 @@ def test_the_project_is_the_nearest_directory_with_the_program(
 
 
 def test_a_program_above_the_file_brings_its_directory_into_the_project(repository: Path) -> None:
-    project = load(repository, "program: ../../train.py\n")
-    assert project.path == repository
-    assert project.argv({})[-1] == "train.py"
+    for root in (None, repository):
+        project = load(repository, "program: ../../train.py\n", root)
+        assert project.path == repository
+        assert project.argv({})[-1] == "train.py"
+    with pytest.raises(
+        ProjectError, match=r"there is no \.\./\.\./train\.py in .*/a; --root is the directory"
+    ):
+        load(repository, "program: ../../train.py\n", repository / "a")
 
 
 def test_a_program_that_is_nowhere(repository: Path) -> None:

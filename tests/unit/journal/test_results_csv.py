@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from framework.errors import UsageError
 from framework.journal.ranking import best, best_over_seeds, render_best, render_seeds
-from framework.journal.results_csv import column_names, write_results
+from framework.journal.results_csv import column_names, shown, write_results
 from framework.journal.store import Journal
 from framework.journal.tally import STRIDE, Enumeration
 from framework.messages.assignment import AttemptResult, AttemptState
@@ -151,6 +151,20 @@ def test_more_than_a_page(journal: Journal, tmp_path: Path) -> None:
     assert [row[len(FIXED)] for row in read(tmp_path / "results.csv")[1:]] == [
         str(number) for number in range(2500)
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "null"),
+        (True, "true"),
+        ([64, None, "é"], '[64, null, "é"]'),
+        ({"a": 0.5}, '{"a": 0.5}'),
+        (1e-5, "1e-05"),
+    ],
+)
+def test_a_value_that_is_no_text_is_json(value: Value, text: str) -> None:
+    assert shown(value) == text
 
 
 def test_names_that_are_taken() -> None:
