@@ -101,7 +101,8 @@ def _load_sweep(file: Path, name: str, root: Path | None, run_cap: int | None) -
 
 def _default_run_cap(space: Space) -> int:
     """The number of tasks of a sweep that W&B would never end; no more than there are combinations."""
-    return max(1, min(DEFAULT_RUN_CAP, space.count)) if space.is_finite else DEFAULT_RUN_CAP
+    combinations = space.count * (space.seeds or 1) if space.is_finite else DEFAULT_RUN_CAP
+    return max(1, min(DEFAULT_RUN_CAP, combinations))
 
 
 def _read_method(settings: Settings, run_cap: int | None) -> Method:
