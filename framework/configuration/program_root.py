@@ -6,7 +6,6 @@ W&B's agent runs a program in the directory in which the agent was started, whic
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,9 +73,11 @@ class Program:
 
     @property
     def _is_installed(self) -> bool:
-        """True for the name of a command that is found in PATH, where the command begins with the program."""
-        first = next((word for word in self.words if word != "/usr/bin/env"), "")
-        return first == "${program}" and shutil.which(self.text) is not None
+        """True for the name of a command, which a host may have: `${program}`, or `uv run ${program}`."""
+        if "/" in self.text or self.text.endswith(_SCRIPTS):
+            return False
+        before = ["", *self.words][list(self.words).index("${program}")]
+        return before != "-m" and not Path(before).name.startswith("python")
 
 
 def find_root(file: Path, words: Sequence[str]) -> Path:

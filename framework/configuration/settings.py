@@ -49,6 +49,7 @@ _WITHOUT_OPTUNA = (
 )
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([smhd]?)")
+_ANY_METRIC = re.compile(r"[^=,\s\x00-\x1f]([^=,\x00-\x1f]{0,198}[^=,\s\x00-\x1f])?")
 _IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
 
 
@@ -178,10 +179,16 @@ def _is_name(text: str) -> bool:
 def read_metric(node: Node) -> str:
     """The name of a metric. Raises ValueError."""
     name = _text(node)
-    problem = metric_problem(name.replace(" ", "_"), 0)
+    problem = metric_problem(name.replace(" ", "_") if name == name.strip() else name, 0)
     if problem:
         raise ValueError(problem)
     return name
+
+
+def read_any_metric(node: Node) -> str:
+    """The name of a metric in W&B, where nearly everything is one. Raises ValueError."""
+    name = _text(node)
+    return name if _ANY_METRIC.fullmatch(name) else read_metric(node)
 
 
 def read_goal(node: Node) -> Goal:

@@ -209,6 +209,8 @@ class _Reader:
                 continue
             elif macro in _MACROS:
                 problem = f"${{{macro}}} stands for whole words; write it as an item of its own in the list"
+            elif word.text != f"${{{macro}}}":
+                continue  # the program's own, such as Hydra's ${now:%H}
             else:
                 problem = f"unknown macro ${{{macro}}}; {nearest(macro, _MACROS)}"
             self._problems.add(word.position, problem)

@@ -89,5 +89,10 @@ def test_without_a_repository_the_search_ends_at_the_current_directory(
 
 
 def test_a_command_of_the_system(repository: Path) -> None:
-    project = load(repository, "command: ['${program}', '${args}']\nprogram: sh\n")
-    assert project.argv({}) == ["sh"]
+    project = load(repository, "command: ['${env}', '${program}', '${args}']\nprogram: fit-it\n")
+    assert project.argv({}) == ["/usr/bin/env", "fit-it"]
+    project = load(repository, "command: [uv, run, '${program}', '${args}']\nprogram: fit-it\n")
+    assert project.argv({}) == ["uv", "run", "fit-it"]
+    for words in ("'${interpreter}', '${program}'", "python3, '${program}'", "python, -m, '${program}'"):
+        with pytest.raises(ProjectError, match="there is no fit-it"):
+            load(repository, f"command: [{words}, '${{args}}']\nprogram: fit-it\n")

@@ -119,6 +119,11 @@ def test_words_of_a_command_are_written_as_python_writes_their_values(directory:
     ]
 
 
+def test_macros_of_the_program_stay(directory: Path) -> None:
+    project = load(directory, SWEEP + COMMAND + '"hydra.run.dir=a/${now:%H}", "${args_no_hyphens}"]\n')
+    assert project.argv({"x": 1}, {})[3:] == ["hydra.run.dir=a/${now:%H}", "x=1"]
+
+
 def test_a_command_without_arguments_leaves_them_to_wandb_config(directory: Path) -> None:
     project = load(directory, SWEEP + COMMAND + "1]\n")
     assert project.argv({"x": 1}) == ["/usr/bin/env", "python", "train.py", "1"]
@@ -191,6 +196,14 @@ def test_keys_of_a_metric_that_change_nothing_are_said(directory: Path) -> None:
         "5:26: target: the sweep does not stop there, it runs to its end",
         "5:39: impute: changes nothing; failed tasks tell the method nothing",
     ]
+
+
+@pytest.mark.parametrize("name", ["Eval|hits@10", "mAP@[0.5:0.95]", "R^2", "val loss (top-1)", "größe"])
+def test_a_name_of_a_metric(directory: Path, name: str) -> None:
+    assert load(directory, SWEEP.replace("{name: val/loss}", f'{{name: "{name}"}}')).metric == name
+    for wrong in ("a=b", "a,b", "a ", "a\\nb"):
+        (found,) = problems_of(directory, SWEEP.replace("{name: val/loss}", f'{{name: "{wrong}"}}'))
+        assert found.startswith("5:16: metric: ")
 
 
 def test_a_log_uniform_that_may_be_meant_otherwise(directory: Path) -> None:
