@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from io import BytesIO
+from pathlib import Path
 
 from ruamel.yaml import YAML
 
@@ -24,18 +25,21 @@ def write_wandb_files(
     Raises FrameworkError if the host is short of something.
     """
     nested = project.nested(parameters)
-    is_sweep = project.sweep_file is not None and project.function is None
+    contents: dict[Path, str | bytes] = {}
+    if JSON_FILE in project.command:
+        contents[files.arguments] = json.dumps(nested)
+    if NO_ARGUMENTS in project.command or (project.sweep_file and not project.function):
+        contents[files.wandb_config] = _config(nested)
     try:
-        files.directory.mkdir(parents=True, exist_ok=True)
-        if JSON_FILE in project.command:
-            write_atomically(files.arguments, json.dumps(nested), fsync=False)
-        if not is_sweep and NO_ARGUMENTS not in project.command:
-            return {}
-        write_atomically(files.wandb_config, _config(nested), fsync=False)
+        for file, content in contents.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, content, fsync=False)
     except OSError as error:
         raise FrameworkError(
             f"{files.directory}: cannot be prepared for the task: {error.strerror}"
         ) from error
+    if files.wandb_config not in contents:
+        return {}
     return {"WANDB_SWEEP_PARAM_PATH": str(files.wandb_config), "WANDB_MODE": "offline"}
 
 

@@ -44,6 +44,6 @@ def test_other_projects_do_without(directory: ProjectDirectory, tmp_path: Path) 
     files = AttemptFiles(tmp_path / "task/1", "task", 1)
     project = directory.load()
     assert write_wandb_files(project, {"x": 1}, files) == {}
-    assert list(files.directory.iterdir()) == []
+    assert not files.directory.exists(), "its directory says that an attempt has begun"
     reads_config = dataclasses.replace(project, command=("python", "fit.py", "${no_args}"))
     assert "WANDB_SWEEP_PARAM_PATH" in write_wandb_files(reads_config, {"x": 1}, files)
