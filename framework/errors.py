@@ -4,19 +4,19 @@ from collections.abc import Callable, Sequence
 
 
 class FrameworkError(Exception):
-    """Something failed that the user can understand: says what, where, and what to do."""
+    """Failure that the user can understand; the message says what failed, where, and what to do."""
 
     exit_code = 1
 
 
 class UsageError(FrameworkError):
-    """What was asked for cannot be done as it was asked."""
+    """Request that cannot be executed as it was made: wrong usage, or a project that is invalid."""
 
     exit_code = 2
 
 
 class ProjectError(UsageError):
-    """A project cannot be used; `problems` are all of them, one line each."""
+    """Invalid project; `problems` has one line for each of its mistakes."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -24,13 +24,13 @@ class ProjectError(UsageError):
 
 
 class MessageError(FrameworkError):
-    """A message from the broker is not exactly what it has to be; it must be set aside, never executed."""
+    """Message from the broker that is malformed; it must be quarantined, never executed."""
 
 
 class BrokerBlocked(FrameworkError):
-    """The broker takes no messages now: its memory or its disk is running out.
+    """Refusal of the broker to take messages, because its memory or its disk is running out.
 
-    `lasts` waits a moment and says whether that is still so.
+    `lasts` waits a moment and returns whether the broker still refuses.
     """
 
     def __init__(self, lasts: Callable[[], bool]) -> None:
@@ -39,11 +39,11 @@ class BrokerBlocked(FrameworkError):
 
 
 class JournalError(FrameworkError):
-    """The journal cannot be read or written now: a full disk, a lock.
+    """Failure to read or write the journal now, such as a full disk or a lock.
 
-    Nothing of the batch was kept; it can be tried again later.
+    Nothing of the batch was written; it can be repeated later.
     """
 
 
 class UnknownTaskError(FrameworkError):
-    """The journal has no such task."""
+    """Task that the journal does not have."""

@@ -15,7 +15,7 @@ ARGUMENTS_FILE = "arguments.json"  # in the directory of an attempt
 
 @dataclass(frozen=True)
 class ProjectFiles:
-    """What the framework reads in a project directory."""
+    """Files that the framework reads in a project directory."""
 
     path: Path
 
@@ -29,12 +29,12 @@ class ProjectFiles:
 
     @property
     def results(self) -> Path:
-        """What was brought home into it; it is never pushed."""
+        """Results that get_results.sh brought from the hosts; they are never pushed."""
         return self.path / "results"
 
     @property
     def sweep(self) -> Path | None:
-        """The W&B sweep file of a directory that has one in place of project.yml."""
+        """W&B sweep file, if the directory has one and no project.yml."""
         found = [self.path / name for name in ("sweep.yaml", "sweep.yml")]
         return next((file for file in found if file.is_file() and not self.settings.exists()), None)
 
@@ -46,15 +46,15 @@ class ProjectFiles:
 
 @dataclass(frozen=True)
 class Code:
-    """One version of framework and project, a directory that never changes, named by its content."""
+    """One version of framework and project: a directory that never changes, named by its content."""
 
     path: Path
 
     @classmethod
     def current(cls, root: Path) -> "Code":
-        """The version that `current` under `root` points at now; it stays that one when `current` moves on.
+        """Return the version that `current` under `root` points at now, also after `current` has changed.
 
-        Raises FrameworkError when nothing was pushed to `root` yet.
+        Raises FrameworkError if nothing was pushed to `root` yet.
         """
         link = root / "current"
         try:
@@ -114,7 +114,7 @@ class Code:
 
 @dataclass(frozen=True)
 class MasterFiles:
-    """What the master keeps."""
+    """Files of a master."""
 
     path: Path
 
@@ -124,7 +124,7 @@ class MasterFiles:
 
     @property
     def status(self) -> Path:
-        """In the master's container it is kept in memory: it says so when the disk is full."""
+        """Status of the sweep; $STATUS puts it in memory, so that it reports a full disk too."""
         return Path(os.environ.get("STATUS") or self.path / "status.json")
 
     @property
@@ -133,28 +133,28 @@ class MasterFiles:
 
     @property
     def all_results(self) -> Path:
-        """The same with what is not in the set any more, for those who ask for it."""
+        """Results with those of combinations that were removed from the sweep; written on request."""
         return self.path / "all_results.csv"
 
     @property
     def requests(self) -> Path:
-        """What the command line asks of the master; a file disappears when the master has acted on it."""
+        """Directory of the command line's requests; the master removes each once it has executed it."""
         return self.path / "requests"
 
     @property
     def pause(self) -> Path:
-        """Exists while the sweep is paused, and holds the reason; earlier versions gave it this name."""
+        """File that exists while the sweep is paused, and holds the reason; earlier versions named it so."""
         return self.path / "stopped"
 
     @property
     def quarantine(self) -> Path:
-        """The last malformed, foreign or unexpected messages, one JSON object a line."""
+        """Last messages that were quarantined, one JSON object in each line."""
         return self.path / "quarantine.jsonl"
 
 
 @dataclass(frozen=True)
 class AttemptFiles:
-    """What one attempt of a task leaves on its worker's disk."""
+    """Files of one attempt of a task, on its worker's disk."""
 
     directory: Path
     task: str
@@ -170,12 +170,12 @@ class AttemptFiles:
 
     @property
     def result(self) -> Path:
-        """Written last, so that it exists only when the attempt has ended."""
+        """Result of the attempt; it is written last, and so exists only when the attempt has ended."""
         return self.directory / "result.json"
 
     @property
     def work(self) -> Path:
-        """The working directory of the task, its $TASK_DIR."""
+        """Working directory of the task, its $TASK_DIR."""
         return self.directory / "files"
 
     @property
@@ -190,13 +190,13 @@ class AttemptFiles:
 
     @property
     def metrics(self) -> Path:
-        """Metrics that the task leaves as a JSON object instead of printing them."""
+        """Metrics that the task writes as a JSON object instead of printing them."""
         return self.work / "metrics.json"
 
 
 @dataclass(frozen=True)
 class WorkerFiles:
-    """What a worker keeps."""
+    """Files of a worker."""
 
     path: Path
 
@@ -211,7 +211,7 @@ class WorkerFiles:
 
     @property
     def devices(self) -> Path:
-        """Describes this host's devices in place of what it has; see CONTRIBUTING.md. Usually not there."""
+        """Description of devices that replaces those of the host in tests; see CONTRIBUTING.md."""
         return self.path / "devices.json"
 
     def attempt(self, task: str, number: int) -> AttemptFiles:
@@ -220,7 +220,7 @@ class WorkerFiles:
 
 @dataclass(frozen=True)
 class LocalFiles:
-    """What a run on this machine alone keeps: what a master and a worker keep, in one directory."""
+    """Files of a local run: those of a master and of a worker, in one directory."""
 
     path: Path
 
@@ -234,25 +234,25 @@ class LocalFiles:
 
     @property
     def code(self) -> Path:
-        """The version of the project that is run: what update_files.sh would bring to a host."""
+        """Versions of the project, as update_files.sh would push them to a host."""
         return self.path / "code"
 
     @property
     def lock(self) -> Path:
-        """Locked while a run uses the directory; holds its process id."""
+        """File that is locked while a run uses the directory; holds its process id."""
         return self.path / "lock"
 
 
 @contextmanager
 def atomic_file(path: Path, *, fsync: bool = True) -> Iterator[IO[bytes]]:
-    """A binary file that replaces `path` when the block ends well, and disappears when it does not.
+    """Yield a binary file that replaces `path` at the end of the block, or is removed if the block fails.
 
-    With `fsync` the file survives a power failure from the end of the block on. Raises OSError.
+    With `fsync`, the new file survives a power failure from the end of the block on. Raises OSError.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(descriptor, "wb") as file:
-            # mkstemp makes it 0600, but the user shall read it from outside the container
+            # mkstemp creates it with 0600, but the user reads it from outside the container.
             os.fchmod(descriptor, 0o644)
             yield file
             file.flush()
@@ -267,7 +267,7 @@ def atomic_file(path: Path, *, fsync: bool = True) -> Iterator[IO[bytes]]:
 
 
 def write_atomically(path: Path, content: str | bytes, *, fsync: bool = True) -> None:
-    """Writes `content` (text as UTF-8) so that readers see the old file or the new one. Raises OSError."""
+    """Write `content` (text as UTF-8) so that readers see the old file or the new one. Raises OSError."""
     with atomic_file(path, fsync=fsync) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 

@@ -7,10 +7,10 @@ from framework.messages.metrics import is_plain, metric_problem
 
 
 def report(**metrics: str | SupportsFloat | SupportsIndex) -> None:
-    """Prints the metrics as one line that the framework reads at once: `report(accuracy=0.9, epoch=3)`.
+    """Print metrics as one line that the framework reads at once, as in `report(accuracy=0.9, epoch=3)`.
 
-    Values are numbers (numpy's and tensors of one too; true is 1) or text without spaces, commas and '='.
-    Raises ValueError for a name or text that cannot be reported, TypeError for neither number nor text.
+    Values are numbers (also numpy's, and tensors with one element; true is 1) or text without spaces, commas
+    and '='. Raises ValueError for a name or text that cannot be reported, TypeError for any other value.
     """
     if not metrics:
         raise ValueError("report() needs a metric, as in report(accuracy=0.9)")
@@ -29,6 +29,6 @@ def _pair(name: str, value: str | SupportsFloat | SupportsIndex) -> str:
 
 def _number(value: SupportsFloat | SupportsIndex) -> str:
     try:
-        return repr(operator.index(value))  # type: ignore[arg-type]  # floats have no index: the next line is theirs
+        return repr(operator.index(value))  # type: ignore[arg-type]  # floats have no index: see below
     except TypeError:
         return repr(float(value))

@@ -22,73 +22,80 @@ from framework.local.run import RunOutcome, run_project
 from framework.messages.requests import Which
 from framework.project.project import Project
 
-CLEAR_LINE = "\r\x1b[K"  # of a terminal
-WARNINGS_SHOWN = 10  # of each kind
+CLEAR_LINE = "\r\x1b[K"  # control sequence that clears a line of a terminal
+WARNINGS_SHOWN = 10  # warnings of each kind
 
 
-def run_and_tell(project: Project, files: LocalFiles, slots: int | None, which: Which | None) -> int:
-    """Run a project on this machine alone and say how that goes; returns the exit code.
+def run_and_report(project: Project, files: LocalFiles, slots: int | None, which: Which | None) -> int:
+    """Run a project's sweep on this machine, print its progress and its results, and return the exit code.
 
-    `slots` and `which` as in run_project; raises FrameworkError also if the set has not ended well.
+    `slots` and `which` are those of run_project. Raises FrameworkError also if not all tasks succeeded.
     """
     columns = shutil.get_terminal_size().columns - 1 if sys.stderr.isatty() else 0
-    log_beside_progress(columns)
+    configure_logging(columns)
     for notice in notices_of(project):
         print(notice, file=sys.stderr)
     combinations = most_combinations(project)
     print(f"{project.name}: {combinations} combinations of {', '.join(project.space.names)}", file=sys.stderr)
-    return tell_outcome(project, run_project(project, files, slots, which, progress_display(columns)), files)
+    outcome = run_project(project, files, slots, which, progress_display(columns))
+    return report_outcome(project, outcome, files)
 
 
-def log_beside_progress(columns: int) -> None:
-    """Log bare warnings to stderr, where a progress bar may stand in the line."""
+def configure_logging(columns: int) -> None:
+    """Log warnings to stderr as bare messages; with `columns`, each replaces the progress bar in its line."""
     handler = logging.StreamHandler()
-    handler.addFilter(few_of_a_kind(WARNINGS_SHOWN))
+    handler.addFilter(limit_each_kind(WARNINGS_SHOWN))
     line = f"{CLEAR_LINE if columns else ''}%(message)s"
     logging.basicConfig(level=logging.WARNING, format=line, handlers=[handler], force=True)
 
 
-def tell_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> int:
-    """Write and show the results of a local run; returns its exit code, or raises what is to be said."""
+def report_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> int:
+    """Write and print the results of a local run, and return the exit code.
+
+    Raises FrameworkError if not all tasks succeeded, unless the run was interrupted.
+    """
     status = outcome.status
     with Journal(files.master.journal, read_only=True) as journal:
-        if not status.finished:  # else the master has written them
+        if not status.finished:  # the master writes them only at the end of a sweep
             write_results(project, journal, files.master.results)
         if project.metric is not None and status.done:
             print(ranking(project, journal, BEST_SHOWN), flush=True)
-        misses_modules = status.failed > 0 and any(
+        lacks_modules = status.failed > 0 and any(
             "ModuleNotFoundError" in record.reason for record in journal.ended_members()
         )
-    print(f"results: {shown_path(files.master.results)}", file=sys.stderr)
+    print(f"results: {short_path(files.master.results)}", file=sys.stderr)
     if outcome.interrupted:
-        print(f"stopped after {status.ended} of {status.total} tasks; run it again to go on", file=sys.stderr)
+        print(
+            f"stopped after {status.ended} of {status.total} tasks; run the same command again to continue",
+            file=sys.stderr,
+        )
         return 130
     requirements = ProjectFiles(project.path).requirements
-    if misses_modules and requirements.exists():
-        install = shlex.join(["python", "-m", "pip", "install", "-r", str(shown_path(requirements))])
-        print(f"modules were missing, which are not installed by 'run': {install}", file=sys.stderr)
+    if lacks_modules and requirements.exists():
+        install = shlex.join(["python", "-m", "pip", "install", "-r", str(short_path(requirements))])
+        print(f"Python modules are missing, which 'run' does not install: {install}", file=sys.stderr)
     if status.paused:
         raise FrameworkError(status.paused)
     if status.succeeded < status.total:
-        print(f"logs of a failed task: {shown_path(files.worker.tasks)}/TASK/ATTEMPT/stderr", file=sys.stderr)
+        print(f"logs of a failed task: {short_path(files.worker.tasks)}/TASK/ATTEMPT/stderr", file=sys.stderr)
         raise FrameworkError(failures(status))
     return 0
 
 
-def few_of_a_kind(most: int) -> Callable[[logging.LogRecord], bool]:
-    """A filter of log records: of a thousand tasks that fail alike, the first few will do."""
+def limit_each_kind(most: int) -> Callable[[logging.LogRecord], bool]:
+    """Return a filter that passes `most` log records of each kind, and one that says that there are more."""
     seen: Counter[str] = Counter()
 
-    def let_pass(record: logging.LogRecord) -> bool:
+    def is_passed(record: logging.LogRecord) -> bool:
         kind = str(record.msg)
         seen[kind] += 1
         if seen[kind] > most:
-            record.msg, record.args = "and more of these: see results.csv", ()
+            record.msg, record.args = "further messages of this kind are not shown: see results.csv", ()
         return seen[kind] <= most + 1
 
-    return let_pass
+    return is_passed
 
 
-def shown_path(path: Path) -> Path:
-    """As short as it can be said here."""
+def short_path(path: Path) -> Path:
+    """Return `path` relative to the current directory if it is below it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

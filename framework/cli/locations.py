@@ -7,4 +7,4 @@ from pathlib import Path
 
 CODE = Path(os.environ.get("CODE", "/code"))
 DATA = Path(os.environ.get("DATA", "/data"))
-LOCAL_RUNS = Path("results/local")  # get_results.sh puts nothing there, and results/ is no part of a project
+LOCAL_RUNS = Path("results/local")  # get_results.sh writes nothing there, and pushes leave out results/

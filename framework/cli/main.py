@@ -7,12 +7,14 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from framework.cli import locations
 from framework.cli.master_commands import (
     run_again,
     run_best,
     run_cancel,
+    run_pause,
     run_plan,
     run_recover,
     run_results,
@@ -26,14 +28,19 @@ from framework.errors import FrameworkError, UsageError
 from framework.files import LocalFiles
 from framework.journal.ranking import BEST_SHOWN
 
+Run: TypeAlias = Callable[[argparse.Namespace], int]
+Add: TypeAlias = Callable[[str, Run, str], argparse.ArgumentParser]
+
+TASK = "number of the task in the sweep, from 1, or its id"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0, 1 for a failure, 2 for wrong usage or an invalid project."""
     options = parse(arguments)
-    # Celery and Flower configure their own loggers; ours go to stderr, which Docker keeps.
+    # Celery and Flower configure their own loggers; the framework's write to stderr, which Docker keeps.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        command: Callable[[argparse.Namespace], int] = options.run
+        command: Run = options.run
         return command(options)
     except FrameworkError as error:
         for line in str(error).splitlines():
@@ -47,72 +54,109 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="framework", description=__doc__)
+    """Return the options of one command; `run` among them is the function that runs it."""
+    parser = argparse.ArgumentParser(
+        prog="framework", description="Run sweeps of metaparameters on your own hosts."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, run: Callable[[argparse.Namespace], int], description: str) -> argparse.ArgumentParser:
+    def add(name: str, run: Run, description: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=description, description=description)
         command.set_defaults(run=run)
         return command
 
-    plan = add("plan", run_plan, "Check a project and say what would run.")
-    plan.add_argument("project", nargs="?", type=Path,
-                      help="its directory, or a W&B sweep file; default: what the master runs")  # fmt: skip
-    add_sweep(plan)
-    plan.add_argument(
-        "--journal", type=Path, metavar="FILE", help="default: the master's, or that of earlier runs here"
-    )
-    plan.add_argument("--slots", type=positive, metavar="N", help="how many tasks run at a time")
-    plan.add_argument("--json", action="store_true", help="print it as JSON")
-    plan.add_argument("--host", nargs=4, action="append", default=[], metavar=("NAME", "CPUS", "MIB", "GPUS"),
-                      help="one of the worker hosts: fail if none of them has what a task needs")  # fmt: skip
-    local = add("run", run_local, "Run a project's set on this machine alone: no Docker, no broker.")
-    local.add_argument("project", type=Path, help="the project's directory, or a W&B sweep file")
-    add_sweep(local)
-    local.add_argument(
-        "--slots", type=positive, metavar="N", help="tasks at a time (default: one for each CPU)"
-    )
-    local.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help=f"for journal, results, files of tasks (default: {locations.LOCAL_RUNS}/NAME)",
-    )
-    local.add_argument("--name", help="of the project (default: as its directory or sweep file)")
-    add_which(local)
-    add("master", run_master, "Run the master (in its container).")
-    add("worker", run_worker, "Run a worker (in its container).")
-    add("flower", run_flower, "Run Flower (in its container).")
-    status = add("status", run_status, "Say how far the set has come.")
-    status.add_argument("--json", action="store_true", help="print it as JSON")
-    wait = add("wait-workers", run_wait_workers, "Wait until the workers of these hosts answer.")
-    wait.add_argument("hosts", nargs="+", metavar="HOST")
-    wait.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS")
-    watch = add("watch", run_watch, "Show progress until the set is finished; fail if a task failed.")
-    watch.add_argument("--columns", type=int, default=0, help="redraw one line this wide; 0: print lines")
-    best = add("best", run_best, "Print the best combinations.")
-    best.add_argument("number", nargs="?", type=int, default=BEST_SHOWN)
-    results = add("results", run_results, "Write results.csv now.")
-    results.add_argument(
-        "--all", action="store_true", help="all_results.csv, with values removed from the set"
-    )
-    cancel = add("cancel", run_cancel, "Cancel tasks for good; without any: stop the set until resumed.")
-    cancel.add_argument("tasks", nargs="*", metavar="TASK", help="its number in the set, from 1, or its id")
-    add("resume", run_resume, "Go on with a set that was stopped.")
-    again = add("again", run_again, "Run tasks again although they have ended.")
-    again.add_argument("tasks", nargs="*", metavar="TASK", help="its number in the set, from 1, or its id")
-    add_which(again)
-    recovery = add("recover", run_recover, "Rebuild the journal from results on the disks of workers.")
-    recovery.add_argument("directories", nargs="+", type=Path, metavar="DIRECTORY")
-    recovery.add_argument("--project", type=Path, help="the project's directory; default: the current code")
-    recovery.add_argument("--journal", type=Path, help="default: the master's own")
-    celery = add("celery", run_celery, "Run a command of Celery's own on this infrastructure.")
-    celery.add_argument("arguments", nargs=argparse.REMAINDER)
+    _add_plan(add)
+    _add_run(add)
+    _add_reports(add)
+    _add_requests(add)
+    _add_recover(add)
+    _add_services(add)
     return parser.parse_args(arguments)
 
 
-def add_sweep(command: argparse.ArgumentParser) -> None:
-    """What a W&B sweep file leaves to the command line."""
+def _add_plan(add: Add) -> None:
+    plan = add("plan", run_plan, "Check a project and print what would run.")
+    plan.add_argument(
+        "project",
+        nargs="?",
+        type=Path,
+        help="directory of the project, or a W&B sweep file (default: the code that the master runs)",
+    )
+    _add_sweep(plan)
+    plan.add_argument(
+        "--journal",
+        type=Path,
+        metavar="FILE",
+        help="journal with the results so far (default: the master's, or that of local runs)",
+    )
+    plan.add_argument("--slots", type=positive, metavar="N", help="number of tasks that run at a time")
+    plan.add_argument("--json", action="store_true", help="print JSON")
+    plan.add_argument(
+        "--host",
+        nargs=4,
+        action="append",
+        default=[],
+        metavar=("NAME", "CPUS", "MIB", "GPUS"),
+        help="a worker host; the command fails if no host has what a task needs",
+    )
+
+
+def _add_run(add: Add) -> None:
+    run = add("run", run_local, "Run a project's sweep on this machine, without Docker and without a broker.")
+    run.add_argument("project", type=Path, help="directory of the project, or a W&B sweep file")
+    _add_sweep(run)
+    run.add_argument(
+        "--slots", type=positive, metavar="N", help="number of tasks at a time (default: one for each CPU)"
+    )
+    run.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help=f"directory for journal, results and files of tasks (default: {locations.LOCAL_RUNS}/NAME)",
+    )
+    run.add_argument("--name", help="name of the project (default: that of its directory or sweep file)")
+    _add_which(run)
+
+
+def _add_reports(add: Add) -> None:
+    status = add("status", run_status, "Print the progress of the sweep.")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    watch = add("watch", run_watch, "Show progress until the sweep has ended; fail if a task failed.")
+    watch.add_argument(
+        "--columns", type=int, default=0, help="redraw one line of this width (default: 0, print lines)"
+    )
+    best = add("best", run_best, "Print the best combinations.")
+    best.add_argument(
+        "number",
+        nargs="?",
+        type=int,
+        default=BEST_SHOWN,
+        help=f"number of combinations (default: {BEST_SHOWN})",
+    )
+    results = add("results", run_results, "Write results.csv now.")
+    results.add_argument(
+        "--all",
+        action="store_true",
+        help="write all_results.csv, which includes combinations that were removed from the sweep",
+    )
+
+
+def _add_requests(add: Add) -> None:
+    cancel = add("cancel", run_cancel, "Cancel tasks for good.")
+    cancel.add_argument("tasks", nargs="*", metavar="TASK", help=TASK)
+    add(
+        "pause",
+        run_pause,
+        "Pause the sweep: nothing more is sent, running tasks are stopped and wait to be run again.",
+    )
+    add("resume", run_resume, "Resume a sweep that is paused or was stopped.")
+    again = add("again", run_again, "Run tasks again that have ended.")
+    again.add_argument("tasks", nargs="*", metavar="TASK", help=TASK)
+    _add_which(again)
+
+
+def _add_sweep(command: argparse.ArgumentParser) -> None:
+    """Add the options for what a W&B sweep file leaves to the command line."""
     command.add_argument(
         "--run-cap", type=positive, metavar="N", help="the most tasks, in place of the project's run_cap"
     )
@@ -125,32 +169,56 @@ def add_sweep(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_which(command: argparse.ArgumentParser) -> None:
-    """Which tasks are run again although they have ended."""
+def _add_which(command: argparse.ArgumentParser) -> None:
+    """Add the options that select tasks to be run again although they have ended."""
     which = command.add_mutually_exclusive_group()
     for option, value, description in (
-        ("--failed", "failed", "run again all that failed"),
+        ("--failed", "failed", "run all failed tasks again"),
         (
             "--outdated",
             "outdated",
-            "run again all that were done with other files of the project, or in another image, than now",
+            "run all tasks again whose results were made with other files of the project or in another image",
         ),
-        ("--fresh", "all", "run again all: done, failed and cancelled ones"),
+        ("--fresh", "all", "run all tasks again: done, failed and cancelled ones"),
     ):
         which.add_argument(option, dest="which", action="store_const", const=value, help=description)
 
 
+def _add_recover(add: Add) -> None:
+    recover = add("recover", run_recover, "Rebuild the journal from the results on the disks of workers.")
+    recover.add_argument("directories", nargs="+", type=Path, metavar="DIRECTORY", help="data of one worker")
+    recover.add_argument(
+        "--project", type=Path, help="directory of the project (default: the code that the master runs)"
+    )
+    recover.add_argument("--journal", type=Path, help="journal to be written (default: the master's)")
+
+
+def _add_services(add: Add) -> None:
+    add("master", run_master, "Run the master, in its container.")
+    add("worker", run_worker, "Run a worker, in its container.")
+    add("flower", run_flower, "Run Flower, in its container.")
+    wait = add("wait-workers", run_wait_workers, "Wait until the workers on these hosts answer.")
+    wait.add_argument("hosts", nargs="+", metavar="HOST", help="name of a worker host")
+    wait.add_argument(
+        "--timeout", type=float, default=120.0, metavar="SECONDS", help="longest wait (default: 120)"
+    )
+    celery = add("celery", run_celery, "Run one of Celery's own commands on this infrastructure.")
+    celery.add_argument("arguments", nargs=argparse.REMAINDER, help="command of Celery and its arguments")
+
+
 def positive(text: str) -> int:
+    """Return the number that `text` writes; the type of options that count something."""
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
     return int(text)
 
 
 def run_local(options: argparse.Namespace) -> int:
-    from framework.cli.local_run import run_and_tell
+    """Run a sweep on this machine; raises UsageError for a name that is no name of a directory."""
+    from framework.cli.local_run import run_and_report
 
     if options.name and Path(options.name).name != options.name:
         raise UsageError(f"--name is {options.name!r}: it must be a name without '/'")
     project = load_project(options.project, options.name, root=options.root, run_cap=options.run_cap)
     files = LocalFiles((options.data or locations.LOCAL_RUNS / project.name).resolve())
-    return run_and_tell(project, files, options.slots, options.which)
+    return run_and_report(project, files, options.slots, options.which)

@@ -83,7 +83,7 @@ def run_pause(_: argparse.Namespace) -> int:
 
 def run_cancel(options: argparse.Namespace) -> int:
     if not options.tasks:
-        raise UsageError("cancel: name the tasks; to pause the whole sweep: framework pause")
+        raise UsageError("cancel: name tasks; to pause the whole sweep: framework pause")
     chosen = find_tasks(known_sweep(), options.tasks)
     ask(MasterFiles(locations.DATA).requests, ControlRequest("cancel", tuple(chosen)))
     print_states(chosen)

@@ -7,6 +7,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from framework.files import AttemptFiles
 from framework.journal.provenance import Provenance, program_version
 from framework.journal.store import Journal
 from framework.journal.tally import tally_sweep
@@ -14,39 +15,40 @@ from framework.journal.trials import most_combinations, so_far
 from framework.messages.status import duration, outdated_results
 from framework.project.command_line import unset_variables
 from framework.project.project import Project
+from framework.runner.environment import task_environment
 
 
 @dataclass(frozen=True)
 class Results:
-    """What is known of the combinations of a set from earlier runs."""
+    """Results of earlier runs for the combinations of a sweep, counted."""
 
     done: int
     failed: int
     cancelled: int
     pruned: int
-    outdated: int  # of those done: made with other files of the project, or in another image
-    seconds: float | None  # that a task takes: the median of those done; None if none is
+    outdated: int  # done ones that other files of the project or another image have produced
+    seconds: float | None  # median duration of a done task; None if there is none
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What running a project would do."""
+    """Plan of a sweep: its size, and what is left to run."""
 
     project: str
     combinations: int
     metaparameters: tuple[str, ...]
     method: str
-    examples: list[str]  # what runs for the first and the last combination; none if they are not known yet
+    examples: list[str]  # program of the first and of the last combination; empty if they are not known yet
     to_run: int
-    slots: int  # that are assumed
+    slots: int  # assumed number of tasks that run at a time
     results: Results | None  # None without a journal
 
     @property
     def seconds(self) -> float | None:
-        """That it will take to run what is to be run; None if nothing is known."""
+        """Expected duration of what is left to run; None if it is unknown."""
         if self.results is None or self.results.seconds is None or not self.to_run:
             return None
-        # no task is shared out among slots
+        # A task takes its time however many slots there are.
         return self.results.seconds * max(self.to_run / self.slots, 1)
 
     def to_json(self) -> str:
@@ -57,13 +59,11 @@ class Plan:
         for number, example in zip((1, self.combinations), self.examples, strict=False):
             lines.append(f"  {number}: {example}")
         if not self.examples:
-            lines.append(
-                f"  each chosen by {self.method}, from the results so far, when a host has room for it"
-            )
+            lines.append(f"  {self.method} chooses each from the results so far, when a host has a free slot")
         return "\n".join(lines + [f"  {line}" for line in self.standing()])
 
     def standing(self) -> list[str]:
-        """Lines that say what has a result, and what is to be run; none without a journal."""
+        """Return lines that count the results and what is left to run; none without a journal."""
         if self.results is None:
             return []
         results = self.results
@@ -85,7 +85,8 @@ def notices_of(project: Project) -> list[str]:
             f"{project.name}: run_cap is {method.run_cap}, but there are only {combinations} different "
             "combinations; none runs twice"
         )
-    for name in unset_variables(project.command, os.environ):
+    of_task = task_environment({}, AttemptFiles(Path(), "", 1), Path(), {})
+    for name in unset_variables(project.command, {*os.environ, *of_task}):
         notices.append(
             f"{project.name}: ${{envvar:{name}}} is not set here; as in W&B, {name} is passed then"
         )
@@ -95,10 +96,10 @@ def notices_of(project: Project) -> list[str]:
 def make_plan(
     project: Project, journal: Path | None, slots: int, image: str = "", code_root: Path | None = None
 ) -> Plan:
-    """Count what has a result in the journal of earlier runs, if there is one.
+    """Return the plan of a sweep; results are counted if a journal of earlier runs is given.
 
-    `slots`: how many tasks run at a time; `image`, `code_root`: as for Provenance. Raises FrameworkError if
-    the journal is missing or cannot be read.
+    `slots` is the number of tasks that run at a time; `image` and `code_root` are those of Provenance. Raises
+    FrameworkError if the journal is missing or cannot be read.
     """
     space, total = project.space, most_combinations(project)
     results, ended = None, 0

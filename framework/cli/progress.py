@@ -12,18 +12,18 @@ from framework.errors import FrameworkError
 from framework.files import Code, MasterFiles
 from framework.messages.status import Status, progress, read_status
 
-Show: TypeAlias = Callable[[Status, bool], None]  # with the status, and whether it is the last one
+Show: TypeAlias = Callable[[Status, bool], None]  # called with a status, and whether it is the last one
 
-UNREACHED_SECONDS = 60.0  # how long a master without a status is borne: it may be restarting
-REDRAW_SECONDS = 0.1  # between two progress bars, at the least
-LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal to redraw
+UNREACHED_SECONDS = 60.0  # longest time without a status of the master, which may be restarting
+REDRAW_SECONDS = 0.1  # shortest time between two drawings of the progress bar
+LINE_SECONDS = 10.0  # shortest time between two lines of progress, where no terminal can redraw one
 
 
 def watch(files: MasterFiles, code: Path, show: Show) -> None:
-    """Call `show` each second until the set of the newest version in `code` has ended.
+    """Call `show` each second until the sweep of the newest version in `code` has ended.
 
-    Raises FrameworkError if a task failed or was cancelled, the set is stopped, its code was refused, or
-    there is no master.
+    Raises FrameworkError if a task failed or was cancelled, if the sweep is stopped, if the master has
+    refused the newest version, or if there is no master.
     """
     reached = time.monotonic()
     while True:
@@ -35,8 +35,8 @@ def watch(files: MasterFiles, code: Path, show: Show) -> None:
                 raise
             time.sleep(1)
             continue
-        newest = _newest(code, status)
-        # A master that has not taken up the newest code yet speaks of an older set.
+        newest = _newest_version(code, status)
+        # Until the master has taken up the newest code, its status is that of an older sweep.
         ended = status.finished and status.version == newest
         show(status, ended)
         if ended:
@@ -50,14 +50,14 @@ def watch(files: MasterFiles, code: Path, show: Show) -> None:
 
 
 def wait_for_newest_code(files: MasterFiles, code: Path) -> None:
-    """Until the master has taken up the code that was pushed last: what it knows is the set that is meant.
+    """Wait until the master has taken up the version in `code` that was pushed last.
 
-    Raises FrameworkError if it refuses it or does not take it up.
+    Raises FrameworkError if the master refuses it, or does not take it up in time.
     """
     deadline = time.monotonic() + UNREACHED_SECONDS
     while True:
         status = read_status(files.status)
-        newest = _newest(code, status)
+        newest = _newest_version(code, status)
         if status.version == newest:
             return
         if time.monotonic() > deadline:
@@ -65,8 +65,8 @@ def wait_for_newest_code(files: MasterFiles, code: Path) -> None:
         time.sleep(0.5)
 
 
-def _newest(code: Path, status: Status) -> str:
-    """The version that was pushed last; raises FrameworkError if the master has refused it."""
+def _newest_version(code: Path, status: Status) -> str:
+    """Return the version that was pushed last; raises FrameworkError if the master has refused it."""
     newest = Code.current(code).version
     if status.refused_version == newest:
         raise FrameworkError("\n".join(status.notices))
@@ -74,13 +74,13 @@ def _newest(code: Path, status: Status) -> str:
 
 
 def failures(status: Status) -> str:
-    """What is said of a set of which not all tasks succeeded."""
+    """Return the error message for a sweep of which not all tasks succeeded."""
     cancelled = f", {status.cancelled} were cancelled" if status.cancelled else ""
     return f"{status.failed} of {status.total} tasks failed{cancelled}: see results.csv"
 
 
 def progress_display(columns: int) -> Show:
-    """A line of `columns` characters that is drawn again and again, or, with 0, a new line now and then."""
+    """Return a function that redraws one line of `columns` characters; for 0 it prints lines now and then."""
     return _redraw(columns) if columns > 0 else _print_lines()
 
 

@@ -11,6 +11,7 @@ from framework.messages.identity import Identity
 
 
 def run_master(_: argparse.Namespace) -> int:
+    """Run the master until it is stopped."""
     from framework.broker.celery_app import connect, make_app
     from framework.broker.master_connection import MasterConnection
     from framework.master.master import Master
@@ -23,6 +24,7 @@ def run_master(_: argparse.Namespace) -> int:
 
 
 def run_worker(_: argparse.Namespace) -> int:
+    """Run a worker until it is stopped; raises UsageError for a number of slots that is none."""
     from framework.broker.worker_app import serve
 
     slots = os.environ.get("SLOTS", "")
@@ -33,6 +35,7 @@ def run_worker(_: argparse.Namespace) -> int:
 
 
 def run_flower(_: argparse.Namespace) -> int:
+    """Run Flower until it is stopped."""
     from framework.broker.celery_app import FLOWER_CONFIG, make_app
 
     make_app(Identity.of_container("flower")).start(["flower", f"--conf={FLOWER_CONFIG}"])
@@ -40,6 +43,7 @@ def run_flower(_: argparse.Namespace) -> int:
 
 
 def run_celery(options: argparse.Namespace) -> int:
+    """Run a command of Celery itself."""
     from framework.broker.celery_app import make_app
 
     make_app(Identity.of_container("master")).start(options.arguments)
@@ -47,6 +51,7 @@ def run_celery(options: argparse.Namespace) -> int:
 
 
 def run_wait_workers(options: argparse.Namespace) -> int:
+    """Wait until all workers answer; raises FrameworkError that names those that do not in time."""
     from framework.broker.celery_app import BROKER_ERRORS, make_app
 
     app = make_app(Identity.of_container("master"))

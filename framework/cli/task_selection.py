@@ -10,10 +10,10 @@ from framework.project.project import Project
 
 
 def find_tasks(project: Project, names: Sequence[str]) -> list[tuple[int, str]]:
-    """The number of the combination, from 0, and the task, for each name, in the order given.
+    """Return the number of the combination, from 0, and the id of the task for each name, in the order given.
 
-    A name is a number of the set as people count, from 1, or the beginning of an id that only one task has;
-    all 16 digits are always an id. Raises UsageError that tells of all names that are neither.
+    A name is the number of a task in the sweep, counted from 1, or the beginning of an id that only one task
+    has; 16 digits are always an id. Raises UsageError with one line for each name that is neither.
     """
     found: dict[str, list[tuple[int, str]]] = {name: [] for name in names}
     beginnings = []
@@ -38,5 +38,7 @@ def find_tasks(project: Project, names: Sequence[str]) -> list[tuple[int, str]]:
 
 def _problem(name: str, count: int) -> str:
     if count == 0:
-        return f"{name!r:.100}: no such task in the set; name its number, from 1, or its id (see results.csv)"
-    return f"{name!r:.100}: {count} tasks begin like this; write more of the id"
+        return (
+            f"{name!r:.100}: no such task in the sweep; give its number, from 1, or its id (see results.csv)"
+        )
+    return f"{name!r:.100}: the ids of {count} tasks begin like this; give more of the id"

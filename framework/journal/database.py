@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from framework.errors import FrameworkError, JournalError
 
-_VERSION = 3
+VERSION = 3
 _PROGRAMS = "CREATE TABLE programs (code TEXT PRIMARY KEY, program TEXT NOT NULL)"
 _BY_NUMBER = "CREATE INDEX tasks_by_number ON tasks (number, task)"
 _REPORTS = """CREATE TABLE reports (
@@ -68,7 +68,7 @@ _SCHEMA = (
     _REPORTS,
     _SWEEPS,
     _BY_SWEEP,
-    f"PRAGMA user_version = {_VERSION}",
+    f"PRAGMA user_version = {VERSION}",
 )
 
 
@@ -168,20 +168,20 @@ class Database:
             raise FrameworkError(f"{self.path}: this file system cannot hold the journal; use a local disk")
         with self.batch():
             version = self._value("PRAGMA user_version")
-            if version > _VERSION:
+            if version > VERSION:
                 raise FrameworkError(
-                    f"{self.path}: written by a newer framework (schema {version}, not {_VERSION}); "
+                    f"{self.path}: written by a newer framework (schema {version}, not {VERSION}); "
                     "push the newer code with update_files.sh"
                 )
             if version == 0 and self._read_only:
                 raise FrameworkError(
                     f"{self.path}: the journal is empty; the master has not started here yet"
                 )
-            if 0 < version < _VERSION and self._read_only:
+            if 0 < version < VERSION and self._read_only:
                 raise FrameworkError(
                     f"{self.path}: written by an older framework; the master brings it up to date"
                 )
-            for statement in _SCHEMA if version == 0 else _updates(version):
+            for statement in _SCHEMA if version == 0 else updates(version):
                 self._execute(statement)
 
     def _execute(self, statement: str, *values: object) -> sqlite3.Cursor:
@@ -227,7 +227,7 @@ class Database:
                 self._connection.execute("ROLLBACK")
 
 
-def _updates(version: int) -> Iterator[str]:
+def updates(version: int) -> Iterator[str]:
     """The statements that bring a journal of an older schema up to date."""
-    for older in range(version, _VERSION):
+    for older in range(version, VERSION):
         yield from _MIGRATIONS[older]

@@ -15,7 +15,7 @@ from framework.project.project import Project
 from framework.space.sampling import SEED
 from framework.space.values import Value, canonical
 
-BEST_SHOWN = 5  # combinations, if nobody says how many
+BEST_SHOWN = 5  # combinations, by default
 
 
 def ranking(project: Project, journal: Journal, number: int) -> str:

@@ -1,8 +1,8 @@
 """Local run: connects a master and a worker in this process until the sweep has ended.
 
-The same Master, Journal and Worker as on hosts; only what moves the messages between them is another: queues
-in memory. A result is on disk, in the directory of its attempt, before the slot takes the next task, and in
-the journal a moment later; what a run that was killed had no time to write there, the next one finds.
+Master, journal and worker are those that run on hosts; only the transport of messages differs: queues in
+memory. A result is on disk, in the directory of its attempt, before the slot takes the next task, and in the
+journal a moment later. Results that a killed run did not write into the journal are read by the next run.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from framework.errors import FrameworkError, JournalError, UsageError
 from framework.files import LocalFiles, ProjectFiles
 from framework.local import orphans
-from framework.local.run_lock import alone
+from framework.local.run_lock import run_lock
 from framework.local.snapshot import changed_files, take_snapshot
 from framework.local.transport import LocalPublisher, LocalTransport
 from framework.master.master import Master
@@ -33,67 +33,75 @@ from framework.messages.status import Status
 from framework.project.project import Project
 from framework.project.resources import why_nowhere
 from framework.runner.attempt import GRACE_SECONDS
-from framework.worker.worker import Worker
+from framework.worker.worker import LOCAL, Worker
 
 log = logging.getLogger(__name__)
 
 HOST = "local"
 ADVICE = Advice(resume="run it again", renew="'run --outdated' runs these again, --fresh runs all again")
 
+Show: TypeAlias = Callable[[Status, bool], None]  # called with a status, and whether it is the last one
+
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How a run ended."""
+    """Outcome of a run."""
 
     status: Status
     interrupted: bool
 
 
 def run_project(
-    project: Project,
-    files: LocalFiles,
-    slots: int | None,
-    which: Which | None,
-    show: Callable[[Status, bool], None],
+    project: Project, files: LocalFiles, slots: int | None, which: Which | None, show: Show
 ) -> RunOutcome:
-    """Run what has no result yet, until all is run or a signal comes; call it from the main thread.
+    """Run the combinations that have no result yet, until all have ended or a signal comes.
 
-    `which` is run although it has a result: "failed", "outdated" or "all".
-    `show(status, ended)` is called after each turn of the master. The first SIGINT, SIGTERM or SIGHUP ends
-    the running tasks, which are run again next time; the second kills them at once.
-    Raises UsageError for a project that cannot be run here, FrameworkError if the directory of `files` cannot
-    be used, or is in use by another run.
+    Call it from the main thread. `which` names tasks that run although they have a result: "failed",
+    "outdated" or "all". `show(status, ended)` is called after each turn of the master. The first SIGINT,
+    SIGTERM or SIGHUP stops the running tasks, which the next run repeats; the second kills them at once.
+    Raises UsageError for a project that cannot run on this machine, FrameworkError if the directory of
+    `files` cannot be used, or is used by another run.
     """
     _check_program(project)
     _check_directory(files.path, project.path)
-    with alone(files):
+    with run_lock(files):
         code = take_snapshot(project.path, files.code, files.path, _properties(project))
-        files.master.pause.unlink(missing_ok=True)  # running it again is how people say: go on
-        identity = Identity("local", "local", project.name, HOST)
-        publisher = LocalPublisher()
-        worker = Worker(identity, files.worker, files.code, slots, publisher)
-        if lacks := worker.lacks():
-            raise UsageError(why_nowhere(project.name, {HOST: lacks}))
-        if which:
-            hand_in(files.master.requests, ControlRequest("again", which=which))
-        master = Master(identity, files.master, files.code, ADVICE)
-        transport = LocalTransport(worker, publisher)
-        with _Signals(publisher.wake) as signals:
-            try:
-                _deliver_kept_results(master, files, publisher)
-                status = _take_turns(master, transport, signals, files, show)
-            except JournalError as error:
-                raise FrameworkError(f"{error}; nothing is lost: make room, then run it again") from error
-            finally:
-                transport.close()
-                worker.programs.close()
-                master.close()
+        outcome = _run_snapshot(project, files, slots, which, show)
         if changed := changed_files(code):
             log.warning(
-                "tasks wrote into directories of the project, of which there is one copy for all tasks; "
-                "on a host they fail: %s", ", ".join(changed[:5])
+                "tasks changed directories of the project, of which all tasks share one copy: %s; "
+                "on a host such a task fails", ", ".join(changed[:5])
             )  # fmt: skip
-        return RunOutcome(status, signals.count > 0 and not status.finished)
+        return outcome
+
+
+def _run_snapshot(
+    project: Project, files: LocalFiles, slots: int | None, which: Which | None, show: Show
+) -> RunOutcome:
+    """Run the project of which files.code holds a copy; see run_project."""
+    files.master.pause.unlink(missing_ok=True)  # a new run resumes a paused sweep
+    identity = Identity("local", LOCAL, project.name, HOST)
+    publisher = LocalPublisher()
+    worker = Worker(identity, files.worker, files.code, slots, publisher)
+    if lacks := worker.lacks():
+        raise UsageError(why_nowhere(project.name, {HOST: lacks}))
+    if which:
+        hand_in(files.master.requests, ControlRequest("again", which=which))
+    master = Master(identity, files.master, files.code, ADVICE)
+    transport = LocalTransport(worker, publisher)
+    with _Signals(publisher.wake) as signals:
+        try:
+            _deliver_kept_results(master, files, publisher)
+            status = _take_turns(master, transport, signals, files, show)
+        except JournalError as error:
+            raise FrameworkError(
+                f"{error}; nothing is lost: free some disk space, then run it again"
+            ) from error
+        finally:
+            transport.close()
+            worker.programs.close()
+            master.close()
+    return RunOutcome(status, signals.count > 0 and not status.finished)
 
 
 def _properties(project: Project) -> dict[str, str]:
@@ -107,15 +115,12 @@ def _properties(project: Project) -> dict[str, str]:
 
 
 def _take_turns(
-    master: Master,
-    transport: LocalTransport,
-    signals: _Signals,
-    files: LocalFiles,
-    show: Callable[[Status, bool], None],
+    master: Master, transport: LocalTransport, signals: _Signals, files: LocalFiles, show: Show
 ) -> Status:
-    noted: set[str] = set()
+    """Have the master take turns until the sweep has ended or is paused; return its last status."""
+    logged: set[str] = set()
     while True:
-        idle = transport.is_idle()  # before the turn, which takes in what came until now
+        idle = transport.is_idle()  # asked before the turn, which takes in all that came until now
         master.turn(transport)
         status = master.status()
         ended = status.finished or (idle and bool(status.paused or transport.stopping))
@@ -123,41 +128,38 @@ def _take_turns(
         if ended:
             return status
         for notice in status.notices:
-            kind = re.sub(r"\d+", "", notice)  # the same one with other numbers need not be said again
-            if notice != status.paused and kind not in noted:
-                noted.add(kind)
+            kind = re.sub(r"\d+", "", notice)  # a notice that differs in numbers only is logged once
+            if notice != status.paused and kind not in logged:
+                logged.add(kind)
                 log.warning("%s", notice)
         if signals.count and not transport.stopping:
             log.warning(
-                "stopping: running tasks have %.0f s to end, and will be run again; "
-                "Ctrl-C once more kills them", GRACE_SECONDS,
+                "stopping: running tasks get %.0f s to end, and the next run repeats them; "
+                "press Ctrl-C again to kill them now", GRACE_SECONDS,
             )  # fmt: skip
             transport.stop_all()
         if signals.count > 1:
-            orphans.end_leftovers(files.worker.tasks)
+            orphans.kill_orphans(files.worker.tasks)
 
 
 def _deliver_kept_results(master: Master, files: LocalFiles, publisher: LocalPublisher) -> None:
-    """What a run that was killed had finished and not written into the journal."""
+    """Deliver results that a killed run left on disk and did not write into the journal."""
     for sent in master.presume_lost():
         kept = files.worker.attempt(sent.id.task, sent.id.number).result
-        with suppress(FileNotFoundError, ValueError):  # without a whole result it is run again
+        with suppress(FileNotFoundError, ValueError):  # a task without a complete result is run again
             publisher.deliver_result(sent.id, json.loads(kept.read_text()))
 
 
-# What has to be right before anything is run.
-
-
 def _check_program(project: Project) -> None:
-    """Better one clear line now than the same failure for every task."""
+    """Raise UsageError if the program of the command cannot run, which every task would fail with."""
     if project.function is not None:
         return
     program = project.command[0]
-    there = project.path.resolve() / program if "/" in program else Path(shutil.which(program) or program)
-    if there.is_absolute() and os.access(there, os.X_OK) and there.is_file():
+    path = project.path.resolve() / program if "/" in program else Path(shutil.which(program) or program)
+    if path.is_absolute() and os.access(path, os.X_OK) and path.is_file():
         return
     if "/" in program:
-        advice = "chmod +x it" if there.exists() else "there is no such file in the project"
+        advice = "run chmod +x on it" if path.exists() else "there is no such file in the project"
     elif program == "python" and shutil.which("python3"):
         advice = "write python3, or activate an environment that has python"
     else:
@@ -170,26 +172,26 @@ def _check_directory(data: Path, project: Path) -> None:
     if data == project.resolve():
         raise UsageError(f"{data}: is the project itself; choose another directory with --data")
     if os.pathsep in str(data):
-        # a task could not import framework.report: its PYTHONPATH names a directory in there
+        # A task could not import framework.report: its PYTHONPATH names a directory below this one.
         raise UsageError(f"{data}: has {os.pathsep!r} in its name; choose another directory with --data")
 
 
 class _Signals:
-    """Counts what asks this process to end; as a context, instead of ending it."""
+    """Counter of the signals that ask this process to end; as a context, it keeps them from ending it."""
 
     def __init__(self, on_signal: Callable[[], None]) -> None:
         self.count = 0
         self._on_signal = on_signal
-        self._before: dict[signal.Signals, Any] = {}
+        self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> _Signals:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
-                self._before[number] = signal.signal(number, self._count)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
+                self._previous[number] = signal.signal(number, self._count)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
     def _count(self, *_: object) -> None:

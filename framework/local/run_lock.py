@@ -14,14 +14,14 @@ from framework.errors import FrameworkError
 from framework.files import LocalFiles
 from framework.local import orphans
 
-LOCK_PATIENCE_SECONDS = 10.0  # for a run that was killed to be cleared away
+LOCK_PATIENCE_SECONDS = 10.0  # longest wait until the tasks of a killed run are gone
 
 
 @contextmanager
-def alone(files: LocalFiles) -> Iterator[None]:
-    """No other run uses the directory meanwhile, no task that outlived one does, and none will outlive this.
+def run_lock(files: LocalFiles) -> Iterator[None]:
+    """Lock the directory for one run; kill tasks of earlier runs, and at its end those that outlive it.
 
-    Raises FrameworkError if another run is under way there, or the directory cannot be used.
+    Raises FrameworkError if another run uses the directory, or if it cannot be used.
     """
     try:
         files.worker.tasks.mkdir(parents=True, exist_ok=True)
@@ -32,13 +32,13 @@ def alone(files: LocalFiles) -> Iterator[None]:
         ) from error
     with lock:
         _lock(lock.fileno(), files)
-        orphans.end_leftovers(files.worker.tasks)
-        # It shares the lock: were this process killed, no other run begins before its tasks are gone.
+        orphans.kill_orphans(files.worker.tasks)
+        # The guard shares the lock: if this process is killed, no other run begins before its tasks are gone.
         guard = subprocess.Popen(
             [sys.executable, "-I", "-S", orphans.__file__, files.worker.tasks],
             stdin=subprocess.PIPE,
             pass_fds=[lock.fileno()],
-            start_new_session=True,  # out of reach of Ctrl-C and of a terminal that is closed
+            start_new_session=True,  # keeps Ctrl-C and the end of a terminal from it
         )
         try:
             yield
@@ -47,6 +47,7 @@ def alone(files: LocalFiles) -> Iterator[None]:
 
 
 def _lock(descriptor: int, files: LocalFiles) -> None:
+    """Lock the file, and write the id of this process into it."""
     deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
     while True:
         try:
@@ -56,7 +57,7 @@ def _lock(descriptor: int, files: LocalFiles) -> None:
             owner = files.lock.read_text().strip()
             if _is_alive(owner) or time.monotonic() > deadline:
                 raise FrameworkError(
-                    f"{files.path}: another run is under way here (process {owner or 'unknown'}); "
+                    f"{files.path}: another run uses this directory (process {owner or 'unknown'}); "
                     "wait for its end, or choose another directory with --data"
                 ) from None
             time.sleep(0.05)
@@ -71,7 +72,7 @@ def _lock(descriptor: int, files: LocalFiles) -> None:
 
 def _is_alive(process: str) -> bool:
     if not process.isdecimal():
-        return True  # it has only just begun
+        return True  # a run that has just begun has not written its id yet
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:

@@ -47,7 +47,7 @@ class Control:
             case "cancel":
                 self._sweep.cancel(request.tasks)
             case "pause":
-                self._sweep.pause("somebody asked for it")
+                self._sweep.pause("on request")
             case "resume":
                 self._sweep.resume()
             case "reload":

@@ -30,7 +30,7 @@ from framework.messages.assignment import Assignment
 from framework.messages.identity import Identity
 from framework.messages.status import Status
 from framework.messages.task_ids import AttemptId
-from framework.scheduler.hosts import SentAttempt
+from framework.placement.hosts import SentAttempt
 from framework.scheduler.sweep_state import Sweep
 
 log = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ class Master:
         for host, expired in self._sweep.expired_leases(now).items():
             lost = expired
             if not self._sweep.is_alive(host, now):
-                messenger.purge(host)  # what nobody has taken there is sent elsewhere
+                messenger.purge(host)  # these messages are sent to other hosts
             elif messenger.waiting_for(host) > 0:
                 lost = [attempt for attempt in expired if attempt.lost_at is not None]
             self._sweep.lose(host, lost, now)
@@ -220,6 +220,8 @@ class Master:
     def _take_up_new_code(self, messenger: Messenger) -> None:
         """Restart this process from the code that was pushed; the journal keeps its state."""
         code = Code.current(self._code_root)
+        if code.version == self._code.version:
+            self._publisher.accept_code()
         if code.version in (self._code.version, self._publisher.refused_version):
             return
         try:

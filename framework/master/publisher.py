@@ -13,7 +13,7 @@ from framework.journal.store import Journal
 from framework.master.notices import Notices
 from framework.master.quarantine import Quarantine
 from framework.messages.status import Status, outdated_results
-from framework.scheduler.progress import SweepProgress
+from framework.scheduler.sweep_progress import SweepProgress
 from framework.scheduler.sweep_state import Sweep
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,11 @@ class StatusPublisher:
         log.error("%s", notice)
         self._refused_version = version
         self._notices.set("code", notice)
+
+    def accept_code(self) -> None:
+        """Take back that code was refused: the current version is again the one that runs."""
+        self._refused_version = ""
+        self._notices.clear("code")
 
     def publish(self) -> None:
         """Write what has changed; a file that cannot be written is a notice, and is tried again."""

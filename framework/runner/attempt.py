@@ -23,37 +23,24 @@ from framework.runner.programs import Program
 
 log = logging.getLogger(__name__)
 
-TAIL_SECONDS = 0.5  # between two looks at the output
-GRACE_SECONDS = 10.0  # between TERM and KILL
+TAIL_SECONDS = 0.5  # pause between two reads of the output
+GRACE_SECONDS = 10.0  # time between TERM and KILL
 
+# Errors of fork and exec that mean that the host is short of something; the task has not caused them.
+_SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC)
 
-# The worker's environment holds more than a task may see: only these are passed on.
-_PASSED = (
-    "PATH",
-    "HOME",
-    "USER",
-    "LANG",
-    "TZ",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "PYTHONPATH",
-    "PYTHONPYCACHEPREFIX",
-)
-_PASSED_PREFIXES = ("CUDA_", "LC_", "NVIDIA_", "OMP_", "WANDB_")
-
-# Errors of fork and exec that say the host is short of something.
-_NOT_THE_TASKS_FAULT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC)
+_Cause: TypeAlias = Literal["exit", "timeout", "stopped"]
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How an attempt went."""
+    """Outcome of an attempt."""
 
-    exit_code: int | None  # 128 + signal if one ended it, None if it never started
+    exit_code: int | None  # 128 + signal if a signal ended it, None if it never started
     seconds: float
     state: AttemptState
-    reason: str  # why it is not done; remarks if it is
-    metrics: Mapping[str, Metric]  # the last value of each
+    reason: str  # cause of the state; for a done attempt, remarks on its metrics
+    metrics: Mapping[str, Metric]  # last value of each metric
 
 
 def run_attempt(
@@ -68,54 +55,39 @@ def run_attempt(
 ) -> Execution:
     """Run `program` to its end in the directory files.work, with the entries of `project_path` linked there.
 
-    Of `environment` only what a task may see is passed on. After `timeout` seconds, or soon after `stop` is
-    set, the process group gets TERM, then KILL. `on_metrics` is called from this thread with the latest
-    metrics, at most once a second; it must not block. `reports` takes what is reported before it is called.
-    Raises FrameworkError if the host is short of something (disk, processes): that is not the task's fault.
+    `environment` is all that the program sees; task_environment() makes it. After `timeout` seconds, or soon
+    after `stop` is set, the process group gets TERM, then KILL. `on_metrics` is called from this thread with
+    the latest metrics, at most once a second; it must not block. `reports` is updated before each call.
+    Raises FrameworkError if the host is short of something (disk, processes), which the task has not caused.
     """
     project_path = project_path.resolve()
     try:
         files.work.mkdir(parents=True, exist_ok=True)
         links = _link_entries(project_path, files)
         files.stdout.touch()
-        tail = OutputReader(files.stdout, on_metrics, reports)
+        output = OutputReader(files.stdout, on_metrics, reports)
     except OSError as error:
         raise FrameworkError(
             f"{files.directory}: cannot be prepared for the task: {error.strerror}"
         ) from error
     try:
         began = time.monotonic()
-        # unbuffered, or metrics would be seen only when a buffer is full
-        environment = passed_on(environment) | {"PYTHONUNBUFFERED": "1"}
         try:
-            process = program.start(files, project_path, environment, _variables(files))
+            process = program.start(files, project_path, environment)
         except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno in _NOT_THE_TASKS_FAULT:
+            if isinstance(error, OSError) and error.errno in _SHORTAGES:
                 raise FrameworkError(f"cannot start a process: {error.strerror}") from error
-            return Execution(None, 0.0, "failed", program.why_not_started(error), {})
-        cause, end = _watch(process, began, timeout, tail, stop)
-        tail.read_rest()
+            return Execution(None, 0.0, "failed", program.describe_start_error(error), {})
+        cause, end = _supervise(process, began, timeout, output, stop)
+        output.read_rest()
     finally:
-        tail.close()
+        output.close()
         _remove_links(links)
-    return _execution(cause, end, end.when - began, files, tail, timeout)
-
-
-def _variables(files: AttemptFiles) -> dict[str, str]:
-    return {"TASK_ID": files.task, "TASK_ATTEMPT": str(files.attempt), "TASK_DIR": str(files.work)}
-
-
-def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a task may see of its worker's environment."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if name in _PASSED or name.startswith(_PASSED_PREFIXES)
-    }
+    return _execution(cause, end, end.when - began, files, output, timeout)
 
 
 def _link_entries(project_path: Path, files: AttemptFiles) -> list[tuple[Path, Path]]:
-    """Make the project's files visible in the working directory; returns the links and where they lead."""
+    """Link the project's entries into the working directory; return each link with its target."""
     links = []
     for target in sorted(project_path.iterdir()):
         link = files.work / target.name
@@ -127,29 +99,22 @@ def _link_entries(project_path: Path, files: AttemptFiles) -> list[tuple[Path, P
 
 
 def _remove_links(links: Sequence[tuple[Path, Path]]) -> None:
-    """Leave only what is the task's own; what it put in the place of a link stays."""
+    """Remove the links, so that only the task's own files are left; a file that replaced a link stays."""
     for link, target in links:
         try:
             if link.is_symlink() and link.readlink() == target:
                 link.unlink()
         except OSError as error:
-            log.warning("%s stays: %s", link, error.strerror)
+            log.warning("cannot remove the link %s: %s", link, error.strerror)
 
 
-Cause: TypeAlias = Literal["exit", "timeout", "stopped"]
-
-
-def _watch(
-    process: Process,
-    began: float,
-    timeout: float | None,
-    tail: "OutputReader",
-    stop: threading.Event,
-) -> tuple[Cause, End]:
-    """Wait for the end of a process, bring it about if need be, and end what is left of its group."""
+def _supervise(
+    process: Process, began: float, timeout: float | None, output: OutputReader, stop: threading.Event
+) -> tuple[_Cause, End]:
+    """Wait for the end of a process, end it on timeout or stop, and kill the rest of its group."""
     deadline = math.inf if timeout is None else began + timeout
     kill_at = math.inf
-    cause: Cause = "exit"
+    cause: _Cause = "exit"
     try:
         pause = 0.0
         while (end := process.end_within(pause)) is None:
@@ -157,50 +122,51 @@ def _watch(
             if cause == "exit" and (now >= deadline or stop.is_set()):
                 cause = "timeout" if now >= deadline else "stopped"
                 if process.pid is None:
-                    return cause, End(now, None, None)  # it will never begin
+                    return cause, End(now, None, None)  # close() keeps it from ever beginning
                 signal_group(process.pid, signal.SIGTERM)
                 deadline, kill_at = math.inf, now + GRACE_SECONDS
             elif now >= kill_at and process.pid is not None:
                 signal_group(process.pid, signal.SIGKILL)
                 kill_at = math.inf
-            more = tail.read()
-            pause = 0.0 if more else max(0.0, min(TAIL_SECONDS, deadline - now, kill_at - now))
+            has_more = output.read()
+            pause = 0.0 if has_more else max(0.0, min(TAIL_SECONDS, deadline - now, kill_at - now))
     finally:
         process.close()
     if cause == "exit" and end.exit_code != 0 and stop.is_set():
-        cause = "stopped"  # by somebody who was quicker
+        cause = "stopped"  # a signal from elsewhere, such as Ctrl-C, ended it first
     return cause, end
 
 
 def _execution(
-    cause: Cause, end: End, seconds: float, files: AttemptFiles, tail: OutputReader, timeout: float | None
+    cause: _Cause, end: End, seconds: float, files: AttemptFiles, output: OutputReader, timeout: float | None
 ) -> Execution:
     found, remarks = read_metrics_file(files.metrics)
-    tail.add(found)
-    if tail.overflowed:
-        remarks.append(f"more than {MOST_METRICS} metrics: the others were left out")
+    output.add(found)
+    if output.overflowed:
+        remarks.append(f"more than {MOST_METRICS} metrics: the others are ignored")
     state: AttemptState
     match cause:
         case "timeout":
             state, why = "timeout", f"ran longer than its timeout of {timeout:g} s"
         case "stopped":
-            state, why = "stopped", "stopped, by the master or with its worker"
+            state, why = "stopped", "stopped by the master, or because its worker stopped"
         case "exit" if end.exit_code == 0:
             state, why = "done", ""
         case _:
-            state, why = "failed", _why_failed(end, files.stderr)
+            state, why = "failed", _failure(end, files.stderr)
     reason = "; ".join(filter(None, [why, *remarks]))
-    return Execution(end.exit_code, seconds, state, reason, tail.metrics)
+    return Execution(end.exit_code, seconds, state, reason, output.metrics)
 
 
-def _why_failed(end: End, stderr: Path) -> str:
+def _failure(end: End, stderr: Path) -> str:
+    """Describe how a process failed, with the last line that it wrote to stderr."""
     if end.exit_code is None:
-        why = end.problem
+        failure = end.problem
     elif end.signal is not None:
-        why = f"killed by {signal_name(end.signal)}"
+        failure = f"killed by {signal_name(end.signal)}"
     elif end.exit_code > 128:
-        why = f"exit code {end.exit_code}, as after {signal_name(end.exit_code - 128)}"
+        failure = f"exit code {end.exit_code}, as after {signal_name(end.exit_code - 128)}"
     else:
-        why = f"exit code {end.exit_code}"
+        failure = f"exit code {end.exit_code}"
     last = last_line(stderr)
-    return f"{why}: {last}" if last else why
+    return f"{failure}: {last}" if last else failure

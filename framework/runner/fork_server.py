@@ -1,10 +1,10 @@
 """Server process that imports a project's module once and forks for each call.
 
-The worker (functions.py) starts it, and sends each call as one byte with four file descriptors. For a call
-it forks a keeper, and the keeper forks the call: the keeper is the parent that the kernel tells how the call
-ended, and it tells the worker. So a server that dies takes no call with it, and no end is missed.
-All this happens in the user's interpreter, among the user's modules: signal handlers, streams and files that
-a module sets up when it is imported are there in each call.
+The worker (functions.py) starts the server, and sends each call as one byte with four file descriptors. For
+each call the server forks a keeper, and the keeper forks the call. The keeper is the parent of the call: it
+learns from the kernel how the call ended, and sends that to the worker. So a server that dies ends no call,
+and every end is reported. All of this runs in the user's interpreter, among the user's modules: signal
+handlers, streams and files that a module sets up when it is imported exist in each call.
 """
 
 import atexit
@@ -34,20 +34,20 @@ Function: TypeAlias = Callable[..., object]
 
 @dataclasses.dataclass(frozen=True)
 class Server:
-    """What each call finds."""
+    """Data of the server, which each call inherits."""
 
     name: str  # module:name
     function: Function
-    is_imported: bool  # or else the function says why not, and fails
-    environment: Mapping[str, str]  # that the server was started with
-    random_numbers: Sequence[Callable[[], object]]  # what they need after a fork
+    is_imported: bool  # False: `function` prints the error of the import, and fails
+    environment: Mapping[str, str]  # environment that the server was started with
+    reseed: Sequence[Callable[[], object]]  # steps that renew random numbers after a fork
 
 
 @dataclasses.dataclass(frozen=True)
 class CallRequest:
-    """One call, as file descriptors."""
+    """Request for one call, as file descriptors."""
 
-    channel: int  # to the worker, who only listens, and closes it when the call is over or unwanted
+    channel: int  # socket to the worker, which only reads, and closes it when the call has ended or is to end
     stdout: int
     stderr: int
     content: int  # file with a JSON object: parameters, environment, directory, metrics
@@ -63,28 +63,28 @@ def main() -> None:
     requests = socket.socket(fileno=int(descriptor))
     requests.set_inheritable(False)
     environment = dict(os.environ)
-    # as a script in the project's directory would find them
+    # The same values as for a script in the project's directory.
     os.chdir(project)
     sys.path[0] = project
     sys.argv = [name]
     untouched = random.getstate()
     function, is_imported = load(name)
-    _silence()
+    _detach_output()
     gc.collect()
-    gc.freeze()  # or the first garbage collection of each call would copy all that was imported
-    serve(requests, Server(name, function, is_imported, environment, random_numbers(untouched)))
+    gc.freeze()  # so that no garbage collection of a call copies the memory of all imported modules
+    serve(requests, Server(name, function, is_imported, environment, reseeding(untouched)))
 
 
 def load(name: str) -> tuple[Function, bool]:
-    """The function `name` and True, or False and one that says why there is none."""
+    """Return the function `name` and True, or a function that prints the error of its import, and False."""
     module, _, attribute = name.partition(":")
     try:
-        __import__(module)  # importlib.import_module would show itself in each traceback
+        __import__(module)  # importlib.import_module would be in each traceback
         function = getattr(sys.modules[module], attribute)
         if not callable(function):
             raise TypeError(f"{attribute!r} in {module} is no function")
     except BaseException as error:
-        _from_below(error)
+        _drop_own_frame(error)
         shown = "".join(traceback.format_exception(error))
         *_, last = traceback.format_exception_only(error)
         problem = f"{name} cannot be imported: {last.strip()}"
@@ -97,17 +97,17 @@ def load(name: str) -> tuple[Function, bool]:
     return function, True
 
 
-def random_numbers(untouched: object) -> list[Callable[[], object]]:
-    """What has to be done in each call so that its random numbers are as if it began with the import.
+def reseeding(untouched: object) -> list[Callable[[], object]]:
+    """Return the steps after which a call draws the random numbers that it would draw without the fork.
 
-    Those of a generator that the import has seeded are the same in each call, all others its own. `untouched`
-    is the state of `random` before the import. Whether a numpy before 1.25 was seeded cannot be told: its
-    numbers are each call's own.
+    A generator that the import has seeded gives the same numbers in each call; all others give each call its
+    own. `untouched` is the state of `random` before the import. A numpy before 1.25 does not tell whether it
+    was seeded: it gives each call its own numbers.
     """
     steps: list[Callable[[], object]] = []
     state = random.getstate()
     if state != untouched:
-        steps.append(lambda: random.setstate(state))  # Python has seeded it again in the fork
+        steps.append(lambda: random.setstate(state))  # Python seeds it anew in each fork
     numpy: Any = sys.modules.get("numpy.random")
     if numpy is not None and (
         not hasattr(numpy, "get_bit_generator")
@@ -117,8 +117,8 @@ def random_numbers(untouched: object) -> list[Callable[[], object]]:
     return steps
 
 
-def _silence() -> None:
-    """Leave the files of the attempt that the server was started for: what was imported has told it all."""
+def _detach_output() -> None:
+    """Close the output files of the attempt that started the server; the import has written all it writes."""
     _flush()
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 1)
@@ -126,66 +126,69 @@ def _silence() -> None:
 
 
 def serve(requests: socket.socket, server: Server) -> NoReturn:
+    """Fork a keeper for each request, until the other side closes the socket."""
     keepers: set[int] = set()
     while True:
         data, descriptors, _, _ = socket.recv_fds(requests, 1, 4)
         if not data:
-            os._exit(0)  # what was registered with atexit is for calls
+            os._exit(0)  # skips functions that were registered with atexit: they run in calls
         request = CallRequest(*descriptors)
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         try:
             keeper = _fork()
         except OSError as error:
-            _tell(request.channel, errno=error.errno)
+            _send(request.channel, errno=error.errno)
         else:
             if keeper == 0:
                 requests.close()
-                _keep(server, request)
+                _run_keeper(server, request)
             keepers.add(keeper)
         request.close()
-        keepers = set(filter(_runs, keepers))
+        keepers = {keeper for keeper in keepers if not _reap(keeper)}
 
 
-def _runs(pid: int) -> bool:
+def _reap(pid: int) -> bool:
+    """Reap a child if it has ended; True if it is gone."""
     try:
-        return os.waitpid(pid, os.WNOHANG) == (0, 0)
-    except ChildProcessError:  # the import has said that nobody waits for children
-        return False
+        return os.waitpid(pid, os.WNOHANG) != (0, 0)
+    except ChildProcessError:  # the import has set SIGCHLD to be ignored
+        return True
 
 
 def _fork() -> int:
     with warnings.catch_warnings():
-        # about threads: those of numeric libraries are prepared for it, others have no place in an import
+        # Python warns of threads: numeric libraries prepare theirs for a fork, other imports start none.
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 
 
-def _tell(channel: int, **news: object) -> None:
-    with socket.socket(fileno=os.dup(channel)) as worker, suppress(OSError):  # it has gone: so will the call
-        worker.sendall(json.dumps(news).encode() + b"\n", socket.MSG_NOSIGNAL)
+def _send(channel: int, **message: object) -> None:
+    """Send a message to the worker; if the worker is gone, the call will be ended anyway."""
+    with socket.socket(fileno=os.dup(channel)) as worker, suppress(OSError):
+        worker.sendall(json.dumps(message).encode() + b"\n", socket.MSG_NOSIGNAL)
 
 
-def _keep(server: Server, request: CallRequest) -> NoReturn:
-    """Fork the call, tell the worker how it ends, and hold its number until the worker is done with it."""
+def _run_keeper(server: Server, request: CallRequest) -> NoReturn:
+    """Fork the call, report its end, and hold its process id until the worker closes the channel."""
     try:
         try:
             call = _fork()
         except OSError as error:
-            _tell(request.channel, errno=error.errno)
+            _send(request.channel, errno=error.errno)
             os._exit(0)
         if call == 0:
-            _call(server, request)
-        _watch(call, request.channel)
+            _run_call(server, request)
+        _observe(call, request.channel)
         signal_group(call, signal.SIGKILL)
-        os.kill(call, signal.SIGKILL)  # if it has no group yet
+        os.kill(call, signal.SIGKILL)  # it may have no group yet
         os.waitpid(call, 0)
     finally:
         os._exit(0)
 
 
-def _watch(call: int, channel: int) -> None:
-    """Return when the worker has closed the channel; tell it of the end of the call if that comes first."""
+def _observe(call: int, channel: int) -> None:
+    """Return when the worker has closed the channel; report the end of the call if that comes first."""
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
@@ -193,20 +196,20 @@ def _watch(call: int, channel: int) -> None:
     poll = select.poll()
     poll.register(woken, select.POLLIN)
     poll.register(channel, select.POLLIN)
-    is_told = False
+    is_reported = False
     while True:
-        end = None if is_told else end_of(call, os.WNOHANG)
+        end = None if is_reported else end_of(call, os.WNOHANG)
         if end:
-            _tell(channel, **dataclasses.asdict(end))
-            is_told = True
+            _send(channel, **dataclasses.asdict(end))
+            is_reported = True
         ready = [descriptor for descriptor, _ in poll.poll()]
         if channel in ready:
             return
         os.read(woken, 1024)
 
 
-def _call(server: Server, request: CallRequest) -> NoReturn:
-    """Be the process of a call, from a session of its own to its exit code."""
+def _run_call(server: Server, request: CallRequest) -> NoReturn:
+    """Run the call in a session of its own, and end this process with its exit code."""
     code = 1
     try:
         os.setsid()
@@ -214,25 +217,28 @@ def _call(server: Server, request: CallRequest) -> NoReturn:
         os.dup2(request.stderr, 2)
         with open(os.dup(request.content), "rb") as file:
             content = json.load(file)
-        _tell(request.channel, pid=os.getpid(), is_imported=server.is_imported)
+        _send(request.channel, pid=os.getpid(), is_imported=server.is_imported)
         request.close()
         os.chdir(content["directory"])
         _change_environment(server.environment, content["environment"])
-        for prepare in server.random_numbers:
-            prepare()
+        for step in server.reseed:
+            step()
         code = _exit_code(server, content["parameters"], content["metrics"])
-        # what Python does at its end, but for taking itself apart
+        # The steps of Python's own end, without the slow destruction of modules.
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         _flush()
     except BaseException as error:
-        _show(error)
+        _print_error(error)
     finally:
         os._exit(code)
 
 
 def _change_environment(before: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-    """From what the server was started with to what the attempt is to have; what the import set stays."""
+    """Change the variables in which the server's environment and the attempt's differ.
+
+    A variable that the import has set keeps its value, unless the two environments differ in it.
+    """
     for name in before.keys() - wanted.keys():
         os.environ.pop(name, None)
     for name, value in wanted.items():
@@ -244,46 +250,47 @@ def _exit_code(server: Server, parameters: Mapping[str, object], metrics: str) -
     try:
         returned = server.function(**parameters)
         if returned is not None:
-            _leave(returned, server.name, metrics)
+            _write_metrics(returned, server.name, metrics)
     except SystemExit as error:
         if error.code is None or isinstance(error.code, int):
             return (error.code or 0) & 0xFF
         sys.stderr.write(f"{error.code}\n")
         return 1
     except BaseException as error:
-        _show(error)
+        _print_error(error)
         return 1
     return 0
 
 
-def _leave(returned: object, name: str, metrics: str) -> None:
+def _write_metrics(returned: object, name: str, metrics: str) -> None:
     try:
-        content = json.dumps(checked(returned))
+        content = json.dumps(checked_metrics(returned))
     except ValueError as error:
-        sys.exit(f"{name} returned what cannot be metrics: {error}")
+        sys.exit(f"the value that {name} returned cannot be metrics: {error}")
     with open(metrics, "w", encoding="utf-8") as file:
         file.write(content)
 
 
-def checked(returned: object) -> dict[str, Metric]:
-    """The metrics that a function returned; numbers may be numpy's, or tensors of one.
+def checked_metrics(returned: object) -> dict[str, Metric]:
+    """Return the metrics that a function returned; numbers may be numpy's, or tensors with one element.
 
-    Raises ValueError if they are anything else than names of numbers and texts.
+    Raises ValueError unless they are a mapping of names to numbers and texts.
     """
     if not isinstance(returned, Mapping):
         raise ValueError(f"{type(returned).__name__}, not a mapping of names to numbers or text")
     metrics = {}
     for name, value in returned.items():
         if not isinstance(name, str):
-            raise ValueError(f"{name!r:.100} is no name; a name is text")
-        metrics[name] = _plain(value)
+            raise ValueError(f"{name!r:.100} is not the name of a metric; a name is text")
+        metrics[name] = _plain_value(value)
         problem = metric_problem(name, metrics[name])
         if problem:
             raise ValueError(problem)
     return metrics
 
 
-def _plain(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
+    """Return a number as Python's int or float, or as text if it is not finite; other values as they are."""
     if isinstance(value, str):
         return value
     try:
@@ -293,23 +300,23 @@ def _plain(value: Any) -> Any:
     try:
         number = float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
-        return value  # metric_problem says what is wrong with it
+        return value  # metric_problem describes what is wrong with it
     return number if math.isfinite(number) else str(number)
 
 
-def _show(error: BaseException) -> None:
-    _from_below(error)
+def _print_error(error: BaseException) -> None:
+    _drop_own_frame(error)
     sys.excepthook(type(error), error, error.__traceback__)
 
 
-def _from_below(error: BaseException) -> None:
-    """Take the function of this file that caught the error out of its traceback."""
+def _drop_own_frame(error: BaseException) -> None:
+    """Remove the function of this file that caught the error from the error's traceback."""
     error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
 
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # closed, or not one of Python's
+        with suppress(Exception):  # the stream is closed, or replaced by an object without flush()
             stream.flush()
 
 

@@ -16,31 +16,32 @@ from typing import IO, Any
 
 from framework.errors import FrameworkError
 from framework.files import AttemptFiles
+from framework.runner.environment import shared_environment
 from framework.runner.process import End, Process, raise_oom_score, signal_group, signal_name
 from framework.space.values import Value
 
-_PACKAGES = Path(__file__).parents[2]  # where the server finds this framework, and no newer one
-_DEATH_SECONDS = 5.0  # how long a process that was killed, or has closed its sockets, may take to end
+_PACKAGES = Path(__file__).parents[2]  # so that the server imports this version of the framework
+_DEATH_SECONDS = 5.0  # longest wait for the end of a process that was killed, or has closed its sockets
 
 
 @dataclass(frozen=True)
-class _PendingCall:
-    origin: tuple[Path, str]  # the project's directory, module:name
-    environment: Mapping[str, str]  # without what is the attempt's own
-    content: bytes  # what the call is told
+class _CallRequest:
+    origin: tuple[Path, str]  # directory of the project, module:name
+    environment: Mapping[str, str]  # environment of a server for it, without the attempt's own variables
+    content: bytes  # JSON that the call reads
     files: AttemptFiles
 
 
 class Functions:
-    """Keeps the process that has imported the function that was called last."""
+    """Owner of the server that has imported the function that was called last."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._server: _Server | None = None
-        self._retired: list[_Server] = []  # they fork what was asked of them, then end
+        self._retired: list[_Server] = []  # they fork the calls that they were sent, then end
 
-    def send(self, request: _PendingCall) -> "tuple[_Server, socket.socket]":
-        """Ask a server for a call; returns it, and the socket that tells of the call. Raises OSError."""
+    def send(self, request: _CallRequest) -> "tuple[_Server, socket.socket]":
+        """Send a call to a server; return it, and the channel of the call. Raises OSError."""
         files = request.files
         with (
             self._lock,
@@ -50,15 +51,16 @@ class Functions:
         ):
             content.write(request.content)
             content.seek(0)
-            server = self._serving(request, stdout, stderr)
+            server = self._provide_server(request, stdout, stderr)
             try:
-                return server, server.ask(stdout, stderr, content)
+                return server, server.send(stdout, stderr, content)
             except ConnectionError:  # it has just died
                 self._retire(server)
-                server = self._serving(request, stdout, stderr)
-                return server, server.ask(stdout, stderr, content)
+                server = self._provide_server(request, stdout, stderr)
+                return server, server.send(stdout, stderr, content)
 
-    def _serving(self, request: _PendingCall, stdout: IO[bytes], stderr: IO[bytes]) -> "_Server":
+    def _provide_server(self, request: _CallRequest, stdout: IO[bytes], stderr: IO[bytes]) -> "_Server":
+        """Return a server for the request; retire one of another function, and start one if there is none."""
         self._retired = [server for server in self._retired if server.process.poll() is None]
         server = self._server
         if server and (server.origin != request.origin or server.process.poll() is not None):
@@ -68,7 +70,7 @@ class Functions:
         return self._server
 
     def retire(self, server: "_Server") -> None:
-        """Have another one import the function for the next call."""
+        """Have the next call start another server, which imports the function again."""
         with self._lock:
             if self._server is server:
                 self._retire(server)
@@ -78,18 +80,18 @@ class Functions:
         server.requests.close()
         self._retired.append(server)
 
-    def give_up(self, server: "_Server") -> None:
-        """End a server if it still imports: nobody knows for how long."""
+    def abandon(self, server: "_Server") -> None:
+        """Kill a server that is still importing, as its import may never end."""
         with self._lock:
             if server.has_imported:
                 return
-            server.is_given_up = True
+            server.is_abandoned = True
             server.kill()
             if self._server is server:
                 self._server = None
 
     def close(self) -> None:
-        """End all servers; calls that run go on."""
+        """Kill all servers; running calls go on."""
         with self._lock:
             for server in (*self._retired, *filter(None, [self._server])):
                 server.kill()
@@ -97,30 +99,30 @@ class Functions:
 
 
 class _Server:
-    """A process that imports a function, and then forks one for each call."""
+    """Process that imports a function, and then forks for each call."""
 
-    def __init__(self, request: _PendingCall, stdout: IO[bytes], stderr: IO[bytes]) -> None:
+    def __init__(self, request: _CallRequest, stdout: IO[bytes], stderr: IO[bytes]) -> None:
         self.origin = request.origin
-        self.has_imported = False  # as far as we know
-        self.is_given_up = False
+        self.has_imported = False  # True once a call has reported it
+        self.is_abandoned = False
         project, name = request.origin
         self.requests, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "framework.runner.fork_server", project, name, str(theirs.fileno())],
                 cwd=_PACKAGES,
-                # or PyTorch takes the GPU when an import asks whether there is one, and no fork can use it
+                # Without it, an import that asks for a GPU makes PyTorch take it, and no fork can use it.
                 env={"PYTORCH_NVML_BASED_CUDA_CHECK": "1", **request.environment},
                 stdin=subprocess.DEVNULL,
-                stdout=stdout,  # what is printed by the import is the first attempt's
+                stdout=stdout,  # output of the import belongs to the first attempt
                 stderr=stderr,
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,  # or Ctrl-C would reach it
+                start_new_session=True,  # keeps Ctrl-C from it
             )
         raise_oom_score(self.process.pid)
 
-    def ask(self, stdout: IO[bytes], stderr: IO[bytes], content: IO[bytes]) -> socket.socket:
-        """Returns what will tell of the call."""
+    def send(self, stdout: IO[bytes], stderr: IO[bytes], content: IO[bytes]) -> socket.socket:
+        """Send a call; return the channel on which its start and its end are reported."""
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -138,7 +140,8 @@ class _Server:
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(_DEATH_SECONDS)
 
-    def how_it_ended(self) -> str:
+    def wait_for_end(self) -> str:
+        """Wait for the end of the process, and describe it."""
         try:
             code = self.process.wait(_DEATH_SECONDS)
         except subprocess.TimeoutExpired:
@@ -148,41 +151,37 @@ class _Server:
 
 @dataclass(frozen=True)
 class Call:
-    """A function to be called with metaparameters."""
+    """Call of a function with metaparameters."""
 
     functions: Functions
     name: str  # module:name
     parameters: Mapping[str, Value]
 
-    def start(
-        self,
-        files: AttemptFiles,
-        project_path: Path,
-        environment: Mapping[str, str],
-        variables: Mapping[str, str],
-    ) -> Process:
+    def start(self, files: AttemptFiles, project_path: Path, environment: Mapping[str, str]) -> Process:
         content = {
             "parameters": dict(self.parameters),
-            "environment": {**environment, **variables},
+            "environment": dict(environment),
             "directory": str(files.work),
             "metrics": str(files.metrics),
         }
-        request = _PendingCall((project_path, self.name), environment, json.dumps(content).encode(), files)
+        request = _CallRequest(
+            (project_path, self.name), shared_environment(environment), json.dumps(content).encode(), files
+        )
         return _CallProcess(self.functions, request)
 
-    def why_not_started(self, error: Exception) -> str:
+    def describe_start_error(self, error: Exception) -> str:
         return f"{self.name} cannot be called: {error!s:.200}"
 
 
 class _CallProcess:
-    """The process of a call: no child of ours, but of a keeper that tells of it."""
+    """Process of a call: the child of a keeper, which reports its start and its end on a channel."""
 
-    def __init__(self, functions: Functions, request: _PendingCall) -> None:
+    def __init__(self, functions: Functions, request: _CallRequest) -> None:
         self.pid: int | None = None
         self._functions = functions
         self._request = request
         self._end: End | None = None
-        self._unfinished = b""
+        self._partial = b""  # beginning of a message that is not complete yet
         self._server, self._channel = functions.send(request)
 
     def end_within(self, seconds: float) -> End | None:
@@ -191,43 +190,45 @@ class _CallProcess:
             chunk = self._channel.recv(4096)
         except (TimeoutError, BlockingIOError):
             return None
-        *lines, self._unfinished = (self._unfinished + chunk).split(b"\n")
+        *lines, self._partial = (self._partial + chunk).split(b"\n")
         for line in lines:
-            self._hear(json.loads(line))
+            self._handle(json.loads(line))
         if not chunk:
-            self._miss()
+            self._handle_closed_channel()
         return self._end
 
-    def _hear(self, news: Mapping[str, Any]) -> None:
-        match news:
+    def _handle(self, message: Mapping[str, Any]) -> None:
+        match message:
             case {"errno": number}:
                 raise FrameworkError(f"cannot start a process: {os.strerror(number)}")
             case {"pid": pid, "is_imported": is_imported}:
                 self.pid = pid
                 self._server.has_imported = is_imported
-                if not is_imported:  # what it lacks may be there next time
+                if not is_imported:  # the next import may find what this one lacked
                     self._functions.retire(self._server)
             case _:
-                self._end = End(**news)
+                self._end = End(**message)
 
-    def _miss(self) -> None:
-        """Nobody is left who could tell of the call."""
+    def _handle_closed_channel(self) -> None:
+        """End the attempt, or send its call again, as neither keeper nor server is left to report on it."""
         now = time.monotonic()
         if self.pid is not None:
-            self._end = End(now, None, None, "its exit code is not known: what watched over it was killed")
-        elif self._server.has_imported or self._server.is_given_up:
+            self._end = End(
+                now, None, None, "its exit code is unknown: the process that observed it was killed"
+            )
+        elif self._server.has_imported or self._server.is_abandoned:
             self._channel.close()
             try:
                 self._server, self._channel = self._functions.send(self._request)
             except OSError as error:
                 raise FrameworkError(f"cannot start a process: {error.strerror}") from error
         else:
-            how = self._server.how_it_ended()
+            how = self._server.wait_for_end()
             self._end = End(now, None, None, f"{self._request.origin[1]} cannot be imported: Python {how}")
 
     def close(self) -> None:
         if self.pid is not None:
             signal_group(self.pid, signal.SIGKILL)
         elif self._end is None:
-            self._functions.give_up(self._server)
+            self._functions.abandon(self._server)
         self._channel.close()

@@ -10,42 +10,45 @@ from typing import Protocol
 
 log = logging.getLogger(__name__)
 
-OOM_SCORE = 500  # above the worker's own: short of memory, the kernel ends the task and not the worker
+OOM_SCORE = 500  # added to the worker's own: short of memory, the kernel ends a task and not the worker
 
 
 @dataclass(frozen=True)
 class End:
-    """How a process ended."""
+    """End of a process."""
 
-    when: float  # by time.monotonic(), which is the same in all processes of a machine
-    exit_code: int | None  # 128 + signal if one ended it, None if it is not known
-    signal: int | None  # that ended it
-    problem: str = ""  # why the exit code is not known
+    when: float  # value of time.monotonic(), which is the same in all processes of a machine
+    exit_code: int | None  # 128 + signal if a signal ended it, None if it is unknown
+    signal: int | None  # signal that ended it
+    problem: str = ""  # cause for which the exit code is unknown
 
 
 class Process(Protocol):
-    """What the watch over an attempt needs of what was started for it."""
+    """Process of an attempt, as its supervision needs it."""
 
     @property
     def pid(self) -> int | None:
-        """Of the leader of its group; None while it has not begun."""
+        """Process id, which is that of its group too; None until it has begun."""
 
     def end_within(self, seconds: float) -> End | None:
-        """How it ended, if it does so by then. Raises FrameworkError if the host is short of something."""
+        """Wait for the end; None if it does not come in time.
+
+        Raises FrameworkError if the host is short of something.
+        """
 
     def close(self) -> None:
-        """Kill what is left of the group, and free its number. Never blocks for long."""
+        """Kill what is left of the group, and free its number; never blocks for long."""
 
 
 def end_of(pid: int, options: int = 0) -> End | None:
-    """Wait for the end of a child without reaping it, which would free the group's number again.
+    """Wait for the end of a child without reaping it, which would free the group's number for others.
 
-    With os.WNOHANG in `options`, None if it has not ended.
+    With os.WNOHANG in `options`, return None if it has not ended.
     """
     try:
         result = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | options)
     except ChildProcessError:
-        return End(time.monotonic(), None, None, "its exit code is not known: something else took it")
+        return End(time.monotonic(), None, None, "its exit code is unknown: it was collected elsewhere")
     if result is None:
         return None
     if result.si_code == os.CLD_EXITED:
@@ -54,26 +57,26 @@ def end_of(pid: int, options: int = 0) -> End | None:
 
 
 def signal_group(pid: int, number: int) -> None:
-    """Send a signal to the group that process `pid` leads, if there is anybody left in it."""
+    """Send a signal to the group that process `pid` leads; a group that is gone is no error."""
     try:
         os.killpg(pid, number)
     except ProcessLookupError:
         pass
     except PermissionError as error:
-        log.warning("the processes of group %d cannot be ended: %s", pid, error.strerror)
+        log.warning("cannot send signal %d to process group %d: %s", number, pid, error.strerror)
 
 
 def raise_oom_score(pid: int) -> None:
-    """Short of memory, have the kernel end that process and what it starts rather than this one."""
+    """Short of memory, have the kernel end process `pid` and its children rather than this process."""
     try:
         own = int(Path("/proc/self/oom_score_adj").read_text())
         Path(f"/proc/{pid}/oom_score_adj").write_text(str(min(own + OOM_SCORE, 1000)))
-    except OSError as error:
-        log.debug("oom_score_adj of process %d: %s", pid, error)  # it ended already, or /proc is not there
+    except OSError as error:  # the process has ended, or there is no /proc
+        log.debug("cannot set oom_score_adj of process %d: %s", pid, error)
 
 
 def signal_name(number: int) -> str:
-    """What people call a signal."""
+    """Return the usual name of a signal, with a hint for KILL."""
     try:
         name = signal.Signals(number).name
     except ValueError:

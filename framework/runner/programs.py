@@ -15,23 +15,17 @@ from framework.space.values import Value
 
 
 class Program(Protocol):
-    """What can be started for an attempt."""
+    """Program that can be started for an attempt."""
 
-    def start(
-        self,
-        files: AttemptFiles,
-        project_path: Path,
-        environment: Mapping[str, str],
-        variables: Mapping[str, str],
-    ) -> Process:
-        """Start it in files.work. `variables` are those of the attempt. Raises OSError or ValueError."""
+    def start(self, files: AttemptFiles, project_path: Path, environment: Mapping[str, str]) -> Process:
+        """Start it in files.work with exactly this environment. Raises OSError or ValueError."""
 
-    def why_not_started(self, error: Exception) -> str:
-        """What the user is to be told when start() raised `error`."""
+    def describe_start_error(self, error: Exception) -> str:
+        """Return what the user is told when start() raised `error`."""
 
 
 class Programs:
-    """What the tasks of a worker run, and the process that has imported their function."""
+    """Programs of a worker's tasks, and the servers that their functions are called in."""
 
     def __init__(self) -> None:
         self._functions = Functions()
@@ -39,18 +33,21 @@ class Programs:
     def of(
         self, project: Project, parameters: Mapping[str, Value], environment: Mapping[str, str]
     ) -> Program:
-        """What the task with `parameters` runs; `environment`: what it may see of the worker's."""
+        """Return the program of the task with these metaparameters and this environment.
+
+        Raises ProjectError if the command names a variable that the environment lacks.
+        """
         if project.function is None:
             return Command(project.argv(parameters, environment))
         return Call(self._functions, project.function, parameters)
 
     def close(self) -> None:
-        """End what has imported functions; calls that run go on."""
+        """End the servers of functions; running calls go on."""
         self._functions.close()
 
 
 class Command:
-    """A program with its arguments."""
+    """Program with its arguments."""
 
     def __init__(self, argv: Sequence[str]) -> None:
         self._argv = argv
@@ -58,16 +55,15 @@ class Command:
     def start(
         self,
         files: AttemptFiles,
-        project_path: Path,  # noqa: ARG002  # its files are in the working directory
+        project_path: Path,  # noqa: ARG002  # its files are linked in the working directory
         environment: Mapping[str, str],
-        variables: Mapping[str, str],
     ) -> Process:
-        # appended to, so that a program which opens its /dev/stdout again overwrites nothing
+        # In append mode, a program that opens its /dev/stdout again overwrites nothing.
         with files.stdout.open("ab") as stdout, files.stderr.open("ab") as stderr:
             process = subprocess.Popen(
                 self._argv,
                 cwd=files.work,
-                env={**environment, **variables},
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -75,15 +71,16 @@ class Command:
             )
         return _CommandProcess(process)
 
-    def why_not_started(self, error: Exception) -> str:
+    def describe_start_error(self, error: Exception) -> str:
         program = f"{self._argv[0]!r:.100}"
         match error:
             case FileNotFoundError():
                 return (
-                    f"command not found: {program}; is it in the image or the project, and its #! line right?"
+                    f"command not found: {program}; it must be in the image or in the project, "
+                    "and the interpreter in its #! line must exist"
                 )
             case PermissionError():
-                return f"{program} may not be executed; chmod +x it"
+                return f"{program} is not executable; run chmod +x on it"
             case OSError():
                 return f"{program} cannot be executed: {error.strerror}"
             case _:
@@ -91,7 +88,7 @@ class Command:
 
 
 class _CommandProcess:
-    """The process of a command."""
+    """Process of a command."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -114,7 +111,7 @@ class _CommandProcess:
 
 
 class _Waiter(threading.Thread):
-    """Waits for the end of a process."""
+    """Thread that waits for the end of a process."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(name=f"end of process {pid}", daemon=True)

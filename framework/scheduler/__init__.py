@@ -1,1 +1,1 @@
-"""Decisions: the task that runs next, the host that runs it, the end of a failed task."""
+"""Order of a sweep: the task that runs next, and every transition of a task."""

@@ -18,15 +18,15 @@ from framework.messages.metrics import as_number
 from framework.messages.requests import Which
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import Heartbeat, MetricsUpdate, Started
+from framework.placement.hosts import SentAttempt, WorkerHosts
+from framework.placement.retry_policy import RetryPolicy
+from framework.placement.stop_orders import StopOrders
 from framework.project.project import Project
 from framework.scheduler.adaptive_queue import AdaptiveQueue
-from framework.scheduler.hosts import SentAttempt, WorkerHosts
 from framework.scheduler.pause import Pause
-from framework.scheduler.progress import SweepProgress, host_statuses, seconds_left
 from framework.scheduler.queue import IndexedQueue, QueuedTask, TaskQueue
 from framework.scheduler.rerun import Rerun
-from framework.scheduler.retry_policy import RetryPolicy
-from framework.scheduler.stop_orders import StopOrders
+from framework.scheduler.sweep_progress import SweepProgress, host_statuses, seconds_left
 
 if TYPE_CHECKING:
     from framework.scheduler.optuna_study import Study
@@ -131,7 +131,7 @@ class Sweep:
                 queued = self._queue.take()
                 if queued is None:
                     break
-                host = self._policy.choose_host(queued, now, spare, limits)
+                host = self._policy.choose_host(queued.task, queued.avoid, now, spare, limits)
                 if host is None:
                     later.append(queued)
                 else:
@@ -167,7 +167,7 @@ class Sweep:
         self._stop_orders.note_unwanted(host, unwanted)
 
     def _is_wanted(self, attempt: AttemptId) -> bool:
-        """True if an attempt that a worker holds is to go on."""
+        """True if an attempt that a worker holds is to continue."""
         if self._pause.reason:
             return False
         sent = self._hosts.get(attempt.task)
@@ -310,7 +310,7 @@ class Sweep:
         return self._hosts.lease
 
     def renew_leases(self, now: float) -> None:
-        """Begin all leases anew: the master itself could not receive heartbeats until now."""
+        """Restart all leases: the master itself could not receive heartbeats until now."""
         self._hosts.renew(now)
 
     def presume_lost(self) -> list[SentAttempt]:

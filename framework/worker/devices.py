@@ -1,6 +1,7 @@
 """Devices of this host: CPUs, memory, NVIDIA GPUs and their use by others.
 
-A file that describes devices takes the place of asking: so all of it can be tried on a host without GPUs.
+A file that describes devices can replace those of the host, so that scheduling by GPUs can be tested without
+any.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from typing import Any
 
 from framework.errors import FrameworkError
 
-LOOK_SECONDS = 5.0  # how old a look at the GPUs may be
-PATIENCE_SECONDS = 0.5  # how long a new look is waited for: without persistence mode one takes seconds
-ANSWER_SECONDS = 30.0
-STALE_SECONDS = 90.0  # older looks say nothing: nvidia-smi hangs in the driver, and cannot even be killed
+LOOK_SECONDS = 5.0  # age up to which a look at the GPUs is used again
+PATIENCE_SECONDS = 0.5  # longest wait for a new look: without persistence mode, nvidia-smi takes seconds
+ANSWER_SECONDS = 30.0  # longest run of nvidia-smi
+STALE_SECONDS = 90.0  # age from which a look is useless: nvidia-smi may hang in the driver, and survive KILL
 
-# In use without any process of a person, at the most: by the driver itself, and by a screen.
+# Memory that can be in use on an idle GPU: by the driver, and by a screen.
 IDLE_MEBIBYTES = 500
 IDLE_DISPLAY_MEBIBYTES = 2048
 
@@ -37,7 +38,7 @@ _LONGEST_ANSWER = 200  # characters
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU at the moment of a look; memory in MiB."""
+    """GPU at the moment of a look; memory in MiB."""
 
     index: str
     uuid: str
@@ -48,7 +49,7 @@ class Gpu:
 
     @property
     def is_in_use(self) -> bool:
-        """Does any process use it? Memory tells: a container cannot see the processes of others."""
+        """True if a process uses it, judged by memory: a container cannot see the processes of others."""
         return self.used > (IDLE_DISPLAY_MEBIBYTES if self.has_display else IDLE_MEBIBYTES)
 
     def __str__(self) -> str:
@@ -57,20 +58,20 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Look:
-    """The GPUs as they were at one moment; `problem` says which of them, or why all, cannot be used."""
+    """State of all GPUs at one moment; `problem` describes what is wrong with those that cannot be used."""
 
-    began: float = -math.inf  # by the monotonic clock: what happened before it, it has seen
+    began: float = -math.inf  # value of time.monotonic(); the look includes all that happened before
     gpus: Sequence[Gpu] = ()
     problem: str = ""
 
     @property
     def is_known(self) -> bool:
-        """Has anybody looked?"""
+        """True if GPUs were looked at; False if nothing is known of them."""
         return self.began > -math.inf
 
 
 class Devices:
-    """The devices of this host, or those that the file `description` has in their place."""
+    """Devices of this host, or those that the file `description` names in their place."""
 
     def __init__(self, description: Path | None = None) -> None:
         self._description = description
@@ -80,7 +81,7 @@ class Devices:
         self._gpus = Gpus(self._find_gpus)
 
     def look(self, since: float = -math.inf) -> Look:
-        """See Gpus.look."""
+        """Return a look at the GPUs: see Gpus.look."""
         return self._gpus.look(since)
 
     def _find_gpus(self) -> tuple[Sequence[Gpu], str]:
@@ -101,23 +102,27 @@ class Devices:
         try:
             described: Mapping[str, Any] = json.loads(self._description.read_text())
         except (OSError, ValueError) as error:
-            raise FrameworkError(f"{self._description}: describes no devices: {error}") from error
+            raise FrameworkError(
+                f"{self._description}: cannot be read as a description of devices: {error}"
+            ) from error
         return described
 
 
 class Gpus:
-    """Looks at the GPUs now and then, and never lets anybody wait long for it."""
+    """Cache of looks at the GPUs, which never makes a caller wait long."""
 
     def __init__(self, find: Callable[[], tuple[Sequence[Gpu], str]]) -> None:
         self._find = find
         self._lock = threading.Lock()
         self._latest = Look()
         self._looking = threading.Thread()
-        self._began = 0.0  # when it began to look
+        self._began = 0.0  # time at which the latest thread began
 
     def look(self, since: float = -math.inf) -> Look:
-        """The latest look. If that is old or began before `since`, a new one is begun, and comes next time if
-        it takes long. Nothing is known while there has been none lately.
+        """Return the latest look.
+
+        If it is old, or began before `since`, a thread begins a new one. If that takes long, the older look
+        is returned meanwhile, and an unknown one if that is too old.
         """
         with self._lock:
             now = time.monotonic()
@@ -145,7 +150,7 @@ class Gpus:
 
 
 def ask_nvidia_smi() -> tuple[Sequence[Gpu], str]:
-    """The GPUs that can be used, and what is wrong with the others; neither where there is no nvidia-smi."""
+    """Return the usable GPUs, and what is wrong with the others; nothing where there is no nvidia-smi."""
     try:
         answer = subprocess.run(
             _QUERY, capture_output=True, text=True, errors="replace", timeout=ANSWER_SECONDS, check=False
@@ -159,8 +164,8 @@ def ask_nvidia_smi() -> tuple[Sequence[Gpu], str]:
     if answer.returncode:
         lines = [line for line in (answer.stdout + answer.stderr).splitlines() if line.strip()]
         said = lines[0] if lines else f"exit code {answer.returncode}"
-        # a container loses its GPUs when its host reloads systemd or the driver, and gets them back so
-        advice = "'docker restart' of the worker's container may help"
+        # A container loses its GPUs when its host reloads systemd or the driver; a restart brings them back.
+        advice = "restart the worker's container with 'docker restart'"
         return (), f"nvidia-smi: {said:.{_LONGEST_ANSWER}}; {advice}"
     return _read_answer(answer.stdout)
 
@@ -171,31 +176,31 @@ def _read_answer(answer: str) -> tuple[Sequence[Gpu], str]:
         try:
             index, uuid, name, memory, used, display = fields
             gpus.append(Gpu(index, uuid, name, _mebibytes(memory), _mebibytes(used), display == "Enabled"))
-        except ValueError:  # as in "[Unknown Error]" or "[GPU requires reset]"
+        except ValueError:  # such as "[Unknown Error]" or "[GPU requires reset]"
             problems.append(f"nvidia-smi: {', '.join(fields):.{_LONGEST_ANSWER}}")
     return gpus, "; ".join(problems)
 
 
 def _mebibytes(text: str) -> int:
-    # a GPU without memory of its own has no figures: then nobody can tell whether others use it
+    # A GPU without memory of its own has no figures: its use by others cannot be seen.
     return 0 if text in ("[N/A]", "[Not Supported]") else int(text)
 
 
 def usable_cpus(root: Path = Path("/")) -> Fraction:
-    """How many CPUs this process may use, by its affinity and the quotas of its control groups."""
+    """Return the number of CPUs that this process may use: its affinity, and quotas of its control groups."""
     quotas = [Fraction(len(os.sched_getaffinity(0)))]
     for group in _control_groups(root, "cpu"):
         quota = _words(group / "cpu.max") or [
             *_words(group / "cpu.cfs_quota_us"),
             *_words(group / "cpu.cfs_period_us"),
         ]
-        if len(quota) == 2 and all(map(str.isdecimal, quota)):  # else "max" or -1: no limit
+        if len(quota) == 2 and all(map(str.isdecimal, quota)):  # otherwise "max" or -1, which is no limit
             quotas.append(Fraction(int(quota[0]), int(quota[1])))
     return min(quotas)
 
 
 def usable_memory(root: Path = Path("/")) -> int:
-    """How many bytes of memory this process may use, by the host's size and the limits of its groups."""
+    """Return the bytes of memory that this process may use: the host's, or limits of its control groups."""
     total = next(line for line in (root / "proc/meminfo").read_text().splitlines() if "MemTotal:" in line)
     limits = [int(total.split()[1]) * 1024]
     for group in _control_groups(root, "memory"):
@@ -205,9 +210,10 @@ def usable_memory(root: Path = Path("/")) -> int:
 
 
 def _control_groups(root: Path, controller: str) -> Iterator[Path]:
-    """The directories of this process's control group and of all above it, of version 2 and of version 1.
+    """Yield the directories of this process's control group and of all above it, for versions 1 and 2.
 
-    In a container the path may be that of the host, where only the top can be seen: then that is its own.
+    In a container, the path may be the host's, of which only the top is visible: that is the container's
+    group.
     """
     for line in (root / "proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)

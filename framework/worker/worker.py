@@ -34,7 +34,8 @@ from framework.messages.worker_events import (
 )
 from framework.project.project import Project
 from framework.project.resources import Resources
-from framework.runner.attempt import Execution, passed_on, run_attempt
+from framework.runner.attempt import Execution, run_attempt
+from framework.runner.environment import task_environment
 from framework.runner.programs import Programs
 from framework.worker.allocator import Allocation, Allocator
 from framework.worker.devices import Devices
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 
 FULL_DISK_PAUSE_SECONDS = 5.0
 ALLOCATION_SECONDS = 1.0  # between two looks at the needs of a waiting task: a push may change them
+LOCAL = "local"  # the infrastructure of a local run
 HAND_BACK_SECONDS = 60.0  # after which a task that waits for devices goes back: another host may have them
 
 
@@ -245,8 +247,9 @@ class Worker:
     ) -> Execution:
         try:
             project = cached_project(code, self.identity.project)
-            variables = passed_on(os.environ) | {"TASK_DIR": str(files.work)}
-            program = self.programs.of(project, assignment.parameters, variables)
+            devices = allocation.environment(os.environ) if project.resources is not None else {}
+            environment = task_environment(os.environ, files, code.path, devices)
+            program = self.programs.of(project, assignment.parameters, self._namable(environment))
         except ProjectError as error:
             return Execution(None, 0.0, "failed", str(error), {})
 
@@ -257,13 +260,6 @@ class Worker:
             event = MetricsUpdate(self._source, assignment.id, dict(metrics), at_rungs)
             self._publisher.publish_event(event)
 
-        environment = os.environ | {
-            "PYTHONPATH": str(code.path),
-            "TASK_ID": assignment.task,
-            "TASK_ATTEMPT": str(assignment.attempt),
-        }
-        if project.resources is not None:
-            environment |= allocation.environment(environment)
         while True:
             try:
                 # A mode that the user has set stays.
@@ -282,6 +278,10 @@ class Worker:
                 log.error("task %s cannot be started (%s): waiting for room", assignment.id, error)
                 if stop.wait(FULL_DISK_PAUSE_SECONDS):
                     return Execution(None, 0.0, "stopped", str(error), {})
+
+    def _namable(self, environment: Mapping[str, str]) -> Mapping[str, str]:
+        """The variables that a command may name: in a local run, which is the user's own, all that are set."""
+        return {**os.environ, **environment} if self.identity.infrastructure == LOCAL else environment
 
     def _result(
         self, assignment: Assignment, code: Code, started: float, execution: Execution

@@ -76,6 +76,7 @@ def measure(directory: Path, most: int | None) -> None:
     from framework.configuration.load import load_project
     from framework.files import WorkerFiles
     from framework.runner.attempt import run_attempt
+    from framework.runner.environment import task_environment
     from framework.runner.functions import Call, Functions
     from framework.runner.programs import Command, Program
 
@@ -89,11 +90,12 @@ def measure(directory: Path, most: int | None) -> None:
     def run(program: Program) -> tuple[float, Mapping[str, object]]:
         nonlocal number
         number += 1
+        files = WorkerFiles(directory / "data").attempt(f"{number:016x}", 1)
         found = run_attempt(
             program,
-            WorkerFiles(directory / "data").attempt(f"{number:016x}", 1),
+            files,
             project_path,
-            os.environ,
+            task_environment(os.environ, files, CHECKOUT, {}),
             None,
             lambda metrics: None,
             threading.Event(),

@@ -13,17 +13,18 @@ from typing import Any
 import pytest
 
 from framework.files import MasterFiles
-from framework.master import incoming as intake
-from framework.master import master as dispatch
-from framework.master import publisher as bulletin
+from framework.journal.records import TaskRecord
+from framework.journal.store import Journal
+from framework.master import incoming, master, publisher
 from framework.master.master import Master
 from framework.messages import requests
 from framework.messages.assignment import Assignment
 from framework.messages.identity import Identity
+from framework.messages.metrics import Metric
 from framework.messages.requests import Which
 from framework.messages.status import Status, read_status
 from framework.messages.task_ids import AttemptId, task_id
-from framework.scheduler import sweep_state as running_set
+from framework.scheduler import sweep_state
 
 
 class Message:
@@ -46,6 +47,7 @@ class Messenger:
         self.incoming: list[Message] = []
         self.purged: list[str] = []
         self.stopped: list[tuple[str, str]] = []  # host, attempt
+        self.waiting: dict[str, int] = {}  # by host: messages in its queue that no worker has taken
 
     def receive(self, timeout: float) -> list[Message]:
         messages, self.incoming = self.incoming, []
@@ -55,11 +57,11 @@ class Messenger:
         self.sent.append((host, assignment))
 
     def waiting_for(self, host: str) -> int:
-        return 0
+        return self.waiting.get(host, 0)
 
     def purge(self, host: str) -> int:
         self.purged.append(host)
-        return 0
+        return self.waiting.pop(host, 0)
 
     def stop(self, host: str, attempts: Sequence[AttemptId]) -> None:
         self.stopped += [(host, str(attempt)) for attempt in attempts]
@@ -77,12 +79,12 @@ class Messenger:
         **more: Any,
     ) -> None:
         held = {"running": list(running), "reserved": list(reserved)}
-        self._news("beat", host, slots=slots, incarnation=incarnation, **held, **more)
+        self.event("beat", host, slots=slots, incarnation=incarnation, **held, **more)
 
     def started(self, host: str, assignment: Assignment) -> None:
-        self._news("started", host, task=assignment.task, attempt=assignment.attempt, started=time.time())
+        self.event("started", host, task=assignment.task, attempt=assignment.attempt, started=time.time())
 
-    def _news(self, kind: str, host: str, **content: Any) -> None:
+    def event(self, kind: str, host: str, **content: Any) -> None:
         header = {"kind": kind, "infrastructure": "infra-1", "project": "p", "host": host}
         self.incoming.append(Message("reports", header | content))
 
@@ -104,7 +106,7 @@ class Messenger:
 
 
 class Clock:
-    """Only as much of the module time as the master uses; it stands still until told."""
+    """Only as much of the module time as the master uses; it stands still but for sleeps."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -115,11 +117,14 @@ class Clock:
     def time(self) -> float:
         return time.time()
 
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
 
 def stand_still(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock that the master looks at from now on."""
     clock = Clock()
-    for module in (dispatch, running_set, intake, bulletin):
+    for module in (master, sweep_state, incoming, publisher):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
@@ -183,6 +188,34 @@ class Bench:
     def status(self) -> Status:
         return read_status(self.files.status)
 
+    def attempts(self, task: str) -> list[str]:
+        """The states of all attempts of a task."""
+        with Journal(self.files.journal, read_only=True) as journal:
+            return [attempt.state for attempt in journal.attempts(task)]
+
+    def record(self, task: str) -> TaskRecord:
+        """What the journal knows of a task."""
+        with Journal(self.files.journal, read_only=True) as journal:
+            record = journal.get(task)
+        assert record is not None
+        return record
+
+    def lose(self, clock: Clock) -> Assignment:
+        """Send the only task to host a, which falls silent for longer than a lease."""
+        self.write_project(x="1")
+        self.master = self.start()
+        self.messenger.beat("a")
+        ((_, assignment),) = self.turn()
+        self.messenger.started("a", assignment)
+        self.let_leases_end(clock)
+        return assignment
+
+    def let_leases_end(self, clock: Clock) -> None:
+        """No worker says anything for longer than a lease, and the master listens all the time."""
+        for _ in range(3):
+            self.turn()
+            clock.now += 10.5
+
     def rows(self) -> list[dict[str, str]]:
         with self.files.results.open() as file:
             return list(csv.DictReader(file))
@@ -191,3 +224,31 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, clock: Clock) -> Bench:
     return Bench(tmp_path)
+
+
+class AdaptiveBench(Bench):
+    """A bench whose tasks report their loss."""
+
+    def settings(self, x: str, more: str) -> None:
+        self.write_project(x=x, more=more)
+        self.master = self.start()
+
+    def reports(self, host: str, assignment: Assignment, *reports: tuple[int, Metric]) -> None:
+        content = {
+            "kind": "metrics", "infrastructure": "infra-1", "project": "p", "host": host,
+            "task": assignment.task, "attempt": assignment.attempt, "metrics": {"loss": reports[-1][1]},
+            "reports": [list(report) for report in reports],
+        }  # fmt: skip
+        self.messenger.incoming.append(Message("reports", content))
+
+    def ends(self, host: str, assignment: Assignment, loss: Metric, state: str = "done") -> None:
+        content = dict(self.messenger.result(host, assignment, state, seconds=7.0))
+        self.messenger.incoming[-1] = Message("results", content | {"metrics": {"loss": loss}})
+
+    def state_of(self, assignment: Assignment) -> str:
+        return self.record(assignment.task).state
+
+
+@pytest.fixture
+def adaptive_bench(tmp_path: Path, clock: Clock) -> AdaptiveBench:
+    return AdaptiveBench(tmp_path)

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md: its map of the packages is made of their docstrings.
+"""CONTRIBUTING.md: its map of the packages is made of their docstrings, and each module has a test.
 
 `python tests/unit/test_contributing.py` writes the map anew.
 """
@@ -44,6 +44,10 @@ def map_of_packages() -> Iterator[str]:
             yield f"      {file.stem:<26} {purpose(file)}"
 
 
+def file_of_tests(module: Path) -> Path:
+    return ROOT / "tests/unit" / module.parent.relative_to(FRAMEWORK) / f"test_{module.stem}.py"
+
+
 def named(directory: str) -> list[str]:
     """What the lines below a directory's have in their first column."""
     below = re.search(rf"^    {directory}/ .*\n((?: {{6,}}.*\n)*)", CONTRIBUTING.read_text(), re.MULTILINE)
@@ -69,6 +73,20 @@ def test_a_purpose_is_one_short_statement(line: str) -> None:
 def test_the_layout_names_each_module_once(directory: str) -> None:
     files = [file for file in (ROOT / directory).iterdir() if file.suffix in (".py", ".sh")]
     assert sorted(named(directory)) == sorted(file.stem for file in files if not file.stem.startswith("__"))
+
+
+def test_each_module_has_a_test_of_its_name_or_contributing_says_whose_test_covers_it() -> None:
+    said = dict(re.findall(r"^- `([\w/]+)`: (.+)$", CONTRIBUTING.read_text(), re.MULTILINE))
+    every = [module for package in (FRAMEWORK, *packages()) for module in modules(package)]
+    without = {
+        str(module.relative_to(FRAMEWORK).with_suffix(""))
+        for module in every
+        if not file_of_tests(module).exists()
+    }
+    assert without == said.keys()
+    for test in (test for tests in said.values() for test in re.findall(r"`(tests/[\w/.]+)`", tests)):
+        assert (ROOT / test).exists(), test
+    assert all("`tests/" in tests for tests in said.values())
 
 
 def test_each_test_is_of_a_module() -> None:

@@ -1,5 +1,7 @@
-"""Names of files, and files written whole or not at all."""
+"""Names of files, and files that are written whole or not at all."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,32 @@ def test_write_atomically(tmp_path: Path, content: str | bytes) -> None:
     assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
     assert list(tmp_path.iterdir()) == [path]
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("fsync", [True, False])
+def test_content_is_on_disk_before_its_name_and_the_name_before_the_block_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: bool
+) -> None:
+    calls: list[tuple[str, str | int]] = []
+    replace = os.replace
+
+    def note_fsync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            calls.append(("fsync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        else:
+            calls.append(("fsync", status.st_size))
+
+    def note_replace(source: str, target: Path) -> None:
+        calls.append(("replace", target.name))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    write_atomically(tmp_path / "file", "content", fsync=fsync)
+    assert (tmp_path / "file").read_text() == "content"
+    expected = [("fsync", len("content")), ("replace", "file"), ("fsync", str(tmp_path))]
+    assert calls == (expected if fsync else [("replace", "file")])
 
 
 def test_what_fails_half_way_leaves_the_file_as_it_was(tmp_path: Path) -> None:

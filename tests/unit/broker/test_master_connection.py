@@ -1,4 +1,4 @@
-"""The master's connection, on kombu's broker in memory: what it says to workers, and what it bears."""
+"""Connection of the master, on kombu's broker in memory: receipt, sending, stop orders, a blocked broker."""
 
 from __future__ import annotations
 
@@ -7,14 +7,24 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import amqp
 import kombu
 import pytest
 from celery import Celery
 
 from framework.broker import master_connection as link_module
-from framework.broker.celery_app import DEAD_QUEUE, EVENTS_QUEUE, FROM_WORKERS, RESULTS_QUEUE, STOP_COMMAND
+from framework.broker.celery_app import (
+    CONFIRM_TIMEOUT_SECONDS,
+    DEAD_QUEUE,
+    EVENTS_QUEUE,
+    FROM_WORKERS,
+    RESULTS_QUEUE,
+    STOP_COMMAND,
+)
 from framework.broker.master_connection import NOBODY, QUIET_SECONDS, MasterConnection
 from framework.errors import BrokerBlocked
+from framework.messages import queues
+from framework.messages.assignment import Assignment
 from framework.messages.task_ids import AttemptId
 
 
@@ -37,7 +47,7 @@ def link(app: Celery) -> Iterator[MasterConnection]:
         link.close()
 
 
-def test_a_worker_hears_what_it_is_to_stop_and_others_do_not(app: Celery, link: MasterConnection) -> None:
+def test_only_the_named_worker_receives_a_stop_order(app: Celery, link: MasterConnection) -> None:
     told: list[tuple[str, list[str]]] = []
     with kombu.Connection("memory://") as connection:
         for host in ("a", "b"):
@@ -65,7 +75,7 @@ def test_a_worker_hears_what_it_is_to_stop_and_others_do_not(app: Celery, link: 
     ids=str,
 )
 @pytest.mark.parametrize("queue", ["results", "reports"])
-def test_whatever_lies_in_a_queue_is_received(
+def test_any_message_in_a_queue_is_received(
     link: MasterConnection, queue: str, options: dict[str, Any]
 ) -> None:
     with kombu.Connection("memory://") as connection:
@@ -87,7 +97,7 @@ def test_dead_letters_are_received(link: MasterConnection) -> None:
     message.ack()
 
 
-def test_a_broker_that_takes_no_messages_is_found_out_after_some_silence(
+def test_a_blocked_broker_is_noticed_after_some_silence(
     link: MasterConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     amqp_connection, asked = link._connection.connection, []
@@ -108,7 +118,7 @@ def test_a_broker_that_takes_no_messages_is_found_out_after_some_silence(
     assert not blocked.value.lasts()
 
 
-def test_a_broker_that_dies_while_it_takes_no_messages_is_not_waited_for(
+def test_a_broker_that_dies_while_it_is_blocked_is_not_waited_for(
     link: MasterConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def drain_events(timeout: float) -> None:
@@ -118,3 +128,173 @@ def test_a_broker_that_dies_while_it_takes_no_messages_is_not_waited_for(
     with pytest.raises(BrokerBlocked) as blocked:
         link._connection.connection.on_blocked("")
     assert not blocked.value.lasts()
+
+
+ASSIGNMENT = Assignment("infra-1", "p", "0123456789abcdef", 2, {"x": 1})
+
+
+class Publications:
+    """Keeps what a producer of the connection publishes."""
+
+    def __init__(self, producer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.all: list[tuple[Any, dict[str, Any]]] = []
+        monkeypatch.setattr(producer, "publish", self.publish)
+
+    def publish(self, body: Any, **options: Any) -> None:
+        self.all.append((body, options))
+
+
+CONFIRMED = {
+    "retry": False, "timeout": CONFIRM_TIMEOUT_SECONDS, "confirm_timeout": CONFIRM_TIMEOUT_SECONDS,
+}  # fmt: skip
+
+
+def test_an_assignment_is_mandatory_and_confirmed_within_a_limit(
+    link: MasterConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = Publications(link._producer, monkeypatch)
+    link.send("hostA", ASSIGNMENT)
+    ((body, options),) = published.all
+    assert options["mandatory"] is True, "a queue that is gone is an error"
+    assert CONFIRMED.items() <= options.items()
+    assert (options["exchange"], options["routing_key"]) == ("tasks", "hostA")
+    assert options["serializer"] == "json"
+    assert options["headers"]["id"] == "0123456789abcdef.2"
+    assert options["headers"]["argsrepr"] == '{"x": 1}', "Flower shows the metaparameters"
+    assert body[:2] == ([ASSIGNMENT.to_message()], {})
+
+
+def test_a_stop_order_is_confirmed_within_a_limit_and_never_expires(
+    link: MasterConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = Publications(link._control, monkeypatch)
+    link.stop("hostA", [ASSIGNMENT.id])
+    ((body, options),) = published.all
+    assert CONFIRMED.items() <= options.items()
+    assert body["arguments"] == {"names": ["0123456789abcdef.2"]}
+    assert (body["method"], body["destination"]) == (STOP_COMMAND, ["worker@hostA"])
+    assert options["headers"]["expires"] == 0
+
+
+def test_the_question_to_the_broker_is_confirmed_within_a_limit(
+    link: MasterConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = Publications(link._producer, monkeypatch)
+    link._check_that_broker_takes_messages()
+    assert published.all == [("", {"routing_key": NOBODY} | CONFIRMED)]
+
+
+def test_the_broker_is_asked_only_after_some_silence(
+    link: MasterConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = Publications(link._producer, monkeypatch)
+    now = [time.monotonic() + QUIET_SECONDS]
+    monkeypatch.setattr(link_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    put(queues.RESULTS, "x")
+    assert len(link.receive(1)) == 1
+    assert published.all == [], "it has spoken"
+    now[0] += QUIET_SECONDS - 0.1
+    assert link.receive(0.01) == []
+    assert published.all == []
+    now[0] += 0.1
+    assert link.receive(0.01) == []
+    assert len(published.all) == 1
+    assert link.receive(0.01) == []
+    assert len(published.all) == 1, "it has answered"
+
+
+def put(queue: str, *bodies: str) -> None:
+    with kombu.Connection("memory://") as connection:
+        producer = kombu.Producer(connection.default_channel, auto_declare=False)
+        for body in bodies:
+            producer.publish(body, exchange="", routing_key=queue)
+
+
+def test_messages_are_received_in_their_order_and_in_portions(
+    link: MasterConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks: list[None] = []
+    monkeypatch.setattr(link_module, "DRAIN_LIMIT", 3)
+    monkeypatch.setattr(link._connection, "heartbeat_check", lambda: checks.append(None))
+    put(queues.RESULTS, *"abcde")
+    received = [[message.body for message in link.receive(0.1)] for _ in range(3)]
+    assert received == [[b"a", b"b", b"c"], [b"d", b"e"], []]
+    assert len(checks) == 3, "the connection is watched each time"
+
+
+def test_a_lost_connection_is_an_error_for_the_one_who_receives(
+    link: MasterConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drain_events(timeout: float) -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(link._connection, "drain_events", drain_events)
+    with pytest.raises(link.errors):
+        link.receive(0.1)
+
+
+class Queue:
+    """Stands for the queue of a host, on a channel that the broker may close."""
+
+    def __init__(self, link: MasterConnection, monkeypatch: pytest.MonkeyPatch, messages: int | None) -> None:
+        self.messages = messages  # None: there is no such queue
+        self.host = ""
+        self.closed = 0
+        monkeypatch.setattr(link._connection, "channel", lambda: self)
+        monkeypatch.setattr(link_module, "task_queue", self.of)
+
+    def of(self, host: str) -> Any:
+        self.host = host
+        return lambda channel: self
+
+    def queue_declare(self, *, passive: bool) -> Any:
+        assert passive, "the worker declares its queue"
+        return SimpleNamespace(message_count=self._count())
+
+    def purge(self) -> int:
+        count, self.messages = self._count(), 0
+        return count
+
+    def _count(self) -> int:
+        if self.messages is None:
+            raise amqp.NotFound
+        return self.messages
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_the_queue_of_a_host_is_counted_and_purged(
+    link: MasterConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue(link, monkeypatch, 7)
+    assert link.waiting_for("hostA") == 7
+    assert queue.host == "hostA"
+    assert link.purge("hostB") == 7
+    assert (queue.host, queue.messages) == ("hostB", 0)
+    assert link.waiting_for("hostB") == 0
+    assert queue.closed == 3, "no channel is left open"
+
+
+def test_the_queue_of_a_host_that_never_came_up_is_empty(
+    link: MasterConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue(link, monkeypatch, None)
+    assert (link.waiting_for("hostA"), link.purge("hostA")) == (0, 0)
+    assert queue.closed == 0, "the broker has closed its channel"
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError, amqp.PreconditionFailed])
+def test_another_error_about_a_queue_gives_the_connection_up(
+    link: MasterConnection, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    queue = Queue(link, monkeypatch, 7)
+
+    def fail() -> int:
+        raise error
+
+    monkeypatch.setattr(queue, "_count", fail)
+    with pytest.raises(link.errors):
+        link.waiting_for("hostA")
+    with pytest.raises(link.errors):
+        link.purge("hostA")

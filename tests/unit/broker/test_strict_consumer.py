@@ -1,4 +1,4 @@
-"""What the worker's Celery takes from its queue, on kombu's broker in memory: what the master sends."""
+"""Strict consumer, on kombu's broker in memory: takes the master's messages, and rejects all others."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     return Bench(monkeypatch)
 
 
-def test_what_the_master_sends_is_taken(bench: Bench) -> None:
+def test_messages_of_the_master_are_accepted(bench: Bench) -> None:
     for queue in (RESULTS_QUEUE, EVENTS_QUEUE, DEAD_QUEUE):
         kombu.Queue(queue.name)(bench.channel).queue_declare()
     link = MasterConnection(
@@ -67,14 +67,14 @@ def test_what_the_master_sends_is_taken(bench: Bench) -> None:
         (RIGHT, {"expires": 5}), (RIGHT, {"retries": "x"}), (RIGHT, {"timelimit": "x"}),
     ],
 )  # fmt: skip
-def test_whatever_else_is_rejected(bench: Bench, payload: Any, headers: dict[str, Any]) -> None:
+def test_any_other_message_is_rejected(bench: Bench, payload: Any, headers: dict[str, Any]) -> None:
     producer = kombu.Producer(bench.channel, bench.exchange)
     producer.publish(payload, routing_key="a", headers=HEADERS | headers)
     message = bench.receive()
     assert (bench.taken, message._state) == ([], "REJECTED")
 
 
-def test_what_cannot_be_decoded_or_ends_celerys_own_code_is_rejected(bench: Bench) -> None:
+def test_a_message_that_cannot_be_decoded_or_that_celery_fails_on_is_rejected(bench: Bench) -> None:
     producer = kombu.Producer(bench.channel, bench.exchange)
     for body, content_type in ((b"{", "application/json"), (b"x", "application/x-python-serialize")):
         producer.publish(

@@ -1,4 +1,4 @@
-"""What a plan says before anything starts, and of what has run."""
+"""Plans before anything has run, and with the results of earlier runs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_of_an_adaptive_set_before_and_after_something_ran(
     (project.path / "project.yml").write_text(f"command: python train.py\n{more}")
     said = (
         "my project: 4 combinations of C, text\n"
-        "  each chosen by tpe, from the results so far, when a host has room for it\n"
+        "  tpe chooses each from the results so far, when a host has a free slot\n"
     )
     assert cli.main(["plan", "my project"]) == 0
     assert capsys.readouterr().out == said
@@ -85,7 +85,7 @@ def test_what_people_should_know_is_said_first(
     file = tmp_path / "few.yaml"
     file.write_text(
         "program: fit.py\nmethod: random\nparameters: {x: {values: [1, 2]}}\n"
-        "command: ['${program}', '${envvar:IS_SET}', '${envvar:IS_NOT}', '${args}']\n"
+        "command: ['${program}', '${envvar:IS_SET}', '${envvar:IS_NOT}', '${envvar:TASK_DIR}', '${args}']\n"
     )
     assert cli.main(["plan", "few.yaml"]) == 0
     captured = capsys.readouterr()

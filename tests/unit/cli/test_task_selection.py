@@ -1,4 +1,4 @@
-"""Which tasks people mean."""
+"""Selection of tasks by number and by the beginning of an id."""
 
 from __future__ import annotations
 
@@ -32,4 +32,4 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
     assert [problem.split(":")[0] for problem in problems] == [
         "'0'", "'301'", "'zebra'", f"'{'0' * 16}'", f"'{ambiguous}'", "'\u0661'",
     ]  # fmt: skip
-    assert "write more of the id" in problems[4]
+    assert "give more of the id" in problems[4]

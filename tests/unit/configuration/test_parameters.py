@@ -127,6 +127,7 @@ def test_any_rule_is_read_or_a_problem(
         ("o.a: 1\no: {parameters: {a: 2}}", "2:18: 'o.a' is defined twice, first in line 1"),
         ("x: 1\nzip: x", "2:6: zip takes two or more names"),
         ("x: 1\nzip: [x]", "2:6: zip takes two or more names"),
+        ("x: 1\ny: 2\nzip: [[x, y, {x: 1}]]", "3:7: zip takes two or more names"),
         ("x: 1\nzip: [x, y]", "2:6: no metaparameter 'y'; known: x"),
         ("x: 1\ny: 1\nz: 1\nzip: [[x, y], [y, z]]", "4:15: y is zipped twice"),
         ("x: [1, 2]\ny: [1, 2, 3]\nzip: [x, y]", "3:6: zip takes lists of one length, but x has 2, y has 3"),

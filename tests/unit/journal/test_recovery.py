@@ -1,4 +1,4 @@
-"""A journal is rebuilt from what workers kept."""
+"""Recovery: a journal is rebuilt from the results on the disks of workers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from journal_bench import count_combinations
 
 from framework.cli import main as cli
 from framework.configuration.load import load_project
 from framework.errors import UsageError
 from framework.files import WorkerFiles
+from framework.journal import recovery as recovery_module
+from framework.journal.provenance import Provenance
 from framework.journal.recovery import recover
 from framework.journal.store import Journal
+from framework.journal.tally import tally_sweep
 from framework.messages.assignment import AttemptResult, AttemptState
 from framework.messages.task_ids import task_id
 
@@ -133,3 +137,23 @@ def test_of_a_task_that_ran_again_the_last_result_counts(tmp_path: Path, project
 def test_no_such_directory(tmp_path: Path, project: Path) -> None:
     with Journal(tmp_path / "journal.sqlite") as journal, pytest.raises(UsageError, match="nowhere"):
         recover(load_project(project), journal, [tmp_path / "nowhere"])
+
+
+def test_a_recovered_sweep_is_complete_and_needs_no_enumeration(
+    tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery_module, "_PAGE", 2)
+    for x in (0, 1, 4):
+        keep(tmp_path / "a", x, 1, "done")
+    loaded = load_project(project)
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        journal.assign(identity(3), 99, {"x": 3}, "a", 1.0)  # of an older sweep
+        assert recover(loaded, journal, [tmp_path / "a"]).ended == 3
+        assert journal.has_sweep(loaded.definition)
+        members = journal.members(range(10))
+        assert {number: member.task for number, member in members.items()} == {
+            x: identity(x) for x in (0, 1, 3, 4)
+        }  # fmt: skip
+        calls = count_combinations(monkeypatch)
+        tally = tally_sweep(loaded, journal, Provenance(journal, "", ""))
+        assert (tally.done, tally.total, calls) == (3, 5, [])

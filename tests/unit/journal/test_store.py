@@ -1,10 +1,8 @@
-"""The journal: one terminal record for each task, whatever comes twice, late or in another order."""
+"""Journal: one terminal record for each task, whatever comes twice, late or in another order."""
 
 import dataclasses
-import math
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,45 +13,17 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from journal_bench import FAILED, RESULT, TASK, sent, state
 
 from framework.errors import FrameworkError, JournalError, UnknownTaskError
-from framework.journal.records import TaskOutcome
+from framework.journal.records import Member, TaskOutcome
 from framework.journal.store import Journal
-from framework.messages.assignment import AttemptResult
-
-TASK = "0123456789abcdef"
-RESULT = AttemptResult(
-    task=TASK,
-    attempt=1,
-    host="a",
-    state="done",
-    started=200.0,
-    seconds=5.0,
-    exit_code=0,
-    reason="",
-    metrics={"accuracy": 0.9},
-    code="c1",
-    image="i1",
-    infrastructure="infra-1",
-    project="p",
-)
-FAILED = dataclasses.replace(RESULT, state="failed", exit_code=1, reason="exit code 1", metrics={})
 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
     with Journal(tmp_path / "it's a journal?.sqlite") as journal:
         yield journal
-
-
-def sent(journal: Journal, host: str = "a", task: str = TASK, number: int = 7) -> int:
-    return journal.assign(task, number, {"C": 0.1, "text": "a\n'"}, host, 100.0)
-
-
-def state(journal: Journal, task: str = TASK) -> str:
-    record = journal.get(task)
-    assert record is not None
-    return record.state
 
 
 def test_the_life_of_a_task(journal: Journal) -> None:
@@ -171,7 +141,7 @@ def test_an_older_attempt_is_lost_without_harm_to_the_younger(journal: Journal) 
     assert state(journal) == "sent"
 
 
-def test_news_that_come_late_or_in_another_order(journal: Journal) -> None:
+def test_events_that_come_late_or_in_another_order_change_nothing(journal: Journal) -> None:
     sent(journal)
     journal.finish(FAILED, final=False)
     assert not journal.start(TASK, 1, "a", 200.0)
@@ -261,7 +231,7 @@ def test_an_attempt_from_before_a_task_was_asked_for_again_does_not_end_it(journ
     assert journal.finish(dataclasses.replace(RESULT, attempt=3), final=True)
 
 
-def test_what_still_runs_of_a_task_that_has_ended_is_not_taken_for_the_new_attempt(journal: Journal) -> None:
+def test_an_old_attempt_of_a_task_that_runs_again_is_not_taken_for_the_new_one(journal: Journal) -> None:
     sent(journal)
     journal.lost(TASK, 1, "no sign of a", final=False)
     sent(journal, "b")
@@ -275,7 +245,7 @@ def test_what_still_runs_of_a_task_that_has_ended_is_not_taken_for_the_new_attem
     ]
 
 
-def test_what_is_under_way_is_not_sent_again(journal: Journal) -> None:
+def test_a_task_under_way_is_not_sent_again(journal: Journal) -> None:
     sent(journal)
     with pytest.raises(FrameworkError, match="it is sent"):
         sent(journal)
@@ -349,7 +319,7 @@ def test_a_sweep_has_the_tasks_that_are_marked_or_assigned_in_it(journal: Journa
     assert not journal.open_sweep("first"), "tasks of the second may have changed meanwhile"
 
 
-def test_what_has_ended_of_a_sweep_and_beside_it(journal: Journal) -> None:
+def test_ended_tasks_are_those_of_the_current_sweep_or_all_others(journal: Journal) -> None:
     journal.open_sweep("first")
     for number in (2, 0, 1):
         sent(journal, task=f"{number:016x}", number=number)
@@ -418,53 +388,6 @@ def test_no_journal_to_read(tmp_path: Path) -> None:
         Journal(tmp_path / "missing" / "journal.sqlite")
 
 
-def test_a_newer_journal_is_refused(journal: Journal) -> None:
-    journal.close()
-    connection = sqlite3.connect(journal.path)
-    connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    for read_only in (True, False):
-        with pytest.raises(FrameworkError, match="newer framework"):
-            Journal(journal.path, read_only=read_only)
-
-
-def test_an_older_journal_is_brought_up_to_date(journal: Journal) -> None:
-    sent(journal)
-    journal.finish(FAILED, final=True)
-    journal.close()
-    connection = sqlite3.connect(journal.path)
-    for statement in (
-        "DROP INDEX tasks_by_sweep",
-        "DROP TABLE sweeps",
-        "ALTER TABLE tasks DROP COLUMN sweep",
-        "ALTER TABLE tasks DROP COLUMN first",
-        "DROP TABLE programs",
-        "DROP TABLE reports",
-        "DROP INDEX tasks_by_number",
-        "PRAGMA user_version = 1",
-    ):
-        connection.execute(statement)
-    connection.close()
-    with pytest.raises(FrameworkError, match="older framework"):
-        Journal(journal.path, read_only=True)
-    with Journal(journal.path) as updated:
-        record = updated.get(TASK)
-        assert record is not None
-        assert (record.state, record.first, record.parameters["C"]) == ("failed", 1, 0.1)
-        assert updated.again([TASK]) == 1
-        updated.note_program("c1", "p1")
-        assert sent(updated) == 2
-        for step, value in ((3, math.nan), (3, 0.5), (9, math.inf)):
-            updated.report(TASK, 2, step, value)
-        reports = updated.reports()[TASK]
-        assert math.isnan(reports[3])
-        assert reports[9] == math.inf
-        assert [each.task for each in updated.in_order()] == [TASK]
-    with Journal(journal.path, read_only=True) as reader:
-        assert state(reader) == "sent"
-        assert reader.programs() == {"c1": "p1"}
-
-
 def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     path.write_bytes(b"this is no database" * 1000)
@@ -521,7 +444,7 @@ def test_many_threads(journal: Journal) -> None:
     assert journal.counts()["done"] == 160
 
 
-def test_what_was_committed_survives_kill_9(tmp_path: Path) -> None:
+def test_committed_batches_survive_kill_9(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     program = (
         "import sys; from pathlib import Path; from framework.journal.store import Journal\n"
@@ -598,3 +521,111 @@ def test_there_is_never_more_than_one_terminal_record(
             else:
                 assert after.state != "waiting" or not under_way
             assert after.attempts >= before.attempts
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 1000])
+def test_the_records_in_order_are_read_page_by_page(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr("framework.journal.store._PAGE", page)
+    # The same number several times, as after a change of the sweep: it stands on both sides of a page border.
+    numbers = (4, 2, 0, 2, 2, 1, 2)
+    for task, number in enumerate(numbers):
+        journal.assign(f"{task:016}", number, {}, "a", 1.0)
+    assert [(record.number, record.task) for record in journal.in_order()] == sorted(
+        (number, f"{task:016}") for task, number in enumerate(numbers)
+    )
+
+
+def test_reports_from_before_a_task_was_asked_for_again_do_not_count(journal: Journal) -> None:
+    task = "0" * 16
+    journal.assign(task, 0, {}, "a", 1.0)
+    journal.report(task, 1, 3, 0.5)
+    assert journal.prune(task, "pruned at report 3")
+    assert not journal.prune(task, "pruned at report 9")
+    journal.again([task])
+    assert journal.reports() == {}
+    assert journal.assign(task, 0, {}, "a", 2.0) == 2
+    journal.report(task, 2, 3, 0.7)
+    assert journal.reports() == {task: {3: 0.7}}
+
+
+def test_every_commit_is_synced_to_the_disk(journal: Journal) -> None:
+    full = 2
+    assert journal._value("PRAGMA synchronous") == full
+    assert journal._value("PRAGMA journal_mode") == "wal"
+    journal.close()
+    with Journal(journal.path) as again:
+        assert (again._value("PRAGMA synchronous"), again._value("PRAGMA journal_mode")) == (full, "wal")
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5])
+def test_ended_tasks_are_read_page_by_page(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr("framework.journal.store._PAGE", 2)
+    tasks = [f"{number:016x}" for number in range(count)]
+    journal.open_sweep("first")
+    for number, task in enumerate(tasks):
+        sent(journal, task=task, number=2 * number)
+        journal.finish(dataclasses.replace(RESULT, task=task), final=True)
+    for number in range(count):
+        sent(journal, task=f"{number + 100:016x}", number=2 * number + 1)  # has not ended
+    assert [record.task for record in journal.ended_members()] == tasks
+    assert list(journal.ended_others()) == []
+    journal.open_sweep("second")
+    assert [record.task for record in journal.ended_others()] == tasks
+    assert list(journal.ended_members()) == []
+    journal.mark((count - number, task) for number, task in enumerate(tasks))
+    assert [record.task for record in journal.ended_members()] == tasks[::-1]
+    assert len(list(journal.in_order())) == 2 * count
+
+
+def test_members_are_those_of_the_current_sweep_with_the_numbers_asked_for(journal: Journal) -> None:
+    sent(journal, task="e" * 16, number=3)  # belongs to no sweep
+    journal.open_sweep("first")
+    for number in range(5):
+        sent(journal, host=f"host{number}", task=f"{number:016x}", number=number)
+    assert list(journal.members(range(1, 4))) == [1, 2, 3]
+    assert journal.members(range(3, 4)) == {3: Member(3, f"{3:016x}", "sent", "host3")}
+    assert journal.members(range(3, 3)) == {}
+    assert journal.members(range(5, 500)) == {}
+    assert journal.last_number() == 4
+
+
+def test_a_completed_sweep_is_the_current_one_until_another_is_opened(journal: Journal) -> None:
+    assert not journal.has_sweep("first")
+    journal.open_sweep("first")
+    assert not journal.has_sweep("first"), "its tasks are not marked yet"
+    journal.complete_sweep()
+    with Journal(journal.path, read_only=True) as reader:
+        assert reader.has_sweep("first")
+        assert not reader.has_sweep("second")
+    assert not journal.open_sweep("second")
+    assert not journal.has_sweep("first")
+    journal.complete_sweep()
+    assert journal.open_sweep("second")
+    assert journal._value("SELECT count(*) FROM sweeps WHERE complete") == 2
+
+
+def test_a_sweep_that_is_not_opened_has_no_marks_to_complete(journal: Journal) -> None:
+    journal.complete_sweep()
+    sent(journal)
+    assert not journal.has_sweep("")
+    assert members(journal) == {7: TASK}, "tasks of a journal without sweeps belong together"
+
+
+def test_the_first_attempt_to_report_a_step_counts(journal: Journal) -> None:
+    sent(journal)
+    journal.lost(TASK, 1, "no sign of a", final=False)
+    sent(journal, "b")
+    journal.report(TASK, 2, 3, 0.7)  # the younger attempt is the first to be heard
+    journal.report(TASK, 2, 9, 0.6)
+    journal.report(TASK, 1, 3, 0.5)
+    journal.report(TASK, 1, 3, 0.4)
+    assert journal.reports() == {TASK: {3: 0.5, 9: 0.6}}
+    journal.finish(dataclasses.replace(FAILED, attempt=2), final=True)
+    assert journal.reports() == {TASK: {3: 0.5, 9: 0.6}}
+    journal.again([TASK])
+    journal.report(TASK, 2, 27, 0.1)  # late, of an attempt from before
+    assert journal.reports() == {}

@@ -1,4 +1,4 @@
-"""`framework run`, as people use it: real processes, which leave a mark for each execution."""
+"""Local runs as people use them: real processes, which leave a mark for each execution."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 from framework.files import LocalFiles
 from framework.journal.store import Journal
-from framework.local.orphans import _processes
+from framework.local.orphans import task_processes
 
 PATIENCE_SECONDS = 60.0
 
@@ -77,7 +77,7 @@ class Bench:
 
     def processes(self) -> list[int]:
         """Of its tasks."""
-        return list(_processes(self.files.worker.tasks))
+        return list(task_processes(self.files.worker.tasks))
 
     def interrupt(self) -> subprocess.Popen[str]:
         """A run of tasks, of which the first two are done, and two more run for a minute, or until `go`."""
@@ -160,12 +160,26 @@ def test_a_python_program_reports_and_leaves_the_project_as_it_is(bench: Bench) 
     assert written == ["--x=1", "--x=2", "--x=3"]
 
 
+def test_a_command_can_name_the_variables_of_its_task(bench: Bench) -> None:
+    names = ("TASK_ID", "TASK_ATTEMPT", "TASK_DIR", "PYTHONPATH", "PYTHONUNBUFFERED")
+    words = [f'"--{name}=${{envvar:{name}}}"' for name in names]
+    (bench.project / "show.sh").write_text('printf "%s\\n" "$@"\n')
+    (bench.project / "project.yml").write_text(f"command: [sh, show.sh, {', '.join(words)}]\n")
+    bench.project.joinpath("parameters.yml").write_text("x: 1\n")
+    code, output = bench.run()
+    assert code == 0, output
+    files = bench.files.worker.attempt(bench.rows()[0]["task"], 1)
+    values = (files.task, 1, files.work, (bench.files.code / "current").resolve(), 1)
+    expected = [f"--{name}={value}" for name, value in zip(names, values, strict=True)]
+    assert files.stdout.read_text().splitlines() == [*expected, "--x=1"]
+
+
 def test_after_an_interruption_it_goes_on_with_what_has_not_ended(bench: Bench) -> None:
     process = bench.interrupt()
     process.send_signal(signal.SIGINT)
     code, output = ended(process)
     assert code == 130, output
-    assert "run it again to go on" in output
+    assert "run the same command again to continue" in output
     assert (bench.processes(), bench.ran()) == ([], ["1", "2", "3", "4"])
     assert bench.states() == ["done", "done"]
     code, output = bench.run()
@@ -180,7 +194,7 @@ def test_a_second_interruption_does_not_wait_for_tasks_that_will_not_end(bench: 
     process.send_signal(signal.SIGTERM)
     assert process.stdout is not None
     for line in process.stdout:
-        if "once more kills them" in line:
+        if "Ctrl-C again to kill them" in line:
             break
     process.send_signal(signal.SIGINT)
     code, output = ended(process)
@@ -248,7 +262,7 @@ def test_of_many_failures_a_few_are_said_and_missing_packages_are_named(bench: B
     (bench.project / "requirements.txt").touch()
     code, output = bench.run()
     assert (code, output.count("failed on local: exit code 1: ModuleNotFoundError")) == (1, 10)
-    assert output.count("and more of these") == 1
+    assert output.count("further messages of this kind") == 1
     assert "python -m pip install -r" in output
     assert "14 of 14 tasks failed" in output
 
@@ -277,7 +291,7 @@ def test_what_is_wrong_with_a_project_is_said_before_anything_is_made(bench: Ben
     (bench.project / "project.yml").write_text("command: ./run.sh\n")
     code, output = bench.run()
     assert code == 2
-    assert "chmod +x it" in output
+    assert "run chmod +x on it" in output
     assert not bench.files.path.exists()
 
 
@@ -324,7 +338,7 @@ def test_two_runs_do_not_share_a_directory(bench: Bench) -> None:
     wait_until(bench.marks.exists)
     code, output = bench.run()
     assert code == 1
-    assert f"another run is under way here (process {first.pid})" in output
+    assert f"another run uses this directory (process {first.pid})" in output
     assert first.poll() is None
 
 

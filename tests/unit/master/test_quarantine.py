@@ -1,4 +1,4 @@
-"""Messages that made no sense."""
+"""Quarantine of messages: the last ones are kept, and all are counted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_the_last_ones_are_kept_and_all_are_counted(tmp_path: Path) -> None:
+def test_the_last_messages_are_kept_and_all_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "quarantine.jsonl"
     kept = Quarantine(path)
     kept.save()

@@ -1,4 +1,4 @@
-"""What people and scripts are told of a set."""
+"""Status of a sweep: written, read, and rendered for people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from framework.cli import locations
 from framework.cli import main as cli
 from framework.errors import FrameworkError
-from framework.messages.status import HostStatus, Status, progress, read_status, summary
+from framework.messages.status import HostStatus, Status, duration, progress, read_status, summary
 
 STATUS = Status(
     updated=0.0,
@@ -34,7 +34,7 @@ def written(path: Path, **changes: object) -> Path:
     return path
 
 
-def test_there_and_back(tmp_path: Path) -> None:
+def test_a_status_is_read_as_it_was_written(tmp_path: Path) -> None:
     written(tmp_path)
     status = read_status(tmp_path / "status.json")
     assert dataclasses.replace(status, updated=0.0) == STATUS
@@ -55,7 +55,7 @@ def test_the_summary_names_every_figure_host_and_notice() -> None:
         assert part in text
 
 
-def test_the_summary_names_what_is_out_of_the_ordinary() -> None:
+def test_the_summary_names_cancelled_tasks_and_quarantined_messages() -> None:
     text = summary(dataclasses.replace(STATUS, cancelled=3, quarantined=7))
     assert "18 waiting, 1 failed, 3 cancelled" in text
     assert "7 malformed or foreign messages: see quarantine.jsonl" in text
@@ -80,48 +80,39 @@ def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_watch_ends_well_only_if_every_task_succeeded(
-    container: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    written(container, finished=True, done=36, failed=0, running=0)
-    assert cli.main(["watch"]) == 0
-    written(container, finished=True, done=35, failed=1, running=0)
-    assert cli.main(["watch", "--columns", "80"]) == 1
-    assert "1 of 36 tasks failed" in capsys.readouterr().err
-
-
-def test_watch_does_not_end_well_when_tasks_were_cancelled(container: Path) -> None:
-    written(container, finished=True, done=35, failed=0, running=0, cancelled=1)
-    assert cli.main(["watch"]) == 1
-
-
-def test_watch_waits_for_a_master_that_has_the_newest_code(
-    container: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written(container, finished=True, version="v0", done=36, failed=0, running=0)
-    pauses: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        written(container, finished=True, version="v1", done=36, failed=0, running=0)
-
-    monkeypatch.setattr("time.sleep", sleep)
-    assert cli.main(["watch"]) == 0
-    assert len(pauses) == 1
-
-
-def test_watch_fails_when_the_master_has_refused_the_newest_code(
-    container: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    notice = "code v1 was pushed but not taken up: bad"
-    written(container, finished=True, version="v0", refused_version="v1", failed=0, notices=[notice])
-    assert cli.main(["watch"]) == 1
-    assert notice in capsys.readouterr().err
-
-
 def test_status_fails_without_a_master(container: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["status"]) == 1
     assert "has not started" in capsys.readouterr().err
     written(container)
     assert cli.main(["status", "--json"]) == 0
     assert '"waiting": 21' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (99.4, "99 s"), (99.6, "1 min"), (5999, "99 min"), (6000, "1.7 h"), (36_000, "10.0 h")],
+)
+def test_a_duration_is_rounded_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_tasks_that_ended_and_tasks_that_succeeded_are_counted() -> None:
+    status = dataclasses.replace(STATUS, cancelled=2, pruned=3)
+    assert (status.ended, status.succeeded, status.waiting) == (10 + 1 + 2 + 3, 10 + 3, 36 - 16 - 4)
+
+
+def test_a_sweep_is_idle_if_no_host_has_anything_to_do() -> None:
+    def host(running: int, reserved: int) -> HostStatus:
+        return HostStatus(2, running, reserved, 0.0, alive=True)
+
+    assert not STATUS.idle
+    assert dataclasses.replace(STATUS, hosts={}).idle
+    assert dataclasses.replace(STATUS, hosts={"a": host(0, 0)}).idle
+    assert not dataclasses.replace(STATUS, hosts={"a": host(0, 0), "b": host(0, 1)}).idle
+    assert not dataclasses.replace(STATUS, hosts={"a": host(1, 0)}).idle
+
+
+def test_a_finished_sweep_has_no_expected_rest() -> None:
+    assert "left" in progress(STATUS, 200)
+    assert "left" not in progress(dataclasses.replace(STATUS, finished=True), 200)
+    assert "left" not in summary(dataclasses.replace(STATUS, seconds_left=None))

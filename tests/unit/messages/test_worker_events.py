@@ -1,4 +1,4 @@
-"""News are taken only if they are exactly what they have to be."""
+"""Events of workers: accepted only if they are exactly valid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from framework.errors import MessageError
-from framework.messages.worker_events import parse_event
+from framework.messages.task_ids import AttemptId
+from framework.messages.worker_events import Heartbeat, Source, parse_event
 
 TASK = "0123456789abcdef"
 HEADER = {"infrastructure": "i", "project": "p", "host": "a"}
@@ -17,7 +18,7 @@ BEAT: dict[str, Any] = HEADER | {
 }  # fmt: skip
 
 
-def test_the_right_ones() -> None:
+def test_valid_events_are_parsed_unchanged() -> None:
     assert parse_event(BEAT).to_message() == BEAT
     for news in (
         {"kind": "started", "task": TASK, "attempt": 1, "started": 1.5},
@@ -42,7 +43,7 @@ def test_a_worker_of_an_older_framework_has_no_reports() -> None:
     [5, [3, 0.5], [[3]], [[0, 0.5]], [["3", 0.5]], [[3, "good"]], [[3, None]], [[3, True]], [[1, 0.5]] * 101],
     ids=lambda reports: str(reports)[:40],
 )
-def test_reports_that_are_none(reports: Any) -> None:
+def test_invalid_reports_are_refused(reports: Any) -> None:
     news = HEADER | {"kind": "metrics", "task": TASK, "attempt": 1, "metrics": {}}
     assert parse_event(news | {"reports": [[3, 0.5], [9, "nan"], [27, 1]]})
     with pytest.raises(MessageError):
@@ -61,12 +62,31 @@ def test_reports_that_are_none(reports: Any) -> None:
     ],
     ids=lambda change: str(change)[:40],
 )  # fmt: skip
-def test_the_others(change: dict[str, Any]) -> None:
+def test_an_event_with_an_invalid_field_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(MessageError):
         parse_event(BEAT | change)
 
 
 @pytest.mark.parametrize("content", [None, [], "beat", 5, {}])
-def test_no_news_at_all(content: object) -> None:
+def test_content_that_is_no_event_is_refused(content: object) -> None:
     with pytest.raises(MessageError):
         parse_event(content)
+
+
+def test_the_limits_of_heartbeats_are_accepted() -> None:
+    limits = {"slots": 100_000, "running": [f"{TASK}.{2**31 - 1}"], "notice": "x" * 2000}
+    assert parse_event(BEAT | limits).to_message() == BEAT | limits
+    for beyond in ({"slots": 100_001}, {"running": [f"{TASK}.{2**31}"]}, {"notice": "x" * 2001}):
+        with pytest.raises(MessageError):
+            parse_event(BEAT | beyond)
+
+
+def test_a_heartbeat_names_attempts_in_order() -> None:
+    attempts = [AttemptId(TASK, 10), AttemptId(TASK, 2), AttemptId("a" * 16, 1)]
+    source = Source("i", "p", "a")
+    message = Heartbeat(source, "x", 2, frozenset(attempts), frozenset(attempts[:1])).to_message()
+    assert message["running"] == [f"{TASK}.10", f"{TASK}.2", f"{'a' * 16}.1"]
+    parsed = parse_event(message)
+    assert isinstance(parsed, Heartbeat)
+    assert (parsed.running, parsed.reserved) == (frozenset(attempts), frozenset(attempts[:1]))
+    assert (parsed.source, parsed.notice, parsed.unfit) == (source, "", False)

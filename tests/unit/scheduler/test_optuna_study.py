@@ -1,27 +1,23 @@
-"""Adaptive sets: what is suggested, what is ended early, and what a restarted master still knows of it."""
+"""Optuna study: suggestions, early termination, and its state after a restart of the master."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import random
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from master_bench import Bench, Message, stand_still
+from master_bench import AdaptiveBench
 from project_directory import numeric
 
-from framework.cli.task_selection import find_tasks
-from framework.configuration.load import load_project
 from framework.files import AttemptFiles
 from framework.journal.store import Journal
-from framework.journal.trials import so_far
-from framework.messages.assignment import Assignment, AttemptResult, AttemptState
+from framework.messages.assignment import AttemptResult, AttemptState
 from framework.messages.metrics import Metric
 from framework.project.early_termination import EarlyTermination, Reports
 from framework.project.project import Goal, Project
@@ -90,7 +86,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 # What is suggested.
 
 
-def test_all_of_a_finite_space_is_suggested_once_and_then_nothing() -> None:
+def test_every_combination_of_a_finite_space_is_suggested_once() -> None:
     of = adaptive(RULES)
     study, tried = Study(of), list[str]()
     while suggested := study.suggest(len(tried), tried):
@@ -100,7 +96,7 @@ def test_all_of_a_finite_space_is_suggested_once_and_then_nothing() -> None:
     assert tried[0] == of.task_id({"a": 7})
 
 
-def test_what_is_drawn_and_rounded_is_suggested_until_it_repeats() -> None:
+def test_rounded_draws_are_suggested_until_they_repeat() -> None:
     space = Space({"n": Quantized(Uniform(1, 5), 1)})
     study, tried = Study(adaptive(space)), list[str]()
     values = []
@@ -126,7 +122,7 @@ SEARCHED = Space(
 )
 
 
-def test_what_is_suggested_gets_better_than_what_is_drawn_at_random(journal: Journal) -> None:
+def test_suggestions_become_better_than_random_draws(journal: Journal) -> None:
     tasks = Tasks(adaptive(SEARCHED), journal)
     found = []
     for _ in range(60):
@@ -154,7 +150,7 @@ def test_suggestions_depend_on_the_seed_the_number_and_the_results_alone(tmp_pat
     assert ids["results"][10:] != ids["one"][10:]
 
 
-def test_a_study_made_anew_from_the_journal_goes_on_as_if_nothing_had_been(journal: Journal) -> None:
+def test_a_study_restored_from_the_journal_makes_the_same_suggestions(journal: Journal) -> None:
     space = Space({"a": range(40), "b": ["x", "y", "z"], "c": [0.1, 0.2, 0.4, 0.8], "d": [1, 2]})
     unbroken = Tasks(adaptive(space), journal)
     for number in range(30):
@@ -195,148 +191,16 @@ def test_no_report_of_a_fast_program_is_missed(tmp_path: Path) -> None:
 # The master.
 
 
-class AdaptiveBench(Bench):
-    """One that tells the master what tasks report."""
-
-    def settings(self, x: str, more: str) -> None:
-        self.write_project(x=x, more=more)
-        self.master = self.start()
-
-    def reports(self, host: str, assignment: Assignment, *reports: tuple[int, Metric]) -> None:
-        content = {
-            "kind": "metrics", "infrastructure": "infra-1", "project": "p", "host": host,
-            "task": assignment.task, "attempt": assignment.attempt, "metrics": {"loss": reports[-1][1]},
-            "reports": [list(report) for report in reports],
-        }  # fmt: skip
-        self.messenger.incoming.append(Message("reports", content))
-
-    def ends(self, host: str, assignment: Assignment, loss: Metric, state: str = "done") -> None:
-        content = dict(self.messenger.result(host, assignment, state, seconds=7.0))
-        self.messenger.incoming[-1] = Message("results", content | {"metrics": {"loss": loss}})
-
-    def state_of(self, assignment: Assignment) -> str:
-        with Journal(self.files.journal, read_only=True) as journal:
-            record = journal.get(assignment.task)
-            assert record
-            return record.state
-
-
-TPE = "goal: minimize\nmethod: tpe\nrun_cap: {}\n"
 ASHA = "goal: minimize\nearly_terminate: {type: asha, min_iter: 2, eta: 2}\n"
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AdaptiveBench:
-    stand_still(monkeypatch)
-    return AdaptiveBench(tmp_path)
-
-
-def test_a_combination_is_made_when_a_host_has_room_for_it(bench: AdaptiveBench) -> None:
-    bench.settings("{min: 0.0, max: 1.0}", TPE.format(5))
-    assert bench.turn() == []
-    assert not bench.rows()
-    bench.messenger.beat("a", slots=2)
-    seen = []
-    while under_way := bench.turn():
-        seen += [assignment.task for _, assignment in under_way]
-        with Journal(bench.files.journal, read_only=True) as journal:
-            assert [record.task for record in journal.in_order()] == seen  # none was made ahead of time
-        for host, assignment in under_way:
-            bench.ends(host, assignment, numeric(assignment.parameters["x"]))
-    assert len(set(seen)) == 5
-    assert (bench.status().total, bench.status().done, bench.status().finished) == (5, 5, True)
-    assert [row["task"] for row in bench.rows()] == seen
-
-
-def test_a_set_ends_with_its_space(bench: AdaptiveBench) -> None:
-    bench.settings("{min: 1, max: 3}", TPE.format(50))
-    bench.messenger.beat("a", slots=8)
-    for host, assignment in bench.turn():
-        bench.ends(host, assignment, 1.0)
-    bench.turn()
-    assert (bench.status().total, bench.status().done, bench.status().finished) == (3, 3, True)
-
-
-def test_a_restarted_master_knows_what_was_tried_and_what_runs(bench: AdaptiveBench) -> None:
-    bench.settings("{min: 0.0, max: 1.0}", TPE.format(20))
-    bench.messenger.beat("a", slots=3)
-    sent: list[Assignment] = []
-    for _ in range(4):
-        under_way = bench.turn()
-        sent += [assignment for _, assignment in under_way]
-        for host, assignment in under_way[:2]:
-            bench.ends(host, assignment, numeric(assignment.parameters["x"]))
-    bench.turn()  # in it, two more are sent
-    sent += [assignment for _, assignment in bench.messenger.sent]
-    left = [each for each in sent if bench.state_of(each) != "done"]
-    assert len(left) == 3
-    bench.master = bench.start()  # the one before is gone, as if killed
-    for assignment in left:
-        bench.ends("a", assignment, 1.0)
-    for _ in range(20):
-        bench.messenger.beat("a", slots=3)
-        for host, assignment in bench.turn():
-            sent.append(assignment)
-            bench.ends(host, assignment, numeric(assignment.parameters["x"]))
-    bench.turn()
-    assert len({assignment.task for assignment in sent}) == len(sent) == 20
-    assert {assignment.attempt for assignment in sent} == {1}
-    assert bench.status().finished
-    with Journal(bench.files.journal, read_only=True) as journal:
-        records = list(journal.in_order())
-        assert [record.number for record in records] == list(range(20))
-        assert [record.task for record in records] == [assignment.task for assignment in sent]
-
-
-def test_what_a_grid_has_tried_counts_and_raising_the_cap_goes_on(bench: AdaptiveBench) -> None:
-    bench.settings("[1, 2, 3, 4, 5, 6, 7, 8]", "goal: minimize\nrun_cap: 3\n")
-    bench.messenger.beat("a", slots=8)
-    for host, assignment in bench.turn():
-        bench.ends(host, assignment, 1.0)
-    bench.turn()
-    bench.settings("[2, 3, 4, 5, 6, 7, 8]", TPE.format(3))
-    bench.messenger.beat("a", slots=8)
-    ((_, only),) = bench.turn()
-    assert only.parameters["x"] not in (1, 2, 3)
-    assert (bench.status().done, bench.status().total) == (2, 3)
-    bench.settings("[2, 3, 4, 5, 6, 7, 8]", TPE.format(5))
-    bench.messenger.beat("a", slots=8)
-    more = bench.turn()
-    assert len(more) == 2
-    assert not {assignment.parameters["x"] for _, assignment in more} & {1, 2, 3, only.parameters["x"]}
-    assert [row["x"] for row in bench.rows()] == ["2", "3"]
-
-
-def test_a_failed_task_of_an_adaptive_set_is_tried_again_as_any_other(bench: AdaptiveBench) -> None:
-    bench.write_project(x="{min: 0.0, max: 1.0}", retries=1, more=TPE.format(1))
-    bench.master = bench.start()
-    bench.messenger.beat("a")
-    ((host, first),) = bench.turn()
-    bench.ends(host, first, 1.0, "failed")
-    ((_, again),) = bench.turn()
-    assert (again.task, again.attempt, again.parameters) == (first.task, 2, first.parameters)
-    bench.ends(host, again, 1.0, "failed")
-    bench.turn()
-    assert (bench.status().failed, bench.status().finished) == (1, True)
-
-
-def test_a_task_of_an_adaptive_set_is_cancelled_by_its_number(bench: AdaptiveBench) -> None:
-    bench.settings("{min: 0.0, max: 1.0}", TPE.format(2))
-    bench.messenger.beat("a", slots=2)
-    (_, first), (_, second) = bench.turn()
-    current = load_project(bench.path / "code/v1/project", "p")
-    with Journal(bench.files.journal, read_only=True) as journal:
-        chosen = find_tasks(so_far(current, journal), ["2"])
-    assert chosen == [(1, second.task)]
-    bench.files.requests.mkdir()
-    (bench.files.requests / "1.json").write_text(json.dumps({"action": "cancel", "tasks": chosen}))
-    bench.turn()
-    assert bench.messenger.stopped == [("a", f"{second.task}.1")]
-    assert (bench.state_of(first), bench.state_of(second)) == ("sent", "cancelled")
+def bench(adaptive_bench: AdaptiveBench) -> AdaptiveBench:
+    return adaptive_bench
 
 
 @pytest.mark.parametrize("method", ["", "method: tpe\nrun_cap: 4\n", "method: random\n"])
-def test_what_does_worse_than_others_is_ended_early(bench: AdaptiveBench, method: str) -> None:
+def test_a_task_that_does_worse_than_others_is_pruned(bench: AdaptiveBench, method: str) -> None:
     bench.settings("[1, 2, 3, 4]", ASHA + method)
     bench.messenger.beat("a", slots=4)
     (_, good), (_, fair), (_, bad), (_, broken) = bench.turn()
@@ -359,7 +223,7 @@ def test_what_does_worse_than_others_is_ended_early(bench: AdaptiveBench, method
     assert (row["state"], row["seconds"], row["loss"]) == ("pruned", "7.000", "0.8")
 
 
-def test_what_is_done_before_it_can_be_ended_early_is_done(bench: AdaptiveBench) -> None:
+def test_a_task_that_is_done_before_it_can_be_pruned_is_done(bench: AdaptiveBench) -> None:
     bench.settings("[1, 2]", ASHA)
     bench.messenger.beat("a", slots=2)
     (_, good), (_, bad) = bench.turn()
@@ -455,26 +319,3 @@ def test_bands_keep_the_best_of_those_that_came_to_a_rung(is_strict: bool) -> No
     ]
     for task, step, value, is_pruned in reports:
         assert study.report(task, step, value) == is_pruned, (task, step)
-
-
-def test_the_records_in_order_are_read_page_by_page(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("framework.journal.store._PAGE", 2)
-    numbers: Sequence[int] = (4, 0, 2, 2, 1)
-    for task, number in enumerate(numbers):
-        journal.assign(f"{task:016}", number, {}, "a", 1.0)
-    assert [record.number for record in journal.in_order()] == sorted(numbers)
-
-
-def test_what_was_reported_before_a_task_was_asked_for_again_does_not_count(journal: Journal) -> None:
-    task = "0" * 16
-    journal.assign(task, 0, {}, "a", 1.0)
-    journal.report(task, 1, 3, 0.5)
-    assert journal.prune(task, "pruned at report 3")
-    assert not journal.prune(task, "pruned at report 9")
-    journal.again([task])
-    assert journal.reports() == {}
-    assert journal.assign(task, 0, {}, "a", 2.0) == 2
-    journal.report(task, 2, 3, 0.7)
-    assert journal.reports() == {task: {3: 0.7}}

@@ -55,6 +55,14 @@ def test_a_grid_is_cut_off_at_its_cap() -> None:
         Method("grid", 3).choose(space).combination(3)
 
 
+@pytest.mark.parametrize("name", ["tpe", "bayes"])
+def test_an_adaptive_method_has_no_combinations_in_advance(name: str) -> None:
+    chosen = Method(name, 5).choose(Space({"a": [1, 2], "b": ["x"]}))
+    assert (chosen.names, chosen.count, list(chosen)) == (("a", "b"), 0, [])
+    with pytest.raises(IndexError):
+        chosen.combination(0)
+
+
 def test_draws_are_the_same_in_every_process_and_by_index() -> None:
     program = (
         "from framework.space.distributions import *; from framework.space.sampling import Method\n"

@@ -1,4 +1,4 @@
-"""Allocator: whatever is asked for and given back in whatever order, nothing is handed out twice."""
+"""Allocator: whatever is allocated and released in whatever order, nothing is handed out twice."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from framework.project.resources import Resources
+from framework.worker import allocator
 from framework.worker.allocator import Allocation, Allocator
 from framework.worker.devices import Gpu, Look
 
@@ -44,16 +45,16 @@ def host(cpus: int = 8, **gpus: int) -> Host:
 
 
 def take(slots: Allocator, needs: Resources) -> Allocation:
-    lease = slots.allocate(needs, 0)
-    assert lease is not None
-    return lease
+    allocation = slots.allocate(needs, 0)
+    assert allocation is not None
+    return allocation
 
 
 def fill(slots: Allocator, needs: Resources) -> list[Allocation]:
-    leases = []
-    while (lease := slots.allocate(needs, 0)) is not None:
-        leases.append(lease)
-    return leases
+    allocations = []
+    while (allocation := slots.allocate(needs, 0)) is not None:
+        allocations.append(allocation)
+    return allocations
 
 
 @pytest.mark.parametrize(
@@ -81,11 +82,11 @@ def test_as_many_as_fit(needs: Resources, limit: int | None, fitting: int) -> No
     slots = Allocator(host(8, a=0, b=0, c=0), limit)
     room = slots.room(needs)
     assert (room.most, room.now) == (fitting, fitting)
-    leases = fill(slots, needs)
-    assert len(leases) == fitting
+    allocations = fill(slots, needs)
+    assert len(allocations) == fitting
     assert slots.room(needs).now == fitting, "those that run count"
-    for lease in leases:
-        slots.release(lease)
+    for allocation in allocations:
+        slots.release(allocation)
     assert len(fill(slots, needs)) == fitting
 
 
@@ -95,22 +96,22 @@ def test_a_host_with_less_than_a_whole_cpu_runs_one_task(cpus: Fraction) -> None
 
 
 def test_each_task_sees_its_own_gpus_only() -> None:
-    leases = fill(Allocator(host(8, a=0, b=0, c=0, d=0), None), Resources(Fraction(2), Fraction(2)))
-    seen = [lease.environment({})["CUDA_VISIBLE_DEVICES"].split(",") for lease in leases]
+    allocations = fill(Allocator(host(8, a=0, b=0, c=0, d=0), None), Resources(Fraction(2), Fraction(2)))
+    seen = [allocation.environment({})["CUDA_VISIBLE_DEVICES"].split(",") for allocation in allocations]
     assert [len(gpus) for gpus in seen] == [2, 2]
     assert sorted(seen[0] + seen[1]) == ["a", "b", "c", "d"]
 
 
 def test_a_task_without_a_gpu_sees_none() -> None:
-    lease = take(Allocator(host(8, a=0), None), Resources(memory=1))
-    assert lease.environment({}) == {"CUDA_VISIBLE_DEVICES": ""}
+    allocation = take(Allocator(host(8, a=0), None), Resources(memory=1))
+    assert allocation.environment({}) == {"CUDA_VISIBLE_DEVICES": ""}
 
 
 @pytest.mark.parametrize(("cpus", "threads"), [("2", "2"), ("2.5", "2"), ("0.5", "1")])
 def test_libraries_start_as_many_threads_as_a_task_has_cpus(cpus: str, threads: str) -> None:
-    lease = take(Allocator(host(), None), Resources(cpus=Fraction(cpus)))
-    assert lease.environment({})["OMP_NUM_THREADS"] == threads
-    assert "OMP_NUM_THREADS" not in lease.environment({"OMP_NUM_THREADS": "7"}), "the user's own wins"
+    allocation = take(Allocator(host(), None), Resources(cpus=Fraction(cpus)))
+    assert allocation.environment({})["OMP_NUM_THREADS"] == threads
+    assert "OMP_NUM_THREADS" not in allocation.environment({"OMP_NUM_THREADS": "7"}), "the user's own wins"
 
 
 def test_shares_are_spread_before_they_are_stacked() -> None:
@@ -134,13 +135,13 @@ def test_a_gpu_that_others_use_is_left_alone_until_it_is_free() -> None:
     assert take(slots, Resources(ONE)).gpus == ("b",)
 
 
-def test_a_gpu_that_we_have_left_counts_as_free_and_is_handed_out_after_a_look() -> None:
+def test_a_released_gpu_counts_as_free_and_is_handed_out_after_a_look() -> None:
     devices = host(8, a=0)
     slots = Allocator(devices, None)
-    lease = take(slots, Resources(ONE))
+    allocation = take(slots, Resources(ONE))
     devices.gpus = {"a": 30_000}
     devices.frozen = devices.look()
-    slots.release(lease)
+    slots.release(allocation)
     room = slots.room(Resources(ONE))
     assert (room.now, room.trouble) == (1, ""), "what the old look has seen was ours"
     assert slots.allocate(Resources(ONE), 0) is None, "but others may have come meanwhile"
@@ -151,7 +152,7 @@ def test_a_gpu_that_we_have_left_counts_as_free_and_is_handed_out_after_a_look()
     take(slots, Resources(ONE))
 
 
-def test_gpus_that_failed_are_told_and_a_host_that_never_has_enough_says_so() -> None:
+def test_failed_gpus_and_lasting_shortages_are_reported() -> None:
     devices = host(8, a=0)
     slots = Allocator(devices, None)
     assert slots.room(Resources(Fraction(2))).lacks == "has 1 GPU (a task needs 2)"
@@ -171,14 +172,27 @@ def test_nothing_is_lacking_as_long_as_nobody_has_looked() -> None:
     assert Allocator(devices, None).room(Resources(cpus=Fraction(9))).lacks == "has 8 CPUs (a task needs 9)"
 
 
-def test_a_task_gets_what_another_gives_back() -> None:
+def test_a_release_wakes_a_task_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocator, "RETRY_SECONDS", 60.0)
     slots = Allocator(host(1), None)
-    lease = take(slots, Resources())
+    allocation = take(slots, Resources())
+    is_waiting = threading.Event()
+    woken: list[bool] = []
+    wait = slots._changed.wait
+
+    def wait_and_say_so(timeout: float | None = None) -> bool:
+        is_waiting.set()  # with the lock, which wait() releases
+        woken.append(wait(timeout))
+        return woken[-1]
+
+    monkeypatch.setattr(slots._changed, "wait", wait_and_say_so)
     got: list[Allocation | None] = []
-    thread = threading.Thread(target=lambda: got.append(slots.allocate(Resources(), 60)))
+    thread = threading.Thread(target=lambda: got.append(slots.allocate(Resources(), 10)))
     thread.start()
-    slots.release(lease)
+    assert is_waiting.wait(60)
+    slots.release(allocation)
     thread.join(60)
+    assert woken == [True], "it did not wait until it would have looked again by itself"
     assert len(got) == 1
     assert got[0] is not None
 
@@ -200,33 +214,33 @@ class Handing(RuleBasedStateMachine):
         self.host = Host(Fraction(5), 8 * GIBIBYTE, dict.fromkeys("abcd", 0))
         self.others = dict.fromkeys("abcd", 0)
         self.slots = Allocator(self.host, limit)
-        self.leases: list[Allocation] = []
+        self.allocations: list[Allocation] = []
 
     def shares(self) -> dict[str, Fraction]:
         shares = dict.fromkeys("abcd", Fraction(0))
-        for lease in self.leases:
-            for gpu in lease.gpus:
-                shares[gpu] += min(lease.needs.gpus, ONE)
+        for allocation in self.allocations:
+            for gpu in allocation.gpus:
+                shares[gpu] += min(allocation.needs.gpus, ONE)
         return shares
 
     @rule(needs=NEEDS)
     def acquire(self, needs: Resources) -> None:
         room, before = self.slots.room(needs), self.shares()
-        lease = self.slots.allocate(needs, 0)
-        promised = room.now - len(self.leases)
-        if lease is not None:
-            self.leases.append(lease)
+        allocation = self.slots.allocate(needs, 0)
+        promised = room.now - len(self.allocations)
+        if allocation is not None:
+            self.allocations.append(allocation)
         assert 0 <= promised <= room.most
-        assert (lease is not None) == (promised > 0)
-        if lease is not None:
-            assert len(set(lease.gpus)) == len(lease.gpus) == math.ceil(needs.gpus)
-            assert not any(self.others[gpu] and not before[gpu] for gpu in lease.gpus)
+        assert (allocation is not None) == (promised > 0)
+        if allocation is not None:
+            assert len(set(allocation.gpus)) == len(allocation.gpus) == math.ceil(needs.gpus)
+            assert not any(self.others[gpu] and not before[gpu] for gpu in allocation.gpus)
 
-    @precondition(lambda self: self.leases)
+    @precondition(lambda self: self.allocations)
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
-        lease = self.leases.pop(data.draw(st.integers(0, len(self.leases) - 1)))
-        self.slots.release(lease)
+        allocation = self.allocations.pop(data.draw(st.integers(0, len(self.allocations) - 1)))
+        self.slots.release(allocation)
 
     @rule(gpu=st.sampled_from("abcd"), used=st.sampled_from([0, 400, 20_000]))
     def others_come_or_go(self, gpu: str, used: int) -> None:
@@ -236,16 +250,19 @@ class Handing(RuleBasedStateMachine):
     @invariant()
     def nothing_is_handed_out_twice(self) -> None:
         assert all(share <= 1 for share in self.shares().values())
-        assert sum(lease.needs.memory for lease in self.leases) <= self.host.memory
-        counted = [lease.needs.cpus or Fraction(0 if self.limit else 1) for lease in self.leases]
+        assert sum(allocation.needs.memory for allocation in self.allocations) <= self.host.memory
+        counted = [
+            allocation.needs.cpus or Fraction(0 if self.limit else 1) for allocation in self.allocations
+        ]
         assert sum(counted) <= self.host.cpus
-        assert self.limit is None or len(self.leases) <= self.limit
+        assert self.limit is None or len(self.allocations) <= self.limit
 
     def teardown(self) -> None:
-        for lease in self.leases:
-            self.slots.release(lease)
+        for allocation in self.allocations:
+            self.slots.release(allocation)
         self.host.gpus = dict.fromkeys("abcd", 0)
-        assert len(fill(self.slots, Resources(ONE, cpus=ONE))) == min(4, self.limit or 4), "all came back"
+        whole = Resources(ONE, cpus=ONE)
+        assert len(fill(self.slots, whole)) == min(4, self.limit or 4), "all came back"
 
 
 TestHanding = Handing.TestCase
@@ -260,12 +277,12 @@ def test_threads_that_take_and_give_back_at_once_never_have_too_much(needs: Reso
 
     def run(number: int) -> None:
         for _ in range(3):
-            lease = slots.allocate(needs, 0.001)
-            if lease is not None:
+            allocation = slots.allocate(needs, 0.001)
+            if allocation is not None:
                 having.add(number)
                 seen.append(len(having))
                 having.discard(number)
-                slots.release(lease)
+                slots.release(allocation)
 
     threads = [threading.Thread(target=run, args=[number]) for number in range(6)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""What a host has: what nvidia-smi says, and what control groups leave of CPUs and memory."""
+"""Devices of a host: the answers of nvidia-smi, and the CPUs and memory that control groups leave."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ def test_devices_can_be_described(tmp_path: Path, nvidia_smi: Answer) -> None:
     look = described.look(since=time.monotonic())
     assert (list(look.gpus), "'memory'" in look.problem) == ([], True)
     description.write_text("{")
-    assert "describes no devices" in described.look(since=time.monotonic()).problem
-    with pytest.raises(FrameworkError, match="describes no devices"):
+    assert "cannot be read as a description of devices" in described.look(since=time.monotonic()).problem
+    with pytest.raises(FrameworkError, match="cannot be read as a description of devices"):
         Devices(description)
 
 

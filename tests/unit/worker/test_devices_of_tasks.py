@@ -1,4 +1,4 @@
-"""A worker whose host's devices are described: what runs at a time, with which GPUs, and what it tells."""
+"""A worker whose devices are described: the tasks that run at a time, their GPUs, and its heartbeats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from string import ascii_lowercase
 from typing import Any
 
 import pytest
-from test_worker import Recorder
+from worker_bench import Recorder
 
 from framework.files import WorkerFiles
 from framework.messages.assignment import Assignment

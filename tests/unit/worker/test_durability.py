@@ -212,7 +212,7 @@ def test_a_master_killed_at_any_step_writes_each_result_once(root: Path, step: s
 
 
 @pytest.mark.parametrize("step", ["before sent", "after sent"])
-def test_what_a_killed_master_was_about_to_send_is_in_its_journal(root: Path, step: str) -> None:
+def test_an_assignment_is_in_the_journal_before_it_is_sent(root: Path, step: str) -> None:
     (root / "master").mkdir()
     (root / "queue").mkdir()
     header = {"infrastructure": "infra-1", "project": "p", "host": "host1"}

@@ -1,114 +1,36 @@
-"""A worker without Celery and broker: what it runs, what it refuses to run twice, and what it tells."""
+"""Worker without Celery and broker: each attempt runs once, and the master hears of it."""
 
 from __future__ import annotations
 
 import json
+import signal
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery import Celery, signals
+from worker_bench import SLEEPING, TASK, WorkerBench, assignment, record_disk_calls
 
-from framework.broker import worker_app as inbox
-from framework.broker.celery_app import STOP_COMMAND, TASK_NAME
 from framework.errors import FrameworkError
-from framework.files import WorkerFiles
-from framework.messages.assignment import Assignment, AttemptResult
-from framework.messages.identity import Identity
+from framework.messages.assignment import AttemptResult
 from framework.messages.task_ids import AttemptId, task_id
-from framework.messages.worker_events import Refusal, WorkerEvent, parse_event
+from framework.messages.worker_events import Refusal, parse_event
+from framework.project.resources import Resources
+from framework.runner.attempt import Execution, run_attempt
 from framework.worker import worker as worker_module
-from framework.worker.worker import AttemptFailed, Worker
-
-PROGRAM = """\
-import sys, time
-value = sys.argv[1].partition("=")[2]
-print("loss=0.25", flush=True)
-with open("../../../ran", "a") as ran:
-    ran.write(value + "\\n")
-if value == "sleep":
-    time.sleep(60)
-sys.exit(3 if value == "fail" else 0)
-"""
-
-
-class Recorder:
-    """A publisher that keeps what the worker sends."""
-
-    def __init__(self) -> None:
-        self.events: list[Mapping[str, Any]] = []
-        self.results: list[AttemptResult] = []
-
-    def publish_event(self, event: WorkerEvent) -> None:
-        assert parse_event(event.to_message()) == event
-        self.events.append(event.to_message())
-
-    def deliver_result(self, attempt: AttemptId, result: Mapping[str, Any]) -> None:
-        self.results.append(AttemptResult.from_message(dict(result)))
-        assert self.results[-1].id == attempt
-
-
-class Bench:
-    def __init__(self, path: Path) -> None:
-        self.code = path / "code"
-        self.push("v1", "f1")
-        self.files = WorkerFiles(path / "data")
-        self.files.tasks.mkdir(parents=True)
-        self.worker, self.recorder = self.start()
-
-    def push(self, version: str, framework: str) -> None:
-        project = self.code / version / "project"
-        project.mkdir(parents=True)
-        (project / "project.yml").write_text("command: python3 program.py\n")
-        (project / "parameters.yml").write_text("x: [1]\n")
-        (project / "program.py").write_text(PROGRAM)
-        (self.code / version / "VERSION").write_text(f"framework={framework}\nproject=p\n")
-        (self.code / "current").unlink(missing_ok=True)
-        (self.code / "current").symlink_to(version)
-
-    def start(self) -> tuple[Worker, Recorder]:
-        identity = Identity("worker", "infra-1", "p", "host1", "broker:5671", "sha256:1", Path("/none"))
-        recorder = Recorder()
-        return Worker(identity, self.files, self.code, 2, recorder), recorder
-
-    def beat(self) -> Mapping[str, Any]:
-        """The heartbeat of the worker, as a message."""
-        heartbeat = self.worker.heartbeat()
-        assert parse_event(heartbeat.to_message()) == heartbeat
-        return heartbeat.to_message()
-
-    def run(self, value: str, attempt: int = 1) -> None:
-        self.worker.run(assignment(value, attempt))
-
-    def executions(self) -> list[str]:
-        ran = self.files.tasks / "ran"
-        return ran.read_text().split() if ran.exists() else []
-
-
-def task_of(value: str) -> str:
-    return task_id(("python3", "program.py"), {"x": value})
-
-
-TASK = task_of("fine")
-SLEEPING = task_of("sleep")
-
-
-def assignment(value: str, attempt: int = 1) -> dict[str, Any]:
-    return Assignment("infra-1", "p", task_of(value), attempt, {"x": value}).to_message()
+from framework.worker.allocator import Allocation
+from framework.worker.worker import AttemptFailed
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    worker_module.cached_project.cache_clear()
-    return Bench(tmp_path)
+def bench(tmp_path: Path) -> WorkerBench:
+    return WorkerBench(tmp_path)
 
 
-def test_a_task_is_run_and_its_result_kept_and_delivered(bench: Bench) -> None:
+def test_a_task_is_run_and_its_result_kept_and_delivered(bench: WorkerBench) -> None:
     bench.run("fine")
     (result,) = bench.recorder.results
     assert (result.state, result.exit_code, result.metrics) == ("done", 0, {"loss": 0.25})
@@ -119,14 +41,14 @@ def test_a_task_is_run_and_its_result_kept_and_delivered(bench: Bench) -> None:
     assert bench.executions() == ["fine"]
 
 
-def test_a_failed_task_is_failed_for_celery_too(bench: Bench) -> None:
+def test_a_failed_task_is_failed_for_celery_too(bench: WorkerBench) -> None:
     with pytest.raises(AttemptFailed):
         bench.run("fail")
     (result,) = bench.recorder.results
     assert (result.state, result.exit_code) == ("failed", 3)
 
 
-def test_a_function_is_called(bench: Bench) -> None:
+def test_a_function_is_called(bench: WorkerBench) -> None:
     bench.push("v2", "f1")
     (bench.code / "v2/project/project.yml").write_text("function: program:run\n")
     (bench.code / "v2/project/program.py").write_text(
@@ -141,7 +63,7 @@ def test_a_function_is_called(bench: Bench) -> None:
     ] * 2
 
 
-def test_a_message_that_comes_again_runs_nothing_and_sends_the_result_again(bench: Bench) -> None:
+def test_a_message_that_comes_again_runs_nothing_and_sends_the_result_again(bench: WorkerBench) -> None:
     bench.run("fine")
     bench.run("fine")
     bench.worker, bench.recorder = bench.start()
@@ -150,7 +72,7 @@ def test_a_message_that_comes_again_runs_nothing_and_sends_the_result_again(benc
     assert len(bench.recorder.results) == 1
 
 
-def test_an_attempt_that_an_earlier_worker_began_is_left_to_the_master(bench: Bench) -> None:
+def test_an_attempt_that_an_earlier_worker_began_is_left_to_the_master(bench: WorkerBench) -> None:
     bench.files.attempt(TASK, 1).work.mkdir(parents=True)
     bench.run("fine")
     assert (bench.executions(), bench.recorder.results) == ([], [])
@@ -159,7 +81,7 @@ def test_an_attempt_that_an_earlier_worker_began_is_left_to_the_master(bench: Be
 
 
 @pytest.mark.parametrize("other", [{"infrastructure": "infra-2"}, {"project": "q"}])
-def test_a_message_for_others_is_refused(bench: Bench, other: dict[str, str]) -> None:
+def test_a_message_for_others_is_refused(bench: WorkerBench, other: dict[str, str]) -> None:
     with pytest.raises(FrameworkError, match="not run"):
         bench.worker.run(assignment("fine") | other)
     assert bench.executions() == []
@@ -167,7 +89,7 @@ def test_a_message_for_others_is_refused(bench: Bench, other: dict[str, str]) ->
 
 
 @pytest.mark.parametrize("task", [TASK, "0123456789abcdef"])
-def test_metaparameters_that_are_not_the_tasks_are_refused(bench: Bench, task: str) -> None:
+def test_metaparameters_that_are_not_the_tasks_are_refused(bench: WorkerBench, task: str) -> None:
     with pytest.raises(FrameworkError, match=f"task {task}.1 is another one than its metaparameters make"):
         bench.worker.run(assignment("other") | {"task": task})
     assert (bench.executions(), bench.recorder.results) == ([], [])
@@ -175,7 +97,7 @@ def test_metaparameters_that_are_not_the_tasks_are_refused(bench: Bench, task: s
     assert isinstance(parse_event(json.loads(json.dumps(news))), Refusal)
 
 
-def test_what_was_sent_for_a_command_that_was_replaced_is_refused(bench: Bench) -> None:
+def test_an_assignment_for_a_command_that_was_replaced_is_refused(bench: WorkerBench) -> None:
     bench.push("v2", "f1")
     (bench.code / "v2/project/project.yml").write_text("command: python3 another.py\n")
     with pytest.raises(FrameworkError, match="with the command of code v2"):
@@ -191,7 +113,7 @@ def test_what_was_sent_for_a_command_that_was_replaced_is_refused(bench: Bench) 
     ids=lambda message: repr(message)[:20],
 )  # fmt: skip
 def test_a_message_that_is_not_exactly_right_runs_nothing_and_the_master_hears_of_it(
-    bench: Bench, message: object
+    bench: WorkerBench, message: object
 ) -> None:
     with pytest.raises(FrameworkError):
         bench.worker.run(message)
@@ -201,8 +123,8 @@ def test_a_message_that_is_not_exactly_right_runs_nothing_and_the_master_hears_o
     assert isinstance(parse_event(json.loads(json.dumps(news))), Refusal)
 
 
-def test_a_full_disk_is_told_and_forgotten_when_there_is_room(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_is_in_the_heartbeat_until_there_is_room(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = {"bytes": 150 * 10**6}
     monkeypatch.setattr(
@@ -216,8 +138,8 @@ def test_a_full_disk_is_told_and_forgotten_when_there_is_room(
     assert (bench.beat()["slots"], bench.beat()["notice"]) == (2, "")
 
 
-def test_a_task_that_fails_on_a_full_disk_is_said_to_have_done_so(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+def test_the_reason_of_a_failure_on_a_full_disk_names_the_disk(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "shutil.disk_usage", lambda path: SimpleNamespace(total=10**9, used=10**9, free=5 * 10**6)
@@ -230,21 +152,7 @@ def test_a_task_that_fails_on_a_full_disk_is_said_to_have_done_so(
     assert failed.reason == "exit code 3; only 5 MB are free on its disk, of 200 MB that are needed"
 
 
-def test_what_celery_drops_is_not_held_for_ever(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox, "make_app", lambda identity: Celery("test", set_as_current=False))
-    app = inbox.make_worker_app(bench.worker)
-    for name in (f"{TASK}.1", f"{TASK}.2", "garbage", None):
-        signals.task_received.send(sender=None, request=SimpleNamespace(id=name))
-    assert bench.beat()["reserved"] == [f"{TASK}.1", f"{TASK}.2"]
-    signals.task_revoked.send(sender=None, request=SimpleNamespace(id=f"{TASK}.1"))
-    assert bench.beat()["reserved"] == [f"{TASK}.2"]
-    app.tasks[TASK_NAME].apply(args=["garbage"], task_id=f"{TASK}.2")
-    assert bench.beat()["reserved"] == []
-    assert [news["kind"] for news in bench.recorder.events] == ["refused"]
-    assert "garbage" in bench.recorder.events[0]["message"]
-
-
-def test_the_reason_of_a_broken_project_fits_into_a_message(bench: Bench) -> None:
+def test_the_reason_of_a_broken_project_fits_into_a_message(bench: WorkerBench) -> None:
     bench.push("v2", "f1")
     (bench.code / "v2/project/project.yml").write_text(
         "command: x\n" + "".join(f"unknown{number}: 1\n" for number in range(200))
@@ -254,7 +162,7 @@ def test_the_reason_of_a_broken_project_fits_into_a_message(bench: Bench) -> Non
     assert bench.recorder.results[0].state == "failed"
 
 
-def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench: Bench) -> None:
+def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench: WorkerBench) -> None:
     name = f"{SLEEPING}.1"
     bench.worker.reserve(AttemptId(SLEEPING, 1))
     assert (bench.beat()["reserved"], bench.beat()["slots"]) == ([name], 2)
@@ -268,9 +176,7 @@ def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench
 
     thread = threading.Thread(target=run)
     thread.start()
-    deadline = time.monotonic() + 10
-    while not bench.executions() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert bench.recorder.has_metrics.wait(60)
     beat = bench.beat()
     assert (beat["running"], beat["reserved"]) == ([name], [])
     bench.run("sleep")  # the same message again, while it runs
@@ -285,7 +191,7 @@ def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(bench
     assert (beat["running"], beat["reserved"], beat["slots"]) == ([], [], 0)
 
 
-def test_attempts_are_stopped_one_by_one_and_reserved_ones_skipped(bench: Bench) -> None:
+def test_attempts_are_stopped_one_by_one_and_reserved_ones_skipped(bench: WorkerBench) -> None:
     first, second = AttemptId(SLEEPING, 1), AttemptId(TASK, 2)
     bench.worker.reserve(first)
     bench.worker.reserve(second)
@@ -296,9 +202,7 @@ def test_attempts_are_stopped_one_by_one_and_reserved_ones_skipped(bench: Bench)
 
     thread = threading.Thread(target=run, args=("sleep", 1))
     thread.start()
-    deadline = time.monotonic() + 10
-    while not bench.executions() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert bench.recorder.has_metrics.wait(60)
     bench.worker.stop_attempts([second])
     run("fine", 2)
     assert bench.executions() == ["sleep"], "the second was reserved, and skipped"
@@ -315,7 +219,7 @@ def test_attempts_are_stopped_one_by_one_and_reserved_ones_skipped(bench: Bench)
     assert bench.executions() == ["sleep", "fine"]
 
 
-def test_a_worker_that_is_stopped_begins_nothing(bench: Bench) -> None:
+def test_a_worker_that_is_stopped_begins_nothing(bench: WorkerBench) -> None:
     bench.worker.stop()
     with pytest.raises(AttemptFailed):
         bench.run("fine")
@@ -323,21 +227,8 @@ def test_a_worker_that_is_stopped_begins_nothing(bench: Bench) -> None:
     assert [result.state for result in bench.recorder.results] == ["stopped"]
 
 
-def test_celery_passes_on_what_the_master_wants_stopped(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from celery.worker.control import Panel
-
-    told: list[list[AttemptId]] = []
-    monkeypatch.setattr(inbox, "make_app", lambda identity: Celery("test", set_as_current=False))
-    monkeypatch.setattr(bench.worker, "stop_attempts", told.append)
-    inbox.make_worker_app(bench.worker)
-    Panel.data[STOP_COMMAND](None, names=[f"{TASK}.1", 5, "nonsense"])
-    assert told == [[AttemptId(TASK, 1)]]
-
-
 def test_new_framework_files_restart_a_worker_that_holds_nothing(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signals: list[int] = []
     monkeypatch.setattr("os.kill", lambda pid, number: signals.append(number))
@@ -353,7 +244,7 @@ def test_new_framework_files_restart_a_worker_that_holds_nothing(
     assert len(signals) == 1
 
 
-def test_a_push_changes_what_the_next_task_runs(bench: Bench) -> None:
+def test_a_push_changes_what_the_next_task_runs(bench: WorkerBench) -> None:
     bench.run("fine")
     bench.push("v2", "f1")
     (bench.code / "v2/project/program.py").write_text("print('loss=0.5')")
@@ -364,7 +255,7 @@ def test_a_push_changes_what_the_next_task_runs(bench: Bench) -> None:
     ]
 
 
-def test_a_broken_project_is_a_failed_attempt_with_the_reason(bench: Bench) -> None:
+def test_a_broken_project_is_a_failed_attempt_with_the_reason(bench: WorkerBench) -> None:
     bench.push("v2", "f1")
     (bench.code / "v2/project/project.yml").write_text("comand: x\n")
     with pytest.raises(AttemptFailed):
@@ -374,7 +265,7 @@ def test_a_broken_project_is_a_failed_attempt_with_the_reason(bench: Bench) -> N
     assert "comand" in result.reason
 
 
-def test_a_result_that_a_crash_left_in_the_spool_gets_to_its_place(bench: Bench) -> None:
+def test_a_result_that_a_crash_left_in_the_spool_gets_to_its_place(bench: WorkerBench) -> None:
     bench.run("fine")
     files = bench.files.attempt(TASK, 1)
     content = files.result.read_text()
@@ -383,3 +274,185 @@ def test_a_result_that_a_crash_left_in_the_spool_gets_to_its_place(bench: Bench)
     (bench.files.spool / f"{TASK}.1.json").write_text(content)
     bench.worker.finish_earlier_results()
     assert files.result.read_text() == content
+
+
+def test_earlier_results_are_completed_whatever_else_lies_in_the_spool(bench: WorkerBench) -> None:
+    bench.run("fine")
+    files = bench.files.attempt(TASK, 1)
+    content = files.result.read_text()
+    files.result.unlink()
+    bench.files.spool.mkdir(exist_ok=True)
+    (bench.files.spool / "a.json").write_text("{half")
+    (bench.files.spool / "b.json").write_text("{}")
+    (bench.files.spool / f"{TASK}.1.json").write_text(content)
+    (bench.files.spool / f"{TASK}.2.json").write_text(content.replace('"attempt": 1', '"attempt": 2'))
+    bench.files.attempt(TASK, 2).directory.mkdir()
+    bench.files.attempt(TASK, 2).result.write_text("kept")
+    bench.worker.finish_earlier_results()
+    assert files.result.read_text() == content
+    assert bench.files.attempt(TASK, 2).result.read_text() == "kept"
+    assert len(list(bench.files.spool.iterdir())) == 4, "the publisher sends them"
+
+
+def test_a_heartbeat_has_no_effect(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    signals: list[int] = []
+    monkeypatch.setattr("os.kill", lambda pid, number: signals.append(number))
+    assert bench.beat() == bench.beat()
+    bench.push("v2", "f2")
+    assert [bench.beat()["slots"] for _ in range(3)] == [0, 0, 0]
+    assert signals == [], "a heartbeat reports that the worker is out of date; it does not act on it"
+    bench.worker.restart_if_due()
+    assert signals == [signal.SIGTERM]
+
+
+def test_a_worker_without_newer_files_is_not_restarted(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.kill", lambda *_: pytest.fail("restarted"))
+    bench.worker.restart_if_due()
+    bench.push("v2", "f1")
+    bench.worker.restart_if_due()
+
+
+def test_the_incarnation_of_a_worker_differs_after_each_start(bench: WorkerBench) -> None:
+    before = bench.beat()["incarnation"]
+    assert bench.beat()["incarnation"] == before
+    bench.worker, bench.recorder = bench.start()
+    assert bench.beat()["incarnation"] != before
+
+
+def test_a_result_is_handed_over_before_it_is_written_into_the_directory_of_its_attempt(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = record_disk_calls(monkeypatch)
+    deliver = bench.recorder.deliver_result
+
+    def deliver_result(attempt: AttemptId, result: Mapping[str, Any]) -> None:
+        calls.append("deliver")
+        deliver(attempt, result)
+
+    monkeypatch.setattr(bench.recorder, "deliver_result", deliver_result)
+    bench.run("fine")
+    assert calls[-4:] == ["deliver", "fsync result.json", "replace result.json", "fsync 1/"]
+
+
+def test_a_result_that_cannot_be_kept_is_kept_when_there_is_room(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    failures = [OSError("no space left")] * 3
+    deliver = bench.recorder.deliver_result
+
+    def deliver_result(attempt: AttemptId, result: Mapping[str, Any]) -> None:
+        if failures:
+            raise failures.pop()
+        deliver(attempt, result)
+
+    def wait_for_stop(seconds: float) -> bool:
+        pauses.append(seconds)
+        return False
+
+    monkeypatch.setattr(bench.recorder, "deliver_result", deliver_result)
+    monkeypatch.setattr(bench.worker._held, "wait_for_stop", wait_for_stop)
+    bench.run("fine")
+    assert pauses == [worker_module.FULL_DISK_PAUSE_SECONDS] * 3
+    assert [result.state for result in bench.recorder.results] == ["done"]
+    assert bench.files.attempt(TASK, 1).result.exists()
+
+
+def test_a_worker_that_is_stopped_waits_no_longer_for_room(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deliver_result(*_: object) -> None:
+        bench.worker.stop()
+        raise OSError("no space left")
+
+    monkeypatch.setattr(bench.recorder, "deliver_result", deliver_result)
+    with pytest.raises(OSError, match="no space left"):
+        bench.run("fine")
+    assert not bench.files.attempt(TASK, 1).result.exists()
+    assert (bench.beat()["running"], bench.beat()["reserved"]) == ([], [])
+
+
+def test_an_attempt_that_cannot_be_started_is_tried_again_until_there_is_room(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [FrameworkError("no room")] * 2
+
+    def run_if_there_is_room(*arguments: Any) -> Execution:
+        if failures:
+            raise failures.pop()
+        return run_attempt(*arguments)
+
+    monkeypatch.setattr(worker_module, "FULL_DISK_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(worker_module, "run_attempt", run_if_there_is_room)
+    bench.run("fine")
+    assert (failures, bench.executions()) == ([], ["fine"])
+    assert [event["kind"] for event in bench.recorder.events].count("started") == 1
+
+
+def allocate_after(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, event: Callable[[], None], *, room: bool
+) -> list[Allocation | None]:
+    """Let something happen while the first request for devices is under way; the allocations."""
+    allocations: list[Allocation | None] = []
+    allocate = bench.worker._allocator.allocate
+
+    def allocate_and_let_it_happen(needs: Resources, timeout: float) -> Allocation | None:
+        allocation = allocate(needs, timeout) if allocations or room else None
+        if not allocations:
+            event()
+        allocations.append(allocation)
+        return allocation
+
+    monkeypatch.setattr(bench.worker._allocator, "allocate", allocate_and_let_it_happen)
+    return allocations
+
+
+@pytest.mark.parametrize("room", [False, True])
+def test_an_attempt_whose_command_changes_while_it_waits_is_handed_back(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, room: bool
+) -> None:
+    def push() -> None:
+        bench.push("v2", "f1")
+        (bench.code / "v2/project/project.yml").write_text("command: python3 another.py\n")
+
+    allocate_after(bench, monkeypatch, push, room=room)
+    with pytest.raises(AttemptFailed, match="handed back"):
+        bench.run("fine")
+    (result,) = bench.recorder.results
+    assert (result.state, bench.executions()) == ("stopped", [])
+    assert "with the command of code v2, which came while it waited: handed back" in result.reason
+    assert bench.beat()["slots"] == 2, "its devices were released"
+
+
+@pytest.mark.parametrize("room", [False, True])
+def test_an_attempt_that_waits_runs_with_the_newest_code(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, room: bool
+) -> None:
+    allocations = allocate_after(bench, monkeypatch, lambda: bench.push("v2", "f1"), room=room)
+    bench.run("fine")
+    assert [(result.state, result.code) for result in bench.recorder.results] == [("done", "v2")]
+    assert len(allocations) == 2
+    assert bench.beat()["slots"] == 2, "all devices were released"
+
+
+def test_an_attempt_that_is_stopped_while_it_waits_does_not_begin(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        bench.worker.stop_attempts([AttemptId(TASK, 1)])
+
+    allocate_after(bench, monkeypatch, stop, room=False)
+    with pytest.raises(AttemptFailed, match="stopped before it began"):
+        bench.run("fine")
+    assert bench.executions() == []
+
+
+def test_a_kept_result_is_sent_again_in_the_name_of_this_infrastructure(bench: WorkerBench) -> None:
+    bench.run("fine")
+    kept = bench.files.attempt(TASK, 1).result
+    kept.write_text(kept.read_text().replace("infra-1", "infra-0"))
+    bench.run("fine")
+    assert [result.infrastructure for result in bench.recorder.results] == ["infra-1", "infra-1"]
+    assert bench.executions() == ["fine"]

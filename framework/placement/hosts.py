@@ -127,7 +127,7 @@ class WorkerHosts:
         return by_host
 
     def renew(self, now: float) -> None:
-        """Begin all leases anew: the master itself could not receive heartbeats until now."""
+        """Restart all leases: the master itself could not receive heartbeats until now."""
         for host in self:
             host.last_heartbeat = now
             for attempt in host.sent.values():

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 
 from framework.journal.store import Journal
 from framework.messages.assignment import AttemptResult
+from framework.placement.host_health import HostHealth
+from framework.placement.hosts import WorkerHosts
 from framework.project.project import Project
 from framework.project.resources import why_nowhere
-from framework.scheduler.host_health import HostHealth
-from framework.scheduler.hosts import WorkerHosts
-from framework.scheduler.queue import QueuedTask
 
 log = logging.getLogger(__name__)
 
@@ -62,17 +61,17 @@ class RetryPolicy:
         return self._health.limits(self._hosts.usable(now), now)
 
     def choose_host(
-        self, queued: QueuedTask, now: float, spare: int, limits: Mapping[str, int]
+        self, task: str, avoid: str, now: float, spare: int, limits: Mapping[str, int]
     ) -> str | None:
         """The host for a task, if possible one on which it has not failed; None to wait for another.
 
-        It waits only while the host that has room may be at fault. `spare` and `limits` as in
-        WorkerHosts.choose.
+        It waits only while the host that has room may be at fault. `avoid`: the host of its last attempt;
+        empty if it had none. `spare` and `limits` as in WorkerHosts.choose.
         """
-        if not queued.avoid:
+        if not avoid:
             return self._hosts.choose(now, spare, limits=limits)
-        failed_on = self._journal.failed_on(queued.task)
-        host = self._hosts.choose(now, spare, failed_on | {queued.avoid}, limits)
+        failed_on = self._journal.failed_on(task)
+        host = self._hosts.choose(now, spare, failed_on | {avoid}, limits)
         if host in failed_on and self._health.is_suspect(host):
             others = self._health.others(host, self._hosts.usable(now), now)
             return None if others - failed_on else host

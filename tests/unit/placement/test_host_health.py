@@ -1,8 +1,11 @@
-"""Who is at fault: the combination or the host."""
+"""Health of hosts: failures that are the fault of a host, and those of a combination."""
 
 from __future__ import annotations
 
-from framework.scheduler.host_health import FIRST_PROBE_SECONDS, LONGEST_PROBE_SECONDS, HostHealth
+from master_bench import Bench, Clock
+
+from framework.messages.assignment import Assignment
+from framework.placement.host_health import FIRST_PROBE_SECONDS, LONGEST_PROBE_SECONDS, HostHealth
 
 ALL = {"a", "b", "c"}
 
@@ -12,7 +15,7 @@ def fail(health: HostHealth, host: str, *tasks: str, now: float = 0.0) -> None:
         health.record_failure(task, host, {host}, now)
 
 
-def test_a_host_where_three_combinations_fail_while_others_succeed_is_put_aside() -> None:
+def test_a_host_where_three_combinations_fail_while_others_succeed_is_suspended() -> None:
     health = HostHealth()
     fail(health, "a", "x", "y", now=10)
     health.record_success("b", 11)
@@ -50,7 +53,7 @@ def test_a_combination_that_fails_on_two_hosts_is_at_fault_itself() -> None:
     assert health.review(ALL, 2) == []
 
 
-def test_a_host_that_fails_everything_before_any_task_is_done_is_put_aside_if_there_are_others() -> None:
+def test_a_host_that_fails_every_task_before_one_is_done_is_suspended_if_there_are_others() -> None:
     health = HostHealth()
     fail(health, "a", "x", "y", "z")
     assert health.review({"a"}, 0) == [], "the only one"
@@ -60,7 +63,7 @@ def test_a_host_that_fails_everything_before_any_task_is_done_is_put_aside_if_th
     assert health.review({"a", "b"}, 0) == [], "the last one stays"
 
 
-def test_it_is_probed_with_one_task_ever_more_seldom_until_it_finishes_one() -> None:
+def test_a_suspended_host_is_probed_ever_more_seldom_until_it_finishes_a_task() -> None:
     health = HostHealth()
     fail(health, "a", "x", "y", "z")
     health.review(ALL, 0)
@@ -81,7 +84,7 @@ def test_it_is_probed_with_one_task_ever_more_seldom_until_it_finishes_one() -> 
     assert health.notices(now) == []
 
 
-def test_where_only_bad_hosts_are_left_they_are_used() -> None:
+def test_suspended_hosts_are_used_if_there_are_no_others() -> None:
     health = HostHealth()
     fail(health, "a", "x", "y", "z")
     health.review(ALL, 0)
@@ -100,3 +103,44 @@ def test_a_last_failure_is_excused_where_the_host_may_be_at_fault() -> None:
     assert not health.excuses("a", {"a"}, ALL, 1)
     fail(health, "a", "y")
     assert health.excuses("a", {"a"}, ALL, 1), "the second in a row"
+
+
+def test_a_host_that_fails_every_task_costs_no_task_its_result(bench: Bench, clock: Clock) -> None:
+    """Tasks of hours, no retries, and one host of three on which each fails at once."""
+    count = 12
+    bench.write_project(x=str(list(range(1, count + 1))))
+    bench.master = bench.start()
+    under_way: list[tuple[float, str, Assignment]] = []
+    on_bad = 0
+    for _ in range(20_000):
+        clock.now += 10
+        for due, host, assignment in [each for each in under_way if each[0] <= clock.now]:
+            under_way.remove((due, host, assignment))
+            bench.messenger.result(host, assignment, "failed" if host == "bad" else "done", 3600)
+        for host in ("good1", "good2", "bad"):
+            held = [f"{each.task}.{each.attempt}" for _, where, each in under_way if where == host]
+            bench.messenger.beat(host, 1, held)
+        for host, assignment in bench.turn():
+            on_bad += host == "bad"
+            under_way.append((clock.now + (10 if host == "bad" else 3600), host, assignment))
+        if bench.status().finished:
+            break
+    assert {row["state"] for row in bench.rows()} == {"done"}
+    assert len(bench.rows()) == count
+    assert 3 <= on_bad <= 3 + 10, "three, and probes"
+    assert any("bad is suspended" in notice for notice in bench.status().notices)
+
+
+def test_a_host_that_is_suspended_anew_is_probed_as_soon_as_for_the_first_time() -> None:
+    health = HostHealth()
+    fail(health, "a", "x", "y", "z")
+    health.review(ALL, 0)
+    fail(health, "a", "probe", now=FIRST_PROBE_SECONDS)
+    later = 10 * LONGEST_PROBE_SECONDS
+    assert health.limits(ALL, later) == {"a": 1}
+    health.record_success("a", later)
+    health.review(ALL, later)
+    fail(health, "a", "u", "v", "w", now=later)
+    assert len(health.review(ALL, later)) == 1
+    assert health.limits(ALL, later + FIRST_PROBE_SECONDS - 1) == {"a": 0}
+    assert health.limits(ALL, later + FIRST_PROBE_SECONDS) == {"a": 1}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from framework.journal.tally import Tally
 from framework.messages.status import HostStatus
-from framework.scheduler.hosts import WorkerHosts
+from framework.placement.hosts import WorkerHosts
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,175 @@
+"""Incoming messages: applied if exactly valid, quarantined if not, never fatal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from master_bench import Bench, Message
+
+from framework.errors import JournalError
+from framework.master import incoming
+
+BEAT: dict[str, Any] = {
+    "kind": "beat", "infrastructure": "infra-1", "project": "p", "host": "b", "incarnation": "x", "slots": 1,
+    "running": [], "reserved": [], "notice": "", "unfit": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff not JSON",
+        b"[]",
+        {"infrastructure": "infra-2", "project": "p", "kind": "beat"},
+        {"infrastructure": "infra-1", "project": "q", "kind": "beat"},
+        {"infrastructure": "infra-1", "project": "p", "kind": "nonsense"},
+        {"infrastructure": "infra-1", "project": "p", "kind": "beat", "host": "a"},
+        {"infrastructure": "infra-1", "project": "p", "task": "0123456789abcdef"},
+    ],
+)
+@pytest.mark.parametrize("routing_key", ["results", "reports"])
+def test_a_malformed_message_is_quarantined(bench: Bench, routing_key: str, content: Any) -> None:
+    message = Message(routing_key, content)
+    bench.messenger.incoming.append(message)
+    bench.messenger.beat("a", slots=4)
+    assert len(bench.turn()) == 4
+    assert message.acknowledged
+    assert bench.status().quarantined == 1
+    (line,) = bench.files.quarantine.read_text().splitlines()
+    assert json.loads(line)["queue"] == routing_key
+
+
+def test_an_event_of_another_infrastructure_is_quarantined_although_it_is_complete(bench: Bench) -> None:
+    bench.messenger.incoming = [Message("reports", BEAT | {"infrastructure": "infra-2"})]
+    bench.turn()
+    assert (bench.status().quarantined, bench.status().hosts) == (1, {})
+    (line,) = bench.files.quarantine.read_text().splitlines()
+    assert json.loads(line)["reason"] == "a message of another infrastructure: 'infra-2'"
+    bench.messenger.incoming = [Message("reports", BEAT)]
+    bench.turn()
+    assert (bench.status().quarantined, list(bench.status().hosts)) == (1, ["b"])
+
+
+@pytest.mark.parametrize("field", ["infrastructure", "project"])
+def test_a_result_of_another_infrastructure_or_project_is_quarantined_although_it_is_complete(
+    bench: Bench, field: str
+) -> None:
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    content = bench.messenger.result(host, assignment)
+    bench.messenger.incoming = [Message("results", {**content, field: "another"})]
+    bench.turn()
+    assert (bench.status().quarantined, bench.status().done) == (1, 0)
+    assert f"a message of another {field}: 'another'" in bench.files.quarantine.read_text()
+    bench.messenger.incoming = [Message("results", content)]
+    bench.turn()
+    assert (bench.status().quarantined, bench.status().done) == (1, 1)
+
+
+@pytest.mark.parametrize(("more", "done"), [(0, 1), (1, 0)])
+def test_a_valid_message_that_is_too_long_is_quarantined(bench: Bench, more: int, done: int) -> None:
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    bench.messenger.result(host, assignment)
+    (message,) = bench.messenger.incoming
+    message.body = message.body.ljust(incoming.LONGEST_MESSAGE + more)
+    bench.turn()
+    assert (bench.status().done, bench.status().quarantined) == (done, 1 - done)
+
+
+@pytest.mark.parametrize("form", [bytes, bytearray, memoryview, lambda body: body.decode()])
+def test_a_message_is_taken_in_any_form_that_a_broker_gives_it(bench: Bench, form: Any) -> None:
+    message = Message("reports", BEAT)
+    message.body = form(message.body)
+    bench.messenger.incoming = [message]
+    bench.turn()
+    assert list(bench.status().hosts) == ["b"]
+
+
+def test_a_failure_of_the_journal_is_not_the_fault_of_the_message(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise JournalError("disk full")
+
+    monkeypatch.setattr(bench.master._sweep, "take_heartbeat", fail)
+    message = Message("reports", BEAT)
+    bench.messenger.incoming = [message]
+    with pytest.raises(JournalError):
+        bench.turn()
+    assert not message.acknowledged
+    monkeypatch.undo()
+    assert not bench.files.quarantine.exists()
+
+
+def test_a_result_of_a_task_that_the_journal_does_not_know_is_quarantined(bench: Bench) -> None:
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    content = bench.messenger.result(host, assignment)
+    bench.messenger.incoming = [Message("results", {**content, "task": "0" * 16})]
+    bench.turn()
+    assert "a result of task 0000000000000000, which this journal" in bench.files.quarantine.read_text()
+
+
+def test_events_of_workers_of_another_project_are_ignored(bench: Bench) -> None:
+    bench.messenger.beat("a")
+    bench.messenger.incoming[0].body = bench.messenger.incoming[0].body.replace(b'"p"', b'"q"')
+    assert bench.turn() == []
+    assert (bench.status().quarantined, bench.status().hosts) == (0, {})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"null", b"5", b"[" * 100_000, b"\0" * 10, b"9" * 10_000, b"NaN",
+        b" " * (incoming.LONGEST_MESSAGE + 1), None, 5,
+    ],
+    ids=lambda body: repr(body)[:20],
+)  # fmt: skip
+def test_no_garbage_is_fatal(bench: Bench, body: Any) -> None:
+    for routing_key in ("results", "reports", "dead", "elsewhere"):
+        message = Message(routing_key, {})
+        message.body = body
+        bench.messenger.incoming.append(message)
+    bench.turn()
+    assert bench.status().quarantined == 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"started": 1e300}, {"seconds": 2**80}, {"attempt": 2**31}, {"exit_code": 300}, {"task": "0" * 16}],
+    ids=str,
+)
+def test_a_result_that_the_journal_could_not_hold_changes_nothing(
+    bench: Bench, change: dict[str, Any]
+) -> None:
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    content = bench.messenger.result(host, assignment)
+    bench.messenger.incoming = [Message("results", {**content, **change})]
+    bench.turn()
+    assert bench.status().quarantined == 1
+    assert bench.attempts(assignment.task) == ["sent"]
+
+
+def test_dead_letters_are_quarantined_but_a_result_among_them_counts(bench: Bench) -> None:
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    content = bench.messenger.result(host, assignment)
+    bench.messenger.incoming = [Message("dead", content), Message("dead", b"x"), Message("dead", content)]
+    bench.messenger.incoming[0].headers = {"x-first-death-queue": "results"}
+    bench.messenger.incoming[1].headers = {"x-first-death-queue": "results"}
+    bench.messenger.incoming[2].headers = {"x-first-death-queue": "tasks.a"}
+    bench.turn()
+    assert (bench.status().done, bench.status().quarantined) == (1, 2)
+    last = json.loads(bench.files.quarantine.read_text().splitlines()[-1])
+    assert (last["queue"], last["reason"]) == ("dead", "a dead letter of the queue tasks.a")
+
+
+def test_a_message_that_a_worker_refused_is_quarantined(bench: Bench) -> None:
+    bench.messenger.event("refused", "a", reason="not exactly right", message="{}")
+    bench.turn()
+    assert bench.status().quarantined == 1
+    assert "refused by the worker on a" in bench.files.quarantine.read_text()

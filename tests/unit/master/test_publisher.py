@@ -1,0 +1,157 @@
+"""Publisher: status, notices and results.csv, written only when there is something new."""
+
+from __future__ import annotations
+
+import errno
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from master_bench import Bench, Clock
+
+from framework.journal.results_csv import write_results
+from framework.master import publisher
+from framework.messages.status import Status
+
+
+def test_the_notice_of_a_worker_without_room_stands_in_the_status(bench: Bench) -> None:
+    content = {"slots": 0, "running": [], "reserved": [], "incarnation": "x", "notice": "only 5 MB are free"}
+    bench.messenger.event("beat", "a", **content)
+    assert bench.turn() == []
+    assert bench.status().notices == ["a: only 5 MB are free"]
+    bench.messenger.beat("a", slots=4)
+    assert len(bench.turn()) == 4
+    assert bench.status().notices == []
+
+
+def count_writes(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """An entry for each results.csv that is written from now on."""
+    writes: list[None] = []
+
+    def counted(*arguments: Any, **options: Any) -> None:
+        writes.append(None)
+        write_results(*arguments, **options)
+
+    monkeypatch.setattr(publisher, "write_results", counted)
+    return writes
+
+
+def test_the_results_are_written_only_when_they_have_changed_and_not_too_often(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.turn()
+    writes = count_writes(monkeypatch)
+    sent = []
+    for _ in range(3):
+        bench.messenger.beat("a", slots=3)
+        sent += bench.turn()
+    clock.now += 100
+    bench.turn()
+    assert writes == [], "nothing has ended"
+    bench.messenger.result(*sent[0])
+    bench.turn()
+    assert len(writes) == 1
+    bench.messenger.result(*sent[1])
+    bench.turn()
+    clock.now += publisher.RESULTS_SECONDS - 0.1
+    bench.turn()
+    assert len(writes) == 1, "they were written a moment ago"
+    assert len(bench.rows()) == 1
+    clock.now += 0.2
+    bench.turn()
+    bench.turn()
+    assert len(writes) == 2
+    assert len(bench.rows()) == 2
+
+
+def test_results_that_take_long_to_be_written_are_written_less_often(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[float] = []
+
+    def slow(*_: object) -> None:
+        written.append(clock.now)
+        clock.now += 2
+
+    monkeypatch.setattr(publisher, "write_results", slow)
+    for number in range(300):
+        bench.master._sweep.results_version = number
+        bench.turn()
+        clock.now += 1
+    assert [later - earlier for earlier, later in pairwise(written)] == [2 + 50 * 2] * (len(written) - 1)
+    assert len(written) == 3
+
+
+def test_the_results_of_a_finished_sweep_are_written_at_once_and_only_then_it_is_finished(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.messenger.beat("a", slots=4)
+    sent = bench.turn()
+    bench.messenger.result(*sent[0])
+    bench.turn()
+    for each in sent[1:]:
+        bench.messenger.result(*each)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publisher, "write_results", fail)
+        bench.turn()
+        assert (bench.status().done, bench.status().finished) == (4, False)
+        assert bench.status().notices == [
+            "the master cannot write its files (No space left on device): it tries again"
+        ]
+        bench.turn()
+        assert len(bench.status().notices) == 1
+    bench.turn()
+    assert (bench.status().finished, bench.status().notices) == (True, [])
+    assert len(bench.rows()) == 4
+
+
+def test_a_status_that_cannot_be_written_is_written_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.turn()
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Status, "write", fail)
+        bench.messenger.beat("a")
+        assert len(bench.turn()) == 1
+    assert bench.status().hosts == {}
+    bench.turn()
+    assert list(bench.status().hosts) == ["a"]
+
+
+def test_refused_code_is_named_with_the_reason(bench: Bench) -> None:
+    bench.master._publisher.refuse_code("v7", "parameters.yml:1:1: wrong")
+    bench.turn()
+    assert bench.status().refused_version == "v7"
+    assert bench.status().notices == ["code v7 was pushed but not taken up: parameters.yml:1:1: wrong"]
+
+
+def test_the_status_counts_every_kind_of_end_and_what_runs(bench: Bench) -> None:
+    bench.messenger.beat("a", slots=2)
+    (host, first), (_, second) = bench.turn()
+    bench.messenger.started(host, second)
+    bench.messenger.result(host, first, "failed")
+    bench.ask("cancel", 3)
+    bench.messenger.beat("a", slots=1, running=[f"{second.task}.1"])
+    bench.turn()
+    status = bench.status()
+    assert (status.project, status.version, status.total) == ("p", "v1", 4)
+    assert (status.failed, status.cancelled, status.running, status.done, status.waiting) == (1, 1, 1, 0, 1)
+    (host_status,) = status.hosts.values()
+    assert (host_status.slots, host_status.running, host_status.alive) == (1, 1, True)
+    assert status.seconds_left is None, "no task is done yet"
+
+
+def test_the_advice_about_a_paused_sweep_is_that_of_its_kind_of_run(bench: Bench, clock: Clock) -> None:
+    bench.ask("pause")
+    bench.turn()
+    assert bench.status().paused == (
+        "the sweep is paused: on request; to resume it: " + publisher.ON_HOSTS.resume
+    )
