@@ -280,7 +280,7 @@ class Worker:
                     return Execution(None, 0.0, "stopped", str(error), {})
 
     def _namable(self, environment: Mapping[str, str]) -> Mapping[str, str]:
-        """The variables that a command may name: in a local run, which is the user's own, all that are set."""
+        """The variables that a command may name: in a local run, which is the user's own, all of them."""
         return {**os.environ, **environment} if self.identity.infrastructure == LOCAL else environment
 
     def _result(
