@@ -10,6 +10,8 @@ from typing import IO
 
 from framework.errors import FrameworkError
 
+ARGUMENTS_FILE = "arguments.json"  # in the directory of an attempt
+
 
 @dataclass(frozen=True)
 class ProjectFiles:
@@ -68,22 +70,46 @@ class Code:
 
     @property
     def framework_version(self) -> str:
-        file = self.path / "VERSION"
-        try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise FrameworkError(
-                f"{file}: {error.strerror}; push the code again with update_files.sh"
-            ) from error
-        for line in lines:
-            name, separator, value = line.partition("=")
-            if separator and name == "framework" and value:
-                return value
-        raise FrameworkError(f"{file}: has no line 'framework='; push the code again with update_files.sh")
+        if version := self._properties().get("framework"):
+            return version
+        raise FrameworkError(
+            f"{self._file}: has no line 'framework='; push the code again with update_files.sh"
+        )
 
     @property
     def project_path(self) -> Path:
         return self.path / "project"
+
+    @property
+    def sweep(self) -> Path | None:
+        """The W&B sweep file in the project that was named; None: the project's directory says what runs."""
+        name = self._optional_property("sweep")
+        return self.project_path / name if name else None
+
+    @property
+    def run_cap(self) -> int | None:
+        """The largest number of tasks that was given beside the project's files."""
+        text = self._optional_property("run_cap")
+        return int(text) if text.isdecimal() else None
+
+    @property
+    def _file(self) -> Path:
+        return self.path / "VERSION"
+
+    def _optional_property(self, name: str) -> str:
+        return self._properties().get(name, "") if self._file.exists() else ""
+
+    def _properties(self) -> dict[str, str]:
+        """The lines NAME=VALUE of the file VERSION."""
+        try:
+            lines = self._file.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise FrameworkError(
+                f"{self._file}: {error.strerror}; push the code again with update_files.sh"
+            ) from error
+        return {
+            name: value for name, separator, value in (line.partition("=") for line in lines) if separator
+        }
 
 
 @dataclass(frozen=True)
@@ -151,6 +177,16 @@ class AttemptFiles:
     def work(self) -> Path:
         """Working directory of the task, its $TASK_DIR."""
         return self.directory / "files"
+
+    @property
+    def arguments(self) -> Path:
+        """The metaparameters as JSON, for a command with ${args_json_file}."""
+        return self.directory / ARGUMENTS_FILE
+
+    @property
+    def wandb_config(self) -> Path:
+        """The metaparameters as wandb.config reads them."""
+        return self.directory / "wandb_config.yaml"
 
     @property
     def metrics(self) -> Path:

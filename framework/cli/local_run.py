@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from framework.cli.plan import notices_of
 from framework.cli.progress import failures, progress_display
 from framework.errors import FrameworkError
 from framework.files import LocalFiles, ProjectFiles
@@ -32,6 +33,8 @@ def run_and_report(project: Project, files: LocalFiles, slots: int | None, which
     """
     columns = shutil.get_terminal_size().columns - 1 if sys.stderr.isatty() else 0
     configure_logging(columns)
+    for notice in notices_of(project):
+        print(notice, file=sys.stderr)
     combinations = most_combinations(project)
     print(f"{project.name}: {combinations} combinations of {', '.join(project.space.names)}", file=sys.stderr)
     outcome = run_project(project, files, slots, which, progress_display(columns))

@@ -8,10 +8,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from framework.cli import locations
-from framework.cli.plan import Plan, make_plan
+from framework.cli.plan import Plan, make_plan, notices_of
 from framework.cli.progress import progress_display, wait_for_newest_code, watch
 from framework.cli.task_selection import find_tasks
-from framework.configuration.load import load_project
+from framework.configuration.load import load_code, load_project
 from framework.errors import FrameworkError, UsageError
 from framework.files import Code, LocalFiles, MasterFiles
 from framework.journal.ranking import ranking
@@ -28,9 +28,12 @@ from framework.worker.devices import usable_cpus
 
 def run_plan(options: argparse.Namespace) -> int:
     if options.project is None:
+        if options.root or options.run_cap:
+            raise UsageError("--root and --run-cap need a project; write it behind 'plan'")
         plan = current_plan(options.journal, options.slots)
     else:
-        project = load_project(options.project)
+        project = load_project(options.project, root=options.root, run_cap=options.run_cap)
+        print("".join(f"{notice}\n" for notice in notices_of(project)), end="", file=sys.stderr)
         check_hosts(project, options.host)
         earlier = LocalFiles(locations.LOCAL_RUNS / project.name).master.journal
         journal = options.journal or (earlier if earlier.exists() else None)
@@ -175,4 +178,4 @@ def known_sweep() -> Project:
 
 
 def current_project() -> Project:
-    return load_project(Code.current(locations.CODE).project_path, os.environ.get("PROJECT"))
+    return load_code(Code.current(locations.CODE), os.environ.get("PROJECT"))

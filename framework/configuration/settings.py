@@ -49,6 +49,7 @@ _WITHOUT_OPTUNA = (
 )
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([smhd]?)")
+_ANY_METRIC = re.compile(r"[^=,\s\x00-\x1f]([^=,\x00-\x1f]{0,198}[^=,\s\x00-\x1f])?")
 _IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
 
 
@@ -61,8 +62,14 @@ def read_settings(file: Path, problems: Problems) -> tuple[Entry, ...] | None:
 class Settings:
     """The entries of project.yml; a wrong value becomes a problem, and its default is read in its place."""
 
-    def __init__(self, file: Path, entries: Sequence[Entry] | None, problems: Problems) -> None:
-        """`entries` is None if the file could not be read, which is then among the problems."""
+    def __init__(
+        self, file: Path, entries: Sequence[Entry] | None, problems: Problems, *, is_wandb: bool = False
+    ) -> None:
+        """`entries` is None if the file could not be read, which is then among the problems.
+
+        `is_wandb`: they are those of a W&B sweep file.
+        """
+        self.is_wandb = is_wandb
         self._problems = problems
         self._entries = {entry.name: entry for entry in entries or ()}
         for name in self._entries.keys() - KEYS:
@@ -85,13 +92,13 @@ class Settings:
 
     def check_method(self, method: Method, space: Space) -> None:
         """Add to the problems what the method and early termination lack, and what cannot go with `space`."""
-        if method.name == "random" and not space.is_finite and "run_cap" not in self:
+        if method.name == "random" and not space.is_finite and method.run_cap is None:
             self._add("method", "draws from distributions never end; write how many, as in 'run_cap: 100'")
         if method.name == "grid" and "seed" in self:
             self._add("seed", "seed: a grid has nothing random; remove it, or write seeds: in parameters.yml")
         if method.is_adaptive:
             self._check_study("method")
-            if "run_cap" not in self:
+            if method.run_cap is None:
                 self._add(
                     "method", "an adaptive method never ends; write how many tasks, as in 'run_cap: 50'"
                 )
@@ -172,10 +179,16 @@ def _is_name(text: str) -> bool:
 def read_metric(node: Node) -> str:
     """The name of a metric. Raises ValueError."""
     name = _text(node)
-    problem = metric_problem(name, 0)
+    problem = metric_problem(name.replace(" ", "_") if name == name.strip() else name, 0)
     if problem:
         raise ValueError(problem)
     return name
+
+
+def read_any_metric(node: Node) -> str:
+    """The name of a metric in W&B, where nearly everything is one. Raises ValueError."""
+    name = _text(node)
+    return name if _ANY_METRIC.fullmatch(name) else read_metric(node)
 
 
 def read_goal(node: Node) -> Goal:

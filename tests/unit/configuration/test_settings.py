@@ -37,7 +37,7 @@ def test_timeout(directory: ProjectDirectory, text: str, seconds: float) -> None
         ("function: .train:run", "1:11: function: '.train:run' is not a function"),
         ("function: train:run.now", "1:11: function: 'train:run.now' is not a function"),
         ("function: [train, run]", "1:11: function: has to be text"),
-        ("command: run\nmetric: a b", "2:9: metric: 'a b' cannot name a metric"),
+        ("command: run\nmetric: a=b", "2:9: metric: 'a=b' cannot name a metric"),
         ("command: run\nmetric: a\ngoal: max", "3:7: goal: unknown goal 'max'; write maximize or minimize"),
         ("command: run\ngoal: minimize", "2:1: a goal without a metric"),
         ("command: run\ntimeout: 0", "2:10: timeout: '0' is not a duration"),

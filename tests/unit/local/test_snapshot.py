@@ -42,6 +42,15 @@ def test_a_snapshot_has_all_files_read_only_and_is_the_current_version(project: 
     assert Code.current(project.parent / "data/code") == code
 
 
+def test_a_version_keeps_what_was_said_beside_the_project(project: Path) -> None:
+    code = snapshot(project)
+    assert (code.sweep, code.run_cap) == (None, None)
+    root = project.parent / "data/code"
+    other = take_snapshot(project, root, project.parent, {"sweep": "a b/wide.yaml", "run_cap": "7"})
+    assert (other.sweep, other.run_cap) == (other.project_path / "a b/wide.yaml", 7)
+    assert other.version != code.version
+
+
 def test_what_is_no_part_of_a_project_is_left_out(project: Path) -> None:
     for name in (".git/x", "results/x", "library/__pycache__/a.pyc", "b.pyc", "data here/x"):
         (project / name).parent.mkdir(exist_ok=True)
