@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from framework.cli.best import print_best
 from framework.cli.plan import notices_of
 from framework.cli.progress import failures, progress_display
 from framework.errors import FrameworkError
 from framework.files import LocalFiles, ProjectFiles
-from framework.journal.ranking import BEST_SHOWN, ranking
+from framework.journal.ranking import BEST_SHOWN
 from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
 from framework.journal.trials import most_combinations
@@ -59,7 +60,7 @@ def report_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> 
         if not status.finished:  # the master writes them only at the end of a sweep
             write_results(project, journal, files.master.results)
         if project.metric is not None and status.done:
-            print(ranking(project, journal, BEST_SHOWN), flush=True)
+            print_best(project, journal, BEST_SHOWN)
         lacks_modules = status.failed > 0 and any(
             "ModuleNotFoundError" in record.reason for record in journal.ended_members()
         )

@@ -8,13 +8,13 @@ from fractions import Fraction
 from pathlib import Path
 
 from framework.cli import locations
+from framework.cli.best import print_best
 from framework.cli.plan import Plan, make_plan, notices_of
 from framework.cli.progress import progress_display, wait_for_newest_code, watch
 from framework.cli.task_selection import find_tasks
 from framework.configuration.load import load_code, load_project
 from framework.errors import FrameworkError, UsageError
 from framework.files import Code, LocalFiles, MasterFiles
-from framework.journal.ranking import ranking
 from framework.journal.recovery import recover
 from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
@@ -150,7 +150,7 @@ def run_best(options: argparse.Namespace) -> int:
         return 0
     with Journal(MasterFiles(locations.DATA).journal, read_only=True) as journal:
         warn_if_incomplete(journal)
-        print(ranking(project, journal, options.number))
+        print_best(project, journal, options.number)
     return 0
 
 

@@ -11,7 +11,6 @@ from framework.configuration.parameters import read_parameters, read_space
 from framework.configuration.resource_settings import read_resources
 from framework.configuration.settings import (
     Settings,
-    read_any_metric,
     read_command,
     read_duration,
     read_function,
@@ -124,7 +123,7 @@ def _read_project(
         name=name,
         path=directory,
         command=settings.read("command", read_command, ()),
-        metric=settings.read("metric", read_any_metric if settings.is_wandb else read_metric, None),
+        metric=settings.read("metric", read_metric, None),
         goal=settings.read("goal", read_goal, "maximize"),
         timeout=settings.read("timeout", read_duration, None),
         retries=settings.read("retries", whole_number(0), 0),

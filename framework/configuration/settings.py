@@ -47,9 +47,11 @@ _WITHOUT_OPTUNA = (
     "needs Optuna, which is not installed here; add a line 'optuna' to requirements.txt, and run "
     "./infrainit.sh -f; without a cluster: pip install 'infrainit[adaptive]'"
 )
+_METRIC = "write it and its goal, as in the lines 'metric: accuracy' and 'goal: maximize'"
+# Metrics of which more is better, as words of a name: val_accuracy, f1@5. Others need a goal.
+_MORE_IS_BETTER = re.compile(r"(?<![a-z])(?:accuracy|acc|f1|auc|auroc|precision|recall)(?![a-z])")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([smhd]?)")
-_ANY_METRIC = re.compile(r"[^=,\s\x00-\x1f]([^=,\x00-\x1f]{0,198}[^=,\s\x00-\x1f])?")
 _IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
 
 
@@ -86,6 +88,12 @@ class Settings:
                 "goal",
                 "a goal without a metric; write the metric, as in 'metric: accuracy', or remove the goal",
             )
+        if "metric" in self and "goal" not in self and not self._is_more_better():
+            self._add(
+                "metric",
+                "metric: nothing says whether more or less of it is better; add the line 'goal: maximize' "
+                "(which older versions took for granted) or 'goal: minimize'",
+            )
 
     def __contains__(self, key: str) -> bool:
         return key in self._entries
@@ -109,7 +117,7 @@ class Settings:
 
     def _check_study(self, key: str) -> None:
         if "metric" not in self:
-            self._add(key, f"{key}: needs a metric to compare tasks by; write it, as in 'metric: accuracy'")
+            self._add(key, f"{key}: needs a metric to compare tasks by; {_METRIC}")
         if find_spec("optuna") is None:
             self._add(key, f"{key}: {_WITHOUT_OPTUNA}")
 
@@ -131,6 +139,11 @@ class Settings:
                 self._add(
                     "function", f"metaparameter {name!r} cannot be an argument of a function; rename it"
                 )
+
+    def _is_more_better(self) -> bool:
+        """True if the name of the metric says that it is to be maximized."""
+        node = self._entries["metric"].node
+        return isinstance(node, ScalarNode) and _MORE_IS_BETTER.search(node.text.lower()) is not None
 
     def _add(self, key: str, problem: str) -> None:
         self._problems.add(self._entries[key].position, problem)
@@ -179,16 +192,10 @@ def _is_name(text: str) -> bool:
 def read_metric(node: Node) -> str:
     """The name of a metric. Raises ValueError."""
     name = _text(node)
-    problem = metric_problem(name.replace(" ", "_") if name == name.strip() else name, 0)
+    problem = metric_problem(name, 0)
     if problem:
         raise ValueError(problem)
     return name
-
-
-def read_any_metric(node: Node) -> str:
-    """The name of a metric in W&B, where nearly everything is one. Raises ValueError."""
-    name = _text(node)
-    return name if _ANY_METRIC.fullmatch(name) else read_metric(node)
 
 
 def read_goal(node: Node) -> Goal:

@@ -11,6 +11,7 @@ from framework.errors import UsageError
 from framework.journal.records import TaskRecord
 from framework.journal.results_csv import shown
 from framework.journal.store import Journal
+from framework.messages.metrics import as_number
 from framework.project.project import Project
 from framework.space.sampling import SEED
 from framework.space.values import Value, canonical
@@ -19,10 +20,12 @@ BEST_SHOWN = 5  # combinations, by default
 
 
 def ranking(project: Project, journal: Journal, number: int) -> str:
-    """The `number` best combinations as a table; with seeds, the means over them."""
+    """The `number` best combinations as a table; with seeds, the means over them. Empty if there are none."""
     if project.search_space.seeds is None:
-        return render_best(project, best(project, journal, number))
-    return render_seeds(project, best_over_seeds(project, journal, number))
+        records = best(project, journal, number)
+        return render_best(project, records) if records else ""
+    summaries = best_over_seeds(project, journal, number)
+    return render_seeds(project, summaries) if summaries else ""
 
 
 def best(project: Project, journal: Journal, number: int) -> list[TaskRecord]:
@@ -71,10 +74,13 @@ def _scored(project: Project, journal: Journal) -> Iterator[tuple[float, TaskRec
     """The project's metric of each task that is done and has it, in the order of the sweep."""
     metric = project.metric
     if metric is None:
-        raise UsageError("project.yml names no metric to rank by; add a line such as 'metric: accuracy'")
+        raise UsageError(
+            "project.yml names no metric to rank by; add lines as 'metric: accuracy' and 'goal: maximize'"
+        )
     for record in journal.ended_members():
-        if record.state == "done" and _is_number(record.metrics.get(metric)):
-            yield float(record.metrics[metric]), record
+        score = as_number(record.metrics.get(metric))
+        if record.state == "done" and score is not None and math.isfinite(score):
+            yield score, record
 
 
 def _sign(project: Project) -> int:
@@ -117,7 +123,3 @@ def _cell(value: Value) -> str:
     """A value in one line, harmless to a terminal."""
     text = shown(value)
     return text if text.isprintable() else repr(text)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)

@@ -22,6 +22,7 @@ from framework.space.values import Value
 
 # With the +, SQLite uses the other conditions of a query, and not the index of all tasks that have ended.
 _HAS_ENDED = f"+state IN {tuple(sorted(ENDED))}"
+_IS_NUMBER = "(type IN ('integer', 'real') OR value IN ('nan', 'inf', '-inf'))"  # a metric in json_each
 _SWEEP = "(SELECT ifnull(max(sweep), 0) FROM sweeps)"  # the current sweep
 _PAGE = 1000  # tasks read at once
 
@@ -447,6 +448,35 @@ class Journal(Database):
     def metric_names(self) -> set[str]:
         """The names of all metrics that any ended task has."""
         return self._names("metrics")
+
+    def sweep_metric_names(self) -> set[str]:
+        """The names of all metrics that any task of the current sweep has."""
+        rows = self._rows(
+            f"SELECT DISTINCT key FROM tasks, json_each(tasks.metrics) WHERE tasks.sweep = {_SWEEP}"
+        )
+        return {name for (name,) in rows}
+
+    def metric_counts(self, metric: str) -> tuple[int, int, int]:
+        """The done tasks of the current sweep: all, those with this metric, those where it is finite.
+
+        A metric that is text other than nan, inf and -inf does not count.
+        """
+        row = self._row(
+            f"""SELECT count(*), count(type), ifnull(sum(type != 'text'), 0) FROM
+            (SELECT (SELECT type FROM json_each(tasks.metrics) WHERE key = ? AND {_IS_NUMBER}) AS type
+            FROM tasks WHERE sweep = {_SWEEP} AND +state = 'done')""",
+            metric,
+        )
+        return (0, 0, 0) if row is None else (row[0], row[1], row[2])
+
+    def has_metric(self, metric: str) -> bool:
+        """True if any task of the current sweep, also one that runs, has this metric as a number."""
+        row = self._row(
+            f"""SELECT 1 FROM tasks, json_each(tasks.metrics)
+            WHERE tasks.sweep = {_SWEEP} AND key = ? AND {_IS_NUMBER} LIMIT 1""",
+            metric,
+        )
+        return row is not None
 
     def parameter_names(self) -> set[str]:
         """The names of all metaparameters that any ended task has."""

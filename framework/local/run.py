@@ -123,7 +123,9 @@ def _take_turns(
         idle = transport.is_idle()  # asked before the turn, which takes in all that came until now
         master.turn(transport)
         status = master.status()
-        ended = status.finished or (idle and bool(status.paused or transport.stopping))
+        # The result of a pruned task, which says how long it ran, comes after its record.
+        is_complete = status.finished and (idle or not status.pruned)
+        ended = is_complete or (idle and bool(status.paused or transport.stopping))
         show(status, ended)
         if ended:
             return status

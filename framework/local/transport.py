@@ -58,15 +58,19 @@ class LocalPublisher:
         self._results.put(None)
 
     def take(self, timeout: float) -> list[LocalMessage]:
-        """All messages; waits at most `timeout` seconds for a first result."""
+        """All messages; waits at most `timeout` seconds for a first result.
+
+        Events come first: what a task reported counts before its end.
+        """
         taken: list[LocalMessage | None] = []
+        events: list[LocalMessage] = []
         with suppress(Empty):
             taken.append(self._results.get(timeout=timeout))
             while True:
                 taken.append(self._results.get_nowait())
         while self._events:
-            taken.append(self._events.popleft())
-        return [message for message in taken if message]
+            events.append(self._events.popleft())
+        return events + [message for message in taken if message]
 
 
 class LocalTransport:

@@ -160,6 +160,7 @@ class Master:
         self._end_leases(messenger)
         self._sweep.review_hosts(time.monotonic())
         self._sweep.pause_if_too_many_failed()
+        self._sweep.pause_if_metric_is_missing()
         self._send_stop_orders(messenger)
         self._send_tasks(messenger)
         self._publisher.publish()

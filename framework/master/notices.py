@@ -21,5 +21,12 @@ class Notices:
     def set(self, topic: str, notice: str) -> None:
         self._by_topic[topic] = notice
 
+    def set_or_clear(self, topic: str, notice: str) -> None:
+        """Set the notice about a topic, or clear it if `notice` is empty."""
+        if notice:
+            self.set(topic, notice)
+        else:
+            self.clear(topic)
+
     def clear(self, topic: str) -> None:
         self._by_topic.pop(topic, None)

@@ -10,6 +10,7 @@ from framework.errors import JournalError
 from framework.files import MasterFiles
 from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
+from framework.journal.unreported_metric import metric_warning
 from framework.master.notices import Notices
 from framework.master.quarantine import Quarantine
 from framework.messages.status import Status, outdated_results
@@ -140,6 +141,7 @@ class StatusPublisher:
         began, version = time.monotonic(), self._sweep.results_version
         if version != self._results_written and (finished or began >= self._results_due):
             write_results(self._sweep.project, self._journal, self._files.results)
+            self._notices.set_or_clear("metric", metric_warning(self._sweep.project, self._journal))
             self._results_written = version
             ended = time.monotonic()
             self._results_due = ended + max(RESULTS_SECONDS, 50 * (ended - began))

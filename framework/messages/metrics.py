@@ -1,7 +1,9 @@
-"""Metrics in lines of output: `Title: name=value, name=value`."""
+"""Metrics: what their names and values can be, and numbers written as text."""
 
 import math
 import re
+import sys
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from framework.space.values import value_problem
@@ -10,49 +12,26 @@ Metric: TypeAlias = int | float | str
 
 LONGEST_TEXT = 200  # characters of a name, or of a value that is text: anything longer is no metric
 
-_NAME = re.compile(r"[A-Za-z_][\w./@%+-]*")
-_TEXT = re.compile(r"[^\s,=]+")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,300}")
-_FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)")
+_FLOAT = re.compile(rf"{_DECIMAL.pattern}([eE][-+]?[0-9]+)?")
 _NOT_FINITE = {
     "nan": "nan",
+    "+nan": "nan",
+    "-nan": "nan",  # as C and awk print it
     "inf": "inf",
     "+inf": "inf",
     "-inf": "-inf",
     "infinity": "inf",
+    "+infinity": "inf",
     "-infinity": "-inf",
 }
 
 
-def parse_metrics(line: str) -> dict[str, Metric]:
-    """The metrics of one line of output; empty if the line is anything else. Never raises.
-
-    Not-a-number and infinities, which JSON does not have, are the texts nan, inf and -inf.
-    """
-    head, separator, _ = line.partition("=")
-    if not separator:
-        return {}
-    title, colon, _ = head.rpartition(": ")
-    pairs = line[len(title) + len(colon) :].split(",")
-    metrics = {}
-    for pair in pairs:
-        name, separator, text = (part.strip() for part in pair.partition("="))
-        value = _value(text)
-        if not separator or not is_plain(text) or metric_problem(name, value):
-            return {}
-        metrics[name] = value
-    return metrics
-
-
-def is_plain(text: str) -> bool:
-    """True if a line can carry `text` as a value: it is not empty, and has no spaces, commas or '='."""
-    return _TEXT.fullmatch(text) is not None
-
-
 def metric_problem(name: str, value: object) -> str | None:
     """The reason why `name` and `value` cannot be a metric; None if they can."""
-    if not _NAME.fullmatch(name) or len(name) > LONGEST_TEXT:
-        return f"{name!r:.100} cannot name a metric; use letters, digits and _./@%+-, a letter or _ first"
+    if not name or not name.isprintable() or name != name.strip() or len(name) > LONGEST_TEXT:
+        return f"{name!r:.100} cannot name a metric; write one line of up to {LONGEST_TEXT} characters"
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return f"metric {name}: a value is a number or text, not {type(value).__name__}"
     if isinstance(value, float) and not math.isfinite(value):
@@ -63,20 +42,54 @@ def metric_problem(name: str, value: object) -> str | None:
     return f"metric {name}: {problem}" if problem else None
 
 
+def as_metric(value: object) -> object:
+    """The value as metrics hold it; anything that is no number is returned as it is.
+
+    True is 1. What JSON does not have is text, nan, inf or -inf; so are integers larger than all floats.
+    """
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return "inf" if value > 0 else "-inf"
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def as_number(value: object) -> float | None:
     """The number that a metric's value is, not-a-number and infinities included; None for other text."""
+    if isinstance(value, bool):
+        return None
+    value = as_metric(value)
     if isinstance(value, str):
         return float(value) if value in _NOT_FINITE.values() else None
-    try:
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-    except OverflowError:
-        return None
+    return float(value) if isinstance(value, int | float) else None
 
 
-def _value(text: str) -> Metric:
+def read_number(text: str) -> Metric | None:
+    """The metric that a number written as text is; None for other text. 93% is 0.93."""
     if _INTEGER.fullmatch(text):
         return int(text)
     if _FLOAT.fullmatch(text):
         number = float(text)
-        return number if math.isfinite(number) else str(number)
-    return _NOT_FINITE.get(text.lower(), text)
+    elif text.endswith("%") and _DECIMAL.fullmatch(text[:-1]):
+        number = float(f"{text[:-1]}e-2")
+    else:
+        return _NOT_FINITE.get(text.lower())
+    return number if math.isfinite(number) else str(number)
+
+
+def flat_metrics(content: Mapping[str, object]) -> tuple[dict[str, Metric], list[str]]:
+    """The metrics of a JSON object, nested names joined by dots; and the problems with its other values."""
+    metrics: dict[str, Metric] = {}
+    problems = []
+    left = list(content.items())[::-1]
+    while left:
+        name, value = left.pop()
+        if isinstance(value, Mapping) and len(name) <= LONGEST_TEXT:
+            left += [(f"{name}.{inner}", each) for inner, each in value.items()][::-1]
+            continue
+        metric = as_metric(value)
+        if problem := metric_problem(name, metric):
+            problems.append(problem)
+        elif isinstance(metric, int | float | str):
+            metrics[name] = metric
+    return metrics, problems

@@ -52,12 +52,14 @@ def run_attempt(
     on_metrics: Callable[[dict[str, Metric]], None],
     stop: threading.Event,
     reports: Reports | None = None,
+    ranked: str | None = None,
 ) -> Execution:
     """Run `program` to its end in the directory files.work, with the entries of `project_path` linked there.
 
     `environment` is all that the program sees; task_environment() makes it. After `timeout` seconds, or soon
     after `stop` is set, the process group gets TERM, then KILL. `on_metrics` is called from this thread with
     the latest metrics, at most once a second; it must not block. `reports` is updated before each call.
+    `ranked` is the metric that the project ranks by.
     Raises FrameworkError if the host is short of something (disk, processes), which the task has not caused.
     """
     project_path = project_path.resolve()
@@ -65,7 +67,8 @@ def run_attempt(
         files.work.mkdir(parents=True, exist_ok=True)
         links = _link_entries(project_path, files)
         files.stdout.touch()
-        output = OutputReader(files.stdout, on_metrics, reports)
+        files.stderr.touch()
+        output = OutputReader(files.stdout, files.stderr, on_metrics, ranked, reports)
     except OSError as error:
         raise FrameworkError(
             f"{files.directory}: cannot be prepared for the task: {error.strerror}"
@@ -164,7 +167,7 @@ def _failure(end: End, stderr: Path) -> str:
         failure = end.problem
     elif end.signal is not None:
         failure = f"killed by {signal_name(end.signal)}"
-    elif end.exit_code > 128:
+    elif end.exit_code - 128 in signal.valid_signals():
         failure = f"exit code {end.exit_code}, as after {signal_name(end.exit_code - 128)}"
     else:
         failure = f"exit code {end.exit_code}"

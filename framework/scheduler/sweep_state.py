@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from framework.journal.provenance import Provenance
 from framework.journal.store import Journal
 from framework.journal.trials import so_far
+from framework.journal.unreported_metric import unreported_message
 from framework.messages.assignment import AttemptResult
 from framework.messages.metrics import as_number
 from framework.messages.requests import Which
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOST_ATTEMPTS_LIMIT = 5
+SILENT_TASKS_LIMIT = 3  # done tasks without the metric that others are compared by
 SHORT_TASK_SECONDS = (
     2.0  # a host is sent more tasks than it runs if they are shorter: it never waits for the master
 )
@@ -66,6 +68,7 @@ class Sweep:
         self._stop_orders = StopOrders()
         self._rerun: Rerun | None = None
         self._failed_now = False  # a task has failed for good since the limit was looked at last
+        self._silent = 0  # tasks done in a row, since a resume, without the metric that a study needs
         self._done_seconds = 0.0  # sum over the tasks done in this process's life
         self._done_count = 0
         self.load()
@@ -118,11 +121,12 @@ class Sweep:
 
     def assign_tasks(self, now: float) -> list[Sending]:
         """Assign as many tasks as the hosts have room for; send them once this is in the journal."""
-        if self._pause.reason or self._rerun:
+        if self._pause.reason or self._rerun or self._lacks_metric():
             return []
         # While tasks of hours run, none may wait at one host while another is free.
         mean = self.mean_seconds
-        spare = sys.maxsize if mean is not None and mean < SHORT_TASK_SECONDS else 0
+        is_short = mean is not None and mean < SHORT_TASK_SECONDS
+        spare = sys.maxsize if is_short and not self._silent else 0
         limits = self._policy.limits(now)
         sendings, later = [], []
         with self._journal.batch():
@@ -294,6 +298,9 @@ class Sweep:
             self._queue.close(task)
             if self._study is not None:
                 self._study.end(record)
+                if record.state == "done":
+                    value = as_number(record.metrics.get(self.project.metric or ""))
+                    self._silent = self._silent + 1 if value is None else 0
 
     def _requeue(self, task: str) -> None:
         if self._queue.requeue(task) and (record := self._journal.get(task)):
@@ -388,6 +395,7 @@ class Sweep:
     def resume(self) -> None:
         """Send tasks again. Raises OSError."""
         self._pause.end()
+        self._silent = 0
 
     def pause_if_too_many_failed(self) -> None:
         """Pause the sweep if a task has failed, and that makes max_failures of them."""
@@ -399,6 +407,23 @@ class Sweep:
                 log.error("the sweep cannot be paused yet: %s", error)
                 return
         self._failed_now = False
+
+    def pause_if_metric_is_missing(self) -> None:
+        """Pause a sweep that needs the metric and has none, once what runs has ended: it may report it."""
+        if self._pause.reason or self._hosts.attempts or not self._lacks_metric():
+            return
+        key = f"method: {self.project.method.name}" if self.project.method.is_adaptive else "early_terminate:"
+        message = unreported_message(self.project.metric or "", self._journal)
+        try:
+            self.pause(
+                f"{message}; {key} has nothing to compare; print it, or correct metric: in project.yml"
+            )
+        except OSError as error:
+            log.error("the sweep cannot be paused yet: %s", error)
+
+    def _lacks_metric(self) -> bool:
+        """True if a study needs the metric, several tasks are done, and none has reported it."""
+        return self._silent >= SILENT_TASKS_LIMIT and not self._journal.has_metric(self.project.metric or "")
 
     def review_hosts(self, now: float) -> None:
         """Suspend hosts on which different tasks fail, and take healthy ones back."""

@@ -273,6 +273,7 @@ class Worker:
                     publish_metrics,
                     stop,
                     reports,
+                    project.metric,
                 )
             except FrameworkError as error:
                 log.error("task %s cannot be started (%s): waiting for room", assignment.id, error)

@@ -133,7 +133,7 @@ calls() {
 @test "project_base: a plain name, with or without quotes" {
   local line
   for line in 'image: a.example:5000/b/c-d:1.2@sha256:00' 'image:   "a"' "image: 'a'  # why" $'image: a \r'; do
-    printf 'command: x\n%s\nmetric: image\n' "$line" >"$PROJECT_PATH/project.yml"
+    printf 'command: x\n%s\nmetric: image\ngoal: maximize\n' "$line" >"$PROJECT_PATH/project.yml"
     capture project_base
     assert_equal "$status" 0
     [[ $output == a* && $output != *[\'\"\ ]* ]]

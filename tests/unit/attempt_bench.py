@@ -17,6 +17,7 @@ import pytest
 import framework
 from framework.files import AttemptFiles, WorkerFiles
 from framework.messages.metrics import Metric
+from framework.project.early_termination import Reports
 from framework.runner import attempt
 from framework.runner.attempt import Execution, run_attempt
 from framework.runner.environment import task_environment
@@ -54,6 +55,7 @@ class CommandBench:
         self.project.mkdir()
         self.files = self.attempt(TASK)
         self.seen: list[dict[str, Metric]] = []
+        self.reports: Reports | None = None
         self.stop = threading.Event()
 
     def attempt(self, task: str) -> AttemptFiles:
@@ -63,8 +65,9 @@ class CommandBench:
         files = files or self.files
         environment = task_environment(ENVIRONMENT, files, CODE, {})
         return run_attempt(
-            Command(argv), files, self.project, environment, timeout, self.on_metrics, self.stop
-        )
+            Command(argv), files, self.project, environment, timeout, self.on_metrics, self.stop,
+            self.reports, "accuracy",
+        )  # fmt: skip
 
     def on_metrics(self, metrics: dict[str, Metric]) -> None:
         self.seen.append(metrics)

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import time
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,11 +96,12 @@ class Messenger:
         state: str = "done",
         seconds: float = 60.0,
         code: str = "v1",
+        metrics: Mapping[str, Any] = types.MappingProxyType({"loss": 0.5}),
     ) -> Mapping[str, Any]:
         content = {
             "task": assignment.task, "attempt": assignment.attempt, "host": host, "state": state,
             "started": time.time(), "seconds": seconds, "exit_code": int(state != "done"), "reason": "",
-            "metrics": {"loss": 0.5}, "code": code, "image": "i", "infrastructure": "infra-1", "project": "p",
+            "metrics": dict(metrics), "code": code, "image": "i", "infrastructure": "infra-1", "project": "p",
         }  # fmt: skip
         self.incoming.append(Message("results", content))
         return content
@@ -148,7 +150,10 @@ class Bench:
     def write_project(self, x: str, retries: int = 0, more: str = "", version: str = "v1") -> None:
         project = self.path / "code" / version / "project"
         project.mkdir(parents=True, exist_ok=True)
-        (project / "project.yml").write_text(f"command: train\nmetric: loss\nretries: {retries}\n{more}")
+        goal = "" if "goal:" in more else "goal: maximize\n"
+        (project / "project.yml").write_text(
+            f"command: train\nmetric: loss\n{goal}retries: {retries}\n{more}"
+        )
         (project / "parameters.yml").write_text(f"x: {x}\n")
         (project.parent / "VERSION").write_text("framework=f1\nproject=p1\n")
         (self.path / "code/current").unlink(missing_ok=True)

@@ -127,7 +127,7 @@ def test_all_settings(tmp_path: Path) -> None:
 
 def test_what_is_wrong_is_said_like_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = "command: python train.py\nmetric: accuracy\nretires: 1\n"
+    settings = "command: python train.py\nmetric: accuracy\nretires: 1\ngoal: maximize\n"
     with pytest.raises(ProjectError) as caught:
         load(Path("my project"), "x: 1\ny: {range: [1, 0, 1]}\n", settings)
     (said,) = (block for block in blocks("Check it") if block.startswith("my project/"))

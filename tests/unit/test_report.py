@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framework.messages.metrics import parse_metrics
+from framework.messages.metric_lines import parse_metrics
 from framework.report import report
 
 names = st.from_regex(r"[A-Za-z_]\w{0,20}", fullmatch=True)
@@ -36,6 +36,15 @@ def test_report(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+def test_names_with_spaces_and_numbers_beyond_floats_are_read_back(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report(x=10**5000, **{"val accuracy": 0.5, "Größe": float("nan"), "huge one": -(10**400)})
+    lines = capsys.readouterr().out.splitlines()
+    found = {name: value for line in lines for name, value in parse_metrics(line).items()}
+    assert found == {"x": "inf", "val accuracy": 0.5, "Größe": "nan", "huge one": "-inf"}
+
+
 @pytest.mark.parametrize("value", ["a, b=2", "a b", "a=b", "a\nb", "", " a"])
 def test_report_refuses_text_that_would_not_be_read_back(value: str) -> None:
     with pytest.raises(ValueError, match="metric x"):
@@ -46,7 +55,9 @@ def test_report_refuses_other_values_and_names() -> None:
     with pytest.raises(TypeError):
         report(x=[1])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="cannot name"):
-        report(**{"a b": 1})
+        report(**{"a\nb": 1})
+    with pytest.raises(ValueError, match="text needs a name"):
+        report(**{"a b": "good"})
     with pytest.raises(ValueError, match="needs a metric"):
         report()
 

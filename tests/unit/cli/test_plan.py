@@ -57,7 +57,7 @@ def as_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, ob
 def test_of_an_adaptive_set_before_and_after_something_ran(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    more = "metric: loss\nmethod: tpe\nrun_cap: 4\n"
+    more = "metric: loss\ngoal: minimize\nmethod: tpe\nrun_cap: 4\n"
     (project.path / "project.yml").write_text(f"command: python train.py\n{more}")
     said = (
         "my project: 4 combinations of C, text\n"

@@ -27,7 +27,7 @@ def test_the_reports_at_which_tasks_are_compared(
     directory: ProjectDirectory, said: str, rungs: list[int]
 ) -> None:
     early = directory.load(
-        settings=f"command: train\nmetric: loss\nearly_terminate: {said}"
+        settings=f"command: train\nmetric: loss\nearly_terminate: {said}\ngoal: minimize"
     ).early_termination
     assert early
     assert [step for step in range(1, 100) if early.is_rung(step)] == rungs
@@ -114,4 +114,6 @@ def load_sweep(directory: ProjectDirectory, early_terminate: str) -> Project:
 def test_an_early_termination_that_makes_no_sense(
     directory: ProjectDirectory, said: str, problem: str
 ) -> None:
-    assert problem in directory.problem(settings=f"command: train\nmetric: loss\nearly_terminate: {said}")
+    assert problem in directory.problem(
+        settings=f"command: train\nmetric: loss\nearly_terminate: {said}\ngoal: minimize"
+    )

@@ -19,7 +19,7 @@ def test_timeout(directory: ProjectDirectory, text: str, seconds: float) -> None
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ("metric: x", "1:1: no command; write"),
+        ("metric: x\ngoal: maximize", "1:1: no command; write"),
         ("command: ''", "1:10: command: has to be text"),
         ("command: '  '", "1:10: command: is empty"),
         ("command: []", "1:10: command: is empty"),
@@ -37,7 +37,8 @@ def test_timeout(directory: ProjectDirectory, text: str, seconds: float) -> None
         ("function: .train:run", "1:11: function: '.train:run' is not a function"),
         ("function: train:run.now", "1:11: function: 'train:run.now' is not a function"),
         ("function: [train, run]", "1:11: function: has to be text"),
-        ("command: run\nmetric: a=b", "2:9: metric: 'a=b' cannot name a metric"),
+        ("command: run\ngoal: minimize\nmetric: ' a'", "3:9: metric: ' a' cannot name a metric"),
+        ("command: run\nmetric: loss", "2:1: metric: nothing says whether more or less of it is better"),
         ("command: run\nmetric: a\ngoal: max", "3:7: goal: unknown goal 'max'; write maximize or minimize"),
         ("command: run\ngoal: minimize", "2:1: a goal without a metric"),
         ("command: run\ntimeout: 0", "2:10: timeout: '0' is not a duration"),
@@ -77,7 +78,7 @@ def test_metaparameters_that_no_function_can_have(directory: ProjectDirectory) -
     [
         ("early_terminate: {type: asha, min_iter: 3}", "2:1: early_terminate: needs a metric to compare"),
         ("run_cap: 9\nmethod: tpe", "3:1: method: needs a metric to compare"),
-        ("metric: loss\nmethod: bayes", "3:1: an adaptive method never ends"),
+        ("metric: loss\ngoal: minimize\nmethod: bayes", "4:1: an adaptive method never ends"),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_said_with_its_place(directory: ProjectDirectory, said: str, problem: str) -> None:
@@ -88,19 +89,35 @@ def test_without_optuna_the_user_is_told_what_to_do(
     directory: ProjectDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "find_spec", lambda name: None)
-    found = directory.problem(settings="command: train\nmethod: tpe\nrun_cap: 9\nmetric: loss")
+    found = directory.problem(
+        settings="command: train\nmethod: tpe\nrun_cap: 9\nmetric: loss\ngoal: minimize"
+    )
     assert re.search(r"2:1: method: needs Optuna.*requirements\.txt.*adaptive", found)
-    assert directory.load(settings="command: train\nmetric: loss")
+    assert directory.load(settings="command: train\nmetric: loss\ngoal: minimize")
 
 
 def test_an_adaptive_method_without_a_cap_is_one_problem_even_over_distributions(
     directory: ProjectDirectory,
 ) -> None:
-    found = directory.problem("x: {min: 0.0, max: 1.0}", "command: train\nmetric: loss\nmethod: bayes")
-    assert found.startswith("project.yml:3:1: an adaptive method never ends")
+    settings = "command: train\nmethod: bayes\nmetric: loss\ngoal: minimize"
+    found = directory.problem("x: {min: 0.0, max: 1.0}", settings)
+    assert found.startswith("project.yml:2:1: an adaptive method never ends")
 
 
 def test_seeds_and_an_adaptive_method_do_not_go_together(directory: ProjectDirectory) -> None:
-    settings = "command: train\nrun_cap: 9\nmethod: tpe\nmetric: loss"
+    settings = "command: train\nrun_cap: 9\nmethod: tpe\nmetric: loss\ngoal: minimize"
     found = directory.problem("x: {min: 0.0, max: 1.0}\nseeds: 3", settings)
     assert found.startswith("project.yml:3:1: seeds: in parameters.yml goes with grid and random only")
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "val_accuracy", "F1", "top5.acc", "roc/auc"])
+def test_a_metric_whose_name_says_that_more_is_better_needs_no_goal(
+    directory: ProjectDirectory, metric: str
+) -> None:
+    assert directory.load("x: 1", f"command: run\nmetric: {metric}").goal == "maximize"
+
+
+@pytest.mark.parametrize("metric", ["loss", "seconds", "accumulated", "pace"])
+def test_any_other_metric_needs_a_goal(directory: ProjectDirectory, metric: str) -> None:
+    (problem,) = directory.problems("x: 1", f"command: run\nmetric: {metric}")
+    assert problem.startswith("project.yml:2:1: metric: nothing says whether more or less of it is better")

@@ -240,7 +240,7 @@ def test_keys_of_a_metric_that_change_nothing_are_said(directory: Path) -> None:
 @pytest.mark.parametrize("name", ["Eval|hits@10", "mAP@[0.5:0.95]", "R^2", "val loss (top-1)", "größe"])
 def test_a_name_of_a_metric(directory: Path, name: str) -> None:
     assert load(directory, SWEEP.replace("{name: val/loss}", f'{{name: "{name}"}}')).metric == name
-    for wrong in ("a=b", "a,b", "a ", "a\\nb"):
+    for wrong in ("a ", "a\\nb"):
         (found,) = problems_of(directory, SWEEP.replace("{name: val/loss}", f'{{name: "{wrong}"}}'))
         assert found.startswith("5:16: metric: ")
 

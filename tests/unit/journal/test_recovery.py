@@ -43,7 +43,7 @@ def keep(worker: Path, x: int, attempt: int, state: AttemptState, project: str =
 def project(tmp_path: Path) -> Path:
     path = tmp_path / "p"
     path.mkdir()
-    (path / "project.yml").write_text("command: run\nmetric: loss\nretries: 1\n")
+    (path / "project.yml").write_text("command: run\nmetric: loss\ngoal: maximize\nretries: 1\n")
     (path / "parameters.yml").write_text("x: [0, 1, 2, 3, 4]\n")
     return path
 

@@ -37,7 +37,9 @@ class Bench:
 
     def write(self, x: str, program: str = "", settings: str = "") -> None:
         """`program`: what its shell does after it has left its mark, with $1 = --x=…"""
-        (self.project / "project.yml").write_text(f"command: sh run.sh\nmetric: loss\n{settings}\n")
+        (self.project / "project.yml").write_text(
+            f"command: sh run.sh\nmetric: loss\ngoal: maximize\n{settings}\n"
+        )
         (self.project / "parameters.yml").write_text(f"x: {x}\n")
         mark = shlex.quote(str(self.marks))
         (self.project / "run.sh").write_text(f"echo ${{1#--x=}} >>{mark}\n{program}\necho loss=${{1#--x=}}\n")
@@ -148,7 +150,9 @@ def test_a_python_program_reports_and_leaves_the_project_as_it_is(bench: Bench) 
         "Path('kept.txt').unlink()\nPath('kept.txt').write_text('of a task')\n"
         "report(loss=float(sys.argv[1].partition('=')[2]))\n"
     )
-    (bench.project / "project.yml").write_text(f"command: ['{sys.executable}', train.py]\nmetric: loss\n")
+    (bench.project / "project.yml").write_text(
+        f"command: ['{sys.executable}', train.py]\nmetric: loss\ngoal: maximize\n"
+    )
     before = sorted(bench.project.rglob("*"))
     code, output = bench.run("--data", "my data")
     assert code == 0, output
@@ -347,3 +351,25 @@ def test_neither_celery_nor_a_broker_is_needed() -> None:
     script = "import sys, framework.local.run; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert not {"celery", "kombu", "amqp", "framework.broker.celery_app"}.intersection(loaded.split())
+
+
+def test_the_task_that_is_pruned_last_has_its_duration(bench: Bench) -> None:
+    bench.write(
+        x="[1, 2]",
+        program="case $1 in *1) echo loss=9 ;; *2) sleep 1.5; echo loss=0; sleep 60 ;; esac",
+        settings="early_terminate: {type: asha, min_iter: 1, eta: 2}",
+    )
+    code, output = bench.run()
+    assert code == 0, output
+    assert bench.states() == ["done", "pruned"]
+    assert 1.5 < float(bench.rows()[1]["seconds"]) < 30
+
+
+def test_a_metric_that_is_never_reported_is_said_while_it_runs_and_at_its_end(bench: Bench) -> None:
+    bench.write(x="[1, 2, 3, 4, 5, 6, 7, 8]", program="sleep 2; echo los=1; exit 0")
+    code, output = bench.run()
+    assert code == 0, output
+    first, last = [line for line in output.splitlines() if "no task has reported loss" in line]
+    assert last == "no task has reported loss; reported: los"
+    assert first == last
+    assert output.index(first) < output.index("8/8 tasks")

@@ -155,3 +155,18 @@ def test_the_advice_about_a_paused_sweep_is_that_of_its_kind_of_run(bench: Bench
     assert bench.status().paused == (
         "the sweep is paused: on request; to resume it: " + publisher.ON_HOSTS.resume
     )
+
+
+def test_a_metric_that_no_task_reports_is_a_notice_until_one_does(bench: Bench, clock: Clock) -> None:
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    clock.now += 10  # results are not counted more often than results.csv is written
+    bench.messenger.result(host, assignment, metrics={"acc": 0.5})
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    assert "no task has reported loss; reported: acc" in bench.status().notices
+    clock.now += 60
+    bench.messenger.result(host, assignment)
+    bench.messenger.beat("a")
+    bench.turn()
+    assert "1 of 2 tasks that are done have not reported loss" in bench.status().notices

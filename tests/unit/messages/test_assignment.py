@@ -96,7 +96,7 @@ def test_an_assignment_with_an_invalid_field_is_refused(change: dict[str, object
         {"reason": None},
         {"reason": "x" * 10_000},
         {"metrics": None},
-        {"metrics": {"a b": 1}},
+        {"metrics": {"a\nb": 1}},
         {"metrics": {"a": None}},
         {"metrics": {"a": float("nan")}},
         {"host": ""},

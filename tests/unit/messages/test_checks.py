@@ -69,7 +69,7 @@ def test_parameters_and_metrics_have_valid_names_and_values() -> None:
     assert not any(map(are_parameters, no_parameters))
     assert are_metrics({})
     assert are_metrics({"val/loss": 0.5, "state": "ok"})
-    no_metrics: list[object] = [None, [], {"a b": 1}, {1: 1}, {"x": None}, {"x": math.inf}, {"x": True}]
+    no_metrics: list[object] = [None, [], {"a\nb": 1}, {1: 1}, {"x": None}, {"x": math.inf}, {"x": True}]
     assert not any(map(are_metrics, no_metrics))
 
 

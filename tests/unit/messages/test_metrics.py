@@ -1,71 +1,78 @@
-"""Metrics in a line of output, and what is none."""
-
-import time
+"""Metrics: names, values, numbers, and objects of them."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from framework.messages.metrics import Metric, metric_problem, parse_metrics
+from framework.messages.metrics import Metric, as_metric, as_number, flat_metrics, metric_problem, read_number
+
+HUGE = 10**400  # larger than all floats
+
+
+@pytest.mark.parametrize("name", ["accuracy", "val/acc@1", "val accuracy", "1st", "Genauigkeit (größte)"])
+def test_a_name(name: str) -> None:
+    assert metric_problem(name, 0.5) is None
+
+
+@pytest.mark.parametrize("name", ["", " a", "a ", "a\nb", "a\0", "x" * 201, "\ud800"])
+def test_no_name(name: str) -> None:
+    assert "cannot name a metric" in (metric_problem(name, 0.5) or "")
+
+
+@pytest.mark.parametrize("value", [True, None, [1], {}, float("nan"), float("inf"), "x" * 201])
+def test_no_value(value: object) -> None:
+    assert (metric_problem("x", value) or "").startswith("metric x: ")
 
 
 @pytest.mark.parametrize(
-    ("line", "metrics"),
+    ("value", "metric", "number"),
     [
-        ("Training: accuracy=0.97, f1=0.96", {"accuracy": 0.97, "f1": 0.96}),
-        ("accuracy=0.97", {"accuracy": 0.97}),
-        ("a=1,b=2", {"a": 1, "b": 2}),
-        ("  loss = 1e-3 , step=+5 \r\n", {"loss": 1e-3, "step": 5}),
-        ("Epoch 3/10: loss=.5", {"loss": 0.5}),
-        ("2024-01-01 10:00:00 INFO: val/acc@1=50, val.loss-x=5.", {"val/acc@1": 50, "val.loss-x": 5.0}),
-        ("x=nan, y=-Inf, z=infinity, w=1e999", {"x": "nan", "y": "-inf", "z": "inf", "w": "inf"}),
-        ("status=ok, share=97%", {"status": "ok", "share": "97%"}),
-        ("x=1, x=2", {"x": 2}),
+        (True, 1, None),
+        (3, 3, 3.0),
+        (HUGE, "inf", float("inf")),
+        (-HUGE, "-inf", float("-inf")),
+        (float("-inf"), "-inf", float("-inf")),
+        ("inf", "inf", float("inf")),
+        ("high", "high", None),
+        (None, None, None),
     ],
 )
-def test_a_metrics_line(line: str, metrics: dict[str, Metric]) -> None:
-    found = parse_metrics(line)
-    assert found == metrics
-    assert [type(value) for value in found.values()] == [type(value) for value in metrics.values()]
+def test_a_value_as_a_metric_and_as_a_number(value: object, metric: object, number: float | None) -> None:
+    assert as_metric(value) == metric
+    assert as_number(value) == number
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("text", "number"),
     [
-        "",
-        "Training has begun.",
-        "use lr=0.1",
-        "Training: accuracy=",
-        "=1",
-        "a==1",
-        "a=1, and so on",
-        "a=1, b",
-        "if x = y then",
-        "a=1 b=2",
-        "http://example.org/?a=1",
-        "Title:a=1",
-        "1a=2",
-        "a=1,",
-        f"{'x' * 300}=1",
-        f"x={'y' * 300}",
+        ("7", 7),
+        ("-.5", -0.5),
+        ("93%", 0.93),
+        ("0.1%", 0.001),
+        ("-nan", "nan"),
+        ("1e999", "inf"),
+        ("-1e999%", None),
     ],
 )
-def test_any_other_line_has_no_metrics(line: str) -> None:
-    assert parse_metrics(line) == {}
+def test_a_number_as_text(text: str, number: Metric | None) -> None:
+    assert read_number(text) == number
 
 
-@given(st.one_of(st.text(), st.text("a1=:, .-e+\0\ud800")))
-def test_parsing_never_raises_and_gives_only_metrics(line: str) -> None:
-    for name, value in parse_metrics(line).items():
-        assert metric_problem(name, value) is None
+def test_an_object_of_metrics_keeps_what_can_be_kept() -> None:
+    content = {"a": 1, "train": {"loss": 0.1, "per": {"class": 2}}, "none": None, "history": [1], "on": True}
+    metrics, problems = flat_metrics(content)
+    assert metrics == {"a": 1, "train.loss": 0.1, "train.per.class": 2, "on": 1}
+    assert problems == [
+        "metric none: a value is a number or text, not NoneType",
+        "metric history: a value is a number or text, not list",
+    ]
 
 
-@pytest.mark.parametrize(
-    ("part", "end"),
-    [("a", ""), ("a=", ""), ("a=1,", "?"), (": ", "="), ("-", "=1"), (" ", "a=1,"), ("T: ", "a")],
-)
-def test_the_time_for_a_line_grows_with_its_length_alone(part: str, end: str) -> None:
-    line = part * 10**5 + end
-    began = time.process_time()
-    assert parse_metrics(line) == {}
-    assert time.process_time() - began < 5, "with the square of the length it takes minutes"
+def test_an_object_that_is_nested_without_end() -> None:
+    content: dict[str, object] = {}
+    inner = content
+    for _ in range(10_000):
+        inner["a"] = {}
+        inner = inner["a"]  # type: ignore[assignment]
+    inner["a"] = 1
+    metrics, problems = flat_metrics(content)
+    assert metrics == {}
+    assert len(problems) == 1

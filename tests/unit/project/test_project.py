@@ -21,10 +21,10 @@ def test_a_function(directory: ProjectDirectory) -> None:
 @pytest.mark.parametrize(
     ("settings", "needs_study", "has_reports"),
     [
-        ("metric: loss", False, False),
-        ("metric: loss\nmethod: random\nrun_cap: 3", False, False),
-        ("metric: loss\nmethod: bayes\nrun_cap: 3", True, False),
-        ("metric: loss\nearly_terminate: {type: asha, min_iter: 3}", True, True),
+        ("metric: loss\ngoal: minimize", False, False),
+        ("metric: loss\ngoal: minimize\nmethod: random\nrun_cap: 3", False, False),
+        ("metric: loss\ngoal: minimize\nmethod: bayes\nrun_cap: 3", True, False),
+        ("metric: loss\ngoal: minimize\nearly_terminate: {type: asha, min_iter: 3}", True, True),
     ],
 )
 def test_results_of_other_tasks_decide_on_some_projects(

@@ -35,7 +35,9 @@ def test_a_program_that_works(commands: CommandBench) -> None:
         ("kill -9 $$", 137, "killed by SIGKILL (out of memory?)"),
         ("kill -SEGV $$", 139, "killed by SIGSEGV"),
         ("exit 137", 137, "exit code 137, as after SIGKILL (out of memory?)"),
-        ("exit 255", 255, "exit code 255, as after signal 127"),
+        ("exit 192", 192, "exit code 192, as after SIGRTMAX"),
+        ("exit 193", 193, "exit code 193"),
+        ("exit 255", 255, "exit code 255"),
     ],
 )
 def test_a_program_that_fails(commands: CommandBench, script: str, exit_code: int, reason: str) -> None:

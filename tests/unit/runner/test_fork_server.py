@@ -152,7 +152,7 @@ ENDS = {
     "raise ValueError('bad x')": (1, "exit code 1: ValueError: bad x"),
     "os.environ['NONE']": (1, "exit code 1: KeyError: 'NONE'"),
     "sys.exit(3)": (3, "exit code 3"),
-    "sys.exit(-1)": (255, "exit code 255, as after signal 127"),
+    "sys.exit(-1)": (255, "exit code 255"),
     "sys.exit('no data')": (1, "exit code 1: no data"),
     "sys.exit()": (0, ""),
     "os._exit(4)": (4, "exit code 4"),

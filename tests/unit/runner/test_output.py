@@ -9,6 +9,7 @@ import pytest
 from attempt_bench import CommandBench
 
 from framework.messages.metrics import Metric
+from framework.project.early_termination import EarlyTermination, Reports
 from framework.runner import output
 
 
@@ -64,14 +65,18 @@ bench.run("echo", "x=1", files=bench.attempt("0" * 16))
 before = peak()
 found = bench.shell(sys.argv[2])
 assert (found.state, found.metrics) == ("done", {"a": 1}), found
-print(bench.files.stdout.stat().st_size, peak() - before)
+print(bench.files.stdout.stat().st_size + bench.files.stderr.stat().st_size, peak() - before)
 """
 
 
 @pytest.mark.parametrize(
     "script",
-    ["head -c 60000000 /dev/zero; echo; echo a=1", "head -c 60000000 /dev/zero | tr '\\0' '\\n'; echo a=1"],
-    ids=["one line", "many lines"],
+    [
+        "head -c 60000000 /dev/zero; echo; echo a=1",
+        "head -c 60000000 /dev/zero | tr '\\0' '\\n'; echo a=1",
+        "exec >&2; head -c 60000000 /dev/zero; echo; yes 'a b: c' | head -c 100000; echo a=1",
+    ],
+    ids=["one line", "many lines", "a log"],
 )
 def test_much_output_costs_no_memory(tmp_path: Path, script: str) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -84,10 +89,40 @@ def test_much_output_costs_no_memory(tmp_path: Path, script: str) -> None:
 
 
 def test_more_metrics_than_a_result_can_hold(commands: CommandBench) -> None:
-    found = commands.python("for i in range(600): print(f'm{i}={i}')")
+    found = commands.python("for i in range(600): print(f'm{i}={i}')\nprint('accuracy=0.5\\nloss=1')")
     assert found.state == "done"
-    assert len(found.metrics) == output.MOST_METRICS
+    assert found.metrics["accuracy"] == 0.5, "results are ranked by it"
+    assert len(found.metrics) == output.MOST_METRICS + 1
     assert "the others are ignored" in found.reason
+
+
+def test_a_text_does_not_replace_a_number(commands: CommandBench) -> None:
+    found = commands.shell("printf 'a=low\\na=1\\na=high\\nb=1\\nb=nan\\nc=x\\nc=y\\n'")
+    assert found.metrics == {"a": 1, "b": "nan", "c": "y"}
+
+
+def test_metrics_are_read_from_stderr_but_no_texts_and_no_code(commands: CommandBench) -> None:
+    found = commands.python(
+        "import logging\n"
+        "logging.basicConfig(level='INFO')\n"
+        "logging.info('accuracy: 0.5'); logging.info('Epoch 1: a=1, b=hot')\n"
+        "import sys; print('  c = 4\\nd=text\\ne=1', file=sys.stderr)\n"
+        "print('e=2')"
+    )
+    assert (found.state, found.metrics) == ("done", {"accuracy": 0.5, "a": 1, "e": 2})
+    assert "accuracy: 0.5" in commands.files.stderr.read_text()
+
+
+def test_a_log_that_repeats_what_is_printed_makes_no_more_reports(commands: CommandBench) -> None:
+    commands.reports = Reports("accuracy", EarlyTermination("asha", 2, None, 2))
+    commands.python(
+        "import sys\n"
+        "for i in range(5):\n"
+        "    print(f'accuracy={i}', flush=True)\n"
+        "    print(f'INFO:root:accuracy={i}', file=sys.stderr)"
+    )
+    assert commands.reports.count == 5
+    assert commands.reports.at_rungs == {2: 1, 4: 3}
 
 
 @pytest.mark.parametrize(
@@ -95,11 +130,12 @@ def test_more_metrics_than_a_result_can_hold(commands: CommandBench) -> None:
     [
         ('{"b": 2, "a": 3.5, "on": true, "bad": NaN}', {"a": 3.5, "b": 2, "on": 1, "bad": "nan"}, ""),
         (
-            '{"b": [1], "c": 1}',
-            {"a": 1, "c": 1},
-            "metrics.json: metric b: a value is a number or text, not list",
+            '{"b": [1], "c": {"d": 1}, "e": null}',
+            {"a": 1, "c.d": 1},
+            "metrics.json: metric b: a value is a number or text, not list; 1 more values are ignored",
         ),
-        ('{"b c": 1}', {"a": 1}, "metrics.json: 'b c' cannot name a metric"),
+        (f'{{"b": 1{"0" * 400}}}', {"a": 1, "b": "inf"}, ""),
+        ('{"b\\n": 1, "b c": 2}', {"a": 1, "b c": 2}, "metrics.json: 'b\\n' cannot name a metric"),
         ("[1]", {"a": 1}, "metrics.json is ignored: it is not a JSON object"),
         ("{", {"a": 1}, "metrics.json is ignored: it is not JSON ("),
         ("", {"a": 1}, "metrics.json is ignored: it is not JSON ("),

@@ -204,6 +204,7 @@ def test_no_report_of_a_fast_program_is_missed(tmp_path: Path) -> None:
 # The master.
 
 
+TPE = "goal: minimize\nmethod: tpe\nrun_cap: {}\n"
 ASHA = "goal: minimize\nearly_terminate: {type: asha, min_iter: 2, eta: 2}\n"
 
 
@@ -234,6 +235,41 @@ def test_a_task_that_does_worse_than_others_is_pruned(bench: AdaptiveBench, meth
     assert (status.done, status.pruned, status.failed, status.finished) == (1, 3, 0, True)
     row = next(row for row in bench.rows() if row["task"] == bad.task)
     assert (row["state"], row["seconds"], row["loss"]) == ("pruned", "7.000", "0.8")
+
+
+@pytest.mark.parametrize(("x", "more"), [("{min: 0.0, max: 1.0}", TPE.format(9)), ("[1, 2, 3, 4, 5]", ASHA)])
+def test_a_sweep_that_needs_a_metric_that_nobody_reports_is_paused(
+    bench: AdaptiveBench, x: str, more: str
+) -> None:
+    bench.settings(x, more)
+    bench.messenger.beat("a", slots=2)
+    under_way = bench.turn()
+    for _ in range(3):
+        assert len(under_way) == 2
+        host, assignment = under_way.pop(0)
+        bench.ends(host, assignment, "unknown")
+        under_way += bench.turn()
+    assert len(under_way) == 1, "three are enough"
+    assert not bench.status().paused, "one still runs, and nobody has asked to end it"
+    bench.ends("a", under_way[0][1], "unknown")
+    assert bench.turn() == []
+    assert "no task has reported loss as a number" in bench.status().paused
+    assert bench.messenger.stopped == []
+    bench.ask("resume")
+    under_way = bench.turn()
+    assert under_way, "people decide: it goes on, for as many tasks"
+
+
+def test_a_metric_that_a_running_task_reports_is_not_missing(bench: AdaptiveBench) -> None:
+    bench.settings("[1, 2, 3, 4, 5, 6]", ASHA)
+    bench.messenger.beat("a", slots=4)
+    (_, runs), *others = bench.turn()
+    for host, assignment in others:
+        bench.ends(host, assignment, "unknown")
+    assert bench.turn() == []
+    bench.reports("a", runs, (1, 0.5))
+    assert len(bench.turn()) == 2
+    assert not bench.status().paused
 
 
 def test_a_task_that_is_done_before_it_can_be_pruned_is_done(bench: AdaptiveBench) -> None:
