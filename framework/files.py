@@ -11,6 +11,7 @@ from typing import IO
 from framework.errors import FrameworkError
 
 ARGUMENTS_FILE = "arguments.json"  # in the directory of an attempt
+METRICS_FILE = "metrics.json"  # in a task's directory; the project's own file of this name is not there
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ class AttemptFiles:
     @property
     def metrics(self) -> Path:
         """Metrics that the task writes as a JSON object instead of printing them."""
-        return self.work / "metrics.json"
+        return self.work / METRICS_FILE
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,11 @@ class LocalFiles:
     def code(self) -> Path:
         """Versions of the project, as update_files.sh would push them to a host."""
         return self.path / "code"
+
+    @property
+    def written(self) -> Path:
+        """Files that tasks of earlier runs wrote into their copy of the project, by version and time."""
+        return self.path / "written"
 
     @property
     def lock(self) -> Path:

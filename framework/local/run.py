@@ -21,9 +21,8 @@ from typing import Any, TypeAlias
 
 from framework.errors import FrameworkError, JournalError, UsageError
 from framework.files import LocalFiles, ProjectFiles
-from framework.local import orphans
 from framework.local.run_lock import run_lock
-from framework.local.snapshot import changed_files, take_snapshot
+from framework.local.snapshot import changed_files, keep_written, make_removable, take_snapshot
 from framework.local.transport import LocalPublisher, LocalTransport
 from framework.master.master import Master
 from framework.master.publisher import Advice
@@ -32,6 +31,7 @@ from framework.messages.requests import ControlRequest, Which, hand_in
 from framework.messages.status import Status
 from framework.project.project import Project
 from framework.project.resources import why_nowhere
+from framework.runner import orphans
 from framework.runner.attempt import GRACE_SECONDS
 from framework.worker.worker import LOCAL, Worker
 
@@ -65,13 +65,17 @@ def run_project(
     _check_program(project)
     _check_directory(files.path, project.path)
     with run_lock(files):
+        keep_written(files.code, files.written)
         code = take_snapshot(project.path, files.code, files.path, _properties(project))
         outcome = _run_snapshot(project, files, slots, which, show)
         if changed := changed_files(code):
             log.warning(
-                "tasks changed directories of the project, of which all tasks share one copy: %s; "
-                "on a host such a task fails", ", ".join(changed[:5])
+                "tasks wrote into %s, which all tasks share, and which is read-only on a host: %s; "
+                "the next run moves these files to %s",
+                code.project_path, ", ".join(changed[:5]), files.written,
             )  # fmt: skip
+        with suppress(OSError):
+            make_removable(code.path)
         return outcome
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from framework.errors import FrameworkError
 from framework.files import LocalFiles
-from framework.local import orphans
+from framework.runner import orphans
 
 LOCK_PATIENCE_SECONDS = 10.0  # longest wait until the tasks of a killed run are gone
 

@@ -1,8 +1,9 @@
-"""Snapshot of a project: an immutable copy that the tasks of a local run use.
+"""Snapshot of a project: a read-only copy that the tasks of a local run use.
 
 Tasks find the project's files in their working directory. Were they the user's own, a program that writes a
 file which is there already would change it for the user and for every other task; and nobody could say which
-code produced a result if the files were edited meanwhile.
+code produced a result if the files were edited meanwhile. As on a host, tasks cannot write into the copy;
+root can, as its permissions have no limits.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from framework.files import Code
 from framework.project.source_tree import EXCLUDED_FILES, is_environment, is_excluded, is_excluded_anywhere
 
 _CHUNK = 2**20  # bytes read at once
+_MARKER = "VERSION"  # written when a copy is complete
 
 
 def take_snapshot(
@@ -34,6 +36,7 @@ def take_snapshot(
     framework = Path(__file__).parents[1]
     try:
         if root.exists():
+            make_removable(root)
             shutil.rmtree(root)
         new = root / "new"
         new.mkdir(parents=True)
@@ -43,7 +46,7 @@ def take_snapshot(
         _copy(source, source, new / "project", keep_out.resolve(), digest)
         lines = {"framework": _digest_of_sources(framework), "project": digest.short(), **(properties or {})}
         versions = "".join(f"{name}={value}\n" for name, value in lines.items())
-        (new / "VERSION").write_text(versions)
+        (new / _MARKER).write_text(versions)
         version = hashlib.sha256(versions.encode()).hexdigest()[:12]
         new.rename(root / version)
         (root / "current").symlink_to(version)
@@ -54,9 +57,32 @@ def take_snapshot(
     return Code.current(root)
 
 
+def keep_written(code: Path, written: Path) -> None:
+    """Move files that tasks wrote into the versions in `code` to `written`, before the versions are removed.
+
+    Raises FrameworkError.
+    """
+    try:
+        for marker in code.glob(f"*/{_MARKER}"):
+            version = Code(marker.parent.resolve())  # `current` is one of them
+            make_removable(version.path)
+            target = written / f"{version.version}-{marker.stat().st_ctime_ns}"
+            for name in changed_files(version):
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                (version.project_path / name).rename(target / name)
+    except OSError as error:
+        raise FrameworkError(f"{error.filename}: cannot be kept in {written} ({error.strerror})") from error
+
+
+def make_removable(root: Path) -> None:
+    """Let the owner remove with rm -r what take_snapshot() has made, when no task runs. Raises OSError."""
+    for path, _, _ in os.walk(root):
+        os.chmod(path, 0o755)
+
+
 def changed_files(code: Code) -> list[str]:
     """The files of the project that tasks wrote into or added, which they could not do on a host."""
-    since = (code.path / "VERSION").stat().st_ctime_ns
+    since = (code.path / _MARKER).stat().st_ctime_ns
     changed = (
         file.relative_to(code.project_path)
         for file in _regular_files(code.project_path)
@@ -89,7 +115,7 @@ def _digest_of_sources(framework: Path) -> str:
 
 
 def _copy(project: Path, source: Path, target: Path, keep_out: Path, digest: _Digest) -> None:
-    """Copy a directory, its files read-only; what is neither file, directory nor link is left out."""
+    """Copy a directory, read-only; what is neither file, directory nor link is left out."""
     target.mkdir()
     with os.scandir(source) as entries:
         chosen = sorted(entries, key=lambda entry: entry.name)
@@ -112,6 +138,11 @@ def _copy(project: Path, source: Path, target: Path, keep_out: Path, digest: _Di
             executable = bool(entry.stat().st_mode & stat.S_IXUSR)
             digest.add(b"program" if executable else b"file", name, _copy_file(path, copy))
             copy.chmod(0o555 if executable else 0o444)
+    if any(entry.name.endswith(".py") for entry in chosen):
+        (target / "__pycache__").mkdir(
+            exist_ok=True
+        )  # so that Python compiles a module once, and not for each task
+    target.chmod(0o555)
 
 
 def _copy_file(source: Path, target: Path) -> bytes:

@@ -3,12 +3,11 @@
 import errno
 import logging
 import math
-import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -17,9 +16,11 @@ from framework.files import AttemptFiles
 from framework.messages.assignment import AttemptState
 from framework.messages.metrics import Metric
 from framework.project.early_termination import Reports
+from framework.runner.orphans import end_orphans
 from framework.runner.output import MOST_METRICS, OutputReader, last_line, read_metrics_file
 from framework.runner.process import End, Process, signal_group, signal_name
 from framework.runner.programs import Program
+from framework.runner.working_directory import WorkingDirectory
 
 log = logging.getLogger(__name__)
 
@@ -54,18 +55,19 @@ def run_attempt(
     reports: Reports | None = None,
     ranked: str | None = None,
 ) -> Execution:
-    """Run `program` to its end in the directory files.work, with the entries of `project_path` linked there.
+    """Run `program` to its end in the directory files.work, where it finds the files of `project_path`.
 
     `environment` is all that the program sees; task_environment() makes it. After `timeout` seconds, or soon
-    after `stop` is set, the process group gets TERM, then KILL. `on_metrics` is called from this thread with
-    the latest metrics, at most once a second; it must not block. `reports` is updated before each call.
-    `ranked` is the metric that the project ranks by.
+    after `stop` is set, the process group gets TERM, then KILL; when it has ended, so does every other
+    process with its TASK_DIR. `on_metrics` is called from this thread with the latest metrics, at most once a
+    second; it must not block. `reports` is updated before each call. `ranked` is the metric that the project
+    ranks by.
     Raises FrameworkError if the host is short of something (disk, processes), which the task has not caused.
     """
     project_path = project_path.resolve()
+    directory = WorkingDirectory(files.work, project_path)
     try:
-        files.work.mkdir(parents=True, exist_ok=True)
-        links = _link_entries(project_path, files)
+        directory.fill()
         files.stdout.touch()
         files.stderr.touch()
         output = OutputReader(files.stdout, files.stderr, on_metrics, ranked, reports)
@@ -83,32 +85,12 @@ def run_attempt(
             return Execution(None, 0.0, "failed", program.describe_start_error(error), {})
         cause, end = _supervise(process, began, timeout, output, stop)
         output.read_rest()
+        orphans = end_orphans(files.work, process.pid, end.when - began) if process.pid else 0
     finally:
         output.close()
-        _remove_links(links)
-    return _execution(cause, end, end.when - began, files, output, timeout)
-
-
-def _link_entries(project_path: Path, files: AttemptFiles) -> list[tuple[Path, Path]]:
-    """Link the project's entries into the working directory; return each link with its target."""
-    links = []
-    for target in sorted(project_path.iterdir()):
-        link = files.work / target.name
-        if link == files.metrics or os.path.lexists(link):
-            continue
-        link.symlink_to(target)
-        links.append((link, target))
-    return links
-
-
-def _remove_links(links: Sequence[tuple[Path, Path]]) -> None:
-    """Remove the links, so that only the task's own files are left; a file that replaced a link stays."""
-    for link, target in links:
-        try:
-            if link.is_symlink() and link.readlink() == target:
-                link.unlink()
-        except OSError as error:
-            log.warning("cannot remove the link %s: %s", link, error.strerror)
+        directory.clear()
+    execution = _execution(cause, end, end.when - began, files, output, timeout)
+    return _with_remark(execution, f"processes that it left running were ended: {orphans}" if orphans else "")
 
 
 def _supervise(
@@ -159,6 +141,10 @@ def _execution(
             state, why = "failed", _failure(end, files.stderr)
     reason = "; ".join(filter(None, [why, *end.remarks, *remarks]))
     return Execution(end.exit_code, seconds, state, reason, output.metrics)
+
+
+def _with_remark(execution: Execution, remark: str) -> Execution:
+    return replace(execution, reason="; ".join(filter(None, [execution.reason, remark])))
 
 
 def _failure(end: End, stderr: Path) -> str:

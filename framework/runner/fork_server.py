@@ -13,6 +13,7 @@ without the import, and each call imports the module.
 
 import atexit
 import dataclasses
+import errno
 import gc
 import json
 import os
@@ -32,6 +33,7 @@ from typing import NoReturn, TypeAlias
 
 from framework.runner.open_files import OpenFiles
 from framework.runner.openmp import prepare_fork
+from framework.runner.orphans import adopt_orphans, end_children, living_children, reap
 from framework.runner.process import end_of, fork, signal_group
 from framework.runner.random_numbers import SeedRecord
 from framework.runner.remarks import Remarks
@@ -40,8 +42,8 @@ from framework.runner.returned import metrics_in
 Function: TypeAlias = Callable[..., object]
 
 _PACKAGES = Path(__file__).parents[2]
+_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)  # errors of writing into a read-only project
 _LAST_CALLS_SECONDS = 1.0  # longest wait of a server that ends for the calls that have just ended
-_IMPORT_IN_CALLS = "import-in-calls"  # argument of a server that imports nothing itself
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Server:
 class CallRequest:
     """Request for one call, as file descriptors."""
 
-    channel: int  # socket to the worker, which only reads, and closes it when the call has ended or is to end
+    channel: int  # socket to the worker, which only reads, and shuts it when the call has ended or is to end
     stdout: int
     stderr: int
     content: int  # file with a JSON object: parameters, environment, directory, metrics
@@ -74,7 +76,7 @@ class CallRequest:
 
 def main() -> None:
     """Serve until the worker closes the socket, or ends."""
-    project, name, descriptor, *mode = sys.argv[1:]
+    project, name, descriptor, *reasons = sys.argv[1:]
     requests = socket.socket(fileno=int(descriptor))
     requests.set_inheritable(False)
     environment = dict(os.environ)
@@ -83,19 +85,20 @@ def main() -> None:
     sys.path[0] = project
     sys.argv = [name]
     _hide_own_modules()
-    if mode == [_IMPORT_IN_CALLS]:
+    if reasons:
         _detach_output()
-        remark = f"{name} is imported by each call: its import starts OpenMP threads, which no fork can use"
+        remark = f"{name} is imported by each call: its import {reasons[0]}"
         serve(requests, Server(name, None, True, environment, OpenFiles(()), remarks=[remark]))
     with SeedRecord() as seeds:
-        function, is_imported = load(name)
-    if not prepare_fork():
-        _begin_again(project, name, requests, environment)
+        function, error = load(name)
+    if reason := _reason_for_import_in_calls(project, error):
+        _begin_again(reason, [project, name], requests, environment)
     _detach_output()
     gc.collect()
     files, renewals = OpenFiles([requests.fileno()]), seeds.renewals()
     gc.freeze()  # so that no garbage collection of a call copies the memory of all imported modules
-    serve(requests, Server(name, function, is_imported, environment, files, renewals, _take_finalizers()))
+    finalizers = _take_finalizers()
+    serve(requests, Server(name, function, error is None, environment, files, renewals, finalizers))
 
 
 def _take_finalizers() -> list[Callable[[], object]]:
@@ -113,19 +116,28 @@ def _hide_own_modules() -> None:
     sys.modules["__main__"] = ModuleType("__main__")  # processes that a call spawns would import this file
 
 
+def _reason_for_import_in_calls(project: str, error: BaseException | None) -> str:
+    """Return why each call is to import the function, in its own directory; "" if one import serves all."""
+    if isinstance(error, OSError) and error.errno in _REFUSALS and isinstance(error.filename, str):
+        refused = os.path.relpath(error.filename, project)
+        if not os.path.lexists(error.filename) and refused.split(os.sep)[0] != os.pardir:
+            return f"writes {refused}"
+    return "" if prepare_fork() else "starts OpenMP threads, which no fork can use"
+
+
 def _begin_again(
-    project: str, name: str, requests: socket.socket, environment: Mapping[str, str]
+    reason: str, origin: Sequence[str], requests: socket.socket, environment: Mapping[str, str]
 ) -> NoReturn:
-    """Replace this process, whose forks are unusable, by a server that has each call import the function."""
+    """Replace this process by a server that has each call import the function."""
     requests.set_inheritable(True)
-    arguments = [project, name, str(requests.fileno()), _IMPORT_IN_CALLS]
+    arguments = [*origin, str(requests.fileno()), reason]
     os.chdir(_PACKAGES)
     module = "framework.runner.fork_server"
     os.execve(sys.executable, [sys.executable, "-m", module, *arguments], dict(environment))
 
 
-def load(name: str) -> tuple[Function, bool]:
-    """Return the function `name` and True, or a function that prints the error of its import, and False."""
+def load(name: str) -> tuple[Function, BaseException | None]:
+    """Return the function `name`, or one that prints the error of its import and fails; and that error."""
     module, _, attribute = name.partition(":")
     try:
         __import__(module)  # importlib.import_module would be in each traceback
@@ -142,8 +154,8 @@ def load(name: str) -> tuple[Function, bool]:
             sys.stderr.write(shown)
             sys.exit(problem)
 
-        return fail, False
-    return function, True
+        return fail, error
+    return function, None
 
 
 def _detach_output() -> None:
@@ -174,26 +186,18 @@ def serve(requests: socket.socket, server: Server) -> NoReturn:
                 _run_keeper(server, request)
             keepers.add(keeper)
         request.close()
-        keepers = {keeper for keeper in keepers if not _reap(keeper)}
+        keepers = {keeper for keeper in keepers if not reap(keeper)}
 
 
 def _end(server: Server, keepers: set[int]) -> NoReturn:
     """End this process; remove what the import has made unless a call may still use it."""
     deadline = time.monotonic() + _LAST_CALLS_SECONDS
-    while (keepers := {each for each in keepers if not _reap(each)}) and time.monotonic() < deadline:
+    while (keepers := {each for each in keepers if not reap(each)}) and time.monotonic() < deadline:
         time.sleep(0.01)
     for finalizer in server.finalizers if not keepers else ():
         with suppress(Exception):
             finalizer()
     os._exit(0)  # skips functions that were registered with atexit: they run in calls
-
-
-def _reap(pid: int) -> bool:
-    """Reap a child if it has ended; True if it is gone."""
-    try:
-        return os.waitpid(pid, os.WNOHANG) != (0, 0)
-    except ChildProcessError:  # the import has set SIGCHLD to be ignored
-        return True
 
 
 def _send(channel: int, **message: object) -> None:
@@ -203,9 +207,13 @@ def _send(channel: int, **message: object) -> None:
 
 
 def _run_keeper(server: Server, request: CallRequest) -> NoReturn:
-    """Fork the call, report its end, and hold its process id until the worker closes the channel."""
+    """Fork the call, report its end, and hold its process id until the worker closes the channel.
+
+    Then end all that the call has left running, of which this process becomes the parent.
+    """
     remarks = Remarks()
     try:
+        adopt_orphans()
         try:
             call = fork()
         except OSError as error:
@@ -217,6 +225,7 @@ def _run_keeper(server: Server, request: CallRequest) -> NoReturn:
         signal_group(call, signal.SIGKILL)
         os.kill(call, signal.SIGKILL)  # it may have no group yet
         os.waitpid(call, 0)
+        end_children()
     finally:
         os._exit(0)
 
@@ -240,6 +249,7 @@ def _observe(call: int, channel: int, remarks: Remarks) -> None:
         if channel in ready:
             return
         os.read(woken, 1024)
+        living_children(but=call)  # reaps those that the call's children have left to this process
 
 
 def _run_call(server: Server, request: CallRequest, remarks: Remarks) -> NoReturn:

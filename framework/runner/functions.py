@@ -22,6 +22,7 @@ from framework.space.values import Value
 
 _PACKAGES = Path(__file__).parents[2]  # so that the server imports this version of the framework
 _DEATH_SECONDS = 5.0  # longest wait for the end of a process that was killed, or has closed its sockets
+_KEEPER_SECONDS = 12.0  # longest wait for the end of a keeper, which ends what its call left running
 
 
 @dataclass(frozen=True)
@@ -237,6 +238,15 @@ class _CallProcess:
     def close(self) -> None:
         if self.pid is not None:
             signal_group(self.pid, signal.SIGKILL)
+            self._wait_for_keeper()
         elif self._end is None:
             self._functions.abandon(self._server)
         self._channel.close()
+
+    def _wait_for_keeper(self) -> None:
+        """Let the keeper end what the call left running, and wait until it has."""
+        self._channel.settimeout(_KEEPER_SECONDS)
+        with suppress(OSError):  # it was killed, or takes too long
+            self._channel.shutdown(socket.SHUT_WR)
+            while self._channel.recv(4096):
+                pass

@@ -40,7 +40,7 @@ class Process(Protocol):
         """
 
     def close(self) -> None:
-        """Kill what is left of the group, and free its number; never blocks for long."""
+        """Kill what is left of the group, and free its number; blocks for a few seconds at most."""
 
 
 def fork() -> int:

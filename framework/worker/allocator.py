@@ -74,6 +74,7 @@ class Allocator:
         self._changed = threading.Condition()
         self._allocations: set[Allocation] = set()
         self._left: dict[str, float] = {}  # by GPU: when our last task on it ended
+        self._not_idle: set[str] = set()  # GPUs that no look has seen idle since then
 
     def room(self, needs: Resources) -> Room:
         """The room for tasks with such needs."""
@@ -81,10 +82,11 @@ class Allocator:
         everything = {gpu.uuid: Fraction(1) for gpu in look.gpus}
         with self._changed:
             shares = self._shares()
+            self._note_idle(look)
             free = self._free(look, or_not_seen=True)
             now = len(self._allocations) + self._fitting(needs, self._allocations, free)
             others = [
-                f"{gpu} is left alone, others use {gpu.used} of its {gpu.memory} MiB"
+                self._trouble(gpu)
                 for gpu in look.gpus
                 if gpu.is_in_use and gpu.uuid not in shares and self._has_seen(look, gpu)
             ]
@@ -106,6 +108,7 @@ class Allocator:
                 since = max(self._left.values(), default=-math.inf)
             look = self._look(needs, since)
             with self._changed:
+                self._note_idle(look)
                 allocation = self._allocation(needs, look)
                 if allocation is not None:
                     self._allocations.add(allocation)
@@ -121,6 +124,7 @@ class Allocator:
             self._allocations.remove(allocation)
             for gpu in set(allocation.gpus) - self._shares().keys():
                 self._left[gpu] = time.monotonic()
+                self._not_idle.add(gpu)
             self._changed.notify_all()
 
     def _look(self, needs: Resources, since: float = -math.inf) -> Look:
@@ -170,6 +174,21 @@ class Allocator:
     def _has_seen(self, look: Look, gpu: Gpu) -> bool:
         """True if a look saw the GPU without our tasks: it began after the last of them had ended."""
         return look.began >= self._left.get(gpu.uuid, -math.inf)
+
+    def _note_idle(self, look: Look) -> None:
+        """Note GPUs that the look saw idle: whatever uses them from now on is of others."""
+        for gpu in look.gpus:
+            if not gpu.is_in_use and self._has_seen(look, gpu):
+                self._not_idle.discard(gpu.uuid)
+
+    def _trouble(self, gpu: Gpu) -> str:
+        """The reason why a GPU is not handed out although no task of ours has it."""
+        if gpu.uuid in self._not_idle:
+            return (
+                f"{gpu} is not free yet: {gpu.used} of its {gpu.memory} MiB have been in use since a task of "
+                "this sweep ended on it"
+            )
+        return f"{gpu} is left alone, others use {gpu.used} of its {gpu.memory} MiB"
 
     def _shares(self) -> dict[str, Fraction]:
         """The allocated share of each GPU."""

@@ -23,6 +23,7 @@ from framework.runner.attempt import Execution, run_attempt
 from framework.runner.environment import task_environment
 from framework.runner.functions import Call, Functions
 from framework.runner.programs import Command
+from framework.runner.working_directory import project_tree
 
 CODE = Path(framework.__file__).parents[1]
 TASK_PATH = str(CODE / "framework" / "in_tasks")  # PYTHONPATH of a task
@@ -64,6 +65,7 @@ class CommandBench:
     def run(self, *argv: str, timeout: float | None = 20.0, files: AttemptFiles | None = None) -> Execution:
         files = files or self.files
         environment = task_environment(ENVIRONMENT, files, CODE, {})
+        project_tree.cache_clear()  # a test may have changed the project since
         return run_attempt(
             Command(argv), files, self.project, environment, timeout, self.on_metrics, self.stop,
             self.reports, "accuracy",
@@ -105,6 +107,7 @@ class CallBench:
     ) -> Execution:
         files = WorkerFiles(self.path / "worker's data").attempt(f"{len(self.attempts):016x}", 3)
         self.attempts.append(files)
+        project_tree.cache_clear()  # a test may have changed the project since
         return run_attempt(
             Call(self.functions, function, parameters),
             files,

@@ -18,7 +18,7 @@ import pytest
 
 from framework.files import LocalFiles
 from framework.journal.store import Journal
-from framework.local.orphans import task_processes
+from framework.runner.orphans import task_processes
 
 PATIENCE_SECONDS = 60.0
 

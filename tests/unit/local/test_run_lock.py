@@ -19,8 +19,8 @@ from attempt_bench import children, gone, wait_for
 from framework.errors import FrameworkError
 from framework.files import LocalFiles
 from framework.local import run_lock as run_lock_module
-from framework.local.orphans import task_processes
 from framework.local.run_lock import run_lock
+from framework.runner.orphans import task_processes
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ RUN = """
 import sys, time
 from pathlib import Path
 from framework.files import LocalFiles
-from framework.local.orphans import task_processes
+from framework.runner.orphans import task_processes
 from framework.local.run_lock import run_lock
 with run_lock(LocalFiles(Path(sys.argv[1]))):
     print("locked", flush=True)

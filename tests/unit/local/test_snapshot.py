@@ -10,7 +10,7 @@ import pytest
 
 from framework.errors import FrameworkError
 from framework.files import Code
-from framework.local.snapshot import changed_files, take_snapshot
+from framework.local.snapshot import changed_files, keep_written, make_removable, take_snapshot
 
 
 @pytest.fixture
@@ -29,15 +29,20 @@ def snapshot(project: Path, data: Path | None = None) -> Code:
 
 
 def content(code: Code) -> list[str]:
-    return sorted(str(path.relative_to(code.project_path)) for path in code.project_path.rglob("*"))
+    found = (path.relative_to(code.project_path) for path in code.project_path.rglob("*"))
+    return sorted(str(path) for path in found if path.name != "__pycache__")
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
 
 
 def test_a_snapshot_has_all_files_read_only_and_is_the_current_version(project: Path) -> None:
     code = snapshot(project)
     assert content(code) == ["library", "library/a.py", "link", "run.sh"]
     assert (code.project_path / "link").readlink() == Path("library/a.py")
-    modes = [(code.project_path / name).stat().st_mode & 0o777 for name in ("library/a.py", "run.sh")]
-    assert modes == [0o444, 0o555]
+    modes = [mode(code.project_path / name) for name in ("library/a.py", "run.sh", "library", "")]
+    assert modes == [0o444, 0o555, 0o555, 0o555]
     assert (code.path / "framework/report.py").is_file()
     assert Code.current(project.parent / "data/code") == code
 
@@ -49,6 +54,23 @@ def test_a_version_keeps_what_was_said_beside_the_project(project: Path) -> None
     other = take_snapshot(project, root, project.parent, {"sweep": "a b/wide.yaml", "run_cap": "7"})
     assert (other.sweep, other.run_cap) == (other.project_path / "a b/wide.yaml", 7)
     assert other.version != code.version
+
+
+def test_python_can_keep_what_it_compiles(project: Path) -> None:
+    code = snapshot(project)
+    caches = [path.relative_to(code.project_path) for path in code.project_path.rglob("__pycache__")]
+    assert caches == [Path("library/__pycache__")]
+    assert mode(code.project_path / caches[0]) == 0o755
+
+
+def test_a_snapshot_can_be_removed_when_its_run_has_ended(project: Path) -> None:
+    outside = project.parent / "outside"
+    outside.mkdir(mode=0o700)
+    (project / "link out").symlink_to(outside)
+    code = snapshot(project)
+    make_removable(code.path)
+    assert [mode(code.project_path / name) for name in ("", "library")] == [0o755, 0o755]
+    assert mode(outside) == 0o700
 
 
 def test_what_is_no_part_of_a_project_is_left_out(project: Path) -> None:
@@ -122,10 +144,23 @@ def test_files_that_tasks_changed_or_added_are_named(project: Path) -> None:
     file.chmod(0o644)  # as root need not
     file.write_text("A = 3\n")
     (code.project_path / "library/cache").touch()
-    (code.project_path / "library/__pycache__").mkdir()
     (code.project_path / "library/__pycache__/a.pyc").touch()
     assert changed_files(code) == ["library/a.py", "library/cache"]
     assert (project / "library/a.py").read_text() == "A = 1\n"
+
+
+def test_files_that_tasks_wrote_are_kept_when_their_copy_goes(project: Path) -> None:
+    written = project.parent / "data/written"
+    for text in ("first", "second"):
+        code = snapshot(project)
+        (code.project_path / "library").chmod(0o755)
+        (code.project_path / "library/best.txt").write_text(text)
+        keep_written(code.path.parent, written)
+    snapshot(project)
+    kept = [path for path in written.rglob("*") if path.is_file()]
+    assert sorted(path.read_text() for path in kept) == ["first", "second"]
+    assert {path.relative_to(written).parts[1:] for path in kept} == {("library", "best.txt")}
+    assert all(path.relative_to(written).parts[0].startswith(code.version) for path in kept)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read every file")

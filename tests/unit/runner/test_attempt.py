@@ -10,6 +10,7 @@ from attempt_bench import CommandBench, gone, wait_for
 
 from framework.errors import FrameworkError
 from framework.runner.attempt import Execution
+from framework.runner.orphans import task_processes
 
 
 def test_a_program_that_works(commands: CommandBench) -> None:
@@ -108,6 +109,24 @@ def test_what_is_left_in_the_group_is_killed(commands: CommandBench) -> None:
     assert found.state == "done"
     assert found.seconds < 5
     wait_for(lambda: gone(int((commands.files.work / "child").read_text())))
+
+
+def test_what_is_left_in_another_session_is_ended(commands: CommandBench) -> None:
+    found = commands.python("import subprocess; subprocess.Popen(['sleep', '60'], start_new_session=True)")
+    assert (found.state, found.exit_code) == ("done", 0)
+    assert found.reason == "processes that it left running were ended: 1"
+    assert list(task_processes(commands.files.directory)) == []
+
+
+def test_a_worker_in_another_session_outlives_no_timeout(commands: CommandBench) -> None:
+    found = commands.python(
+        "import signal, subprocess; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "subprocess.Popen(['sleep', '60'], start_new_session=True).wait()",
+        timeout=0.5,
+    )
+    assert (found.state, found.exit_code) == ("timeout", 137)
+    assert found.reason.endswith("of 0.5 s; processes that it left running were ended: 1")
+    assert list(task_processes(commands.files.directory)) == []
 
 
 def test_a_task_that_removes_its_directory(commands: CommandBench) -> None:

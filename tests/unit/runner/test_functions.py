@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from attempt_bench import CallBench, gone, parent, wait_for
 
+from framework.runner.orphans import task_processes
+
 
 def test_a_function_that_works(calls: CallBench) -> None:
     (calls.project / "data.txt").write_text("from the project")
@@ -114,6 +116,79 @@ def test_a_timeout_ends_the_whole_group(calls: CallBench) -> None:
     )  # fmt: skip
     assert found.metrics == {"a": 1}
     assert calls.stdout == "a=1\nbye\n"
+
+
+def test_what_a_call_leaves_in_other_sessions_is_ended(calls: CallBench) -> None:
+    calls.write(
+        """
+        import subprocess
+        def run():
+            subprocess.Popen(["sleep", "60"], start_new_session=True)
+            for _ in range(2):           # a daemon: its parent ends at once
+                if os.fork() == 0:
+                    os.setsid()
+                    if os.fork() == 0:
+                        note("called")
+                        time.sleep(60)
+                    os._exit(0)
+            notes = HERE / "called"
+            while not notes.exists() or len(notes.read_text().split()) < 2:
+                time.sleep(0.01)
+        """
+    )
+    assert calls.run().state == "done"
+    assert [gone(pid) for pid in calls.pids("called")] == [True, True]
+    assert list(task_processes(calls.attempts[-1].directory)) == []
+
+
+def test_children_that_a_call_left_are_reaped_while_it_runs(calls: CallBench) -> None:
+    calls.write(
+        """
+        def run():
+            if os.fork() == 0:
+                os.setsid()
+                if os.fork() == 0:
+                    note("called")
+                os._exit(0)
+            os.wait()
+            while not HERE.joinpath("called").exists():
+                time.sleep(0.01)
+            time.sleep(0.2)
+            pid = HERE.joinpath("called").read_text().strip()
+            return {"is_there": int(os.path.exists(f"/proc/{pid}"))}
+        """
+    )
+    assert calls.run().metrics == {"is_there": 0}
+
+
+def test_a_log_that_the_import_opens_in_a_read_only_project_is_each_calls_own(calls: CallBench) -> None:
+    # Root may write there: what the kernel refuses to others is put into the program.
+    calls.write(
+        """
+        import logging
+        if os.getcwd() == str(HERE):
+            raise PermissionError(13, "Permission denied", "outputs")
+        os.makedirs("outputs", exist_ok=True)
+        logging.basicConfig(filename="outputs/train.log", level=logging.INFO)
+        def run(x):
+            logging.info("x is %s", x)
+            return {"y": x}
+        """
+    )
+    for x in (1, 2):
+        found = calls.run(x=x)
+        assert (found.state, found.metrics) == ("done", {"y": x})
+        assert found.reason == "train:run is imported by each call: its import writes outputs"
+        log = (calls.attempts[-1].work / "outputs/train.log").read_text()
+        assert [number for number in (1, 2) if f"x is {number}" in log] == [x]
+
+
+def test_a_file_that_cannot_be_read_fails_the_task(calls: CallBench) -> None:
+    (calls.project / "data.csv").touch()
+    calls.write("raise PermissionError(13, 'Permission denied', 'data.csv')")
+    found = calls.run()
+    assert (found.state, found.exit_code) == ("failed", 1)
+    assert "train:run cannot be imported: PermissionError: [Errno 13] Permission denied" in found.reason
 
 
 def test_what_ignores_term_is_killed(calls: CallBench) -> None:

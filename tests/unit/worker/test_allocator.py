@@ -135,6 +135,23 @@ def test_a_gpu_that_others_use_is_left_alone_until_it_is_free() -> None:
     assert take(slots, Resources(ONE)).gpus == ("b",)
 
 
+def test_a_gpu_that_was_in_use_ever_since_a_task_of_ours_is_not_said_to_be_used_by_others() -> None:
+    machine = host(8, a=0)
+    slots = Allocator(machine, None)
+    lease = take(slots, Resources(ONE))
+    machine.gpus["a"] = 3000
+    slots.release(lease)
+    room = slots.room(Resources(ONE))
+    assert (room.most, room.now) == (1, 0)
+    assert room.trouble.startswith(
+        "GPU a (A100) is not free yet: 3000 of its 40000 MiB have been in use since"
+    )
+    machine.gpus["a"] = 0
+    assert slots.room(Resources(ONE)).trouble == ""
+    machine.gpus["a"] = 3000
+    assert slots.room(Resources(ONE)).trouble.endswith("left alone, others use 3000 of its 40000 MiB")
+
+
 def test_a_released_gpu_counts_as_free_and_is_handed_out_after_a_look() -> None:
     devices = host(8, a=0)
     slots = Allocator(devices, None)
