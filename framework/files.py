@@ -10,6 +10,7 @@ from typing import IO
 
 from framework.errors import FrameworkError
 
+ARGUMENTS_FILE = "arguments.json"  # in the directory of an attempt
 METRICS_FILE = "metrics.json"  # in a task's directory; the project's own file of this name is not there
 
 
@@ -70,22 +71,46 @@ class Code:
 
     @property
     def framework_version(self) -> str:
-        file = self.path / "VERSION"
-        try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise FrameworkError(
-                f"{file}: {error.strerror}; push the code again with update_files.sh"
-            ) from error
-        for line in lines:
-            name, separator, value = line.partition("=")
-            if separator and name == "framework" and value:
-                return value
-        raise FrameworkError(f"{file}: has no line 'framework='; push the code again with update_files.sh")
+        if version := self._properties().get("framework"):
+            return version
+        raise FrameworkError(
+            f"{self._file}: has no line 'framework='; push the code again with update_files.sh"
+        )
 
     @property
     def project_path(self) -> Path:
         return self.path / "project"
+
+    @property
+    def sweep(self) -> Path | None:
+        """The W&B sweep file in the project that was named; None: the project's directory says what runs."""
+        name = self._optional_property("sweep")
+        return self.project_path / name if name else None
+
+    @property
+    def run_cap(self) -> int | None:
+        """The largest number of tasks that was given beside the project's files."""
+        text = self._optional_property("run_cap")
+        return int(text) if text.isdecimal() else None
+
+    @property
+    def _file(self) -> Path:
+        return self.path / "VERSION"
+
+    def _optional_property(self, name: str) -> str:
+        return self._properties().get(name, "") if self._file.exists() else ""
+
+    def _properties(self) -> dict[str, str]:
+        """The lines NAME=VALUE of the file VERSION."""
+        try:
+            lines = self._file.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise FrameworkError(
+                f"{self._file}: {error.strerror}; push the code again with update_files.sh"
+            ) from error
+        return {
+            name: value for name, separator, value in (line.partition("=") for line in lines) if separator
+        }
 
 
 @dataclass(frozen=True)
@@ -165,6 +190,16 @@ class AttemptFiles:
         numbers = range(self.attempt - 1, 0, -1)
         works = (replace(self, directory=self.directory.parent / str(n), attempt=n).work for n in numbers)
         return next((work for work in works if work.is_dir()), None)
+
+    @property
+    def arguments(self) -> Path:
+        """The metaparameters as JSON, for a command with ${args_json_file}."""
+        return self.directory / ARGUMENTS_FILE
+
+    @property
+    def wandb_config(self) -> Path:
+        """The metaparameters as wandb.config reads them."""
+        return self.directory / "wandb_config.yaml"
 
     @property
     def metrics(self) -> Path:

@@ -84,8 +84,9 @@ def _add_plan(add: Add) -> None:
         "project",
         nargs="?",
         type=Path,
-        help="directory of the project (default: the code that the master runs)",
+        help="directory of the project, or a W&B sweep file (default: the code that the master runs)",
     )
+    _add_sweep(plan)
     plan.add_argument(
         "--journal",
         type=Path,
@@ -106,7 +107,8 @@ def _add_plan(add: Add) -> None:
 
 def _add_run(add: Add) -> None:
     run = add("run", run_local, "Run a project's sweep on this machine, without Docker and without a broker.")
-    run.add_argument("project", type=Path, help="directory of the project")
+    run.add_argument("project", type=Path, help="directory of the project, or a W&B sweep file")
+    _add_sweep(run)
     run.add_argument(
         "--slots", type=positive, metavar="N", help="number of tasks at a time (default: one for each CPU)"
     )
@@ -123,7 +125,7 @@ def _add_run(add: Add) -> None:
         metavar="SIZE",
         help="space that must be free on the disk, as in 500M or 4G (default: that of project.yml, or 200M)",
     )
-    run.add_argument("--name", help="name of the project (default: the name of its directory)")
+    run.add_argument("--name", help="name of the project (default: that of its directory or sweep file)")
     _add_which(run)
 
 
@@ -168,6 +170,20 @@ def _add_requests(add: Add) -> None:
     again = add("again", run_again, "Run tasks again that have ended.")
     again.add_argument("tasks", nargs="*", metavar="TASK", help=TASK)
     _add_which(again)
+
+
+def _add_sweep(command: argparse.ArgumentParser) -> None:
+    """Add the options for what a W&B sweep file leaves to the command line."""
+    command.add_argument(
+        "--run-cap", type=positive, metavar="N", help="the most tasks, in place of the project's run_cap"
+    )
+    command.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        help="the directory of a W&B sweep file's project, in which the path of its program begins "
+        "(default: the nearest one, from the file upwards in its git repository, that has the program)",
+    )
 
 
 def _add_which(command: argparse.ArgumentParser) -> None:
@@ -227,13 +243,12 @@ def run_local(options: argparse.Namespace) -> int:
     from framework.cli.local_run import run_and_report
     from framework.local.data_directory import default_directory
 
-    name = options.name or options.project.resolve().name
-    if Path(name).name != name:
-        raise UsageError(f"--name is {name!r}: it must be a name without '/'")
-    project = load_project(options.project, name)
+    if options.name and Path(options.name).name != options.name:
+        raise UsageError(f"--name is {options.name!r}: it must be a name without '/'")
+    project = load_project(options.project, options.name, root=options.root, run_cap=options.run_cap)
     data = options.data or default_directory(locations.LOCAL_RUNS, project)
-    if not options.data and data.name != name and not data.exists():
-        print(f"{data.with_name(name)} belongs to another project: {data} is used", file=sys.stderr)
+    if not options.data and data.name != project.name and not data.exists():
+        print(f"{data.with_name(project.name)} belongs to another project: {data} is used", file=sys.stderr)
     if options.free_disk:
         project = replace(project, free_disk=options.free_disk)
     return run_and_report(project, LocalFiles(data.resolve()), options.slots, options.which)

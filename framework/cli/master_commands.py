@@ -12,7 +12,7 @@ from framework.cli.best import print_best
 from framework.cli.plan import Plan, make_plan, notices_of
 from framework.cli.progress import progress_display, wait_for_newest_code, watch
 from framework.cli.task_selection import find_tasks
-from framework.configuration.load import load_project
+from framework.configuration.load import load_code, load_project
 from framework.errors import FrameworkError, UsageError
 from framework.files import Code, LocalFiles, MasterFiles
 from framework.journal.provenance import Provenance, program_version
@@ -33,9 +33,11 @@ from framework.worker.devices import usable_cpus
 
 def run_plan(options: argparse.Namespace) -> int:
     if options.project is None:
+        if options.root or options.run_cap:
+            raise UsageError("--root and --run-cap need a project; write it behind 'plan'")
         plan = current_plan(options.journal, options.slots)
     else:
-        project = load_project(options.project)
+        project = load_project(options.project, root=options.root, run_cap=options.run_cap)
         for notice in notices_of(project, on_hosts=True):
             print(notice, file=sys.stderr)
         check_hosts(project, options.host)
@@ -187,4 +189,4 @@ def known_sweep() -> Project:
 
 
 def current_project() -> Project:
-    return load_project(Code.current(locations.CODE).project_path, os.environ.get("PROJECT"))
+    return load_code(Code.current(locations.CODE), os.environ.get("PROJECT"))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from framework.errors import FrameworkError
+from framework.files import AttemptFiles
 from framework.journal.provenance import Provenance, program_version
 from framework.journal.store import Journal
 from framework.journal.tally import tally_sweep
 from framework.journal.trials import most_combinations, so_far
 from framework.master.publisher import Advice
 from framework.messages.status import duration, outdated_results
+from framework.project.command_line import unset_variables
 from framework.project.outside_paths import outside_paths
 from framework.project.project import Project
+from framework.runner.environment import task_environment
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,21 @@ class Plan:
 
 
 def notices_of(project: Project, on_hosts: bool) -> list[str]:
-    """Return what people should know of a sweep before it runs; one line each."""
+    """What people should know of a sweep before it runs; one line each."""
+    notices = list(project.notices)
+    method, combinations = project.method, most_combinations(project)
+    if method.name != "grid" and method.run_cap is not None and combinations < method.run_cap:
+        notices.append(
+            f"{project.name}: run_cap is {method.run_cap}, but there are only {combinations} different "
+            "combinations; none runs twice"
+        )
+    of_task = task_environment({}, AttemptFiles(Path(), "", 1), Path(), {})
+    for name in unset_variables(project.command, {*os.environ, *of_task}):
+        notices.append(
+            f"{project.name}: ${{envvar:{name}}} is not set here; as in W&B, {name} is passed then"
+        )
     try:
-        return outside_paths(project, on_hosts)
+        return notices + outside_paths(project, on_hosts)
     except OSError as error:
         raise FrameworkError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
@@ -103,7 +119,9 @@ def make_plan(
     results, ended = None, 0
     if journal is not None:
         with Journal(journal, read_only=True) as opened:
-            provenance = Provenance(opened, program_version(project.path), image, code_root)
+            provenance = Provenance(
+                opened, program_version(project.path, project.sweep_file), image, code_root
+            )
             results, ended = _count(so_far(project, opened), opened, provenance)
     ends = {0, space.count - 1} if space.count else set()
     return Plan(

@@ -22,58 +22,95 @@ from framework.configuration.settings import (
     read_settings,
     whole_number,
 )
-from framework.configuration.wandb_sweep import read_sweep
+from framework.configuration.wandb_sweep import DEFAULT_RUN_CAP, read_sweep
 from framework.configuration.yaml_nodes import Position, Problems
 from framework.errors import ProjectError
-from framework.files import ProjectFiles
+from framework.files import Code, ProjectFiles
 from framework.project.project import Project
 from framework.space.product import Space
 from framework.space.sampling import Method
 
-_SWEEP_SUFFIXES = (".yaml", ".yml")
+_SWEEP_SUFFIXES = (".yaml", ".yml", ".json")
 
 
-def load_project(path: Path, name: str | None = None) -> Project:
-    """The project in the directory `path`, or in the W&B sweep file `path` with the files beside it.
+def load_project(
+    path: Path, name: str | None = None, *, root: Path | None = None, run_cap: int | None = None
+) -> Project:
+    """The project in the directory `path`, or the one that the W&B sweep file `path` describes.
 
     Its name is `name` (default: that of the directory, or of the file without its suffix). A directory with a
-    sweep file in place of project.yml is a project too.
+    sweep file in place of project.yml is a project too. `root`: the directory of a sweep file's project;
+    default: see read_sweep(). `run_cap`: the largest number of tasks, in place of what the files say.
     Raises ProjectError with everything that is wrong in its files, each with file, line and column.
     """
-    directory = path.parent if path.is_file() and path.suffix in _SWEEP_SUFFIXES else path
-    if not directory.is_dir():
+    is_file = path.is_file() and path.suffix in _SWEEP_SUFFIXES
+    if not is_file and not path.is_dir():
         raise ProjectError(
             [f"{path}: no such directory; a project is a directory with project.yml and parameters.yml"]
         )
-    files = ProjectFiles(directory)
-    sweep_file = path if directory != path else files.sweep
+    name = name or (path.stem if is_file else path.resolve().name)
+    sweep_file = path if is_file else ProjectFiles(path).sweep
+    if sweep_file is not None:
+        return _load_sweep(sweep_file, name, root, run_cap)
+    if root is not None:
+        raise ProjectError([f"{path}: --root goes with a W&B sweep file, and this is none; leave it out"])
+    files = ProjectFiles(path)
     problems = Problems()
-    if sweep_file:
-        sweep = read_sweep(sweep_file, problems)
-        settings = Settings(sweep_file, sweep.settings, problems)
-        method = _read_method(settings)
-        top = Position(sweep_file, 1, 1)
-        space = read_space(top, sweep.parameters, {}, problems, grid=method.name == "grid")
-    else:
-        settings = Settings(files.settings, read_settings(files.settings, problems), problems)
-        method = _read_method(settings)
-        space = read_parameters(files.parameters, problems, grid=method.name == "grid")
-    settings.check_method(method, space)
-    name = name or (path.stem if path.is_file() else directory.resolve().name)
-    project = _read_project(name, directory, settings, method, space, problems)
-    if project.function is not None:
-        settings.check_arguments(project.space.names)
-    if problems:
-        raise ProjectError(problems.lines)
-    sources = [sweep_file] if sweep_file else [files.settings, files.parameters]
-    return replace(project, definition=_definition(sources))
+    settings = Settings(files.settings, read_settings(files.settings, problems), problems)
+    method = _read_method(settings, run_cap)
+    space = read_parameters(files.parameters, problems, grid=method.name == "grid")
+    project = _read_project(name, path, settings, method, space, problems)
+    return replace(project, definition=_definition([files.settings, files.parameters], method))
 
 
-def _read_method(settings: Settings) -> Method:
+def load_code(code: Code, name: str | None = None) -> Project:
+    """The project in a version of the code. Raises ProjectError."""
+    sweep = code.sweep
+    root = code.project_path if sweep else None
+    return load_project(sweep or code.project_path, name, root=root, run_cap=code.run_cap)
+
+
+def _load_sweep(file: Path, name: str, root: Path | None, run_cap: int | None) -> Project:
+    """The project of a W&B sweep file; see load_project()."""
+    if root is not None and not root.is_dir():
+        raise ProjectError(
+            [f"{root}: no such directory; --root is the one that the program's path begins in"]
+        )
+    problems = Problems()
+    sweep = read_sweep(file, root, problems)
+    if not file.resolve().is_relative_to(sweep.root.resolve()):
+        raise ProjectError(
+            [f"{file}: is not in {sweep.root}; copy it there, as the sweep belongs to its project"]
+        )
+    settings = Settings(file, sweep.settings, problems, is_wandb=True)
+    method = _read_method(settings, run_cap)
+    top = Position(file, 1, 1)
+    space = read_space(
+        top, sweep.parameters, sweep.rules, problems, grid=method.name == "grid", is_wandb=True
+    )
+    if method.run_cap is None and method.name in ("random", "tpe", "bayes"):
+        method = replace(method, run_cap=_default_run_cap(space))
+        problems.note(
+            top,
+            f"no run_cap, and W&B would never end: {method.run_cap} tasks; write run_cap: N, or --run-cap N",
+        )
+    project = _read_project(name, sweep.root, settings, method, space, problems)
+    return replace(
+        project, definition=_definition([file], method), sweep_file=file, notices=tuple(problems.notices)
+    )
+
+
+def _default_run_cap(space: Space) -> int:
+    """The number of tasks of a sweep that W&B would never end; no more than there are combinations."""
+    combinations = space.count * (space.seeds or 1) if space.is_finite else DEFAULT_RUN_CAP
+    return max(1, min(DEFAULT_RUN_CAP, combinations))
+
+
+def _read_method(settings: Settings, run_cap: int | None) -> Method:
     return Method(
         # A wrong method is no grid: a grid asks more of its metaparameters, and would add problems.
         settings.read("method", read_method, "" if "method" in settings else "grid"),
-        settings.read("run_cap", whole_number(1), None),
+        settings.read("run_cap", whole_number(1), None) if run_cap is None else run_cap,
         settings.read("seed", whole_number(0), 0),
     )
 
@@ -81,7 +118,9 @@ def _read_method(settings: Settings) -> Method:
 def _read_project(
     name: str, directory: Path, settings: Settings, method: Method, space: Space, problems: Problems
 ) -> Project:
-    return Project(
+    """The project of these settings and this space. Raises ProjectError if there is any problem by then."""
+    settings.check_method(method, space)
+    project = Project(
         name=name,
         path=directory,
         command=settings.read("command", read_command, ()),
@@ -97,16 +136,22 @@ def _read_project(
         resources=settings.read("resources", lambda node: read_resources(node, problems), None),
         function=settings.read("function", read_function, None),
         early_termination=settings.read(
-            "early_terminate", lambda node: read_early_termination(node, problems), None
+            "early_terminate", lambda node: read_early_termination(node, problems, settings.is_wandb), None
         ),
         free_disk=settings.read("free_disk", read_size, None),
         defaults=settings.read("defaults", lambda node: read_defaults(node, space, problems), {}),
     )
+    if project.function is not None:
+        settings.check_arguments(project.space.names)
+    if problems:
+        raise ProjectError(problems.lines)
+    return project
 
 
-def _definition(sources: Sequence[Path]) -> str:
+def _definition(sources: Sequence[Path], method: Method) -> str:
     """A digest of all that decides which combinations there are, and in which order."""
     digest = hashlib.sha256(_digest_of_rules())
+    digest.update(b"%d;" % (method.run_cap or 0))
     for file in sources:
         content = file.read_bytes()
         digest.update(b"%d:%b" % (len(content), content))

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from framework.configuration.yaml_nodes import (
     Entry,
+    MappingNode,
     Node,
     Problems,
     ScalarNode,
@@ -74,16 +75,22 @@ _DISTRIBUTIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 _ALONE = ("range", "logspace", "expression")
 KEYS = (*_ALONE, "value", "values", "min", "max", "distribution", "probabilities", "q", "mu", "sigma")
+_UNAVAILABLE = ("beta", "q_beta")  # of W&B's distributions
 
 
 def read_dimension(
-    node: Node, entries: Sequence[Entry], zipped: bool, grid: bool, problems: Problems
+    node: Node,
+    entries: Sequence[Entry],
+    zipped: bool,
+    grid: bool,
+    problems: Problems,
+    is_wandb: bool = False,
 ) -> Dimension | Expression:
     """The values, distribution or expression that the `node` of a metaparameter describes; [] if it is wrong.
 
     Each mistake is added to `problems`. `entries`: those of a mapping that describe values. `zipped`: the
     metaparameter is zipped, so that its values may repeat. `grid`: every value runs, so that there have to be
-    finitely many.
+    finitely many. `is_wandb`: see read_values().
     """
     match node:
         case UnusableNode():
@@ -101,54 +108,71 @@ def read_dimension(
         case SequenceNode(is_tuple=True):
             return _read_interval(node, problems)
         case SequenceNode(items=items):
-            return read_values(items, problems, repeats=zipped)
+            return read_values(items, problems, repeats=zipped, is_wandb=is_wandb)
         case _ if not entries:
             problems.add(node.position, "a metaparameter without a value; write one, or remove the line")
         case _:
             try:
-                return _Mapping(node, entries, zipped, grid, problems).read()
+                return _Mapping(node, entries, zipped, grid, problems, is_wandb).read()
             except _NoDimension:
                 return []
     return []
 
 
-def read_values(nodes: Iterable[Node], problems: Problems, repeats: bool = False) -> list[Value]:
+def read_values(
+    nodes: Iterable[Node], problems: Problems, repeats: bool = False, is_wandb: bool = False
+) -> list[Value]:
     """The values that can be passed to a program; each other one is added to `problems`.
 
-    With `repeats` a value may occur twice.
+    With `repeats` a value may occur twice. `is_wandb`: as in W&B, null, lists and mappings are values too,
+    and one that occurs twice is dropped, which becomes a notice.
     """
     values: list[Value] = []
     known = set()
     for node in nodes:
-        value = _read_value(node, problems)
-        if value is None:
+        try:
+            value = _read_value(node, problems, is_wandb)
+        except _NoDimension:
             continue
-        if canonical(value) in known and not repeats:
-            problems.add(node.position, f"{value!r} is in the list twice; remove one")
+        key = canonical(_as_integer(value) if is_wandb else value)
+        if key in known and not repeats:
+            if is_wandb:
+                problems.note(node.position, f"{value!r} is in the list twice; it runs once")
+            else:
+                problems.add(node.position, f"{value!r} is in the list twice; remove one")
             continue
-        known.add(canonical(value))
+        known.add(key)
         values.append(value)
     return values
 
 
-def _read_value(node: Node, problems: Problems) -> Value | None:
+def _as_integer(value: Value) -> Value:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _read_value(node: Node, problems: Problems, is_wandb: bool) -> Value:
+    """The value that a node describes; raises _NoDimension if there is none, which is among the problems."""
     match node:
         case UnusableNode():
-            return None
-        case ScalarNode(value=None):
-            problem: str | None = (
-                "null is not a value; write one, '' for empty text, or false to leave the option out"
-            )
+            raise _NoDimension
+        case SequenceNode(items=items) if is_wandb:
+            return [_read_value(item, problems, is_wandb) for item in items]
+        case MappingNode(entries=entries) if is_wandb:
+            return {entry.name: _read_value(entry.node, problems, is_wandb) for entry in entries}
+        case ScalarNode(value=None, text=text) if not (is_wandb and text):
+            what = "no value" if is_wandb else "null is not a value"
+            problem: str | None = f"{what}; write one, '' for empty text, or false to leave the option out"
         case ScalarNode(plain=True, value=str(text)) if _DATE.fullmatch(text):
             problem = f"{text} could be a date or text; put it in quotes to pass it as text"
         case ScalarNode(value=value):
+            problems.note_word(node)
             problem = value_problem(value)
             if problem is None:
                 return value
         case _:
             problem = "a list or mapping cannot be a value; write text, a number, true or false"
     problems.add(node.position, problem or "")
-    return None
+    raise _NoDimension
 
 
 def _foreign_text(text: str) -> str | None:
@@ -159,7 +183,7 @@ def _read_interval(node: Node, problems: Problems) -> Sequence[Value]:
     if isinstance(node, UnusableNode):
         return []
     numbers = [_number(item) for item in node.items] if isinstance(node, SequenceNode) else []
-    match numbers:
+    match [*numbers, 1] if len(numbers) == 2 else numbers:
         case [int() | float() as start, int() | float() as end, int() | float() as step]:
             try:
                 return interval(start, end, step)
@@ -174,6 +198,8 @@ def _read_interval(node: Node, problems: Problems) -> Sequence[Value]:
 
 def _number(node: Node) -> int | float | None:
     value = node.value if isinstance(node, ScalarNode) else None
+    if isinstance(node, ScalarNode) and isinstance(value, str):
+        value = node.other_value  # where a number is needed, 1e-3 is one in YAML 1.1 too
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
@@ -185,16 +211,29 @@ class _Mapping:
     """A metaparameter written as a mapping: {range: …}, or with the keys of W&B."""
 
     def __init__(
-        self, node: Node, entries: Sequence[Entry], zipped: bool, grid: bool, problems: Problems
+        self,
+        node: Node,
+        entries: Sequence[Entry],
+        zipped: bool,
+        grid: bool,
+        problems: Problems,
+        is_wandb: bool,
     ) -> None:
         self._node = node
         self._entries = {entry.name: entry for entry in entries}
         self._zipped = zipped
         self._grid = grid
         self._problems = problems
+        self._is_wandb = is_wandb
 
     def read(self) -> Dimension | Expression:
         """The values, distribution or expression; raises _NoDimension."""
+        name = self._written_distribution()
+        if name in _UNAVAILABLE:
+            self._refuse(
+                self._entries["distribution"].node,
+                f"{name} is not available; write normal or uniform, or values: […] with probabilities: […]",
+            )
         self._check_keys()
         alone = next((key for key in _ALONE if key in self._entries), None)
         if alone:
@@ -217,7 +256,7 @@ class _Mapping:
 
     def _check_keys(self) -> None:
         unknown = [entry for entry in self._entries.values() if entry.name not in KEYS]
-        for tool, sets in _FOREIGN_KEYS:
+        for tool, sets in () if self._is_wandb else _FOREIGN_KEYS:
             if all(keys & self._entries.keys() for keys in sets):
                 file = shlex.quote(str(self._node.position.file))
                 self._refuse(
@@ -249,11 +288,15 @@ class _Mapping:
         except ValueError as error:
             self._refuse(node, str(error))
 
+    def _written_distribution(self) -> str:
+        entry = self._entries.get("distribution")
+        return entry.node.text if entry is not None and isinstance(entry.node, ScalarNode) else ""
+
     def _read_distribution(self) -> str:
         """The name that is written, or the one that the keys imply."""
         entry = self._entries.get("distribution")
         if entry is not None:
-            name = entry.node.text if isinstance(entry.node, ScalarNode) else ""
+            name = self._written_distribution()
             if name not in _DISTRIBUTIONS:
                 self._refuse(entry.node, f"unknown distribution {name!r}; {nearest(name, _DISTRIBUTIONS)}")
             return name
@@ -271,7 +314,7 @@ class _Mapping:
     def _read_dimension(self, name: str) -> Dimension:
         match name:
             case "constant":
-                return read_values([self._entries["value"].node], self._problems)
+                return read_values([self._entries["value"].node], self._problems, is_wandb=self._is_wandb)
             case "categorical" | "categorical_w_probabilities":
                 return self._read_categorical()
             case "int_uniform":
@@ -287,7 +330,7 @@ class _Mapping:
                 # 1/X is log-uniform between 1/max and 1/min exactly if X is log-uniform between min and max.
                 of = LogUniform(*self._read_limits(above=0))
             case "log_uniform":
-                of = LogUniform(*map(math.exp, self._read_limits(most=_LARGEST_EXPONENT)))
+                of = self._read_log_uniform()
             case "inv_log_uniform":
                 low, high = self._read_limits(most=_LARGEST_EXPONENT)
                 of = LogUniform(math.exp(-high), math.exp(-low))
@@ -300,7 +343,7 @@ class _Mapping:
             self._refuse(
                 self._node,
                 f"{name} has too many values for a grid; write values: […], or min, max and q with "
-                "distribution: q_uniform, or method: random in project.yml",
+                "distribution: q_uniform, or method: random",
             )
         return dimension
 
@@ -322,11 +365,23 @@ class _Mapping:
             )
         return truncated
 
+    def _read_log_uniform(self) -> LogUniform:
+        limits = self._read_limits(most=_LARGEST_EXPONENT)
+        low, high = map(math.exp, limits)
+        if limits[0] > 0:
+            self._problems.note(
+                self._node.position,
+                f"log_uniform takes exponents: its values go from e**{limits[0]}, which is {low:.6g}, to "
+                f"{high:.6g}; for values from {limits[0]} to {limits[1]} write log_uniform_values",
+            )
+        return LogUniform(low, high)
+
     def _read_categorical(self) -> Dimension:
         node = self._entries["values"].node
         values = self._read_items(node)
-        found = read_values(values, self._problems, repeats=self._zipped)
         entry = self._entries.get("probabilities")
+        is_wandb = self._is_wandb and entry is None
+        found = read_values(values, self._problems, repeats=self._zipped, is_wandb=is_wandb)
         if entry is None:
             return found
         numbers = [self._read_finite(item) for item in self._read_items(entry.node)]

@@ -50,13 +50,20 @@ def read_parameters(file: Path, problems: Problems, *, grid: bool = True) -> Spa
 
 
 def read_space(
-    top: Position, entries: Sequence[Entry], rules: Mapping[str, Node], problems: Problems, *, grid: bool
+    top: Position,
+    entries: Sequence[Entry],
+    rules: Mapping[str, Node],
+    problems: Problems,
+    *,
+    grid: bool,
+    is_wandb: bool = False,
 ) -> Space:
     """The space of the metaparameters in `entries`, and of `rules` by their names, which are in RESERVED.
 
-    `top`: the beginning of the file. `problems` and `grid`: see read_parameters().
+    `top`: the beginning of the file. `problems` and `grid`: see read_parameters(). `is_wandb`: see
+    read_values().
     """
-    return _Reader(top, rules, grid, problems).read(entries)
+    return _Reader(top, rules, grid, problems, is_wandb).read(entries)
 
 
 @dataclass(frozen=True)
@@ -74,14 +81,18 @@ class _Metaparameter:
     place: Position  # of the node
     dimension: Dimension | Expression
     when: tuple[_When, ...]  # the rules under which it exists, the outermost first
+    path: tuple[str, ...]  # the names of the mappings around it, then its own
 
 
 class _Reader:
-    def __init__(self, top: Position, rules: Mapping[str, Node], grid: bool, problems: Problems) -> None:
+    def __init__(
+        self, top: Position, rules: Mapping[str, Node], grid: bool, problems: Problems, is_wandb: bool
+    ) -> None:
         self._top = top
         self._rules = rules
         self._grid = grid
         self._problems = problems
+        self._is_wandb = is_wandb
         self._dimensions: dict[str, Dimension | Expression] = {}
 
     def read(self, entries: Sequence[Entry]) -> Space:
@@ -107,6 +118,7 @@ class _Reader:
                 excluded=excluded,
                 where=[expression for expression, _ in where],
                 seeds=seeds,
+                paths={name: each.path for name, each in found.items() if len(each.path) > 1},
             )
         except WrongExpressionError as error:
             places = [*where, *((each.dimension, each.place) for each in found.values())]
@@ -125,7 +137,7 @@ class _Reader:
     def _read_all(self, entries: Sequence[Entry], zipped: set[str]) -> dict[str, _Metaparameter]:
         """All metaparameters by name; wrong names, and those that come twice, become problems."""
         found: dict[str, _Metaparameter] = {}
-        for each in self._read_metaparameters(entries, "", (), zipped):
+        for each in self._read_metaparameters(entries, (), (), zipped):
             problem = name_problem(each.name)
             if problem:
                 self._add(each.position, problem)
@@ -141,11 +153,13 @@ class _Reader:
         return places[0] if places else self._top
 
     def _read_metaparameters(
-        self, entries: Sequence[Entry], prefix: str, when: tuple[_When, ...], zipped: set[str]
+        self, entries: Sequence[Entry], outer: tuple[str, ...], when: tuple[_When, ...], zipped: set[str]
     ) -> Iterator[_Metaparameter]:
         """The metaparameters of a mapping, and those of nested mappings, named outer.inner."""
+        prefix = "".join(f"{each}." for each in outer)
         for entry in entries:
-            name, own = prefix + entry.name, entry.node
+            path, own = (*outer, entry.name), entry.node
+            name = ".".join(path)
             inner = {each.name: each for each in own.entries} if isinstance(own, MappingNode) else {}
             condition = inner.pop("when", None)
             both = when if condition is None else (*when, _When(condition.node, prefix))
@@ -154,12 +168,14 @@ class _Reader:
                 for other in inner.values():
                     self._add(other.position, f"{other.name} cannot be used with parameters; remove it")
                 if isinstance(nested, MappingNode) and nested.entries:
-                    yield from self._read_metaparameters(nested.entries, f"{name}.", both, zipped)
+                    yield from self._read_metaparameters(nested.entries, path, both, zipped)
                 elif not isinstance(nested, UnusableNode):
                     self._add(nested.position, "parameters holds metaparameters; write them as 'C: …' lines")
                 continue
-            dimension = read_dimension(own, list(inner.values()), name in zipped, self._grid, self._problems)
-            yield _Metaparameter(name, entry.position, own.position, dimension, both)
+            dimension = read_dimension(
+                own, list(inner.values()), name in zipped, self._grid, self._problems, self._is_wandb
+            )
+            yield _Metaparameter(name, entry.position, own.position, dimension, both, path)
 
     def _read_groups(self) -> dict[tuple[str, ...], Position]:
         """The groups of names that are zipped, and the position of each group."""
@@ -347,7 +363,7 @@ class _Reader:
         except WrongExpressionError as error:
             self._add(node.position, str(error))
             return
-        if name in given and canonical(given[name]) != canonical(completed.get(name)):
+        if name in given and (name not in completed or canonical(given[name]) != canonical(completed[name])):
             computed = f"is {completed[name]!r}" if name in completed else "does not exist"
             self._add(node.position, f"{name} is computed, and {computed} here; remove it")
         if name in completed:
@@ -400,7 +416,7 @@ class _Reader:
             if not self._check_name(entry.name, entry.position):
                 continue
             nodes = entry.node.items if isinstance(entry.node, SequenceNode) else [entry.node]
-            wanted[entry.name] = read_values(nodes, self._problems)
+            wanted[entry.name] = read_values(nodes, self._problems, is_wandb=self._is_wandb)
             if not nodes:
                 self._add(entry.node.position, f"no value of {entry.name}; write one, or remove the name")
             if rule != "include":

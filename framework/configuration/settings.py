@@ -66,8 +66,14 @@ def read_settings(file: Path, problems: Problems) -> tuple[Entry, ...] | None:
 class Settings:
     """The entries of project.yml; a wrong value becomes a problem, and its default is read in its place."""
 
-    def __init__(self, file: Path, entries: Sequence[Entry] | None, problems: Problems) -> None:
-        """`entries` is None if the file could not be read, which is then among the problems."""
+    def __init__(
+        self, file: Path, entries: Sequence[Entry] | None, problems: Problems, *, is_wandb: bool = False
+    ) -> None:
+        """`entries` is None if the file could not be read, which is then among the problems.
+
+        `is_wandb`: they are those of a W&B sweep file.
+        """
+        self.is_wandb = is_wandb
         self._problems = problems
         self._entries = {entry.name: entry for entry in entries or ()}
         for name in self._entries.keys() - KEYS:
@@ -96,13 +102,13 @@ class Settings:
 
     def check_method(self, method: Method, space: Space) -> None:
         """Add to the problems what the method and early termination lack, and what cannot go with `space`."""
-        if method.name == "random" and not space.is_finite and "run_cap" not in self:
+        if method.name == "random" and not space.is_finite and method.run_cap is None:
             self._add("method", "draws from distributions never end; write how many, as in 'run_cap: 100'")
         if method.name == "grid" and "seed" in self:
             self._add("seed", "seed: a grid has nothing random; remove it, or write seeds: in parameters.yml")
         if method.is_adaptive:
             self._check_study("method")
-            if "run_cap" not in self:
+            if method.run_cap is None:
                 self._add(
                     "method", "an adaptive method never ends; write how many tasks, as in 'run_cap: 50'"
                 )

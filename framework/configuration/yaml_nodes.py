@@ -1,4 +1,4 @@
-"""YAML 1.2, and merge keys, as nodes with positions; no tag executes anything."""
+"""YAML 1.1 and 1.2, and merge keys, as nodes with positions; no tag executes anything."""
 
 import difflib
 import re
@@ -24,9 +24,12 @@ from ruamel.yaml.events import (
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scanner import Scanner
 
+from framework.configuration.yaml_1_1 import resolve_1_1
+
 _DEEPEST = 20
 _TUPLE_TAG = "tag:yaml.org,2002:python/tuple"
 _TEXT_TAGS = ("tag:yaml.org,2002:str", "!")
+_TYPES = {f"tag:yaml.org,2002:{name}": name for name in ("bool", "float", "int", "null")}
 _NULL = re.compile(r"null|Null|NULL|~|")
 _TRUE = re.compile(r"true|True|TRUE")
 _FALSE = re.compile(r"false|False|FALSE")
@@ -36,6 +39,7 @@ _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"([-+]?)\.(inf|Inf|INF)")
 _NOT_A_NUMBER = re.compile(r"\.(nan|NaN|NAN)")
+_MOST_WORDS = 5  # shown in a notice
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Problems:
     """Everything that is wrong with files, collected so that the user sees all of it at once."""
 
     _found: list[tuple[Position, str]] = field(default_factory=list)
+    _notices: list[str] = field(default_factory=list)
+    _words: dict[str, "ScalarNode"] = field(default_factory=dict)  # that YAML 1.1 and 1.2 read differently
 
     @property
     def lines(self) -> list[str]:
@@ -73,6 +79,32 @@ class Problems:
     def add(self, position: Position, problem: str) -> None:
         self._found.append((position, problem))
 
+    @property
+    def notices(self) -> list[str]:
+        """What is right, but may not be what the user expects; one line each."""
+        if not self._words:
+            return list(self._notices)
+        shown = [
+            f"{text} is {node.value!r} (in YAML 1.2: {node.other_value!r})"
+            for text, node in list(self._words.items())[:_MOST_WORDS]
+        ]
+        more = ", …" if len(self._words) > _MOST_WORDS else ""
+        position = next(iter(self._words.values())).position
+        advice = "quotes make text of it, and a number has a point and a sign, as in 1.0e-3"
+        return [
+            *self._notices,
+            f"{position}: read as YAML 1.1, as W&B does: {', '.join(shown)}{more}; {advice}",
+        ]
+
+    def note(self, position: Position, notice: str) -> None:
+        """Add a notice."""
+        self._notices.append(f"{position}: {notice}")
+
+    def note_word(self, node: "ScalarNode") -> None:
+        """Add a notice if YAML 1.1 and 1.2 read the word differently."""
+        if node.plain and (type(node.value), node.value) != (type(node.other_value), node.other_value):
+            self._words.setdefault(node.text, node)
+
 
 @dataclass(frozen=True)
 class ScalarNode:
@@ -82,6 +114,11 @@ class ScalarNode:
     value: str | int | float | bool | None
     text: str  # as it is written, without quotes
     plain: bool  # written without quotes or a tag
+
+    @property
+    def other_value(self) -> str | int | float | bool | None:
+        """The value by YAML 1.2, whatever the version of the file."""
+        return resolve(self.text) if self.plain else self.value
 
 
 @dataclass(frozen=True)
@@ -120,8 +157,11 @@ class Entry:
     node: Node
 
 
-def read_yaml(file: Path, problems: Problems) -> Node | None:
-    """The document in `file`; None if the file is missing, empty or not YAML: then a problem."""
+def read_yaml(file: Path, problems: Problems, *, legacy: bool = False) -> Node | None:
+    """The document in `file`; None if the file is missing, empty or not YAML: then a problem.
+
+    YAML 1.2, or with `legacy` 1.1 as PyYAML reads it, which lets the last of several entries of a name count.
+    """
     top = Position(file, 1, 1)
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -132,7 +172,7 @@ def read_yaml(file: Path, problems: Problems) -> Node | None:
         problems.add(top, f"cannot be read ({error.strerror}); write the file, see README.md")
         return None
     try:
-        node = _Composer(file, problems).document(text)
+        node = _Composer(file, problems, legacy).document(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         position = Position(file, mark.line + 1, mark.column + 1) if mark else top
@@ -198,9 +238,10 @@ class _Scanner(Scanner):
 class _Composer:
     """Makes nodes of the events of a YAML parser."""
 
-    def __init__(self, file: Path, problems: Problems) -> None:
+    def __init__(self, file: Path, problems: Problems, legacy: bool) -> None:
         self._file = file
         self._problems = problems
+        self._legacy = legacy
         self._anchors: dict[str, Node] = {}
 
     def document(self, text: str) -> Node | None:
@@ -261,12 +302,14 @@ class _Composer:
                 merged += self._merged(node)
             elif not isinstance(key, ScalarNode) or not isinstance(key.value, str):
                 self._problems.add(key.position, "a name has to be text; put it in quotes")
-            elif key.value in own:
+            elif key.value in own and not self._legacy:
                 line = own[key.value].position.line
                 self._problems.add(
                     key.position, f"{key.value!r} is defined twice, first in line {line}; keep one"
                 )
             else:
+                if key.value in own:
+                    self._problems.note(key.position, f"{key.value!r} is defined twice; this one counts")
                 own[key.value] = Entry(key.position, key.value, node)
         # As in YAML 1.1: merged entries come first, and the mapping's own values replace theirs.
         names = dict.fromkeys([*(entry.name for entry in merged), *own])
@@ -299,7 +342,9 @@ class _Composer:
         plain = event.tag is None and event.style is None
         # JSON, which is a part of YAML, writes characters beyond U+FFFF as two escaped surrogates.
         text = event.value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-        return ScalarNode(position, resolve(text) if plain else text, text, plain)
+        if not plain:
+            return ScalarNode(position, text, text, plain)
+        return ScalarNode(position, resolve_1_1(text) if self._legacy else resolve(text), text, plain)
 
     def _alias(self, event: AliasEvent) -> Node:
         position = self._position(event)
@@ -316,11 +361,25 @@ class _Composer:
             or (tag == _TUPLE_TAG and isinstance(node, SequenceNode))
         ):
             return node
+        if tag in _TYPES and isinstance(node, ScalarNode):
+            return self._typed(node, _TYPES[tag])
         shown = tag.replace("tag:yaml.org,2002:", "!!")
         self._problems.add(
             node.position,
             f"the tag {shown} is not allowed; leave it out, or write !!python/tuple [start, end, step]",
         )
+        return UnusableNode(node.position)
+
+    def _typed(self, node: ScalarNode, kind: str) -> Node:
+        """The node with the value of its tag: !!float 1 is 1.0."""
+        value = resolve_1_1(node.text) if self._legacy else resolve(node.text)
+        if isinstance(value, str):
+            value = resolve(node.text)
+        if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if ("null" if value is None else type(value).__name__) == kind:
+            return replace(node, value=value)
+        self._problems.add(node.position, f"{node.text!r} is no !!{kind}; leave the tag out")
         return UnusableNode(node.position)
 
     def _position(self, event: Event) -> Position:

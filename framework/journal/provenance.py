@@ -48,9 +48,9 @@ class Provenance:
             self._programs[code] = ""
             # The version came in a message: a path is not followed.
             if self._code_root and code == Path(code).name:
-                directory = Code(self._code_root / code).project_path
+                version = Code(self._code_root / code)
                 with suppress(FrameworkError):
-                    self._programs[code] = program_version(directory)
+                    self._programs[code] = program_version(version.project_path, version.sweep)
         return self._programs[code]
 
 
@@ -60,11 +60,14 @@ def note_program(journal: Journal, code: str, program: str) -> None:
         journal.note_program(code, program)
 
 
-def program_version(project: Path) -> str:
-    """12 hex digits for the names, modes and contents of a project's files; raises FrameworkError."""
+def program_version(project: Path, sweep: Path | None = None) -> str:
+    """12 hex digits for the names, modes and contents of a project's files, without the sweep file `sweep`.
+
+    Raises FrameworkError.
+    """
     digest = hashlib.sha256()
     try:
-        for name in sorted(_files(project, project)):
+        for name in sorted(_files(project, project, sweep)):
             file = project / name
             mode = file.lstat().st_mode
             if stat.S_ISLNK(mode):
@@ -79,14 +82,14 @@ def program_version(project: Path) -> str:
     return digest.hexdigest()[:_DIGITS]
 
 
-def _files(project: Path, directory: Path) -> Iterator[str]:
+def _files(project: Path, directory: Path, sweep: Path | None) -> Iterator[str]:
     """The names, below `project`, of the program's files in `directory`; a link is a file. Raises OSError."""
     files = ProjectFiles(project)
-    configuration = (files.settings, files.parameters, files.sweep)
+    configuration = (files.settings, files.parameters, sweep or files.sweep)
     for entry in source_entries(project, directory):
         path = Path(entry.path)
         if entry.is_dir(follow_symlinks=False):
-            yield from _files(project, path)
+            yield from _files(project, path, sweep)
         elif path not in configuration:
             yield str(path.relative_to(project))
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -73,14 +74,13 @@ def _row(record: TaskRecord, parameters: Iterable[str], metrics: Iterable[str]) 
         record.code,
         record.reason,
     ]
-    values: list[Value | None] = [record.parameters.get(name) for name in parameters]
-    values += [record.metrics.get(name) for name in metrics]
-    return [*fixed, *("" if value is None else shown(value) for value in values)]
+    values = [(record.parameters, name) for name in parameters] + [(record.metrics, name) for name in metrics]
+    return [*fixed, *(shown(known[name]) if name in known else "" for known, name in values)]
 
 
 def shown(value: Value) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    if value is None or isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False)
     return value if isinstance(value, str) else repr(value)
 
 

@@ -35,7 +35,7 @@ from framework.project.project import Project
 from framework.project.resources import why_nowhere
 from framework.runner import orphans
 from framework.runner.attempt import GRACE_SECONDS
-from framework.worker.worker import Worker
+from framework.worker.worker import LOCAL, Worker
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def run_project(
     with run_lock(files):
         _claim_directory(files, project.path)
         keep_written(files.code, files.written)
-        code = take_snapshot(project.path, files.code, files.path)
+        code = take_snapshot(project.path, files.code, files.path, _properties(project))
         outcome = _run_snapshot(project, files, slots, which, show)
         if changed := changed_files(code):
             log.warning(
@@ -93,7 +93,7 @@ def _run_snapshot(
     """Run the project of which files.code holds a copy; see run_project."""
     began = time.time()
     files.master.pause.unlink(missing_ok=True)  # a new run resumes a paused sweep
-    identity = Identity("local", "local", project.name, HOST)
+    identity = Identity("local", LOCAL, project.name, HOST)
     publisher = LocalPublisher()
     worker = Worker(identity, files.worker, files.code, slots, publisher, project.free_disk)
     if lacks := worker.lacks():
@@ -115,6 +115,16 @@ def _run_snapshot(
             worker.programs.close()
             master.close()
     return RunOutcome(status, signals.count > 0 and not status.finished, began)
+
+
+def _properties(project: Project) -> dict[str, str]:
+    """What a version of the code has to say beside the project's files."""
+    properties = {}
+    if project.sweep_file is not None:
+        properties["sweep"] = str(project.sweep_file.resolve().relative_to(project.path.resolve()))
+    if project.method.run_cap is not None:
+        properties["run_cap"] = str(project.method.run_cap)
+    return properties
 
 
 def _take_turns(
@@ -169,8 +179,8 @@ def _check_program(project: Project) -> None:
         advice = "write python3, or activate an environment that has python"
     else:
         advice = "install it, or activate the environment that has it"
-    files = ProjectFiles(project.path)
-    raise UsageError(f"{files.sweep or files.settings}: command: {program!r} cannot be run here; {advice}")
+    settings = project.sweep_file or ProjectFiles(project.path).settings
+    raise UsageError(f"{settings}: command: {program!r} cannot be run here; {advice}")
 
 
 def _check_directory(data: Path, project: Path) -> None:

@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from framework.errors import FrameworkError
@@ -23,12 +23,15 @@ _CHUNK = 2**20  # bytes read at once
 _MARKER = "VERSION"  # written when a copy is complete
 
 
-def take_snapshot(project: Path, root: Path, keep_out: Path) -> Code:
+def take_snapshot(
+    project: Path, root: Path, keep_out: Path, properties: Mapping[str, str] | None = None
+) -> Code:
     """Make `project` as it is now the one version under `root`, and the current one; earlier ones go.
 
     `keep_out`: a directory that is not copied if it is in the project. A virtual environment is no part of
     the project, but the copy has a link to it in its place, so that `command: .venv/bin/python train.py`
-    works: it is large, and works where it was made only. Raises FrameworkError.
+    works: it is large, and works where it was made only. `properties`: further ones of the version.
+    Raises FrameworkError.
     """
     framework = Path(__file__).parents[1]
     try:
@@ -41,7 +44,8 @@ def take_snapshot(project: Path, root: Path, keep_out: Path) -> Code:
         digest = _Digest()
         source = project.resolve()
         _copy(source, source, new / "project", keep_out.resolve(), digest)
-        versions = f"framework={_digest_of_sources(framework)}\nproject={digest.short()}\n"
+        lines = {"framework": _digest_of_sources(framework), "project": digest.short(), **(properties or {})}
+        versions = "".join(f"{name}={value}\n" for name, value in lines.items())
         (new / _MARKER).write_text(versions)
         # Begins with a letter: 123e45678901 in results.csv would be read as a number.
         version = f"c{hashlib.sha256(versions.encode()).hexdigest()[:12]}"

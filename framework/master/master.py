@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from framework.configuration.load import load_project
+from framework.configuration.load import load_code
 from framework.errors import BrokerBlocked, JournalError, ProjectError
 from framework.files import Code, MasterFiles
 from framework.journal.provenance import Provenance, note_program, program_version
@@ -66,9 +66,9 @@ class Master:
         self._identity = identity
         self._code_root = code
         self._code = Code.current(code)
-        project = load_project(self._code.project_path, identity.project)
+        project = load_code(self._code, identity.project)
         self._journal = Journal(files.journal)
-        program = program_version(project.path)
+        program = program_version(project.path, project.sweep_file)
         note_program(self._journal, self._code.version, program)
         provenance = Provenance(self._journal, program, identity.image, code)
         self._sweep = Sweep(project, self._journal, provenance, files.pause)
@@ -226,7 +226,7 @@ class Master:
         if code.version in (self._code.version, self._publisher.refused_version):
             return
         try:
-            load_project(code.project_path, self._identity.project)
+            load_code(code, self._identity.project)
         except ProjectError as error:
             self._publisher.refuse_code(code.version, str(error))
             return

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from framework.messages.metrics import Metric, as_number
 
-Type: TypeAlias = Literal["hyperband", "asha"]
+Type: TypeAlias = Literal["hyperband", "asha", "bands"]
 
 
 @dataclass(frozen=True)
@@ -18,16 +18,21 @@ class EarlyTermination:
     asha: at each rung (min_iter, min_iter·eta, min_iter·eta², … reports) one task in eta continues
     (Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning).
     hyperband: the first rung of some tasks is a later one (Li et al. 2018, Hyperband).
+    bands: what W&B calls hyperband; a task continues if it is among the best 1/eta at each of `rungs`.
     """
 
     type: Type
     min_iter: int  # reports before the first comparison
     max_iter: int | None  # reports of a whole training, from which on no task is ended; None: unknown
-    eta: int  # factor between the rungs, and share of tasks: one in eta continues
+    eta: int | float  # factor between the rungs, and share of tasks: one in eta continues
+    rungs: tuple[int, ...] = ()  # of bands; those of the other types follow from min_iter, max_iter and eta
+    is_strict: bool = True  # bands compare the last report; else the best one at a rung until then
 
     def is_rung(self, step: int) -> bool:
         """True if tasks are compared by their report number `step`, counted from 1."""
-        rung = self.min_iter
+        if self.type == "bands":
+            return step in self.rungs
+        rung: int | float = self.min_iter
         while rung < step:
             rung *= self.eta
         return rung == step and (self.max_iter is None or step < self.max_iter)

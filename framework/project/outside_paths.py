@@ -31,8 +31,8 @@ def outside_paths(project: Project, on_hosts: bool) -> list[str]:
     """
     top = project.path.resolve()
     command = [word for word in project.command if _leads_out(word.rpartition("=")[2])]
-    files = ProjectFiles(project.path)
-    found = [f"{_position(files.sweep or files.settings, word)}: {word!r} in the command" for word in command]
+    settings = project.sweep_file or ProjectFiles(project.path).settings
+    found = [f"{_position(settings, word)}: {word!r} in the command" for word in command]
     seen = {word.rpartition("=")[2] for word in command}
     for path in _entries(top, top):
         if path.is_symlink():

@@ -5,10 +5,10 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from framework.messages.task_ids import task_id
-from framework.project.command_line import expand
+from framework.project.command_line import expand, nested
 from framework.project.early_termination import EarlyTermination, Reports
 from framework.project.resources import Resources
 from framework.space.product import Combinations, Space
@@ -40,6 +40,8 @@ class Project:
     free_disk: int | None = None  # bytes that must be free on a host's disk; None: the worker's own figure
     # Values that stand for the lack of a metaparameter: results from before it was added count as theirs.
     defaults: Mapping[str, Value] = field(default_factory=dict)
+    sweep_file: Path | None = None  # the W&B sweep file that describes it; None: project.yml does
+    notices: tuple[str, ...] = ()  # what is right in its files, but may not be what the user expects
     # Digest of all that makes the combinations and their order; unique if that is not known.
     definition: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -75,7 +77,11 @@ class Project:
         self, parameters: Mapping[str, Value], environment: Mapping[str, str] | None = None
     ) -> list[str]:
         """The command with its macros replaced by `parameters`: see command_line.expand()."""
-        return expand(self.command, parameters, environment)
+        return expand(self.command, parameters, environment, self.search_space.paths)
+
+    def nested(self, parameters: Mapping[str, Value]) -> dict[str, Any]:
+        """The metaparameters as mappings in mappings, as wandb.config has them."""
+        return nested(parameters, self.search_space.paths)
 
     def shown(self, parameters: Mapping[str, Value]) -> str:
         """The command or the call that runs with `parameters`, for people to read."""

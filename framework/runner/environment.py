@@ -7,7 +7,7 @@ from framework.files import AttemptFiles
 
 # The worker's environment holds more than a task may see: only these variables are passed on.
 _PASSED_NAMES = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPYCACHEPREFIX")
-_PASSED_PREFIXES = ("CUDA_", "LC_", "NVIDIA_", "OMP_")
+_PASSED_PREFIXES = ("CUDA_", "LC_", "NVIDIA_", "OMP_", "WANDB_")
 
 _ATTEMPT_NAMES = ("TASK_ID", "TASK_ATTEMPT", "TASK_DIR", "TASK_PREVIOUS_DIR")
 

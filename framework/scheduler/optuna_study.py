@@ -245,8 +245,35 @@ def _axis(space: Space, names: Sequence[str]) -> _Axis:
 def _pruner(early: EarlyTermination | None) -> optuna.pruners.BasePruner:
     if early is None:
         return optuna.pruners.NopPruner()
+    if early.type == "bands":
+        return _Bands(early)
+    eta = int(early.eta)
     if early.type == "asha":
-        return optuna.pruners.SuccessiveHalvingPruner(min_resource=early.min_iter, reduction_factor=early.eta)
+        return optuna.pruners.SuccessiveHalvingPruner(min_resource=early.min_iter, reduction_factor=eta)
     return optuna.pruners.HyperbandPruner(
-        min_resource=early.min_iter, max_resource=early.max_iter or "auto", reduction_factor=early.eta
+        min_resource=early.min_iter, max_resource=early.max_iter or "auto", reduction_factor=eta
     )
+
+
+class _Bands(optuna.pruners.BasePruner):
+    """W&B's hyperband: at a rung, a task continues if it is among the best 1/eta of those that came there.
+
+    See hyperband_stopping.py of https://github.com/wandb/sweeps.
+    """
+
+    def __init__(self, early: EarlyTermination) -> None:
+        self._early = early
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        step = trial.last_step
+        if step is None:
+            return False
+        sign = -1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1
+        own = sign * trial.intermediate_values[step]
+        if math.isnan(own):
+            return True
+        if not self._early.is_strict:
+            own = min(own, *(sign * value for value in trial.intermediate_values.values()))
+        reported = (each.intermediate_values.get(step) for each in study.get_trials(deepcopy=False))
+        values = sorted(sign * value for value in reported if value is not None and not math.isnan(value))
+        return own > values[int(len(values) / self._early.eta)]

@@ -71,6 +71,7 @@ class Space(Combinations):
         excluded: Sequence[Mapping[str, Sequence[Value]]] = (),
         where: Sequence[Expression] = (),
         seeds: int | None = None,
+        paths: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """A rule maps names of metaparameters to values, and holds where each of them has one of its values.
 
@@ -78,6 +79,7 @@ class Space(Combinations):
         names of a zip. `zipped`: groups of names. `excluded`: the rules that take combinations out.
         `where`: what has to be true of each combination that has all its metaparameters.
         `seeds`: how often each combination is run, each time with another `seed`; None: once, without one.
+        `paths`: of each metaparameter in a mapping, the names of the mappings around it, then its own.
         Raises ValueError if zipped lists differ in length, or the rules are too entangled to count, and
         WrongExpressionError if an expression has no value for values that it is made of.
         """
@@ -88,6 +90,7 @@ class Space(Combinations):
         self.conditions = {name: dict(each) for name, each in (conditions or {}).items()}
         self.included: tuple[dict[str, Value], ...] = ()
         self.seeds = seeds
+        self.paths = dict(paths or {})
         self.names = tuple(dimensions)
         self.is_finite = not any(isinstance(each, Distribution) for each in self.dimensions.values())
         groups = {name: tuple(group) for group in zipped for name in group}
@@ -300,6 +303,9 @@ def _usable(expression: Expression, combination: Mapping[str, Value]) -> Value:
     except ValueError as error:
         raise WrongExpressionError(expression, f"{error}; change it, or the values") from error
     problem = value_problem(value)
+    is_made = not any(value is each for each in combination.values())
+    if is_made and (value is None or isinstance(value, list | dict)):
+        problem = f"a value is text, a number, true or false, not {type(value).__name__}"
     if problem:
         raise WrongExpressionError(expression, f"{expression.text!r}: {problem}; change it, or the values")
     return cast(Value, value)

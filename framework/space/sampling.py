@@ -14,6 +14,7 @@ from framework.space.values import Value, canonical
 
 METHODS = ("grid", "random", "tpe", "bayes")
 SEED = "seed"  # the metaparameter that `seeds:` adds
+_MOST_REPEATS = 1000  # draws in a row that repeat earlier ones: then hardly any new one is left
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,11 @@ class Shuffled(Combinations):
 
 
 class Draws(Combinations):
-    """The included combinations of a space, then draws from it, without those that repeat an earlier one.
+    """The included combinations of a space, then draws from it; what repeats an earlier one is drawn anew.
 
     Draw n depends on the seed and n alone, so that more draws change no earlier one. Where every draw has a
     value from a continuous distribution none repeats; elsewhere the numbers of the new ones are kept: 8 bytes
-    for each draw.
+    for each draw. There are fewer than `draws` if the space has hardly anything new left.
     """
 
     def __init__(self, space: Space, draws: int, seed: int) -> None:
@@ -135,7 +136,7 @@ class Draws(Combinations):
 
     @cached_property
     def _kept(self) -> array[int] | None:
-        """The numbers of the draws that repeat no earlier one; None: all draws."""
+        """The numbers of the draws that repeat no earlier one; None: the first draws, all of them."""
         if any(
             isinstance(each, Distribution) and each.is_continuous and name not in self._space.conditions
             for name, each in self._space.dimensions.items()
@@ -143,11 +144,14 @@ class Draws(Combinations):
             return None
         seen = {canonical(each) for each in self._space.included}
         kept = array("Q")
-        for number in range(self._draws):
+        number = repeats = 0
+        while len(kept) < self._draws and repeats < _MOST_REPEATS:
             drawn = canonical(self._draw(number))
+            repeats = repeats + 1 if drawn in seen else 0
             if drawn not in seen:
                 seen.add(drawn)
                 kept.append(number)
+            number += 1
         return kept
 
     def _draw(self, number: int) -> dict[str, Value]:

@@ -10,7 +10,8 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import TypeAlias, overload
 
-Value: TypeAlias = str | int | float | bool
+# Lists and mappings, which nobody changes, hold values again.
+Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _NAME = re.compile(r"\w[\w.:/+\[\]-]*")
 _MOST_LISTED = 100_000  # values that are kept in a list
@@ -18,7 +19,9 @@ _MOST_LISTED = 100_000  # values that are kept in a list
 
 def options_with(values: Sequence[Value], value: Value) -> list[int]:
     """The indices of `value` in `values`; numbers are compared by value: 1 equals 1.0, but not true."""
-    if isinstance(values, range | Interval) and not isinstance(value, bool | str):
+    if isinstance(values, range | Interval):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return []
         if isinstance(values, Interval):
             return values.options_with(value)
         return [values.index(int(value))] if value in values else []
@@ -130,9 +133,13 @@ def value_problem(value: object) -> str | None:
         return None
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value} is not a number a program can be given; put it in quotes to pass it as text"
-    if isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | int | float):
         return None
-    return f"a value is text, a number, true or false, not {type(value).__name__}"
+    if isinstance(value, list):
+        return next(filter(None, map(value_problem, value)), None)
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return next(filter(None, map(value_problem, (*value, *value.values()))), None)
+    return f"a value is text, a number, true, false, null, a list or a mapping, not {type(value).__name__}"
 
 
 def canonical(value: object) -> str:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from framework.configuration.load import load_project
+from framework.configuration.load import load_code
 from framework.errors import FrameworkError, ProjectError
 from framework.files import AttemptFiles, Code, WorkerFiles, write_atomically
 from framework.messages.assignment import Assignment, AttemptResult
@@ -41,11 +41,13 @@ from framework.worker.allocator import Allocation, Allocator
 from framework.worker.devices import Devices
 from framework.worker.disk import disk_shortage
 from framework.worker.held_attempts import HeldAttempts
+from framework.worker.wandb_files import write_wandb_files
 
 log = logging.getLogger(__name__)
 
 FULL_DISK_PAUSE_SECONDS = 5.0
 ALLOCATION_SECONDS = 1.0  # between two looks at the needs of a waiting task: a push may change them
+LOCAL = "local"  # the infrastructure of a local run
 HAND_BACK_SECONDS = 60.0  # after which a task that waits for devices goes back: another host may have them
 
 
@@ -140,7 +142,7 @@ class Worker:
     def _project(self, code: Code | None = None) -> Project | None:
         """The project in `code`, or the current one; None if it is wrong: its tasks say what."""
         with suppress(ProjectError):
-            return cached_project((code or Code.current(self._code)).project_path, self.identity.project)
+            return cached_project(code or Code.current(self._code), self.identity.project)
         return None
 
     # Messages of the master.
@@ -196,7 +198,7 @@ class Worker:
         If the project cannot be read, its metaparameters cannot be told from others: the attempt will fail.
         """
         with suppress(ProjectError):
-            project = cached_project(code.project_path, self.identity.project)
+            project = cached_project(code, self.identity.project)
             if project.task_id(assignment.parameters) != assignment.task:
                 return (
                     f"task {assignment.id} is another one than its metaparameters make with the command of "
@@ -261,10 +263,10 @@ class Worker:
         stop: threading.Event,
     ) -> Execution:
         try:
-            project = cached_project(code.project_path, self.identity.project)
+            project = cached_project(code, self.identity.project)
             devices = allocation.environment(os.environ) if project.resources is not None else {}
             environment = task_environment(os.environ, files, code.path, devices)
-            program = self.programs.of(project, assignment.parameters, environment)
+            program = self.programs.of(project, assignment.parameters, self._namable(environment))
         except ProjectError as error:
             return Execution(None, 0.0, "failed", str(error), {})
 
@@ -277,11 +279,13 @@ class Worker:
 
         while True:
             try:
+                # A mode that the user has set stays.
+                wandb_variables = write_wandb_files(project, assignment.parameters, files)
                 return run_attempt(
                     program,
                     files,
                     code.project_path,
-                    environment,
+                    wandb_variables | environment,
                     project.timeout,
                     publish_metrics,
                     stop,
@@ -293,6 +297,10 @@ class Worker:
                 log.error("task %s cannot be started (%s): waiting for room", assignment.id, error)
                 if stop.wait(FULL_DISK_PAUSE_SECONDS):
                     return Execution(None, 0.0, "stopped", str(error), {})
+
+    def _namable(self, environment: Mapping[str, str]) -> Mapping[str, str]:
+        """The variables that a command may name: in a local run, which is the user's own, all of them."""
+        return {**os.environ, **environment} if self.identity.infrastructure == LOCAL else environment
 
     def _result(
         self, assignment: Assignment, code: Code, started: float, execution: Execution
@@ -346,6 +354,6 @@ class Worker:
 
 
 @lru_cache(maxsize=4)
-def cached_project(path: Path, name: str) -> Project:
+def cached_project(code: Code, name: str) -> Project:
     """The project of one code version; its path carries the version, so it never changes."""
-    return load_project(path, name)
+    return load_code(code, name)

@@ -175,7 +175,8 @@ class Bench:
         for _ in range(100):
             self.messenger.beat("a", slots=2)
             for host, assignment in self.turn():
-                x = int(assignment.parameters["x"])
+                x = assignment.parameters["x"]
+                assert isinstance(x, int)
                 ran.append(x)
                 self.messenger.result(host, assignment, (states or {}).get(x, "done"), code=code)
             if self.status().finished:

@@ -67,6 +67,12 @@ def directory(tmp_path: Path) -> ProjectDirectory:
     return ProjectDirectory(tmp_path)
 
 
+def numeric(value: Value) -> int | float:
+    """A value that is a number."""
+    assert isinstance(value, int | float)
+    return value
+
+
 def values(project: Project, name: str = "x") -> list[Value]:
     """The values of a metaparameter that has a list of them."""
     return list(listed(project.search_space.dimensions[name]))

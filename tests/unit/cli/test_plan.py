@@ -76,6 +76,48 @@ def test_of_an_adaptive_set_before_and_after_something_ran(
     assert capsys.readouterr().out == said + standing
 
 
+def test_what_people_should_know_is_said_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IS_SET", "1")
+    (tmp_path / "fit.py").touch()
+    file = tmp_path / "few.yaml"
+    file.write_text(
+        "program: fit.py\nmethod: random\nparameters: {x: {values: [1, 2]}}\n"
+        "command: ['${program}', '${envvar:IS_SET}', '${envvar:IS_NOT}', '${envvar:TASK_DIR}', '${args}']\n"
+    )
+    assert cli.main(["plan", "few.yaml"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[0] == "few: 2 combinations of x"
+    assert captured.err.splitlines() == [
+        "few.yaml:1:1: no run_cap, and W&B would never end: 2 tasks; write run_cap: N, or --run-cap N",
+        "few: ${envvar:IS_NOT} is not set here; as in W&B, IS_NOT is passed then",
+    ]
+    assert cli.main(["plan", "few.yaml", "--run-cap", "1", "--root", "."]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[0] == "few: 1 combinations of x"
+    assert len(captured.err.splitlines()) == 1
+    assert cli.main(["plan", "few.yaml", "--run-cap", "3"]) == 0
+    said = "few: run_cap is 3, but there are only 2 different combinations; none runs twice"
+    assert said in capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize("arguments", [("--root", "."), ("--run-cap", "3")])
+def test_options_of_a_project_need_one(
+    arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["plan", *arguments]) == 2
+    assert "need a project" in capsys.readouterr().err
+
+
+def test_a_root_is_for_sweep_files(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "my project", "--root", "."]) == 2
+    assert capsys.readouterr().err.startswith("my project: --root goes with a W&B sweep file")
+    assert cli.main(["plan", "my project", "--run-cap", "3"]) == 0
+    assert capsys.readouterr().out.startswith("my project: 3 combinations")
+
+
 def test_before_anything_ran(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["plan", "my project"]) == 0
     assert capsys.readouterr().out == (

@@ -3,6 +3,10 @@
 import pytest
 from project_directory import ProjectDirectory
 
+from framework.configuration.load import load_project
+from framework.errors import ProjectError
+from framework.project.project import Project
+
 
 @pytest.mark.parametrize(
     ("said", "rungs"),
@@ -27,6 +31,61 @@ def test_the_reports_at_which_tasks_are_compared(
     ).early_termination
     assert early
     assert [step for step in range(1, 100) if early.is_rung(step)] == rungs
+
+
+@pytest.mark.parametrize(
+    ("said", "rungs"),  # as W&B's own hyperband_stopping.py says
+    [
+        ("{type: hyperband, max_iter: 27, s: 2}", [3, 9]),
+        ("{type: hyperband, max_iter: 100, s: 3}", [3, 11, 33]),
+        ("{type: hyperband, max_iter: 10, s: 5}", [1, 3]),
+        ("{type: hyperband, max_iter: 50, s: 2, eta: 1.5}", [22, 33]),
+        ("{type: hyperband, min_iter: 3, eta: 1.5}", [3, 4, 6, 10, 15, 22, 34, 51, 76]),
+        ("{type: hyperband, min_iter: 12, s: 2}", [12, 36]),
+        ("{type: hyperband, min_iter: 2, max_iter: 30, s: 2}", [3, 10]),
+        ("{type: hyperband, min_iter: 2, max_iter: 30}", [2, 6, 18]),
+        ("{type: asha, min_iter: 3, s: 2, eta: 3}", [3, 9]),  # a type of ours
+    ],
+)
+def test_hyperband_in_a_sweep_file_compares_tasks_where_wandb_does(
+    directory: ProjectDirectory, said: str, rungs: list[int]
+) -> None:
+    early = load_sweep(directory, said).early_termination
+    assert early
+    assert early.is_strict
+    assert [step for step in range(1, 100) if early.is_rung(step)] == rungs
+
+
+def test_what_wandb_ignores_is_said(directory: ProjectDirectory) -> None:
+    (notice,) = load_sweep(directory, "{type: hyperband, min_iter: 12, s: 2}").notices
+    assert notice == f"{directory.path}/sweep.yaml:5:50: s: changes nothing beside min_iter, as in W&B"
+    early = load_sweep(directory, "{type: hyperband, min_iter: 12, strict: false}").early_termination
+    assert early
+    assert not early.is_strict
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ("{type: hyperband}", "5:18: early_terminate: needs min_iter"),
+        ("{type: hyperband, max_iter: 2, s: 3}", "has no rungs: max_iter has to be 3 or more"),
+        ("{type: hyperband, min_iter: 1, eta: 1}", "5:54: eta: has to be a number above 1"),
+        ("{type: hyperband, min_iter: 0}", "5:46: min_iter: has to be a whole number from 1"),
+    ],
+)
+def test_a_hyperband_that_makes_no_sense(directory: ProjectDirectory, said: str, problem: str) -> None:
+    with pytest.raises(ProjectError) as caught:
+        load_sweep(directory, said)
+    assert problem in str(caught.value)
+
+
+def load_sweep(directory: ProjectDirectory, early_terminate: str) -> Project:
+    (directory.path / "fit.py").touch()
+    (directory.path / "sweep.yaml").write_text(
+        "program: fit.py\nmethod: grid\nmetric: {name: loss}\nparameters: {x: {values: [1, 2]}}\n"
+        f"early_terminate: {early_terminate}\n"
+    )
+    return load_project(directory.path)
 
 
 @pytest.mark.parametrize(

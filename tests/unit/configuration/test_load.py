@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from project_directory import ProjectDirectory
+from project_directory import ProjectDirectory, numeric
 
 from framework.configuration.load import load_project
 from framework.errors import ProjectError
@@ -53,7 +53,7 @@ def test_methods(directory: ProjectDirectory) -> None:
     assert directory.load(text, "command: run\nrun_cap: 5").space.count == 5
     shuffled = directory.load(text, "command: run\nmethod: random\nrun_cap: 5\nseed: 3").space
     assert len({each["x"] for each in shuffled}) == 5
-    assert max(int(each["x"]) for each in shuffled) > 1000
+    assert max(numeric(each["x"]) for each in shuffled) > 1000
     drawn = directory.load("x: {min: 0.0, max: 1}\nseeds: 2", "command: run\nmethod: random\nrun_cap: 4")
     assert [each["seed"] for each in drawn.space] == [0, 1, 0, 1]
     (problem,) = directory.problems("x: {min: 0.0, max: 1}", "command: run\nmethod: random")

@@ -4,7 +4,7 @@ import math
 from functools import partial
 
 import pytest
-from project_directory import ProjectDirectory, values
+from project_directory import ProjectDirectory, numeric, values
 
 from framework.space.distributions import (
     Categorical,
@@ -137,7 +137,7 @@ def test_distributions(directory: ProjectDirectory, keys: str, expected: Distrib
         ("x: {range: [0, 1, 1], rang: 1}", "1:23: unknown key 'rang'; did you mean 'range'?"),
         ("x: [1, 2, 1]", "1:11: 1 is in the list twice"),
         ("x: [1.0, 1.00]", "1:10: 1.0 is in the list twice"),
-        ("x: !!python/tuple [0, 1]", "1:4: not an interval; write three numbers"),
+        ("x: !!python/tuple [0]", "1:4: not an interval; write three numbers"),
         ("x: !!python/tuple [0, 1, '1']", "1:4: not an interval"),
         ("x: !!python/tuple [0, 1, true]", "1:4: not an interval"),
         ("x: {range: 5}", "1:12: not an interval"),
@@ -187,7 +187,7 @@ def test_what_is_wrong_with_values(directory: ProjectDirectory, line: str, probl
         ("x: {distribution: log_normal, mu: -900}", "1:4: mu and sigma are those of"),
         ("x: {distribution: log_normal, sigma: 80}", "1:4: mu and sigma are those of"),
         ("x: {distribution: q_log_normal, mu: 400, sigma: 40}", "1:4: mu and sigma are those of"),
-        ("x: {distribution: beta}", "1:19: unknown distribution 'beta'; known: constant"),
+        ("x: {distribution: beta}", "1:19: beta is not available; write normal or uniform"),
         ("x: {distribution: unform, min: 1, max: 2}", "1:19: unknown distribution 'unform'; did you"),
         ("x: {distribution: [normal]}", "1:19: unknown distribution ''"),
         ("x: {min: 0, max: 1, q: 0, distribution: q_uniform}", "1:24: q has to be above 0"),
@@ -206,5 +206,5 @@ def test_what_is_wrong_with_a_mapping(directory: ProjectDirectory, text: str, ex
 @pytest.mark.parametrize("keys", ["sigma: 77", "mu: 691", "mu: 600, sigma: 11", "mu: -600, sigma: 11"])
 def test_every_draw_of_a_log_normal_is_a_number(directory: ProjectDirectory, keys: str) -> None:
     space = directory.space(f"x: {{distribution: log_normal, {keys}}}", grid=False)
-    for number in (0.0, 2**-54, 1 - 2**-53):
-        assert 0 < float(space.draw(partial(float, number))["x"]) < math.inf
+    for u in (0.0, 2**-54, 1 - 2**-53):
+        assert 0 < numeric(space.draw(partial(float, u))["x"]) < math.inf

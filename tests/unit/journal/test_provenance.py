@@ -58,6 +58,10 @@ def test_what_is_no_part_of_the_program_does_not(tmp_path: Path) -> None:
     (path / "sweep.yaml").write_text("program: train\n")
     os.mkfifo(path / "data/pipe.pyc")
     assert program_version(path) == before
+    (path / "data/wide.yaml").write_text("program: train\n")
+    assert program_version(path, path / "data/wide.yaml") != before, "sweep.yaml is a file like others then"
+    (path / "sweep.yaml").unlink()
+    assert program_version(path, path / "data/wide.yaml") == before
 
 
 def test_the_version_of_a_program_is_the_one_that_journals_know(tmp_path: Path) -> None:

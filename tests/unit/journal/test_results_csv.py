@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from journal_bench import count_combinations, end, project_of, take_up
 
 from framework.journal.ranking import best, render_best
-from framework.journal.results_csv import column_names, write_results
+from framework.journal.results_csv import column_names, shown, write_results
 from framework.journal.store import Journal
 from framework.messages.task_ids import task_id
 from framework.space.product import Space
+from framework.space.values import Value
 
 FIXED = ["task", "state", "attempts", "host", "started", "seconds", "exit_code", "code", "reason"]
 
@@ -111,6 +112,20 @@ def test_more_results_than_a_page_are_all_written(journal: Journal, tmp_path: Pa
     assert [row[len(FIXED)] for row in read(tmp_path / "results.csv")[1:]] == [
         str(number) for number in range(2500)
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "null"),
+        (True, "true"),
+        ([64, None, "é"], '[64, null, "é"]'),
+        ({"a": 0.5}, '{"a": 0.5}'),
+        (1e-5, "1e-05"),
+    ],
+)
+def test_a_value_that_is_no_text_is_json(value: Value, text: str) -> None:
+    assert shown(value) == text
 
 
 def test_a_column_name_that_is_taken_gets_a_prefix() -> None:

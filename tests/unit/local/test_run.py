@@ -45,8 +45,9 @@ class Bench:
         mark = shlex.quote(str(self.marks))
         (self.project / "run.sh").write_text(f"echo ${{1#--x=}} >>{mark}\n{program}\necho loss=${{1#--x=}}\n")
 
-    def start(self, *options: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "framework", "run", str(self.project), "--slots", "2", *options]
+    def start(self, *options: str, project: Path | None = None) -> subprocess.Popen[str]:
+        what = str(project or self.project)
+        command = [sys.executable, "-m", "framework", "run", what, "--slots", "2", *options]
         process = subprocess.Popen(
             command,
             cwd=self.path,
@@ -60,6 +61,9 @@ class Bench:
 
     def run(self, *options: str) -> tuple[int, str]:
         return ended(self.start(*options))
+
+    def run_file(self, file: Path, *options: str) -> tuple[int, str]:
+        return ended(self.start(*options, project=file))
 
     def ran(self) -> list[str]:
         """What was executed since this was asked last."""
@@ -385,6 +389,28 @@ def test_options_that_make_no_sense_are_refused(bench: Bench, options: tuple[str
     code, output = bench.run(*options)
     assert (code, bench.ran()) == (2, [])
     assert said in output
+
+
+def test_a_sweep_file_in_a_directory_below_its_program(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("project.yml", "parameters.yml", "run.sh"):
+        (bench.project / name).unlink()
+    (bench.project / "sweeps").mkdir()
+    (bench.project / "sweeps/wide.yaml").write_text(
+        "program: fit.py\nmethod: grid\nmetric: {name: loss}\ncommand: ['${interpreter}', '${program}']\n"
+        "parameters: {x: {values: [1, 2, 3]}, o: {parameters: {y: {value: [null, 1.0e-5]}}}}\n"
+    )
+    (bench.project / "fit.py").write_text(
+        "import os\nconfig = open(os.environ['WANDB_SWEEP_PARAM_PATH']).read()\n"
+        "assert '  value: 1\\n' not in config and '- 1.0e-05' in config, config\n"
+        "print('mode', os.environ['WANDB_MODE'])\nprint('loss=2')\n"
+    )
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    code, said = bench.run_file(bench.project / "sweeps/wide.yaml", "--root", str(bench.project))
+    assert code == 1, said
+    assert "1 of 3 tasks failed" in said
+    files = LocalFiles(bench.path / "results/local/wide")
+    outputs = {file.read_text() for file in files.worker.tasks.glob("*/1/stdout")}
+    assert outputs == {"", "mode disabled\nloss=2\n"}
 
 
 def test_two_runs_do_not_share_a_directory(bench: Bench) -> None:

@@ -47,6 +47,15 @@ def test_a_snapshot_has_all_files_read_only_and_is_the_current_version(project: 
     assert Code.current(project.parent / "data/code") == code
 
 
+def test_a_version_keeps_what_was_said_beside_the_project(project: Path) -> None:
+    code = snapshot(project)
+    assert (code.sweep, code.run_cap) == (None, None)
+    root = project.parent / "data/code"
+    other = take_snapshot(project, root, project.parent, {"sweep": "a b/wide.yaml", "run_cap": "7"})
+    assert (other.sweep, other.run_cap) == (other.project_path / "a b/wide.yaml", 7)
+    assert other.version != code.version
+
+
 def test_python_can_keep_what_it_compiles(project: Path) -> None:
     code = snapshot(project)
     caches = [path.relative_to(code.project_path) for path in code.project_path.rglob("__pycache__")]

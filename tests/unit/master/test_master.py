@@ -7,14 +7,14 @@ import random
 import signal
 import sys
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 from master_bench import Bench, Clock, Message, Messenger
 
-from framework.configuration.load import load_project
+from framework.configuration.load import load_code
 from framework.errors import BrokerBlocked, FrameworkError
+from framework.files import Code
 from framework.journal.store import Journal
 from framework.master import master
 from framework.messages.assignment import Assignment
@@ -456,13 +456,13 @@ def test_a_master_restarts_for_new_code_that_is_valid_and_refuses_other(
     monkeypatch.setattr(os, "execv", execv)
     monkeypatch.setenv("PYTHONPATH", "old")
     monkeypatch.setattr(bench.messenger, "close", lambda: closed.append(True))
-    loaded: list[Path] = []
+    loaded: list[Code] = []
 
-    def load_and_note(path: Path, name: str) -> Project:
-        loaded.append(path)
-        return load_project(path, name)
+    def load_and_note(code: Code, name: str) -> Project:
+        loaded.append(code)
+        return load_code(code, name)
 
-    monkeypatch.setattr(master, "load_project", load_and_note)
+    monkeypatch.setattr(master, "load_code", load_and_note)
     bench.write_project(x="[", version="v2")
     for _ in range(3):
         bench.messenger.beat("a", slots=0)

@@ -62,9 +62,9 @@ def test_only_true_and_false_are_flags() -> None:
 
 def test_parameters_and_metrics_have_valid_names_and_values() -> None:
     assert are_parameters({})
-    assert are_parameters({"C": 0.1, "text": "a\n", "on": True})
+    assert are_parameters({"C": 0.1, "text": "a\n", "on": True, "none": None, "layers": [1, {"a": None}]})
     no_parameters: list[object] = [
-        None, [], {"--x": 1}, {1: 1}, {"x": None}, {"x": [1]}, {"x": math.nan}
+        None, [], {"--x": 1}, {1: 1}, {"x": [math.nan]}, {"x": {1: 1}}, {"x": math.nan}
     ]  # fmt: skip
     assert not any(map(are_parameters, no_parameters))
     assert are_metrics({})

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from project_directory import ProjectDirectory, values
 
-from framework.errors import ProjectError
-from framework.project.command_line import expand
+from framework.project.command_line import expand, nested, unset_variables
 from framework.space.values import Value
 
 strings = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -23,8 +22,12 @@ PARAMETERS: dict[str, Value] = {"lr": 0.1, "on": True, "off": False, "text": "a 
     [
         ("${args}", ["--lr=0.1", "--on=True", "--off=False", "--text=a b"]),
         ("${args_no_boolean_flags}", ["--lr=0.1", "--on", "--text=a b"]),
+        ("${args_no_equals}", ["--lr", "0.1", "--on", "True", "--off", "False", "--text", "a b"]),
         ("${args_no_hyphens}", ["lr=0.1", "on=True", "off=False", "text=a b"]),
+        ("${args_append_hydra}", ["+lr=0.1", "+on=True", "+off=False", "+text=a b"]),
+        ("${args_override_hydra}", ["++lr=0.1", "++on=True", "++off=False", "++text=a b"]),
         ("${args_json}", ['{"lr": 0.1, "on": true, "off": false, "text": "a b"}']),
+        ("${no_args}", []),
     ],
 )
 def test_a_macro_is_words_in_its_place(macro: str, words: list[str]) -> None:
@@ -44,10 +47,34 @@ def test_variables_are_those_of_the_environment_given() -> None:
     assert expand(command, {"x": "${envvar:X}"}, {"HOME": "/me", "X": "$HOME"}) == [
         "run", "/me/$HOME", "--x=${envvar:X}",
     ]  # fmt: skip
-    with pytest.raises(
-        ProjectError, match=r"^\$\{envvar:HOME\}: a task has no HOME .* use one of LANG, PATH$"
-    ):
-        expand(command, {}, {"PATH": "", "LANG": ""})
+    assert expand(command, {}, {}) == ["run", "HOME/X"], "as in W&B, the name of one that is not set"
+    assert unset_variables(command, {"X": ""}) == ["HOME"]
+
+
+def test_lists_mappings_and_null_are_written_as_python_does() -> None:
+    parameters: dict[str, Value] = {"layers": [64, 32], "opt": {"name": "sgd"}, "clip": None}
+    words = ["--layers=[64, 32]", "--opt={'name': 'sgd'}", "--clip=None"]
+    assert expand(["${args}"], parameters) == expand(["${args_no_boolean_flags}"], parameters) == words
+    assert json.loads(expand(["${args_json}"], parameters)[0]) == parameters
+
+
+def test_metaparameters_in_mappings_are_mappings_in_json() -> None:
+    parameters: dict[str, Value] = {"opt.name": "sgd", "opt.rate.first": 0.1, "a.b": 1}
+    paths = {"opt.name": ("opt", "name"), "opt.rate.first": ("opt", "rate", "first")}
+    inner = {"opt": {"name": "sgd", "rate": {"first": 0.1}}, "a.b": 1}
+    assert (
+        nested(parameters, paths) == json.loads(expand(["${args_json}"], parameters, {}, paths)[0]) == inner
+    )
+    assert expand(["${args_no_hyphens}"], parameters, {}, paths) == [
+        "opt.name=sgd",
+        "opt.rate.first=0.1",
+        "a.b=1",
+    ]
+
+
+def test_the_file_with_the_arguments_is_that_of_the_attempt() -> None:
+    assert expand(["${args_json_file}"], {"x": 1}, {"TASK_DIR": "/t/1/files"}) == ["/t/1/arguments.json"]
+    assert expand(["${args_json_file}"], {"x": 1}) == ["${args_json_file}"]
 
 
 def test_a_command_without_a_macro_gets_flags() -> None:
@@ -68,4 +95,5 @@ def test_every_value_comes_back_from_the_command_line(
             assert options == (["--x"] if value else [])
         else:
             (option,) = options
+            assert isinstance(value, str | int | float)
             assert type(value)(option.removeprefix("--x=")) == value

@@ -13,6 +13,7 @@ from framework.project.early_termination import EarlyTermination, Reports
         (EarlyTermination("hyperband", 5, None, 4), [5, 20, 80]),
         (EarlyTermination("hyperband", 3, 27, 3), [3, 9]),  # a task with 27 reports is done
         (EarlyTermination("asha", 3, 28, 3), [3, 9, 27]),
+        (EarlyTermination("bands", 3, 28, 3, (3, 11)), [3, 11]),
     ],
 )
 def test_rungs(early: EarlyTermination, rungs: list[int]) -> None:

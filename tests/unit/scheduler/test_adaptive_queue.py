@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from journal_bench import RESULT, project_of
 from master_bench import AdaptiveBench
+from project_directory import numeric
 
 from framework.cli.task_selection import find_tasks
 from framework.configuration.load import load_project
@@ -45,7 +46,7 @@ def test_a_combination_is_made_when_a_host_has_room_for_it(bench: AdaptiveBench)
         with Journal(bench.files.journal, read_only=True) as journal:
             assert [record.task for record in journal.in_order()] == seen  # none was made ahead of time
         for host, assignment in under_way:
-            bench.ends(host, assignment, float(assignment.parameters["x"]))
+            bench.ends(host, assignment, numeric(assignment.parameters["x"]))
     assert len(set(seen)) == 5
     assert (bench.status().total, bench.status().done, bench.status().finished) == (5, 5, True)
     assert [row["task"] for row in bench.rows()] == seen
@@ -68,7 +69,7 @@ def test_a_restarted_master_knows_the_combinations_that_were_tried_and_that_run(
         under_way = bench.turn()
         sent += [assignment for _, assignment in under_way]
         for host, assignment in under_way[:2]:
-            bench.ends(host, assignment, float(assignment.parameters["x"]))
+            bench.ends(host, assignment, numeric(assignment.parameters["x"]))
     bench.turn()  # in it, two more are sent
     sent += [assignment for _, assignment in bench.messenger.sent]
     left = [each for each in sent if bench.state_of(each) != "done"]
@@ -80,7 +81,7 @@ def test_a_restarted_master_knows_the_combinations_that_were_tried_and_that_run(
         bench.messenger.beat("a", slots=3)
         for host, assignment in bench.turn():
             sent.append(assignment)
-            bench.ends(host, assignment, float(assignment.parameters["x"]))
+            bench.ends(host, assignment, numeric(assignment.parameters["x"]))
     bench.turn()
     assert len({assignment.task for assignment in sent}) == len(sent) == 20
     assert {assignment.attempt for assignment in sent} == {1}

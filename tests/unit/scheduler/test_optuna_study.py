@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from master_bench import AdaptiveBench
+from project_directory import numeric
 
 from framework.files import AttemptFiles
 from framework.journal.store import Journal
@@ -115,12 +116,12 @@ def test_rounded_draws_are_suggested_until_they_repeat() -> None:
     while suggested := study.suggest(len(tried), tried):
         tried.append(suggested[0])
         values.append(suggested[1]["n"])
-    assert sorted(values) == [1, 2, 3, 4, 5]
+    assert sorted(map(numeric, values)) == [1, 2, 3, 4, 5]
 
 
 def loss_of(parameters: Mapping[str, Value]) -> float:
-    rate, width, depth = float(parameters["rate"]), int(parameters["width"]), parameters.get("depth", 5)
-    return (math.log10(rate) + 2) ** 2 + abs(width - 64) / 100 + int(depth) / 10
+    rate, width, depth = numeric(parameters["rate"]), numeric(parameters["width"]), parameters.get("depth", 5)
+    return (math.log10(rate) + 2) ** 2 + abs(width - 64) / 100 + numeric(depth) / 10
 
 
 SEARCHED = Space(
@@ -170,7 +171,7 @@ def test_a_study_restored_from_the_journal_makes_the_same_suggestions(journal: J
         if number % 10 == 4:
             unbroken.end(task, 0.0, "failed")
         elif number != 20:  # that one is still running
-            unbroken.end(task, abs(int(parameters["a"]) - 7) + float(parameters["c"]))
+            unbroken.end(task, abs(numeric(parameters["a"]) - 7) + numeric(parameters["c"]))
     anew = Study.of_journal(unbroken.project, journal)
     for number in range(30, 36):
         known = unbroken.study.suggest(number, unbroken.ids)
@@ -348,3 +349,22 @@ def test_hyperband_spares_some_tasks_the_first_comparison(tmp_path: Path) -> Non
 
     assert judged_at("asha") == {1, 27}  # the first one is as good as any
     assert judged_at("hyperband") == {1, 3, 9, 27}
+
+
+@pytest.mark.parametrize("is_strict", [True, False])
+def test_bands_keep_the_best_of_those_that_came_to_a_rung(is_strict: bool) -> None:
+    early = EarlyTermination("bands", 1, None, 3, (1, 3), is_strict)
+    project = adaptive(Space({"x": Uniform(0, 1)}), early=early)
+    study = Study(dataclasses.replace(project, goal="minimize"))
+    reports = [
+        ("a", 1, 0.5, False),  # the first one is as good as any
+        ("b", 1, 0.9, True),
+        ("c", 1, 0.1, False),
+        ("d", 1, 0.3, False),  # 4 are there: one in 3 is the second, too
+        ("c", 2, 0.0, False),  # no rung
+        ("c", 3, 0.35, False),
+        ("d", 3, 0.4, is_strict),  # its best, 0.3, is better than that of c at this rung
+        ("e", 1, math.nan, True),
+    ]
+    for task, step, value, is_pruned in reports:
+        assert study.report(task, step, value) == is_pruned, (task, step)

@@ -102,7 +102,20 @@ def test_signs_of_hydra_are_no_part_of_a_name() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "$HOME\n'*\"", "\ud7ff\ue000\U0001f600", 0, -(10**40), 1e-300, sys.float_info.max, True, False],
+    [
+        "",
+        "$HOME\n'*\"",
+        "\ud7ff\ue000\U0001f600",
+        0,
+        -(10**40),
+        1e-300,
+        sys.float_info.max,
+        True,
+        False,
+        None,
+        [1, [None, "x"]],
+        {"a": {"b": [1.5]}},
+    ],
 )
 def test_a_value(value: Value) -> None:
     assert value_problem(value) is None
@@ -116,9 +129,11 @@ def test_a_value(value: Value) -> None:
         math.nan,
         math.inf,
         -math.inf,
-        None,
-        [1],
-        {"a": 1},
+        [1, [math.nan]],
+        {"a": {"b": b"x"}},
+        {1: "a"},
+        {"\0": 1},
+        (1,),
         b"x",
     ],
 )
