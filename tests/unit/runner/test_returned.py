@@ -37,7 +37,6 @@ class Tensor:
         (UserDict(a=1), {"a": 1}),
         ({"train": {"loss": 1, "of": {"a": 2, 0: 3}}}, {"train.loss": 1, "train.of.a": 2, "train.of.0": 3}),
     ],
-    ids=str,
 )  # fmt: skip
 def test_metrics(returned: object, metrics: dict[str, Metric]) -> None:
     found, remarks = metrics_in(returned, "train:run")
