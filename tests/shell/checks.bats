@@ -11,34 +11,6 @@ setup() {
   INFRASTRUCTURE=infra-00000001
 }
 
-# set_fact HOST KEY VALUE
-set_fact() {
-  FACTS[$1.$2]=$3
-}
-
-# good_host NUMBER: facts with which nothing is wrong.
-good_host() {
-  local line
-  for line in unreachable= skew=0 home=/home/me user=me uid=1000 gid=1000 arch=amd64 cores=4 memory=8589934592 disk=99999999999 \
-    docker_disk=99999999999 root_writable=yes docker=ok engine=28.5.2 "engine_id=E$1" boot_id=b gpus=0 gpu_runtime=0 \
-    addresses=10.0.0.100 client_address=10.0.0.100 port_5671=free port_5555=free; do
-    set_fact "$1" "${line%%=*}" "${line#*=}"
-  done
-}
-
-# three_hosts: local and two more, with the master on 1 and workers on all.
-three_hosts() {
-  parse_hosts h1,h2
-  MASTER_HOST=1
-  WORKER_HOSTS=(0 1 2)
-  BROKER_NAME=h1
-  good_host 0
-  good_host 1
-  good_host 2
-  set_fact 0 broker 10.0.0.1
-  set_fact 2 broker 10.0.0.1
-}
-
 @test "check_hosts: nothing is wrong" {
   three_hosts
   check_hosts 0 1 2
