@@ -1,28 +1,32 @@
 """Supervision of one attempt: process group, working directory, timeout, outcome."""
 
+from __future__ import annotations
+
 import errno
-import json
 import logging
 import math
+import os
 import signal
-import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
 from framework.errors import FrameworkError
-from framework.files import AttemptFiles, write_atomically
-from framework.messages.assignment import AttemptState
+from framework.files import AttemptFiles
 from framework.messages.metrics import Metric
-from framework.project.early_termination import Reports
+from framework.runner.alarm import Alarm
+from framework.runner.children import Children
+from framework.runner.functions import Functions
+from framework.runner.job import Job
 from framework.runner.orphans import end_orphans
 from framework.runner.output import MOST_METRICS, OutputReader, last_line, read_metrics_file
 from framework.runner.process import End, Process, signal_group, signal_name
-from framework.runner.programs import Program
+from framework.runner.programs import start
 from framework.runner.working_directory import WorkingDirectory
-from framework.space.values import Value
+
+if TYPE_CHECKING:
+    from framework.runner.output import OnMetrics
 
 log = logging.getLogger(__name__)
 
@@ -31,85 +35,127 @@ GRACE_SECONDS = 10.0  # time between TERM and KILL
 
 # Errors of fork and exec that mean that the host is short of something; the task has not caused them.
 _SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC)
-
-_Cause: TypeAlias = Literal["exit", "timeout", "stopped"]
+_OUTPUT_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND  # a program that opens its /dev/stdout again appends
 
 
 @dataclass(frozen=True)
 class Execution:
     """Outcome of an attempt."""
 
-    exit_code: int | None  # 128 + signal if a signal ended it, None if it never started
+    exit_code: Optional[int]  # 128 + signal if a signal ended it, None if it never started
     seconds: float
-    state: AttemptState
+    state: str  # done, failed, timeout or stopped
     reason: str  # cause of the state; for a done attempt, remarks on its metrics
     metrics: Mapping[str, Metric]  # last value of each metric
 
+    def to_message(self) -> Dict[str, Any]:
+        return asdict(self)
 
-def run_attempt(
-    program: Program,
-    files: AttemptFiles,
-    project_path: Path,
-    environment: Mapping[str, str],
-    timeout: float | None,
-    on_metrics: Callable[[dict[str, Metric]], None],
-    stop: threading.Event,
-    reports: Reports | None = None,
-    ranked: str | None = None,
-    parameters: Mapping[str, Value] | None = None,
-) -> Execution:
-    """Run `program` to its end in the directory files.work, where it finds the files of `project_path`.
 
-    `environment` is all that the program sees; task_environment() makes it. After `timeout` seconds, or soon
-    after `stop` is set, the process group gets TERM, then KILL; when it has ended, so does every other
-    process with its TASK_DIR. `on_metrics` is called from this thread with the latest metrics, at most once a
-    second; it must not block. `reports` is updated before each call. `ranked` is the metric that the project
-    ranks by; `parameters` are written beside the output, for people.
-    Raises FrameworkError if the host is short of something (disk, processes), which the task has not caused.
-    """
-    project_path = project_path.resolve()
-    directory = WorkingDirectory(files.work, project_path)
-    try:
-        directory.fill()
-        content = json.dumps(dict(parameters or {}), indent=2, ensure_ascii=False)
-        write_atomically(files.parameters, f"{content}\n", fsync=False)
-        files.stdout.touch()
-        files.stderr.touch()
-        output = OutputReader(files.stdout, files.stderr, on_metrics, ranked, reports)
-    except OSError as error:
-        raise FrameworkError(
-            f"{files.directory}: cannot be prepared for the task: {error.strerror}"
-        ) from error
-    try:
-        began = time.monotonic()
+class Attempt:
+    """One attempt: runs a job to its end, and can be stopped."""
+
+    def __init__(
+        self,
+        job: Job,
+        given: Mapping[str, str],
+        children: Children,
+        functions: Functions,
+        on_metrics: OnMetrics,
+        on_started: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`given`: the environment that the job's own variables come on top of.
+
+        `on_metrics` is called with the latest metrics and reports, at most once a second; `on_started`
+        when the program is about to run.
+        """
+        self._job = job
+        self._files = job.files
+        self._environment = {**given, **job.environment}
+        self._children = children
+        self._functions = functions
+        self._output_options = (on_metrics, job.ranked, job.reports())
+        self._on_started = on_started
+        self._alarm = Alarm()
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Have the process group get TERM, then KILL."""
+        self._is_stopped = True
+        self._alarm.ring()
+
+    async def run(self) -> Execution:
+        """Run the job's program in the directory of the attempt, where it finds the files of its project.
+
+        After the job's timeout, or soon after stop(), its process group gets TERM, then KILL; when it has
+        ended, so does every other process with its TASK_DIR. Raises FrameworkError if the host is short of
+        something (disk, processes), which the task has not caused; then it can be run again.
+        """
+        directory = WorkingDirectory(self._files.work, self._job.project)
+        stdout = stderr = -1
         try:
-            process = program.start(files, project_path, environment)
+            stdout, stderr = self._prepare(directory)
+            output = OutputReader(stdout, stderr, *self._output_options)
+            execution = await self._execute(output, stdout, stderr)
+        finally:
+            for descriptor in (stdout, stderr):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            directory.clear()
+        return execution
+
+    def _prepare(self, directory: WorkingDirectory) -> Tuple[int, int]:
+        """Fill the attempt's directory; return its open output files."""
+        try:
+            directory.fill()
+            for name, content in self._job.contents.items():
+                (self._files.directory / name).write_text(content, encoding="utf-8")
+            stdout = os.open(self._files.stdout, _OUTPUT_FLAGS, 0o644)
+            return stdout, os.open(self._files.stderr, _OUTPUT_FLAGS, 0o644)
+        except OSError as error:
+            raise FrameworkError(
+                f"{self._files.directory}: cannot be prepared for the task: {error.strerror}"
+            ) from error
+
+    async def _execute(self, output: OutputReader, stdout: int, stderr: int) -> Execution:
+        began = time.monotonic()
+        self._on_started()
+        try:
+            process = start(
+                self._job, self._environment, stdout, stderr, self._children, self._functions, self._alarm
+            )
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in _SHORTAGES:
                 raise FrameworkError(f"cannot start a process: {error.strerror}") from error
-            return Execution(None, 0.0, "failed", program.describe_start_error(error), {})
-        cause, end = _supervise(process, began, timeout, output, stop)
+            return Execution(None, 0.0, "failed", _describe_start_error(self._job, error), {})
+        try:
+            cause, end = await self._supervise(process, began, output)
+        finally:
+            await process.close()
         output.read_rest()
-        orphans = end_orphans(files.work, process.pid, end.when - began) if process.pid else 0
-    finally:
-        output.close()
-        directory.clear()
-    execution = _execution(cause, end, end.when - began, files, output, timeout)
-    return _with_remark(execution, f"processes that it left running were ended: {orphans}" if orphans else "")
+        orphans = 0
+        if process.pid is not None and self._children.has_strangers():
+            orphans = await end_orphans(self._files.work, process.pid, end.when - began)
+        execution = self._execution(cause, end, end.when - began, output)
+        if not orphans:
+            return execution
+        remark = f"processes that it left running were ended: {orphans}"
+        return replace(execution, reason="; ".join(filter(None, [execution.reason, remark])))
 
-
-def _supervise(
-    process: Process, began: float, timeout: float | None, output: OutputReader, stop: threading.Event
-) -> tuple[_Cause, End]:
-    """Wait for the end of a process, end it on timeout or stop, and kill the rest of its group."""
-    deadline = math.inf if timeout is None else began + timeout
-    kill_at = math.inf
-    cause: _Cause = "exit"
-    try:
-        pause = 0.0
-        while (end := process.end_within(pause)) is None:
+    async def _supervise(self, process: Process, began: float, output: OutputReader) -> Tuple[str, End]:
+        """Wait for the end of a process, and end it on timeout or stop."""
+        deadline = math.inf if self._job.timeout is None else began + self._job.timeout
+        kill_at = math.inf
+        cause = "exit"
+        pause = min(TAIL_SECONDS, deadline - began)
+        while True:
+            await self._alarm.wait(pause)
+            if process.error is not None:
+                raise process.error
             now = time.monotonic()
-            if cause == "exit" and (now >= deadline or stop.is_set()):
+            if process.end is not None:
+                break
+            if cause == "exit" and (now >= deadline or self._is_stopped):
                 cause = "timeout" if now >= deadline else "stopped"
                 if process.pid is None:
                     return cause, End(now, None, None)  # close() keeps it from ever beginning
@@ -119,37 +165,27 @@ def _supervise(
                 signal_group(process.pid, signal.SIGKILL)
                 kill_at = math.inf
             has_more = output.read()
-            pause = 0.0 if has_more else max(0.0, min(TAIL_SECONDS, deadline - now, kill_at - now))
-    finally:
-        process.close()
-    if cause == "exit" and end.exit_code != 0 and stop.is_set():
-        cause = "stopped"  # a signal from elsewhere, such as Ctrl-C, ended it first
-    return cause, end
+            pause = 0.0 if has_more else max(0.001, min(TAIL_SECONDS, deadline - now, kill_at - now))
+        if cause == "exit" and process.end.exit_code != 0 and self._is_stopped:
+            cause = "stopped"  # a signal from elsewhere ended it first
+        return cause, process.end
 
-
-def _execution(
-    cause: _Cause, end: End, seconds: float, files: AttemptFiles, output: OutputReader, timeout: float | None
-) -> Execution:
-    found, remarks = read_metrics_file(files.metrics)
-    output.add(found)
-    if output.overflowed:
-        remarks.append(f"more than {MOST_METRICS} metrics: the others are ignored")
-    state: AttemptState
-    match cause:
-        case "timeout":
-            state, why = "timeout", f"ran longer than its timeout of {timeout:g} s"
-        case "stopped":
-            state, why = "stopped", "stopped by the master, or because its worker stopped"
-        case "exit" if end.exit_code == 0:
-            state, why = "done", ""
-        case _:
-            state, why = "failed", _failure(end, files.stderr)
-    reason = "; ".join(filter(None, [why, *end.remarks, *remarks]))
-    return Execution(end.exit_code, seconds, state, reason, output.metrics)
-
-
-def _with_remark(execution: Execution, remark: str) -> Execution:
-    return replace(execution, reason="; ".join(filter(None, [execution.reason, remark])))
+    def _execution(self, cause: str, end: End, seconds: float, output: OutputReader) -> Execution:
+        found, remarks = read_metrics_file(self._files.metrics)
+        output.add(found)
+        if output.overflowed:
+            remarks.append(f"more than {MOST_METRICS} metrics: the others are ignored")
+        state, why = cause, ""
+        if cause == "timeout":
+            why = f"ran longer than its timeout of {self._job.timeout:g} s"
+        elif cause == "stopped":
+            why = "stopped by the master, or because its worker stopped"
+        elif end.exit_code == 0:
+            state = "done"
+        else:
+            state, why = "failed", _failure(end, self._files.stderr)
+        reason = "; ".join(filter(None, [why, *end.remarks, *remarks]))
+        return Execution(end.exit_code, seconds, state, reason, output.metrics)
 
 
 def _failure(end: End, stderr: Path) -> str:
@@ -164,3 +200,20 @@ def _failure(end: End, stderr: Path) -> str:
         failure = f"exit code {end.exit_code}"
     last = last_line(stderr)
     return f"{failure}: {last}" if last else failure
+
+
+def _describe_start_error(job: Job, error: Union[OSError, ValueError]) -> str:
+    """Return what the user is told when the program of a job cannot be started."""
+    if job.function is not None:
+        return f"{job.function} cannot be called: {error!s:.200}"
+    program = f"{job.command[0]!r:.100}"
+    if isinstance(error, FileNotFoundError):
+        return (
+            f"command not found: {program}; it must be in the image or in the project, "
+            "and the interpreter in its #! line must exist"
+        )
+    if isinstance(error, PermissionError):
+        return f"{program} is not executable; run chmod +x on it"
+    if isinstance(error, OSError):
+        return f"{program} cannot be executed: {error.strerror}"
+    return f"{program} cannot be executed: {error!s:.200}"

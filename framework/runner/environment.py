@@ -1,36 +1,36 @@
 """Environment of a task: the variables that its program sees, put together in one place."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+import os
 from pathlib import Path
+from typing import Dict, Mapping
 
 from framework.files import AttemptFiles
 
-# The worker's environment holds more than a task may see: only these variables are passed on.
-_PASSED_NAMES = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPYCACHEPREFIX")
-_PASSED_PREFIXES = ("CUDA_", "LC_", "NVIDIA_", "OMP_", "WANDB_")
-
 _ATTEMPT_NAMES = ("TASK_ID", "TASK_ATTEMPT", "TASK_DIR", "TASK_PREVIOUS_DIR")
+_OWN_NAMES = ("IMAGE",)  # what the runner itself is told
 
 
-def task_environment(
-    given: Mapping[str, str], files: AttemptFiles, code_path: Path, extra: Mapping[str, str]
-) -> dict[str, str]:
-    """Return all variables that the attempt with `files` sees, in its program and in `${envvar:NAME}`.
+def given_environment(environment: Mapping[str, str]) -> Dict[str, str]:
+    """Return the variables of the runner that its tasks see too: those of the image, or of the user."""
+    return {name: value for name, value in environment.items() if name not in _OWN_NAMES}
 
-    `given` is the worker's environment, of which a few variables are passed on. `code_path` is the directory
-    that holds the package `framework`. `extra` are the variables of the devices that the task was given.
-    TASK_PREVIOUS_DIR is there only if an earlier attempt ran on this host.
+
+def attempt_variables(
+    files: AttemptFiles, code_path: Path, given: Mapping[str, str], extra: Mapping[str, str]
+) -> Dict[str, str]:
+    """Return the variables that an attempt sees beside those that it is `given`, or in their place.
+
+    `code_path` is the directory that holds the package `framework`. `extra` are the variables of the devices
+    that the task was given, and the like. TASK_PREVIOUS_DIR is there only if an earlier attempt ran on this
+    host.
     """
     previous = files.previous_work
-    passed = {
-        name: value
-        for name, value in given.items()
-        if name in _PASSED_NAMES or name.startswith(_PASSED_PREFIXES)
-    }
+    path = [str(code_path / "framework" / "in_tasks"), given.get("PYTHONPATH", "")]
     return {
-        **passed,
         **extra,
-        "PYTHONPATH": str(code_path / "framework" / "in_tasks"),
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
         "PYTHONUNBUFFERED": "1",  # metrics in a buffer are seen only when it is full
         "TASK_ID": files.task,
         "TASK_ATTEMPT": str(files.attempt),
@@ -39,6 +39,6 @@ def task_environment(
     }
 
 
-def shared_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def shared_environment(environment: Mapping[str, str]) -> Dict[str, str]:
     """Return the variables of a task's environment that do not belong to one attempt."""
     return {name: value for name, value in environment.items() if name not in _ATTEMPT_NAMES}

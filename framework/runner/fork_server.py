@@ -249,7 +249,7 @@ def _observe(call: int, channel: int, remarks: Remarks) -> None:
         if channel in ready:
             return
         os.read(woken, 1024)
-        living_children(but=call)  # reaps those that the call's children have left to this process
+        living_children(but={call})  # reaps those that the call's children have left to this process
 
 
 def _run_call(server: Server, request: CallRequest, remarks: Remarks) -> NoReturn:

@@ -1,252 +1,267 @@
 """Client of the fork server: requests calls of functions, and observes their end."""
 
+from __future__ import annotations
+
+import asyncio
 import json
 import os
 import signal
 import socket
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, List, Mapping, Optional, Tuple
 
 from framework.errors import FrameworkError
-from framework.files import AttemptFiles
+from framework.runner.alarm import Alarm
+from framework.runner.children import Children
+from framework.runner.descriptors import send_descriptors
 from framework.runner.environment import shared_environment
-from framework.runner.process import End, Process, raise_oom_score, signal_group, signal_name
-from framework.space.values import Value
+from framework.runner.job import Job
+from framework.runner.process import End, Process, raise_oom_score, signal_group, signal_name, spawn
 
-_PACKAGES = Path(__file__).parents[2]  # so that the server imports this version of the framework
+_PACKAGES = str(Path(__file__).parents[2])  # so that the server imports this version of the framework
 _DEATH_SECONDS = 5.0  # longest wait for the end of a process that was killed, or has closed its sockets
 _KEEPER_SECONDS = 12.0  # longest wait for the end of a keeper, which ends what its call left running
-
-
-@dataclass(frozen=True)
-class _CallRequest:
-    origin: tuple[Path, str]  # directory of the project, module:name
-    environment: Mapping[str, str]  # environment of a server for it, without the attempt's own variables
-    content: bytes  # JSON that the call reads
-    files: AttemptFiles
+_PAUSE_SECONDS = 0.01
 
 
 class Functions:
     """Owner of the server that has imported the function that was called last."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._server: _Server | None = None
-        self._retired: list[_Server] = []  # they fork the calls that they were sent, then end
+    def __init__(self, children: Children) -> None:
+        self._children = children
+        self._server: Optional[_Server] = None
+        self._retired: List[_Server] = []  # they fork the calls that they were sent, then end
 
-    def send(self, request: _CallRequest) -> "tuple[_Server, socket.socket]":
+    def send(self, request: _Request) -> Tuple[_Server, socket.socket]:
         """Send a call to a server; return it, and the channel of the call. Raises OSError."""
-        files = request.files
-        with (
-            self._lock,
-            files.stdout.open("ab") as stdout,
-            files.stderr.open("ab") as stderr,
-            os.fdopen(os.memfd_create("request"), "r+b") as content,
-        ):
-            content.write(request.content)
-            content.seek(0)
-            server = self._provide_server(request, stdout, stderr)
-            try:
-                return server, server.send(stdout, stderr, content)
-            except ConnectionError:  # it has just died
-                self._retire(server)
-                server = self._provide_server(request, stdout, stderr)
-                return server, server.send(stdout, stderr, content)
+        server = self._provide_server(request)
+        try:
+            return server, server.send(request)
+        except ConnectionError:  # it has just died
+            self.retire(server)
+            server = self._provide_server(request)
+            return server, server.send(request)
 
-    def _provide_server(self, request: _CallRequest, stdout: IO[bytes], stderr: IO[bytes]) -> "_Server":
+    def _provide_server(self, request: _Request) -> _Server:
         """Return a server for the request; retire one of another function, and start one if there is none."""
-        self._retired = [server for server in self._retired if server.process.poll() is None]
+        self._retired = [server for server in self._retired if server.end is None]
         server = self._server
-        if server and (server.origin != request.origin or server.process.poll() is not None):
-            self._retire(server)
-        if not self._server:
-            self._server = _Server(request, stdout, stderr)
+        if server is not None and (server.origin != request.origin or server.end is not None):
+            self.retire(server)
+        if self._server is None:
+            self._server = _Server(request, self._children)
         return self._server
 
-    def retire(self, server: "_Server") -> None:
+    def retire(self, server: _Server) -> None:
         """Have the next call start another server, which imports the function again."""
-        with self._lock:
-            if self._server is server:
-                self._retire(server)
+        if self._server is server:
+            self._server = None
+            server.requests.close()
+            self._retired.append(server)
 
-    def _retire(self, server: "_Server") -> None:
-        self._server = None
-        server.requests.close()
-        self._retired.append(server)
-
-    def abandon(self, server: "_Server") -> None:
+    def abandon(self, server: _Server) -> None:
         """Kill a server that is still importing, as its import may never end."""
-        with self._lock:
-            if server.has_imported:
-                return
-            server.is_abandoned = True
-            server.kill()
-            if self._server is server:
-                self._server = None
+        if server.has_imported:
+            return
+        server.is_abandoned = True
+        server.kill()
+        if self._server is server:
+            self._server = None
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End all servers; running calls go on."""
-        with self._lock:
-            for server in (*self._retired, *filter(None, [self._server])):
-                server.end()
-            self._server, self._retired = None, []
+        servers = [*self._retired, *filter(None, [self._server])]
+        self._server, self._retired = None, []
+        for server in servers:
+            await server.finish()
+
+
+class _Request:
+    """Request for one call, which may have to be sent again."""
+
+    def __init__(self, job: Job, environment: Mapping[str, str], stdout: int, stderr: int) -> None:
+        self.origin = (job.project_path, job.function or "")
+        self.environment = shared_environment(environment)  # of a server for it
+        self.output = (stdout, stderr)
+        content = {
+            "parameters": dict(job.parameters),
+            "environment": dict(environment),
+            "directory": str(job.files.work),
+            "metrics": str(job.files.metrics),
+        }
+        self.content = json.dumps(content).encode()
 
 
 class _Server:
     """Process that imports a function, and then forks for each call."""
 
-    def __init__(self, request: _CallRequest, stdout: IO[bytes], stderr: IO[bytes]) -> None:
+    def __init__(self, request: _Request, children: Children) -> None:
         self.origin = request.origin
         self.has_imported = False  # True once a call has reported it
         self.is_abandoned = False
-        project, name = request.origin
+        self.end: Optional[End] = None
+        self._children = children
         self.requests, theirs = socket.socketpair()
         with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "framework.runner.fork_server", project, name, str(theirs.fileno())],
-                cwd=_PACKAGES,
+            module = [sys.executable, "-m", "framework.runner.fork_server"]
+            self._pid = spawn(
+                [*module, *request.origin, str(theirs.fileno())],
                 # Without it, an import that asks for a GPU makes PyTorch take it, and no fork can use it.
-                env={"PYTORCH_NVML_BASED_CUDA_CHECK": "1", **request.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,  # output of the import belongs to the first attempt
-                stderr=stderr,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # keeps Ctrl-C from it
+                {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", **request.environment},
+                _PACKAGES,
+                *request.output,  # output of the import belongs to the first attempt
+                shared=[theirs.fileno()],
             )
-        raise_oom_score(self.process.pid)
+        children.observe(self._pid, self._on_end)
+        raise_oom_score(self._pid)
 
-    def send(self, stdout: IO[bytes], stderr: IO[bytes], content: IO[bytes]) -> socket.socket:
+    def send(self, request: _Request) -> socket.socket:
         """Send a call; return the channel on which its start and its end are reported."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, os.fdopen(os.memfd_create("request"), "r+b") as content:
+            content.write(request.content)
+            content.seek(0)
             try:
-                socket.send_fds(
-                    self.requests, [b"\n"], [each.fileno() for each in (theirs, stdout, stderr, content)]
+                send_descriptors(
+                    self.requests, b"\n", [theirs.fileno(), *request.output, content.fileno()]
                 )
             except BaseException:
                 ours.close()
                 raise
+        ours.setblocking(False)
         return ours
 
-    def end(self) -> None:
+    def _on_end(self, end: End) -> None:
+        self.end = end
+        self._children.reap(self._pid)
+
+    async def finish(self) -> None:
         """End the process, which removes temporary files of the import if it can."""
         self.requests.close()
         if self.has_imported:
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(_DEATH_SECONDS)
+            await self._wait()
         self.kill()
+        await self._wait()
 
     def kill(self) -> None:
         self.requests.close()
-        self.process.kill()
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(_DEATH_SECONDS)
+        if self.end is None:
+            os.kill(self._pid, signal.SIGKILL)
 
-    def wait_for_end(self) -> str:
+    async def describe_end(self) -> str:
         """Wait for the end of the process, and describe it."""
-        try:
-            code = self.process.wait(_DEATH_SECONDS)
-        except subprocess.TimeoutExpired:
+        await self._wait()
+        if self.end is None:
             return "closed its socket"
-        return f"was killed by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        if self.end.signal is not None:
+            return f"was killed by {signal_name(self.end.signal)}"
+        return f"ended with exit code {self.end.exit_code}"
+
+    async def _wait(self) -> None:
+        deadline = time.monotonic() + _DEATH_SECONDS
+        while self.end is None and time.monotonic() < deadline:
+            await asyncio.sleep(_PAUSE_SECONDS)
 
 
-@dataclass(frozen=True)
-class Call:
-    """Call of a function with metaparameters."""
-
-    functions: Functions
-    name: str  # module:name
-    parameters: Mapping[str, Value]
-
-    def start(self, files: AttemptFiles, project_path: Path, environment: Mapping[str, str]) -> Process:
-        content = {
-            "parameters": dict(self.parameters),
-            "environment": dict(environment),
-            "directory": str(files.work),
-            "metrics": str(files.metrics),
-        }
-        request = _CallRequest(
-            (project_path, self.name), shared_environment(environment), json.dumps(content).encode(), files
-        )
-        return _CallProcess(self.functions, request)
-
-    def describe_start_error(self, error: Exception) -> str:
-        return f"{self.name} cannot be called: {error!s:.200}"
-
-
-class _CallProcess:
+class CallProcess(Process):
     """Process of a call: the child of a keeper, which reports its start and its end on a channel."""
 
-    def __init__(self, functions: Functions, request: _CallRequest) -> None:
-        self.pid: int | None = None
+    def __init__(
+        self,
+        functions: Functions,
+        job: Job,
+        environment: Mapping[str, str],
+        stdout: int,
+        stderr: int,
+        alarm: Alarm,
+    ) -> None:
+        """Send the call to a server. Raises OSError."""
+        self.pid = None
+        self.end = None
+        self.error = None
         self._functions = functions
-        self._request = request
-        self._end: End | None = None
+        self._alarm = alarm
+        self._request = _Request(job, environment, stdout, stderr)
         self._partial = b""  # beginning of a message that is not complete yet
-        self._server, self._channel = functions.send(request)
+        self._describing: Optional[asyncio.Task[None]] = None
+        self._send()
 
-    def end_within(self, seconds: float) -> End | None:
-        self._channel.settimeout(seconds)
+    def _send(self) -> None:
+        self._server, self._channel = self._functions.send(self._request)
+        asyncio.get_running_loop().add_reader(self._channel, self._on_readable)
+
+    def _on_readable(self) -> None:
         try:
             chunk = self._channel.recv(4096)
-        except (TimeoutError, BlockingIOError):
-            return None
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            chunk = b""
         *lines, self._partial = (self._partial + chunk).split(b"\n")
         for line in lines:
             self._handle(json.loads(line))
         if not chunk:
+            asyncio.get_running_loop().remove_reader(self._channel)
             self._handle_closed_channel()
-        return self._end
 
     def _handle(self, message: Mapping[str, Any]) -> None:
-        match message:
-            case {"errno": number}:
-                raise FrameworkError(f"cannot start a process: {os.strerror(number)}")
-            case {"pid": pid, "is_imported": is_imported}:
-                self.pid = pid
-                self._server.has_imported = is_imported
-                if not is_imported:  # the next import may find what this one lacked
-                    self._functions.retire(self._server)
-            case _:
-                self._end = End(**message)
+        if "errno" in message:
+            self.error = FrameworkError(f"cannot start a process: {os.strerror(message['errno'])}")
+            self._alarm.ring()
+        elif "is_imported" in message:
+            self.pid = message["pid"]
+            self._server.has_imported = message["is_imported"]
+            if not message["is_imported"]:  # the next import may find what this one lacked
+                self._functions.retire(self._server)
+        else:
+            self._end_with(End(**message))
+
+    def _end_with(self, end: End) -> None:
+        self.end = self.end or end
+        self._alarm.ring()
 
     def _handle_closed_channel(self) -> None:
         """End the attempt, or send its call again, as neither keeper nor server is left to report on it."""
-        now = time.monotonic()
+        if self.end is not None or self.error is not None:
+            return
         if self.pid is not None:
-            self._end = End(
-                now, None, None, "its exit code is unknown: the process that observed it was killed"
-            )
+            problem = "its exit code is unknown: the process that observed it was killed"
+            self._end_with(End(time.monotonic(), None, None, problem))
         elif self._server.has_imported or self._server.is_abandoned:
             self._channel.close()
             try:
-                self._server, self._channel = self._functions.send(self._request)
+                self._send()
             except OSError as error:
-                raise FrameworkError(f"cannot start a process: {error.strerror}") from error
+                self.error = FrameworkError(f"cannot start a process: {error.strerror}")
+                self._alarm.ring()
         else:
-            how = self._server.wait_for_end()
-            self._end = End(now, None, None, f"{self._request.origin[1]} cannot be imported: Python {how}")
+            self._describing = asyncio.ensure_future(self._describe_import())
 
-    def close(self) -> None:
+    async def _describe_import(self) -> None:
+        now = time.monotonic()
+        how = await self._server.describe_end()
+        name = self._request.origin[1]
+        self._end_with(End(now, None, None, f"{name} cannot be imported: Python {how}"))
+
+    async def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._channel)
+        if self._describing is not None:
+            await self._describing
         if self.pid is not None:
             signal_group(self.pid, signal.SIGKILL)
-            self._wait_for_keeper()
-        elif self._end is None:
+            await self._wait_for_keeper()
+        elif self.end is None:
             self._functions.abandon(self._server)
         self._channel.close()
 
-    def _wait_for_keeper(self) -> None:
+    async def _wait_for_keeper(self) -> None:
         """Let the keeper end what the call left running, and wait until it has."""
-        self._channel.settimeout(_KEEPER_SECONDS)
-        with suppress(OSError):  # it was killed, or takes too long
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _KEEPER_SECONDS
+        with suppress(OSError, asyncio.TimeoutError):  # it was killed, or takes too long
             self._channel.shutdown(socket.SHUT_WR)
-            while self._channel.recv(4096):
+            while await asyncio.wait_for(loop.sock_recv(self._channel, 4096), deadline - loop.time()):
                 pass

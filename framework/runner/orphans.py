@@ -1,22 +1,18 @@
 """Orphans: processes that outlived their attempt, or their run, are found and ended.
 
 They are recognized by TASK_DIR in their environment, which every process of a task inherits, in whatever
-session it is. Where there is no /proc, none is found. As a program, `orphans.py DIRECTORY`, it waits for the
-end of its standard input, which comes when the run ends, however it ends: not even kill -9 leaves tasks
-behind. It needs nothing but the standard library.
+session it is. Where there is no /proc, none is found.
 """
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
-import sys
 import time
-from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Collection, Iterator, Optional, Set
 
 log = logging.getLogger(__name__)
 
@@ -30,18 +26,20 @@ _EXEC_PAUSE_SECONDS = 0.001
 _LONGEST_READ = 2**17  # bytes of an environment that are read at once
 
 
-def end_orphans(directory: Path, group: int, seconds: float) -> int:
+async def end_orphans(directory: Path, group: int, seconds: float) -> int:
     """End what an attempt has left running, and return how many processes that were.
 
     `directory`: its TASK_DIR. `group`: its process group, which was killed: that it is gone is waited for,
     too, so that the devices of the attempt are free. `seconds`: how long it ran. A process that cannot be
     ended is logged, and not waited for any longer.
     """
+    import asyncio  # the fork server needs the rest of this module without it
+
     wanted = b"TASK_DIR=" + os.fsencode(directory) + b"\0"
     # Reading every environment costs a short attempt too much: what it started has a higher number.
     oldest = group if seconds < _SHORT_SECONDS and _last_process() >= group else 0
     kill_at = time.monotonic() + TERM_SECONDS
-    ended: set[int] = set()
+    ended: Set[int] = set()
     while found := list(_processes(wanted, oldest)):
         now = time.monotonic()
         if now >= kill_at + _PATIENCE_SECONDS:
@@ -53,20 +51,27 @@ def end_orphans(directory: Path, group: int, seconds: float) -> int:
         else:
             _signal(outside - ended, signal.SIGTERM)
         ended |= outside
-        time.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(_PAUSE_SECONDS)
     return len(ended)
 
 
-def adopt_orphans() -> None:
-    """Become the parent of processes that outlive their parent among the descendants of this process."""
-    with suppress(OSError, AttributeError):  # not Linux
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+def adopt_orphans() -> bool:
+    """Become the parent of processes that outlive their parent among the descendants of this process.
+
+    Returns False where that is not possible.
+    """
+    try:
+        import ctypes  # a Python may have been built without it
+
+        return int(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0
+    except (ImportError, OSError, AttributeError):  # AttributeError: not Linux
+        return False
 
 
 def end_children() -> None:
     """End and reap the children of this process, which has called adopt_orphans() and has one thread."""
     kill_at = time.monotonic() + TERM_SECONDS
-    ended: set[int] = set()
+    ended: Set[int] = set()
     while (found := living_children()) and time.monotonic() < kill_at + _PATIENCE_SECONDS:
         if time.monotonic() >= kill_at:
             _signal(found, signal.SIGKILL)
@@ -76,10 +81,11 @@ def end_children() -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def living_children(but: int = 0) -> set[int]:
-    """Return the living children of this process, which has one thread, and reap the others, but one."""
+def living_children(but: Collection[int] = ()) -> Set[int]:
+    """Return the living children of this process, which has one thread, and reap the others, except `but`."""
     try:
-        found = set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())) - {but}
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+            found = set(map(int, file.read().split())).difference(but)
     except OSError:
         return set()
     return {child for child in found if not reap(child)}
@@ -166,7 +172,7 @@ def _last_process() -> int:
         return 0
 
 
-def _group_of(process: int) -> int | None:
+def _group_of(process: int) -> Optional[int]:
     """Return the process group of a process; None if the process is gone."""
     try:
         return os.getpgid(process)
@@ -178,8 +184,3 @@ def _signal(processes: Collection[int], number: int) -> None:
     for process in processes:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(process, number)
-
-
-if __name__ == "__main__":
-    sys.stdin.buffer.read()
-    kill_orphans(Path(sys.argv[1]))

@@ -8,14 +8,17 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from framework.messages.metric_lines import parse_metrics
 from framework.messages.metrics import Metric, as_number, flat_metrics
 from framework.project.early_termination import Reports
 
 log = logging.getLogger(__name__)
+
+# Called with the last value of each metric, and with the reports so far as [number, value].
+OnMetrics = Callable[[Dict[str, Metric], List[Tuple[int, Metric]]], None]
 
 METRICS_SECONDS = 1.0  # shortest time between two calls of on_metrics
 MOST_METRICS = 500  # metrics of one attempt, so that its result is small enough for a message
@@ -33,22 +36,25 @@ class OutputReader:
 
     def __init__(
         self,
-        stdout: Path,
-        stderr: Path,
-        on_metrics: Callable[[dict[str, Metric]], None],
-        ranked: str | None,
-        reports: Reports | None,
+        stdout: int,
+        stderr: int,
+        on_metrics: OnMetrics,
+        ranked: Optional[str],
+        reports: Optional[Reports],
     ) -> None:
-        """`ranked` is the metric that the project ranks by: it is kept however many there are."""
-        self.metrics: dict[str, Metric] = {}
+        """Read the open files `stdout` and `stderr` from their beginning.
+
+        `ranked` is the metric that the project ranks by: it is kept however many there are.
+        """
+        self.metrics: Dict[str, Metric] = {}
         self.overflowed = False  # True once a metric was ignored because there are too many
         self._log = _File(stderr)
         self._files = (self._log, _File(stdout))  # where both name a metric, what is printed counts
         self._on_metrics = on_metrics
         self._ranked = ranked
         self._reports = reports
-        self._reporting: _File | None = None  # the one with the reports: a log may repeat them in the other
-        self._sent: dict[str, Metric] = {}  # argument of the last call of on_metrics
+        self._reporting: Optional[_File] = None  # the one with the reports: a log may repeat them in the other
+        self._sent: Dict[str, Metric] = {}  # argument of the last call of on_metrics
         self._sent_at = -math.inf
         self._sent_rungs = 0
 
@@ -71,10 +77,6 @@ class OutputReader:
         if self._rungs() > self._sent_rungs:  # the attempt's result holds metrics, but no reports
             self._send(time.monotonic())
 
-    def close(self) -> None:
-        for file in self._files:
-            file.close()
-
     def add(self, found: Mapping[str, Metric]) -> None:
         """Keep these values; text does not replace a number.
 
@@ -92,7 +94,7 @@ class OutputReader:
     def _send(self, now: float) -> None:
         self._sent, self._sent_at, self._sent_rungs = dict(self.metrics), now, self._rungs()
         try:
-            self._on_metrics(dict(self.metrics))
+            self._on_metrics(dict(self.metrics), list(self._reports.at_rungs.items()) if self._reports else [])
         except Exception:
             log.exception("cannot report metrics; the task goes on, and its result will hold them")
 
@@ -113,23 +115,19 @@ class OutputReader:
 class _File:
     """A growing file, of which lines that may hold metrics are read, in bounded memory."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.position = 0
         self._partial = b""  # beginning of a line that is not complete yet
         self._is_skipping = False  # True inside a line that is too long
 
-    @property
-    def position(self) -> int:
-        return self._file.tell()
-
     def size(self) -> int:
-        return os.fstat(self._file.fileno()).st_size
+        return os.fstat(self._descriptor).st_size
 
     def read(self) -> bytes:
-        return self._file.read(_CHUNK) or b""
-
-    def close(self) -> None:
-        self._file.close()
+        chunk = os.pread(self._descriptor, _CHUNK, self.position)
+        self.position += len(chunk)
+        return chunk
 
     def lines(self, chunk: bytes) -> Iterator[str]:
         """The lines that end in `chunk`, the next bytes of the file, without those that hold no metrics."""
@@ -146,7 +144,7 @@ class _File:
                 yield line.decode(errors="replace")
 
 
-def _of_a_log(line: str, found: dict[str, Metric]) -> dict[str, Metric]:
+def _of_a_log(line: str, found: Dict[str, Metric]) -> Dict[str, Metric]:
     """What counts of the metrics in a line of stderr: texts and code of tracebacks and warnings do not."""
     if line[:1].isspace():
         return {}
@@ -165,7 +163,7 @@ def last_line(file: Path) -> str:
     return "".join(character if character.isprintable() else " " for character in lines[-1])[:_LONGEST_REMARK]
 
 
-def read_metrics_file(file: Path) -> tuple[dict[str, Metric], list[str]]:
+def read_metrics_file(file: Path) -> Tuple[Dict[str, Metric], List[str]]:
     """Return the metrics in a JSON file that a task wrote, and at most one remark on what is ignored."""
     try:
         if not file.is_file():

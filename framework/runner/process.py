@@ -1,18 +1,25 @@
-"""Process groups: signals, and the end of a process."""
+"""Processes of attempts: starting one, its end, signals to its group."""
 
+from __future__ import annotations
+
+import errno
 import logging
 import os
 import signal
 import time
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, List, Mapping, Optional, Sequence
+
+if TYPE_CHECKING:
+    from framework.errors import FrameworkError
 
 log = logging.getLogger(__name__)
 
-OOM_SCORE = 500  # added to the worker's own: short of memory, the kernel ends a task and not the worker
+OOM_SCORE = 500  # added to the runner's own: short of memory, the kernel ends a task and not the runner
+# Signals that Python ignores, or that the runner blocks; a program expects their default.
+_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_TRY_NEXT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 @dataclass(frozen=True)
@@ -20,27 +27,81 @@ class End:
     """End of a process."""
 
     when: float  # value of time.monotonic(), which is the same in all processes of a machine
-    exit_code: int | None  # 128 + signal if a signal ended it, None if it is unknown
-    signal: int | None  # signal that ended it
+    exit_code: Optional[int]  # 128 + signal if a signal ended it, None if it is unknown
+    signal: Optional[int]  # signal that ended it
     problem: str = ""  # cause for which the exit code is unknown
     remarks: Sequence[str] = ()  # of the process on its result
 
 
-class Process(Protocol):
-    """Process of an attempt, as its supervision needs it."""
+class Process:
+    """Process of an attempt, as its supervision needs it; it rings the attempt's alarm when it has news."""
 
-    @property
-    def pid(self) -> int | None:
-        """Process id, which is that of its group too; None until it has begun."""
+    pid: Optional[int]  # process id, which is that of its group too; None until it has begun
+    end: Optional[End]  # None until it has ended
+    error: Optional[FrameworkError]  # the host is short of something: it cannot begin
 
-    def end_within(self, seconds: float) -> End | None:
-        """Wait for the end; None if it does not come in time.
+    async def close(self) -> None:
+        """Kill what is left of the group, and free its number; takes a few seconds at most."""
+        raise NotImplementedError
 
-        Raises FrameworkError if the host is short of something.
-        """
 
-    def close(self) -> None:
-        """Kill what is left of the group, and free its number; blocks for a few seconds at most."""
+def spawn(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    directory: str,
+    stdout: int,
+    stderr: int,
+    shared: Sequence[int] = (),
+) -> int:
+    """Start a program in a process group of its own, and return its process id.
+
+    It is looked up in the PATH of `environment`, and inherits the descriptors `shared`. For a moment,
+    `directory` is this process's own, so there must be no other thread. Raises OSError, or ValueError for
+    text with a NUL character.
+    """
+    os.chdir(directory)  # posix_spawn() has no argument for it
+    for descriptor in shared:
+        os.set_inheritable(descriptor, True)
+    try:
+        return _spawn_first(_candidates(argv[0], environment), argv, environment, stdout, stderr)
+    finally:
+        for descriptor in shared:
+            os.set_inheritable(descriptor, False)
+        os.chdir("/")
+
+
+def _spawn_first(
+    paths: Sequence[str], argv: Sequence[str], environment: Mapping[str, str], stdout: int, stderr: int
+) -> int:
+    """Start the first of `paths` that can be executed."""
+    refused: Optional[OSError] = None
+    for path in paths:
+        try:
+            return os.posix_spawn(
+                path,
+                list(argv),
+                environment,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, stdout, 1),
+                    (os.POSIX_SPAWN_DUP2, stderr, 2),
+                ],
+                setpgroup=0,
+                setsigmask=(),
+                setsigdef=_DEFAULT_SIGNALS,
+            )
+        except OSError as error:
+            if error.errno == errno.EACCES:
+                refused = refused or error
+            elif error.errno not in _TRY_NEXT:
+                raise
+    raise refused or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
+
+
+def _candidates(program: str, environment: Mapping[str, str]) -> List[str]:
+    if "/" in program:
+        return [program]
+    return [os.path.join(directory, program) for directory in os.get_exec_path(dict(environment))]
 
 
 def fork() -> int:
@@ -51,7 +112,7 @@ def fork() -> int:
         return os.fork()
 
 
-def end_of(pid: int, options: int = 0) -> End | None:
+def end_of(pid: int, options: int = 0) -> Optional[End]:
     """Wait for the end of a child without reaping it, which would free the group's number for others.
 
     With os.WNOHANG in `options`, return None if it has not ended.
@@ -80,8 +141,10 @@ def signal_group(pid: int, number: int) -> None:
 def raise_oom_score(pid: int) -> None:
     """Short of memory, have the kernel end process `pid` and its children rather than this process."""
     try:
-        own = int(Path("/proc/self/oom_score_adj").read_text())
-        Path(f"/proc/{pid}/oom_score_adj").write_text(str(min(own + OOM_SCORE, 1000)))
+        with open("/proc/self/oom_score_adj", encoding="ascii") as own:
+            score = min(int(own.read()) + OOM_SCORE, 1000)
+        with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(str(score))
     except OSError as error:  # the process has ended, or there is no /proc
         log.debug("cannot set oom_score_adj of process %d: %s", pid, error)
 
@@ -93,3 +156,5 @@ def signal_name(number: int) -> str:
     except ValueError:
         name = f"signal {number}"
     return f"{name} (out of memory?)" if number == signal.SIGKILL else name
+
+

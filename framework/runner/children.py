@@ -1,0 +1,64 @@
+"""Children of the runner: the ends of its processes, and those that it becomes the parent of."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Callable, Dict, Set
+
+from framework.runner.orphans import living_children
+from framework.runner.process import End, end_of
+
+
+class Children:
+    """Children of this process, whose ends SIGCHLD announces; use it in the main thread's event loop.
+
+    `adopts`: this process becomes the parent of processes that outlive their own (see adopt_orphans). They
+    are reaped when they end; children that were not announced by observe() or keep() must not exist then.
+    """
+
+    def __init__(self, adopts: bool = False) -> None:
+        self._adopts = adopts
+        self._observers: Dict[int, Callable[[End], None]] = {}
+        self._kept: Set[int] = set()  # ours, reaped by whoever called keep()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._on_signal)
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
+
+    def observe(self, pid: int, on_end: Callable[[End], None]) -> None:
+        """Call `on_end` once, from the event loop, when the child `pid` has ended; it is not reaped."""
+        self._kept.add(pid)
+        self._observers[pid] = on_end
+        asyncio.get_running_loop().call_soon(self._look_at, pid)  # it may have ended before
+
+    def keep(self, pid: int) -> None:
+        """Leave the child `pid` alone until reap()."""
+        self._kept.add(pid)
+
+    def reap(self, pid: int) -> None:
+        """Wait for the end of the child `pid`, and free its number."""
+        self._observers.pop(pid, None)
+        self._kept.discard(pid)
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            pass
+
+    def has_strangers(self) -> bool:
+        """False if no process that outlived its parent is left; True also if that is not known."""
+        return not self._adopts or bool(living_children(but=self._kept))
+
+    def _on_signal(self) -> None:
+        for pid in list(self._observers):
+            self._look_at(pid)
+        if self._adopts:
+            living_children(but=self._kept)  # reaps the others
+
+    def _look_at(self, pid: int) -> None:
+        on_end = self._observers.get(pid)
+        end = end_of(pid, os.WNOHANG) if on_end else None
+        if on_end and end:
+            del self._observers[pid]
+            on_end(end)

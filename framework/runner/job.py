@@ -1,0 +1,56 @@
+"""Job: one attempt, as a worker gives it to its runner."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional
+
+from framework.files import AttemptFiles
+from framework.project.early_termination import EarlyTermination, Reports
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that the runner needs to know of one attempt.
+
+    `context` is the worker's own: the runner keeps it, and returns it with every event of the attempt.
+    """
+
+    attempt: str  # TASK.NUMBER
+    directory: str  # of the attempt
+    project_path: str
+    environment: Mapping[str, str]  # the attempt's own variables
+    command: List[str]  # words; empty if a function runs
+    function: Optional[str] = None  # module:name
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # arguments of the function
+    contents: Mapping[str, str] = field(default_factory=dict)  # files of the attempt's directory, by name
+    timeout: Optional[float] = None  # seconds
+    ranked: Optional[str] = None  # metric that the project ranks by: kept however many there are
+    early_termination: Optional[Mapping[str, Any]] = None  # fields of EarlyTermination
+    context: Any = None
+
+    @property
+    def files(self) -> AttemptFiles:
+        task, _, number = self.attempt.partition(".")
+        return AttemptFiles(Path(self.directory), task, int(number))
+
+    @property
+    def project(self) -> Path:
+        return Path(self.project_path)
+
+    def reports(self) -> Optional[Reports]:
+        """Return a new counter for the reports of the metric; None if no task is ended early."""
+        if self.ranked is None or self.early_termination is None:
+            return None
+        fields = dict(self.early_termination)
+        rungs = tuple(fields.pop("rungs", ()))
+        return Reports(self.ranked, EarlyTermination(rungs=rungs, **fields))
+
+    def to_message(self) -> Dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> Job:
+        """Raises TypeError for fields that are unknown or missing."""
+        return cls(**message)
