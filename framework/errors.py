@@ -1,5 +1,7 @@
 """Errors of the framework: users see the message of a FrameworkError, never a traceback."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 
 

@@ -1,5 +1,7 @@
 """Names of all files and directories, and atomic writes."""
 
+from __future__ import annotations
+
 import os
 import tempfile
 from collections.abc import Iterator
@@ -52,7 +54,7 @@ class Code:
     path: Path
 
     @classmethod
-    def current(cls, root: Path) -> "Code":
+    def current(cls, root: Path) -> Code:
         """Return the version that `current` under `root` points at now, also after `current` has changed.
 
         Raises FrameworkError if nothing was pushed to `root` yet.

@@ -1,5 +1,7 @@
 """Metrics of a Python program: `from framework import report`."""
 
+from __future__ import annotations
+
 import json
 import operator
 from typing import SupportsFloat, SupportsIndex
@@ -39,7 +41,8 @@ def _checked(name: str, value: str | SupportsFloat | SupportsIndex) -> Metric:
 
 def _number(value: SupportsFloat | SupportsIndex) -> Metric:
     try:
-        number: int | float = operator.index(value)  # type: ignore[arg-type]  # floats have no index: see below
+        # int(): before Python 3.10, the index of true is true.
+        number: int | float = int(operator.index(value))  # type: ignore[arg-type]  # floats have none: see below
     except TypeError:
         number = float(value)
     metric = as_metric(number)

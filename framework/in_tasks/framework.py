@@ -1,5 +1,7 @@
 """Name `framework` in a task: a package of the user that is called so, else ours."""
 
+from __future__ import annotations
+
 import importlib
 import importlib.util
 import runpy

@@ -1,5 +1,7 @@
 """Name `infrainit` in a task: report(), also beside a package `framework` of the user."""
 
+from __future__ import annotations
+
 import importlib
 import sys
 from pathlib import Path

@@ -3,6 +3,8 @@
 What may be prose is not read: a line is read as a whole, or not at all.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Iterable

@@ -1,14 +1,16 @@
 """Metrics: what their names and values can be, and numbers written as text."""
 
+from __future__ import annotations
+
 import math
 import re
 import sys
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Union
 
-from framework.space.values import value_problem
+from framework.text import text_problem
 
-Metric: TypeAlias = int | float | str
+Metric = Union[int, float, str]
 
 LONGEST_TEXT = 200  # characters of a name, or of a value that is text: anything longer is no metric
 
@@ -32,13 +34,13 @@ def metric_problem(name: str, value: object) -> str | None:
     """The reason why `name` and `value` cannot be a metric; None if they can."""
     if not name or not name.isprintable() or name != name.strip() or len(name) > LONGEST_TEXT:
         return f"{name!r:.100} cannot name a metric; write one line of up to {LONGEST_TEXT} characters"
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return f"metric {name}: a value is a number or text, not {type(value).__name__}"
     if isinstance(value, float) and not math.isfinite(value):
         return f"metric {name}: {value} has to be text"
     if isinstance(value, str) and len(value) > LONGEST_TEXT:
         return f"metric {name}: a text of {len(value)} characters, more than {LONGEST_TEXT}"
-    problem = value_problem(value)
+    problem = text_problem(value) if isinstance(value, str) else None
     return f"metric {name}: {problem}" if problem else None
 
 
@@ -61,7 +63,7 @@ def as_number(value: object) -> float | None:
     value = as_metric(value)
     if isinstance(value, str):
         return float(value) if value in _NOT_FINITE.values() else None
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 def read_number(text: str) -> Metric | None:
@@ -90,6 +92,6 @@ def flat_metrics(content: Mapping[str, object]) -> tuple[dict[str, Metric], list
         metric = as_metric(value)
         if problem := metric_problem(name, metric):
             problems.append(problem)
-        elif isinstance(metric, int | float | str):
+        elif isinstance(metric, (int, float, str)):
             metrics[name] = metric
     return metrics, problems

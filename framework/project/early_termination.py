@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from framework.messages.metrics import Metric, as_number
 
-Type: TypeAlias = Literal["hyperband", "asha", "bands"]
+Type = Literal["hyperband", "asha", "bands"]
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,35 @@
-"""Sending of file descriptors over Unix sockets, as Python 3.9 and newer can by themselves."""
+"""File descriptors sent over a Unix socket: what Python has as socket.send_fds() from 3.9 on."""
 
 from __future__ import annotations
 
 import array
+import errno
+import os
 import socket
-from typing import List, Sequence, Tuple
+from collections.abc import Iterable
 
 
-def send_descriptors(sock: socket.socket, data: bytes, descriptors: Sequence[int]) -> None:
-    """Send `data`, which must not be empty, with duplicates of `descriptors`. Raises OSError."""
-    ancillary = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
-    sock.sendmsg([data], [ancillary])
+def send_descriptors(sock: socket.socket, data: bytes, descriptors: Iterable[int]) -> int:
+    """Send `data`, at least one byte, with `descriptors`; return how many bytes were sent. Raises OSError."""
+    numbers = array.array("i", descriptors)
+    return sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)])
 
 
-def receive_descriptors(sock: socket.socket, size: int, most: int) -> Tuple[bytes, List[int]]:
-    """Receive at most `size` bytes, and at most `most` descriptors. Raises OSError."""
-    descriptors = array.array("i")
-    data, ancillary, _, _ = sock.recvmsg(size, socket.CMSG_SPACE(most * descriptors.itemsize))
+def receive_descriptors(sock: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
+    """Receive up to `size` bytes, and up to `most` descriptors with them; programs do not inherit these.
+
+    There are no bytes once the other side has closed its socket. Raises OSError, also if not all descriptors
+    that were sent can be open here: then none is.
+    """
+    numbers = array.array("i")
+    data, ancillary, flags, _ = sock.recvmsg(
+        size, socket.CMSG_LEN(most * numbers.itemsize), socket.MSG_CMSG_CLOEXEC
+    )
     for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
-    return data, list(descriptors)
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
+    if flags & socket.MSG_CTRUNC:
+        for descriptor in numbers:
+            os.close(descriptor)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return data, list(numbers)

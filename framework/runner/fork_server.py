@@ -11,6 +11,8 @@ numbers (random_numbers.py). Where no fork is usable because of threads (openmp.
 without the import, and each call imports the module.
 """
 
+from __future__ import annotations
+
 import atexit
 import dataclasses
 import errno
@@ -25,12 +27,13 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn, TypeAlias
+from typing import Callable, NoReturn
 
+from framework.runner.descriptors import receive_descriptors
 from framework.runner.open_files import OpenFiles
 from framework.runner.openmp import prepare_fork
 from framework.runner.orphans import adopt_orphans, end_children, living_children, reap
@@ -39,7 +42,7 @@ from framework.runner.random_numbers import SeedRecord
 from framework.runner.remarks import Remarks
 from framework.runner.returned import metrics_in
 
-Function: TypeAlias = Callable[..., object]
+Function = Callable[..., object]
 
 _PACKAGES = Path(__file__).parents[2]
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)  # errors of writing into a read-only project
@@ -146,8 +149,8 @@ def load(name: str) -> tuple[Function, BaseException | None]:
             raise TypeError(f"{attribute!r} in {module} is no function")
     except BaseException as error:
         _drop_own_frame(error)
-        shown = "".join(traceback.format_exception(error))
-        *_, last = traceback.format_exception_only(error)
+        shown = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        *_, last = traceback.format_exception_only(type(error), error)
         problem = f"{name} cannot be imported: {last.strip()}"
 
         def fail(**_: object) -> NoReturn:
@@ -170,12 +173,10 @@ def serve(requests: socket.socket, server: Server) -> NoReturn:
     """Fork a keeper for each request, until the other side closes the socket."""
     keepers: set[int] = set()
     while True:
-        data, descriptors, _, _ = socket.recv_fds(requests, 1, 4)
+        data, descriptors = receive_descriptors(requests, 1, 4)
         if not data:
             _end(server, keepers)
         request = CallRequest(*descriptors)
-        for descriptor in descriptors:
-            os.set_inheritable(descriptor, False)
         try:
             keeper = fork()
         except OSError as error:
@@ -272,7 +273,8 @@ def _run_call(server: Server, request: CallRequest, remarks: Remarks) -> NoRetur
         code = _exit_code(server, content["parameters"], content["metrics"], remarks)
         # The steps of Python's own end, without the slow destruction of modules.
         threading._shutdown()  # type: ignore[attr-defined]
-        atexit._run_exitfuncs()
+        with suppress(BaseException):  # before Python 3.10 it raises the last error that it has printed
+            atexit._run_exitfuncs()
         _flush()
         server.files.flush()
     except BaseException as error:

@@ -1,5 +1,7 @@
 """Files that an import has opened: each call reads them at positions of its own."""
 
+from __future__ import annotations
+
 import fcntl
 import gc
 import io

@@ -1,5 +1,7 @@
 """OpenMP used by an import: ends threads that forks would wait for."""
 
+from __future__ import annotations
+
 import os
 import signal
 import time

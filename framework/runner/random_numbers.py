@@ -1,5 +1,7 @@
 """Random numbers of calls: each has its own, unless the import has given a seed."""
 
+from __future__ import annotations
+
 import functools
 import gc
 import random
@@ -28,7 +30,7 @@ class SeedRecord:
         self._note(self._global, is_given=False)
         self._replaced: list[tuple[Any, str, Any, Any]] = []
 
-    def __enter__(self) -> "SeedRecord":
+    def __enter__(self) -> SeedRecord:
         self._is_recording = True
         system = random.SystemRandom.getrandbits
 

@@ -1,5 +1,7 @@
 """Remarks of a call on its result, in memory that it shares with the keeper."""
 
+from __future__ import annotations
+
 import mmap
 
 _SIZE = 8192  # bytes

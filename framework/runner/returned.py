@@ -1,5 +1,7 @@
 """Value that a function returned: the metrics in it, and remarks on the rest."""
 
+from __future__ import annotations
+
 import inspect
 import math
 import operator
@@ -51,12 +53,12 @@ def _flat(mapping: Mapping[Any, object], prefix: str = "", depth: int = 0) -> li
 
 def _plain_value(value: Any) -> Any:
     """Return a number as Python's int or float, or as text where no float holds it; others as they are."""
-    if isinstance(value, str | bytes | bytearray):
+    if isinstance(value, (str, bytes, bytearray)):
         return str(value) if isinstance(value, str) else value
     with suppress(Exception):
         value = value.item()  # an array or a tensor with one element
     with suppress(Exception):
-        number = operator.index(value)
+        number = int(operator.index(value))  # int(): before Python 3.10, the index of true is true
         if abs(number) <= sys.float_info.max:
             return number
         return "inf" if number > 0 else "-inf"

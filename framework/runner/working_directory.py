@@ -1,5 +1,7 @@
 """Working directory of an attempt: its own directories, with links to the project's files."""
 
+from __future__ import annotations
+
 import errno
 import heapq
 import logging
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import Tuple
 
 from framework.files import METRICS_FILE
 from framework.project.source_tree import is_excluded_anywhere
@@ -23,7 +25,7 @@ _MOST_NAMED = 3  # directories that a warning names
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _CHANGED_BY_TASK = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EEXIST)
 
-_Parts: TypeAlias = tuple[str, ...]  # path below the project; () for the project itself
+_Parts = Tuple[str, ...]  # path below the project; () for the project itself
 
 
 @dataclass(frozen=True)

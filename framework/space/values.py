@@ -10,6 +10,8 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import TypeAlias, overload
 
+from framework.text import text_problem
+
 # Lists and mappings, which nobody changes, hold values again.
 Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -126,11 +128,7 @@ def name_problem(name: str) -> str | None:
 def value_problem(value: object) -> str | None:
     """The reason why `value` cannot be the value of a metaparameter; None if it can."""
     if isinstance(value, str):
-        if "\0" in value:
-            return "text with a NUL character cannot be passed to a program; remove it"
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            return "text with half of a surrogate pair is not valid Unicode; remove it"
-        return None
+        return text_problem(value)
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value} is not a number a program can be given; put it in quotes to pass it as text"
     if value is None or isinstance(value, bool | int | float):

@@ -1,0 +1,20 @@
+"""Text that cannot be passed to a program, or sent as JSON."""
+
+from __future__ import annotations
+
+import pytest
+
+from framework.text import text_problem
+
+
+@pytest.mark.parametrize("text", ["", "text", "two\nlines", "größer", "😀", "\x01", "\ud7ff\ue000"])
+def test_other_text_has_no_problem(text: str) -> None:
+    assert text_problem(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("a\0", "NUL character"), ("\ud800", "surrogate pair"), ("a\udfffb", "surrogate pair")],
+)
+def test_text_that_no_program_can_be_given_has_one(text: str, problem: str) -> None:
+    assert problem in str(text_problem(text))
