@@ -229,6 +229,21 @@ class WorkerFiles:
         """Description of devices that replaces those of the host in tests; see CONTRIBUTING.md."""
         return self.path / "devices.json"
 
+    @property
+    def link(self) -> Path:
+        """Socket on which the worker listens for its runner; its directory is read-only for the runner."""
+        return self.path / "link" / "socket"
+
+    @property
+    def runner_key(self) -> Path:
+        """Key that the runner shows to the worker; not in the runner's container."""
+        return self.path / "runner_key"
+
+    @property
+    def runner_log(self) -> Path:
+        """Log of the runner; see framework.runner.log."""
+        return self.path / "runner" / "log"
+
     def attempt(self, task: str, number: int) -> AttemptFiles:
         return AttemptFiles(self.tasks / task / str(number), task, number)
 
@@ -269,16 +284,16 @@ class LocalFiles:
 
 
 @contextmanager
-def atomic_file(path: Path, *, fsync: bool = True) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path, *, fsync: bool = True, mode: int = 0o644) -> Iterator[IO[bytes]]:
     """Yield a binary file that replaces `path` at the end of the block, or is removed if the block fails.
 
-    With `fsync`, the new file survives a power failure from the end of the block on. Raises OSError.
+    With `fsync`, the new file survives a power failure from the end of the block on. It has the mode 0644, as
+    the user reads it from outside the container, or `mode`. Raises OSError.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(descriptor, "wb") as file:
-            # mkstemp creates it with 0600, but the user reads it from outside the container.
-            os.fchmod(descriptor, 0o644)
+            os.fchmod(descriptor, mode)
             yield file
             file.flush()
             if fsync:
@@ -291,9 +306,9 @@ def atomic_file(path: Path, *, fsync: bool = True) -> Iterator[IO[bytes]]:
         _sync_directory(path.parent)
 
 
-def write_atomically(path: Path, content: str | bytes, *, fsync: bool = True) -> None:
+def write_atomically(path: Path, content: str | bytes, *, fsync: bool = True, mode: int = 0o644) -> None:
     """Write `content` (text as UTF-8) so that readers see the old file or the new one. Raises OSError."""
-    with atomic_file(path, fsync=fsync) as file:
+    with atomic_file(path, fsync=fsync, mode=mode) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 

@@ -57,12 +57,13 @@ class BrokerPublisher(threading.Thread):
         self._events.append(event.to_message())
         self._wake.set()
 
-    def deliver_result(self, attempt: AttemptId, result: Message) -> None:
-        """Keep a result on disk until the broker has confirmed it.
+    def deliver_result(self, attempt: AttemptId, result: Message, on_kept: Callable[[], None]) -> None:
+        """Keep a result on disk until the broker has confirmed it, and call `on_kept` when the disk has it.
 
         Raises OSError if the disk cannot take it.
         """
         write_atomically(self._spool / f"{attempt}.json", json.dumps(result), fsync=True)
+        on_kept()
         self._wake.set()
 
     def close(self, timeout: float) -> None:

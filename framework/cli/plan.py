@@ -18,7 +18,7 @@ from framework.messages.status import duration, outdated_results
 from framework.project.command_line import unset_variables
 from framework.project.outside_paths import outside_paths
 from framework.project.project import Project
-from framework.runner.environment import task_environment
+from framework.runner.environment import attempt_variables
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def notices_of(project: Project, on_hosts: bool) -> list[str]:
             f"{project.name}: run_cap is {method.run_cap}, but there are only {combinations} different "
             "combinations; none runs twice"
         )
-    of_task = task_environment({}, AttemptFiles(Path(), "", 1), Path(), {})
+    of_task = attempt_variables(AttemptFiles(Path(), "", 1), Path(), {}, {})
     for name in unset_variables(project.command, {*os.environ, *of_task}):
         notices.append(
             f"{project.name}: ${{envvar:{name}}} is not set here; as in W&B, {name} is passed then"

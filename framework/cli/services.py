@@ -6,7 +6,7 @@ import time
 
 from framework.cli import locations
 from framework.errors import FrameworkError, UsageError
-from framework.files import MasterFiles
+from framework.files import MasterFiles, WorkerFiles
 from framework.messages.identity import Identity
 
 
@@ -24,14 +24,31 @@ def run_master(_: argparse.Namespace) -> int:
 
 
 def run_worker(_: argparse.Namespace) -> int:
-    """Run a worker until it is stopped; raises UsageError for a number of slots that is none."""
+    """Run a worker until it is stopped; raises UsageError for a number that is none."""
     from framework.broker.worker_app import serve
 
-    slots = os.environ.get("SLOTS", "")
-    if slots and (not slots.isdecimal() or int(slots) < 1):
-        raise UsageError(f"SLOTS is {slots!r}: it must be a number of 1 or more")
-    serve(Identity.of_container("worker"), locations.DATA, locations.CODE, int(slots) if slots else None)
+    slots, mebibytes = _number("SLOTS"), _number("TASK_MEMORY")
+    memory = mebibytes and mebibytes * 2**20
+    serve(Identity.of_container("worker"), locations.DATA, locations.CODE, slots, memory)
     return 0
+
+
+def run_running(_: argparse.Namespace) -> int:
+    """Print how many attempts the runner of this host executes, and the seconds that the longest has run."""
+    from framework.worker.running import running_since
+
+    starts = running_since(WorkerFiles(locations.DATA).runner_log)
+    longest = max((time.time() - start for start in starts), default=0.0)
+    print(f"{len(starts)} {max(0, int(longest))}")
+    return 0
+
+
+def _number(variable: str) -> int | None:
+    """The number of 1 or more in an environment variable; None if it is empty or not set."""
+    text = os.environ.get(variable, "")
+    if text and (not text.isdecimal() or int(text) < 1):
+        raise UsageError(f"{variable} is {text!r}: it must be a number of 1 or more")
+    return int(text) if text else None
 
 
 def run_flower(_: argparse.Namespace) -> int:

@@ -7,7 +7,6 @@ journal a moment later. Results that a killed run did not write into the journal
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -24,6 +23,7 @@ from framework.errors import FrameworkError, JournalError, UsageError
 from framework.files import LocalFiles, ProjectFiles
 from framework.local.data_directory import other_owner, record_owner
 from framework.local.run_lock import run_lock
+from framework.local.runner_process import RunnerProcess, task_environment
 from framework.local.snapshot import changed_files, keep_written, make_removable, take_snapshot
 from framework.local.transport import LocalPublisher, LocalTransport
 from framework.master.master import Master
@@ -71,11 +71,11 @@ def run_project(
     """
     _check_program(project)
     _check_directory(files.path, project.path)
-    with run_lock(files):
+    with run_lock(files) as lock:
         _claim_directory(files, project.path)
         keep_written(files.code, files.written)
         code = take_snapshot(project.path, files.code, files.path, _properties(project))
-        outcome = _run_snapshot(project, files, slots, which, show)
+        outcome = _run_snapshot(project, files, slots, which, show, lock)
         if changed := changed_files(code):
             log.warning(
                 "tasks wrote into %s, which all tasks share, and which is read-only on a host: %s; "
@@ -88,23 +88,26 @@ def run_project(
 
 
 def _run_snapshot(
-    project: Project, files: LocalFiles, slots: int | None, which: Which | None, show: Show
+    project: Project, files: LocalFiles, slots: int | None, which: Which | None, show: Show, lock: int
 ) -> RunOutcome:
     """Run the project of which files.code holds a copy; see run_project."""
     began = time.time()
     files.master.pause.unlink(missing_ok=True)  # a new run resumes a paused sweep
     identity = Identity("local", LOCAL, project.name, HOST)
     publisher = LocalPublisher()
-    worker = Worker(identity, files.worker, files.code, slots, publisher, project.free_disk)
+    worker = Worker(
+        identity, files.worker, files.code, slots, publisher, project.free_disk, syncs_results=False
+    )
     if lacks := worker.lacks():
         raise UsageError(why_nowhere(project.name, {HOST: lacks}))
     if which:
         hand_in(files.master.requests, ControlRequest("again", which=which))
     master = Master(identity, files.master, files.code, ADVICE)
-    transport = LocalTransport(worker, publisher)
-    with _Signals(publisher.wake) as signals:
+    transport = LocalTransport(worker, publisher, RunnerProcess(files.worker, lock))
+    with _Signals() as signals:
         try:
-            _deliver_kept_results(master, files, publisher)
+            transport.connect()
+            master.presume_lost()  # but for what the runner has just named
             status = _take_turns(master, transport, signals, files, show)
         except JournalError as error:
             raise FrameworkError(
@@ -112,7 +115,6 @@ def _run_snapshot(
             ) from error
         finally:
             transport.close()
-            worker.programs.close()
             master.close()
     return RunOutcome(status, signals.count > 0 and not status.finished, began)
 
@@ -157,20 +159,16 @@ def _take_turns(
             orphans.kill_orphans(files.worker.tasks)
 
 
-def _deliver_kept_results(master: Master, files: LocalFiles, publisher: LocalPublisher) -> None:
-    """Deliver results that a killed run left on disk and did not write into the journal."""
-    for sent in master.presume_lost():
-        kept = files.worker.attempt(sent.id.task, sent.id.number).result
-        with suppress(FileNotFoundError, ValueError):  # a task without a complete result is run again
-            publisher.deliver_result(sent.id, json.loads(kept.read_text()))
-
-
 def _check_program(project: Project) -> None:
     """Raise UsageError if the program of the command cannot run, which every task would fail with."""
     if project.function is not None:
         return
     program = project.command[0]
-    path = project.path.resolve() / program if "/" in program else Path(shutil.which(program) or program)
+    path = (
+        project.path.resolve() / program
+        if "/" in program
+        else Path(shutil.which(program, path=task_environment()["PATH"]) or program)
+    )
     if path.is_absolute() and os.access(path, os.X_OK) and path.is_file():
         return
     if "/" in program:
@@ -210,9 +208,8 @@ def _claim_directory(files: LocalFiles, project: Path) -> None:
 class _Signals:
     """Counter of the signals that ask this process to end; as a context, it keeps them from ending it."""
 
-    def __init__(self, on_signal: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self.count = 0
-        self._on_signal = on_signal
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> _Signals:
@@ -227,4 +224,3 @@ class _Signals:
 
     def _count(self, *_: object) -> None:
         self.count += 1
-        self._on_signal()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +16,11 @@ LOCK_PATIENCE_SECONDS = 10.0  # longest wait until the tasks of a killed run are
 
 
 @contextmanager
-def run_lock(files: LocalFiles) -> Iterator[None]:
-    """Lock the directory for one run; kill tasks of earlier runs, and at its end those that outlive it.
+def run_lock(files: LocalFiles) -> Iterator[int]:
+    """Lock the directory for one run, and kill tasks of earlier runs; yields the descriptor of the lock.
+
+    A runner that inherits the descriptor keeps the lock: if this process is killed, no other run begins
+    before the runner has ended its tasks.
 
     Raises FrameworkError if another run uses the directory, or if it cannot be used.
     """
@@ -33,17 +34,7 @@ def run_lock(files: LocalFiles) -> Iterator[None]:
     with lock:
         _lock(lock.fileno(), files)
         orphans.kill_orphans(files.worker.tasks)
-        # The guard shares the lock: if this process is killed, no other run begins before its tasks are gone.
-        guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", orphans.__file__, files.worker.tasks],
-            stdin=subprocess.PIPE,
-            pass_fds=[lock.fileno()],
-            start_new_session=True,  # keeps Ctrl-C and the end of a terminal from it
-        )
-        try:
-            yield
-        finally:
-            guard.communicate()
+        yield lock.fileno()
 
 
 def _lock(descriptor: int, files: LocalFiles) -> None:

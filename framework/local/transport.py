@@ -1,26 +1,28 @@
-"""Transport of messages between master and worker in one process."""
+"""Transport of messages between master, worker and runner of a local run: the first two are this process."""
 
 from __future__ import annotations
 
 import json
 import logging
-import threading
+import select
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from queue import Empty, Queue, SimpleQueue
 from typing import Any
 
+from framework.local.runner_process import RunnerProcess
 from framework.messages import queues
 from framework.messages.assignment import Assignment
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import HEARTBEAT_SECONDS, MAX_PENDING_EVENTS, Message, WorkerEvent
 from framework.runner.attempt import GRACE_SECONDS
-from framework.worker.worker import AttemptFailed, Worker
+from framework.worker.worker import Worker
 
 log = logging.getLogger(__name__)
+
+TICK_SECONDS = 1.0
+KEY = ""  # all is one user's here: the seals of the log only tell torn lines
+_PAUSE_SECONDS = 0.1  # longest wait for the runner: a signal may have come
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class LocalMessage:
 
     queue: str
     body: str
+    on_ack: Callable[[], None] = lambda: None
     headers: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -36,88 +39,90 @@ class LocalMessage:
         return {"routing_key": self.queue}
 
     def ack(self) -> None:
-        """Do nothing: no message is delivered twice."""
+        """Note that the journal has what the message says."""
+        self.on_ack()
 
 
 class LocalPublisher:
-    """Publisher of the worker's threads; a result wakes the master, events wait for its next turn."""
+    """Publisher of the worker: the master takes what it holds in its next turn."""
 
     def __init__(self) -> None:
-        self._results: SimpleQueue[LocalMessage | None] = SimpleQueue()
-        self._events: deque[LocalMessage] = deque(maxlen=MAX_PENDING_EVENTS)
+        self._results: list[LocalMessage] = []
+        self._events: list[LocalMessage] = []
 
     def publish_event(self, event: WorkerEvent) -> None:
-        self._events.append(LocalMessage(queues.EVENTS, json.dumps(event.to_message())))
+        if len(self._events) < MAX_PENDING_EVENTS:
+            self._events.append(LocalMessage(queues.EVENTS, json.dumps(event.to_message())))
 
-    def deliver_result(self, _: AttemptId, result: Message) -> None:
-        # The worker writes it to disk, too: what is missing in the journal is read from there.
-        self._results.put(LocalMessage(queues.RESULTS, json.dumps(result)))
+    def deliver_result(self, _: AttemptId, result: Message, on_kept: Callable[[], None]) -> None:
+        # Until the journal has it, the log of the runner does.
+        self._results.append(LocalMessage(queues.RESULTS, json.dumps(result), on_kept))
 
-    def wake(self) -> None:
-        """Wake the master; may be called by a signal, whatever the main thread is doing."""
-        self._results.put(None)
+    @property
+    def has_results(self) -> bool:
+        return bool(self._results)
 
-    def take(self, timeout: float) -> list[LocalMessage]:
-        """All messages; waits at most `timeout` seconds for a first result.
-
-        Events come first: what a task reported counts before its end.
-        """
-        taken: list[LocalMessage | None] = []
-        events: list[LocalMessage] = []
-        with suppress(Empty):
-            taken.append(self._results.get(timeout=timeout))
-            while True:
-                taken.append(self._results.get_nowait())
-        while self._events:
-            events.append(self._events.popleft())
-        return events + [message for message in taken if message]
+    def take(self) -> list[LocalMessage]:
+        """All messages; events come first: what a task reported counts before its end."""
+        taken = self._events + self._results
+        self._events, self._results = [], []
+        return taken
 
 
 class LocalTransport:
-    """Messenger of the master; one thread for each slot has the worker run what the master sends."""
+    """Messenger of the master: hands what it sends to the worker, and the runner's events as well."""
 
-    def __init__(self, worker: Worker, publisher: LocalPublisher) -> None:
+    def __init__(self, worker: Worker, publisher: LocalPublisher, runner: RunnerProcess) -> None:
         self.stopping = False
         self._worker = worker
         self._publisher = publisher
+        self._runner = runner
         self._next_heartbeat = 0.0
-        self._assignments: Queue[Assignment | None] = Queue()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"slot {number}", daemon=True)
-            for number in range(worker.concurrency)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._next_tick = 0.0
+
+    def connect(self) -> None:
+        """Wait until the runner has named what it holds of an earlier run. Raises FrameworkError."""
+        self._start_runner()
+        while not self._worker.has_runner:
+            self._take_events(GRACE_SECONDS)
 
     def receive(self, timeout: float) -> list[Any]:
-        due = time.monotonic() >= self._next_heartbeat
-        messages = self._publisher.take(0.0 if due else timeout)
-        if due:
-            self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+        deadline = time.monotonic() + timeout
+        while True:
+            now = time.monotonic()
+            if now >= self._next_tick:
+                self._worker.tick()
+                self._next_tick = now + TICK_SECONDS
+            is_due = now >= self._next_heartbeat
+            has_news = is_due or self._publisher.has_results
+            self._take_events(0.0 if has_news else min(_PAUSE_SECONDS, max(0.0, deadline - now)))
+            if has_news or self._publisher.has_results or time.monotonic() >= deadline:
+                break
+        messages = self._publisher.take()
+        if is_due:
+            self._next_heartbeat = now + HEARTBEAT_SECONDS
             messages.append(LocalMessage(queues.EVENTS, json.dumps(self._worker.heartbeat().to_message())))
         return messages
 
     def send(self, _: str, assignment: Assignment) -> None:
-        self._worker.reserve(assignment.id)
-        self._assignments.put(assignment)
+        self._worker.begin(assignment)
 
     def stop(self, _: str, attempts: Sequence[AttemptId]) -> None:
         self._worker.stop_attempts(attempts)
 
     def waiting_for(self, _: str) -> int:
-        return self._assignments.qsize()
+        return 0  # the worker has all that was sent
 
     def purge(self, _: str) -> int:
         return 0  # called for a host that the journal knows from a run elsewhere: it has no queue here
 
     def close(self) -> None:
-        """Stop all attempts, and wait for their end."""
+        """Stop all attempts, and wait for their end and that of the runner."""
         self.stop_all()
-        for _ in self._threads:
-            self._assignments.put(None)
         deadline = time.monotonic() + 2 * GRACE_SECONDS
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        while not self._worker.is_idle and time.monotonic() < deadline:
+            self._take_events(_PAUSE_SECONDS)
+        self._runner.close()
 
     def stop_all(self) -> None:
         """Stop all attempts, begin no other, and send a heartbeat in the master's next turn."""
@@ -126,19 +131,25 @@ class LocalTransport:
         self._next_heartbeat = 0.0
 
     def is_idle(self) -> bool:
-        """True if everything that was sent has been run."""
-        return self._assignments.unfinished_tasks == 0
+        """True if everything that was sent has been run, and its results were taken."""
+        return self._worker.is_idle and not self._publisher.has_results
 
-    def _work(self) -> None:
-        while (assignment := self._assignments.get()) is not None:
-            try:
-                self._worker.run(assignment.to_message())
-            except AttemptFailed:
-                pass  # the master has its result, and reports it
-            except Exception:
-                log.exception("the result of task %s could not be kept", assignment.id)
-            finally:
-                self._worker.release(assignment.id)
-                self._assignments.task_done()
-                if self.is_idle():
-                    self._publisher.wake()  # the run may have ended
+    def _take_events(self, seconds: float) -> None:
+        """Hand the runner's events to the worker, once some have come or after some time."""
+        connection = self._runner.connection
+        readable, _, _ = select.select([connection], [], [], seconds)
+        if not readable:
+            return
+        events = connection.receive()
+        if events is not None:
+            for event in events:
+                self._worker.on_event(event)
+            return
+        log.warning("the runner of this run was killed; another one is started")
+        self._worker.on_disconnected()
+        self._start_runner()
+
+    def _start_runner(self) -> None:
+        hello = self._runner.start()
+        self._worker.on_connected(self._runner.connection, hello)
+        self._runner.connection.send(do="welcome", key=KEY)

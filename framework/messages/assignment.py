@@ -22,7 +22,7 @@ from framework.messages.metrics import Metric
 from framework.messages.task_ids import AttemptId, is_attempt_number, is_task_id
 from framework.space.values import Value
 
-AttemptState: TypeAlias = Literal["done", "failed", "timeout", "stopped"]
+AttemptState: TypeAlias = Literal["done", "failed", "timeout", "stopped", "lost"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class AttemptResult:
     task: str
     attempt: int  # from 1
     host: str
-    state: AttemptState  # stopped: by the master or with its worker, no failure
+    state: AttemptState  # stopped: by the master or with its host; lost: nothing is known of its end
     started: float  # seconds since the epoch, by the worker's clock
     seconds: float  # from start to end
     exit_code: int | None  # 128 + signal if one ended it, None if it never started
@@ -84,7 +84,7 @@ def _is_exit_code(value: object) -> bool:
 
 
 def _is_state(value: object) -> bool:
-    return value in ("done", "failed", "timeout", "stopped")
+    return value in ("done", "failed", "timeout", "stopped", "lost")
 
 
 _ASSIGNMENT: dict[str, Check] = {

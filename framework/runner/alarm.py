@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Optional
 
 
 class Alarm:
@@ -12,7 +11,7 @@ class Alarm:
 
     def __init__(self) -> None:
         self._rang = False
-        self._waiting: Optional[asyncio.Future[None]] = None
+        self._waiting: asyncio.Future[None] | None = None
 
     def ring(self) -> None:
         """Wake the coroutine that waits, or have the next wait() return at once."""

@@ -10,10 +10,9 @@ import signal
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 from framework.errors import FrameworkError
-from framework.files import AttemptFiles
 from framework.messages.metrics import Metric
 from framework.runner.alarm import Alarm
 from framework.runner.children import Children
@@ -42,13 +41,13 @@ _OUTPUT_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND  # a program that opens its
 class Execution:
     """Outcome of an attempt."""
 
-    exit_code: Optional[int]  # 128 + signal if a signal ended it, None if it never started
+    exit_code: int | None  # 128 + signal if a signal ended it, None if it never started
     seconds: float
     state: str  # done, failed, timeout or stopped
     reason: str  # cause of the state; for a done attempt, remarks on its metrics
     metrics: Mapping[str, Metric]  # last value of each metric
 
-    def to_message(self) -> Dict[str, Any]:
+    def to_message(self) -> dict[str, Any]:
         return asdict(self)
 
 
@@ -104,7 +103,7 @@ class Attempt:
             directory.clear()
         return execution
 
-    def _prepare(self, directory: WorkingDirectory) -> Tuple[int, int]:
+    def _prepare(self, directory: WorkingDirectory) -> tuple[int, int]:
         """Fill the attempt's directory; return its open output files."""
         try:
             directory.fill()
@@ -142,7 +141,7 @@ class Attempt:
         remark = f"processes that it left running were ended: {orphans}"
         return replace(execution, reason="; ".join(filter(None, [execution.reason, remark])))
 
-    async def _supervise(self, process: Process, began: float, output: OutputReader) -> Tuple[str, End]:
+    async def _supervise(self, process: Process, began: float, output: OutputReader) -> tuple[str, End]:
         """Wait for the end of a process, and end it on timeout or stop."""
         deadline = math.inf if self._job.timeout is None else began + self._job.timeout
         kill_at = math.inf
@@ -202,7 +201,7 @@ def _failure(end: End, stderr: Path) -> str:
     return f"{failure}: {last}" if last else failure
 
 
-def _describe_start_error(job: Job, error: Union[OSError, ValueError]) -> str:
+def _describe_start_error(job: Job, error: OSError | ValueError) -> str:
     """Return what the user is told when the program of a job cannot be started."""
     if job.function is not None:
         return f"{job.function} cannot be called: {error!s:.200}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
-from typing import Callable, Dict, Set
+from typing import Callable
 
 from framework.runner.orphans import living_children
 from framework.runner.process import End, end_of
@@ -20,8 +21,8 @@ class Children:
 
     def __init__(self, adopts: bool = False) -> None:
         self._adopts = adopts
-        self._observers: Dict[int, Callable[[End], None]] = {}
-        self._kept: Set[int] = set()  # ours, reaped by whoever called keep()
+        self._observers: dict[int, Callable[[End], None]] = {}
+        self._kept: set[int] = set()  # ours, reaped by whoever called keep()
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._on_signal)
 
     def close(self) -> None:
@@ -41,10 +42,8 @@ class Children:
         """Wait for the end of the child `pid`, and free its number."""
         self._observers.pop(pid, None)
         self._kept.discard(pid)
-        try:
+        with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
-        except ChildProcessError:
-            pass
 
     def has_strangers(self) -> bool:
         """False if no process that outlived its parent is left; True also if that is not known."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Dict, Mapping
+from typing import Mapping
 
 from framework.files import AttemptFiles
 
@@ -12,14 +12,14 @@ _ATTEMPT_NAMES = ("TASK_ID", "TASK_ATTEMPT", "TASK_DIR", "TASK_PREVIOUS_DIR")
 _OWN_NAMES = ("IMAGE",)  # what the runner itself is told
 
 
-def given_environment(environment: Mapping[str, str]) -> Dict[str, str]:
+def given_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of the runner that its tasks see too: those of the image, or of the user."""
     return {name: value for name, value in environment.items() if name not in _OWN_NAMES}
 
 
 def attempt_variables(
     files: AttemptFiles, code_path: Path, given: Mapping[str, str], extra: Mapping[str, str]
-) -> Dict[str, str]:
+) -> dict[str, str]:
     """Return the variables that an attempt sees beside those that it is `given`, or in their place.
 
     `code_path` is the directory that holds the package `framework`. `extra` are the variables of the devices
@@ -39,6 +39,6 @@ def attempt_variables(
     }
 
 
-def shared_environment(environment: Mapping[str, str]) -> Dict[str, str]:
+def shared_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a task's environment that do not belong to one attempt."""
     return {name: value for name, value in environment.items() if name not in _ATTEMPT_NAMES}

@@ -11,7 +11,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, List, Mapping, Optional, Tuple
+from typing import Any, Mapping
 
 from framework.errors import FrameworkError
 from framework.runner.alarm import Alarm
@@ -32,10 +32,10 @@ class Functions:
 
     def __init__(self, children: Children) -> None:
         self._children = children
-        self._server: Optional[_Server] = None
-        self._retired: List[_Server] = []  # they fork the calls that they were sent, then end
+        self._server: _Server | None = None
+        self._retired: list[_Server] = []  # they fork the calls that they were sent, then end
 
-    def send(self, request: _Request) -> Tuple[_Server, socket.socket]:
+    def send(self, request: _Request) -> tuple[_Server, socket.socket]:
         """Send a call to a server; return it, and the channel of the call. Raises OSError."""
         server = self._provide_server(request)
         try:
@@ -102,7 +102,7 @@ class _Server:
         self.origin = request.origin
         self.has_imported = False  # True once a call has reported it
         self.is_abandoned = False
-        self.end: Optional[End] = None
+        self.end: End | None = None
         self._children = children
         self.requests, theirs = socket.socketpair()
         with theirs:
@@ -125,9 +125,7 @@ class _Server:
             content.write(request.content)
             content.seek(0)
             try:
-                send_descriptors(
-                    self.requests, b"\n", [theirs.fileno(), *request.output, content.fileno()]
-                )
+                send_descriptors(self.requests, b"\n", [theirs.fileno(), *request.output, content.fileno()])
             except BaseException:
                 ours.close()
                 raise
@@ -186,7 +184,7 @@ class CallProcess(Process):
         self._alarm = alarm
         self._request = _Request(job, environment, stdout, stderr)
         self._partial = b""  # beginning of a message that is not complete yet
-        self._describing: Optional[asyncio.Task[None]] = None
+        self._describing: asyncio.Task[None] | None = None
         self._send()
 
     def _send(self) -> None:

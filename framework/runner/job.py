@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Mapping
 
 from framework.files import AttemptFiles
 from framework.project.early_termination import EarlyTermination, Reports
@@ -21,13 +21,13 @@ class Job:
     directory: str  # of the attempt
     project_path: str
     environment: Mapping[str, str]  # the attempt's own variables
-    command: List[str]  # words; empty if a function runs
-    function: Optional[str] = None  # module:name
+    command: list[str]  # words; empty if a function runs
+    function: str | None = None  # module:name
     parameters: Mapping[str, Any] = field(default_factory=dict)  # arguments of the function
     contents: Mapping[str, str] = field(default_factory=dict)  # files of the attempt's directory, by name
-    timeout: Optional[float] = None  # seconds
-    ranked: Optional[str] = None  # metric that the project ranks by: kept however many there are
-    early_termination: Optional[Mapping[str, Any]] = None  # fields of EarlyTermination
+    timeout: float | None = None  # seconds
+    ranked: str | None = None  # metric that the project ranks by: kept however many there are
+    early_termination: Mapping[str, Any] | None = None  # fields of EarlyTermination
     context: Any = None
 
     @property
@@ -39,7 +39,7 @@ class Job:
     def project(self) -> Path:
         return Path(self.project_path)
 
-    def reports(self) -> Optional[Reports]:
+    def reports(self) -> Reports | None:
         """Return a new counter for the reports of the metric; None if no task is ended early."""
         if self.ranked is None or self.early_termination is None:
             return None
@@ -47,7 +47,7 @@ class Job:
         rungs = tuple(fields.pop("rungs", ()))
         return Reports(self.ranked, EarlyTermination(rungs=rungs, **fields))
 
-    def to_message(self) -> Dict[str, Any]:
+    def to_message(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod

@@ -12,7 +12,7 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Collection, Iterator, Optional, Set
+from typing import Collection, Iterator
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ async def end_orphans(directory: Path, group: int, seconds: float) -> int:
     # Reading every environment costs a short attempt too much: what it started has a higher number.
     oldest = group if seconds < _SHORT_SECONDS and _last_process() >= group else 0
     kill_at = time.monotonic() + TERM_SECONDS
-    ended: Set[int] = set()
+    ended: set[int] = set()
     while found := list(_processes(wanted, oldest)):
         now = time.monotonic()
         if now >= kill_at + _PATIENCE_SECONDS:
@@ -71,7 +71,7 @@ def adopt_orphans() -> bool:
 def end_children() -> None:
     """End and reap the children of this process, which has called adopt_orphans() and has one thread."""
     kill_at = time.monotonic() + TERM_SECONDS
-    ended: Set[int] = set()
+    ended: set[int] = set()
     while (found := living_children()) and time.monotonic() < kill_at + _PATIENCE_SECONDS:
         if time.monotonic() >= kill_at:
             _signal(found, signal.SIGKILL)
@@ -81,7 +81,7 @@ def end_children() -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def living_children(but: Collection[int] = ()) -> Set[int]:
+def living_children(but: Collection[int] = ()) -> set[int]:
     """Return the living children of this process, which has one thread, and reap the others, except `but`."""
     try:
         with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
@@ -172,7 +172,7 @@ def _last_process() -> int:
         return 0
 
 
-def _group_of(process: int) -> Optional[int]:
+def _group_of(process: int) -> int | None:
     """Return the process group of a process; None if the process is gone."""
     try:
         return os.getpgid(process)

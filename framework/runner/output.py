@@ -9,7 +9,7 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, Tuple
 
 from framework.messages.metric_lines import parse_metrics
 from framework.messages.metrics import Metric, as_number, flat_metrics
@@ -39,22 +39,22 @@ class OutputReader:
         stdout: int,
         stderr: int,
         on_metrics: OnMetrics,
-        ranked: Optional[str],
-        reports: Optional[Reports],
+        ranked: str | None,
+        reports: Reports | None,
     ) -> None:
         """Read the open files `stdout` and `stderr` from their beginning.
 
         `ranked` is the metric that the project ranks by: it is kept however many there are.
         """
-        self.metrics: Dict[str, Metric] = {}
+        self.metrics: dict[str, Metric] = {}
         self.overflowed = False  # True once a metric was ignored because there are too many
         self._log = _File(stderr)
         self._files = (self._log, _File(stdout))  # where both name a metric, what is printed counts
         self._on_metrics = on_metrics
         self._ranked = ranked
         self._reports = reports
-        self._reporting: Optional[_File] = None  # the one with the reports: a log may repeat them in the other
-        self._sent: Dict[str, Metric] = {}  # argument of the last call of on_metrics
+        self._reporting: _File | None = None  # the one with the reports: a log may repeat them in the other
+        self._sent: dict[str, Metric] = {}  # argument of the last call of on_metrics
         self._sent_at = -math.inf
         self._sent_rungs = 0
 
@@ -94,7 +94,9 @@ class OutputReader:
     def _send(self, now: float) -> None:
         self._sent, self._sent_at, self._sent_rungs = dict(self.metrics), now, self._rungs()
         try:
-            self._on_metrics(dict(self.metrics), list(self._reports.at_rungs.items()) if self._reports else [])
+            self._on_metrics(
+                dict(self.metrics), list(self._reports.at_rungs.items()) if self._reports else []
+            )
         except Exception:
             log.exception("cannot report metrics; the task goes on, and its result will hold them")
 
@@ -144,7 +146,7 @@ class _File:
                 yield line.decode(errors="replace")
 
 
-def _of_a_log(line: str, found: Dict[str, Metric]) -> Dict[str, Metric]:
+def _of_a_log(line: str, found: dict[str, Metric]) -> dict[str, Metric]:
     """What counts of the metrics in a line of stderr: texts and code of tracebacks and warnings do not."""
     if line[:1].isspace():
         return {}
@@ -163,7 +165,7 @@ def last_line(file: Path) -> str:
     return "".join(character if character.isprintable() else " " for character in lines[-1])[:_LONGEST_REMARK]
 
 
-def read_metrics_file(file: Path) -> Tuple[Dict[str, Metric], List[str]]:
+def read_metrics_file(file: Path) -> tuple[dict[str, Metric], list[str]]:
     """Return the metrics in a JSON file that a task wrote, and at most one remark on what is ignored."""
     try:
         if not file.is_file():

@@ -9,7 +9,7 @@ import signal
 import time
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 if TYPE_CHECKING:
     from framework.errors import FrameworkError
@@ -27,8 +27,8 @@ class End:
     """End of a process."""
 
     when: float  # value of time.monotonic(), which is the same in all processes of a machine
-    exit_code: Optional[int]  # 128 + signal if a signal ended it, None if it is unknown
-    signal: Optional[int]  # signal that ended it
+    exit_code: int | None  # 128 + signal if a signal ended it, None if it is unknown
+    signal: int | None  # signal that ended it
     problem: str = ""  # cause for which the exit code is unknown
     remarks: Sequence[str] = ()  # of the process on its result
 
@@ -36,9 +36,9 @@ class End:
 class Process:
     """Process of an attempt, as its supervision needs it; it rings the attempt's alarm when it has news."""
 
-    pid: Optional[int]  # process id, which is that of its group too; None until it has begun
-    end: Optional[End]  # None until it has ended
-    error: Optional[FrameworkError]  # the host is short of something: it cannot begin
+    pid: int | None  # process id, which is that of its group too; None until it has begun
+    end: End | None  # None until it has ended
+    error: FrameworkError | None  # the host is short of something: it cannot begin
 
     async def close(self) -> None:
         """Kill what is left of the group, and free its number; takes a few seconds at most."""
@@ -74,7 +74,7 @@ def _spawn_first(
     paths: Sequence[str], argv: Sequence[str], environment: Mapping[str, str], stdout: int, stderr: int
 ) -> int:
     """Start the first of `paths` that can be executed."""
-    refused: Optional[OSError] = None
+    refused: OSError | None = None
     for path in paths:
         try:
             return os.posix_spawn(
@@ -98,7 +98,7 @@ def _spawn_first(
     raise refused or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
 
 
-def _candidates(program: str, environment: Mapping[str, str]) -> List[str]:
+def _candidates(program: str, environment: Mapping[str, str]) -> list[str]:
     if "/" in program:
         return [program]
     return [os.path.join(directory, program) for directory in os.get_exec_path(dict(environment))]
@@ -112,7 +112,7 @@ def fork() -> int:
         return os.fork()
 
 
-def end_of(pid: int, options: int = 0) -> Optional[End]:
+def end_of(pid: int, options: int = 0) -> End | None:
     """Wait for the end of a child without reaping it, which would free the group's number for others.
 
     With os.WNOHANG in `options`, return None if it has not ended.
@@ -156,5 +156,3 @@ def signal_name(number: int) -> str:
     except ValueError:
         name = f"signal {number}"
     return f"{name} (out of memory?)" if number == signal.SIGKILL else name
-
-

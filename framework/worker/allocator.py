@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 from framework.project.resources import Capacity, Resources
 from framework.worker.devices import Gpu, Look
@@ -50,6 +50,24 @@ class Allocation:
             # OpenBLAS, MKL and numexpr use it, too
             environment["OMP_NUM_THREADS"] = str(max(1, math.floor(self.needs.cpus)))
         return environment
+
+    def to_message(self) -> dict[str, Any]:
+        needs = self.needs
+        return {
+            "gpus": str(needs.gpus),
+            "cpus": None if needs.cpus is None else str(needs.cpus),
+            "memory": needs.memory,
+            "counted_cpus": str(self.cpus),
+            "devices": list(self.gpus),
+        }
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> Allocation:
+        cpus = message["cpus"]
+        needs = Resources(
+            Fraction(message["gpus"]), None if cpus is None else Fraction(cpus), message["memory"]
+        )
+        return cls(needs, Fraction(message["counted_cpus"]), tuple(message["devices"]))
 
 
 @dataclass(frozen=True)
@@ -117,6 +135,11 @@ class Allocator:
                 if left <= 0:
                     return None
                 self._changed.wait(min(left, RETRY_SECONDS))
+
+    def restore(self, allocation: Allocation) -> None:
+        """Count what a task has that was allocated by an earlier worker."""
+        with self._changed:
+            self._allocations.add(allocation)
 
     def release(self, allocation: Allocation) -> None:
         """Take the devices of a task back."""

@@ -73,11 +73,14 @@ class Look:
 class Devices:
     """Devices of this host, or those that the file `description` names in their place."""
 
-    def __init__(self, description: Path | None = None) -> None:
+    def __init__(self, description: Path | None = None, memory: int | None = None) -> None:
+        """`memory`: bytes that tasks may use; None: as much as this process."""
         self._description = description
         described = self._described()
         self.cpus = Fraction(str(described["cpus"])) if "cpus" in described else usable_cpus()
-        self.memory = described["memory"] * 2**20 if "memory" in described else usable_memory()  # bytes
+        self.memory = memory or usable_memory()  # bytes
+        if "memory" in described:
+            self.memory = described["memory"] * 2**20
         self._gpus = Gpus(self._find_gpus)
 
     def look(self, since: float = -math.inf) -> Look:

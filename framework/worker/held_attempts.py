@@ -2,83 +2,104 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
 
+from framework.messages.assignment import Assignment, AttemptResult
 from framework.messages.task_ids import AttemptId
+from framework.runner.job import Job
+from framework.worker.allocator import Allocation
+
+
+class Phase(Enum):
+    """How far an attempt has come."""
+
+    WAITING = "waiting"  # for devices
+    GIVEN = "given"  # to the runner, which has not confirmed it
+    TAKEN = "taken"  # the runner has it on its disk, and runs it
+    EXITED = "exited"  # its processes have ended; its outcome comes, or cannot be kept yet
+
+
+@dataclass(eq=False)
+class HeldAttempt:
+    """An attempt that has begun: it was received, and is this worker's to end."""
+
+    assignment: Assignment
+    phase: Phase = Phase.WAITING
+    is_unwanted: bool = False  # it is to be stopped
+    hand_back_at: float = math.inf  # value of time.monotonic() from which it goes back if it still waits
+    retry_at: float = 0.0  # not to be tried again before
+    started: float | None = None  # Unix time
+    code: str = ""  # version of the code that it runs with
+    allocation: Allocation | None = None
+    job: Job | None = None
+    outcome: AttemptResult | None = None
+    taken: threading.Event = field(default_factory=threading.Event)  # its message can be acknowledged
+    over: threading.Event = field(default_factory=threading.Event)  # nobody need wait for it any more
+
+    @property
+    def id(self) -> AttemptId:
+        return self.assignment.id
+
+    @property
+    def runs(self) -> bool:
+        return self.phase in (Phase.TAKEN, Phase.EXITED)
 
 
 class HeldAttempts:
-    """Attempts that were received, wait for devices, or run; all methods may be called from any thread."""
+    """Attempts that were received, wait for devices, or run. Not for several threads at a time."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # stop_all() is called by a signal, in a thread that may hold it
-        self._reserved: set[AttemptId] = set()
-        self._stops: dict[AttemptId, threading.Event] = {}  # what stops each that has begun
-        self._waiting: set[AttemptId] = set()  # attempts that have begun, and wait for devices
+        self._reserved: set[AttemptId] = set()  # received, and not begun
+        self._begun: dict[AttemptId, HeldAttempt] = {}
         self._unwanted: set[AttemptId] = set()  # reserved attempts that are to be stopped when they begin
-        self._stopping = threading.Event()
 
-    @property
-    def is_stopping(self) -> bool:
-        return self._stopping.is_set()
+    def __iter__(self) -> Iterator[HeldAttempt]:
+        return iter(list(self._begun.values()))
+
+    def __len__(self) -> int:
+        return len(self._begun)
+
+    def get(self, attempt: AttemptId) -> HeldAttempt | None:
+        """The attempt, if it has begun."""
+        return self._begun.get(attempt)
+
+    def in_phase(self, *phases: Phase) -> list[HeldAttempt]:
+        return [held for held in self._begun.values() if held.phase in phases]
 
     def running_and_reserved(self) -> tuple[frozenset[AttemptId], frozenset[AttemptId]]:
         """The attempts that execute, and those that do not yet."""
-        with self._lock:
-            running = self._stops.keys() - self._waiting
-            return frozenset(running), frozenset((self._reserved | self._waiting) - running)
+        running = frozenset(held.id for held in self._begun.values() if held.runs)
+        return running, frozenset(self._reserved.union(self._begun)) - running
 
     def reserve(self, attempt: AttemptId) -> None:
         """Hold an attempt that was received."""
-        with self._lock:
-            self._reserved.add(attempt)
+        self._reserved.add(attempt)
 
     def release(self, attempt: AttemptId) -> None:
         """Forget an attempt that was received and has not begun, whatever became of it."""
-        with self._lock:
-            if attempt not in self._stops:
-                self._reserved.discard(attempt)
-                self._unwanted.discard(attempt)
-
-    def begin(self, attempt: AttemptId) -> threading.Event | None:
-        """Let an attempt wait for devices; returns the event that stops it, None if it has begun before."""
-        with self._lock:
-            if attempt in self._stops:
-                return None
-            stop = self._stops[attempt] = threading.Event()
-            self._waiting.add(attempt)
-            if attempt in self._unwanted or self.is_stopping:
-                stop.set()
-            return stop
-
-    def execute(self, attempt: AttemptId) -> None:
-        """Count an attempt as running: it has its devices."""
-        with self._lock:
-            self._waiting.discard(attempt)
-
-    def end(self, attempt: AttemptId) -> None:
-        """Forget an attempt that had begun."""
-        with self._lock:
-            del self._stops[attempt]
-            self._waiting.discard(attempt)
-            self._reserved.discard(attempt)
+        self._reserved.discard(attempt)
+        if attempt not in self._begun:
             self._unwanted.discard(attempt)
 
-    def stop(self, attempts: Collection[AttemptId]) -> None:
-        """Stop those that have begun; those that are reserved are stopped when they begin."""
-        with self._lock:
-            self._unwanted |= self._reserved.intersection(attempts)
-            for attempt in self._stops.keys() & set(attempts):
-                self._stops[attempt].set()
+    def begin(self, held: HeldAttempt) -> None:
+        """Hold an attempt that begins, or that the runner has from earlier."""
+        self._begun[held.id] = held
+        held.is_unwanted = held.is_unwanted or held.id in self._unwanted
 
-    def stop_all(self) -> None:
-        """Stop every attempt, and each that begins from now on."""
-        with self._lock:
-            self._stopping.set()
-            for stop in self._stops.values():
-                stop.set()
+    def end(self, held: HeldAttempt) -> None:
+        """Forget an attempt that had begun."""
+        del self._begun[held.id]
+        self._reserved.discard(held.id)
+        self._unwanted.discard(held.id)
 
-    def wait_for_stop(self, seconds: float) -> bool:
-        """Wait for stop_all(), at most `seconds`; True if it was called."""
-        return self._stopping.wait(seconds)
+    def stop(self, attempts: Collection[AttemptId]) -> list[HeldAttempt]:
+        """Note that these are to be stopped; return those that have begun."""
+        self._unwanted |= self._reserved.intersection(attempts)
+        begun = [self._begun[attempt] for attempt in attempts if attempt in self._begun]
+        for held in begun:
+            held.is_unwanted = True
+        return begun

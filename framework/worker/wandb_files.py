@@ -5,45 +5,35 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from io import BytesIO
-from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from framework.errors import FrameworkError
-from framework.files import AttemptFiles, write_atomically
+from framework.files import AttemptFiles
 from framework.project.command_line import JSON_FILE, NO_ARGUMENTS
 from framework.project.project import Project
 from framework.space.values import Value
 
 
-def write_wandb_files(
-    project: Project, parameters: Mapping[str, Value], files: AttemptFiles
-) -> dict[str, str]:
-    """Write the file of ${args_json_file}, and for a W&B sweep what wandb.config reads.
+def wandb_files(
+    project: Project, parameters: Mapping[str, Value], files: AttemptFiles, given: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The file of ${args_json_file}, and for a W&B sweep what wandb.config reads, by name; and variables.
 
-    Returns the variables by which wandb.init() finds it, and keeps what it logs in the directory of the task.
-    Raises FrameworkError if the host is short of something.
+    By these variables wandb.init() finds its file, and keeps what it logs in the directory of the task. A
+    mode that `given`, the environment, has stays.
     """
     nested = project.nested(parameters)
-    contents: dict[Path, str | bytes] = {}
+    contents = {}
     if JSON_FILE in project.command:
-        contents[files.arguments] = json.dumps(nested)
-    if NO_ARGUMENTS in project.command or (project.sweep_file and not project.function):
-        contents[files.wandb_config] = _config(nested)
-    try:
-        for file, content in contents.items():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, content, fsync=False)
-    except OSError as error:
-        raise FrameworkError(
-            f"{files.directory}: cannot be prepared for the task: {error.strerror}"
-        ) from error
-    if files.wandb_config not in contents:
-        return {}
-    return {"WANDB_SWEEP_PARAM_PATH": str(files.wandb_config), "WANDB_MODE": "offline"}
+        contents[files.arguments.name] = json.dumps(nested)
+    if NO_ARGUMENTS not in project.command and not (project.sweep_file and not project.function):
+        return contents, {}
+    contents[files.wandb_config.name] = _config(nested)
+    mode = {} if "WANDB_MODE" in given else {"WANDB_MODE": "offline"}
+    return contents, {"WANDB_SWEEP_PARAM_PATH": str(files.wandb_config), **mode}
 
 
-def _config(nested: Mapping[str, Value]) -> bytes:
+def _config(nested: Mapping[str, Value]) -> str:
     """The metaparameters as W&B's agent writes them; PyYAML reads them as they are here."""
     yaml = YAML(typ="safe", pure=True)
     yaml.version = (1, 1)
@@ -52,4 +42,4 @@ def _config(nested: Mapping[str, Value]) -> bytes:
     yaml.representer.sort_base_mapping_type_on_output = False
     text = BytesIO()
     yaml.dump({"wandb_version": 1, **{name: {"value": value} for name, value in nested.items()}}, text)
-    return text.getvalue()
+    return text.getvalue().decode()

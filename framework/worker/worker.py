@@ -1,27 +1,24 @@
-"""Worker: runs each assigned attempt once, and reports to the master."""
+"""Worker: has its runner run each assigned attempt once, and reports to the master."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
-import signal
 import threading
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from framework.configuration.load import load_code
-from framework.errors import FrameworkError, ProjectError
+from framework.errors import FrameworkError, MessageError, ProjectError
 from framework.files import AttemptFiles, Code, WorkerFiles, write_atomically
 from framework.messages.assignment import Assignment, AttemptResult
 from framework.messages.checks import LONGEST_REASON
 from framework.messages.identity import Identity
-from framework.messages.metrics import Metric
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import (
     Heartbeat,
@@ -34,25 +31,26 @@ from framework.messages.worker_events import (
 )
 from framework.project.project import Project
 from framework.project.resources import Resources
-from framework.runner.attempt import Execution, run_attempt
-from framework.runner.environment import task_environment
-from framework.runner.programs import Programs
 from framework.worker.allocator import Allocation, Allocator
 from framework.worker.devices import Devices
 from framework.worker.disk import disk_shortage
-from framework.worker.held_attempts import HeldAttempts
-from framework.worker.wandb_files import write_wandb_files
+from framework.worker.held_attempts import HeldAttempt, HeldAttempts, Phase
+from framework.worker.jobs import make_job
 
 log = logging.getLogger(__name__)
 
-FULL_DISK_PAUSE_SECONDS = 5.0
-ALLOCATION_SECONDS = 1.0  # between two looks at the needs of a waiting task: a push may change them
-LOCAL = "local"  # the infrastructure of a local run
+RETRY_SECONDS = 5.0  # between two tries of what a full disk has prevented
 HAND_BACK_SECONDS = 60.0  # after which a task that waits for devices goes back: another host may have them
+LOST_SECONDS = 5.0  # for which a runner that has gone may come back with what it ran
+LOCAL = "local"  # the infrastructure of a local run
 
 
 class AttemptFailed(Exception):
     """Shows a failed attempt as failed in Celery and Flower; the master has the result already."""
+
+
+class AttemptLeft(Exception):
+    """The worker ends; the attempt runs on, and the next worker reports its result."""
 
 
 class Publisher(Protocol):
@@ -61,16 +59,27 @@ class Publisher(Protocol):
     def publish_event(self, event: WorkerEvent, /) -> None:
         """Send an event when possible; it is lost if this process dies first."""
 
-    def deliver_result(self, attempt: AttemptId, result: Message, /) -> None:
-        """Keep a result until the master is certain to receive it. Raises OSError if it cannot be kept."""
+    def deliver_result(self, attempt: AttemptId, result: Message, on_kept: Callable[[], None], /) -> None:
+        """Have the master receive a result; call `on_kept` once that is certain, whoever dies.
+
+        Raises OSError if it cannot be kept.
+        """
+
+
+class Runner(Protocol):
+    """The way from a worker to its runner; see framework.runner.protocol."""
+
+    def send(self, **message: Any) -> None:
+        """Send a message; it is lost if the connection has ended."""
 
 
 class Worker:
-    """The attempts that this host holds, and their execution.
+    """The attempts that this host holds. All methods may be called from any thread.
 
     `slots`: how many may run at a time; None: as many as the host has CPUs. The resources that the project
     asks for may allow fewer or, as far as they are CPUs, more. `free_disk`: bytes that have to be free on the
-    disk for tasks to run; None: what the project says.
+    disk for tasks to run; None: what the project says. `memory`: bytes that tasks may use; None: what this
+    process may. `syncs_results`: results in the directories of attempts survive a power failure.
     """
 
     def __init__(
@@ -81,45 +90,63 @@ class Worker:
         slots: int | None,
         publisher: Publisher,
         free_disk: int | None = None,
+        memory: int | None = None,
+        syncs_results: bool = True,
     ) -> None:
         self.identity = identity
-        self.programs = Programs()
         self._publisher = publisher
         self._source = Source(identity.infrastructure, identity.project, identity.host)
         self._files = files
         self._code = code
         self._free_disk = free_disk
+        self._syncs_results = syncs_results
         self._incarnation = uuid.uuid4().hex
         self._framework_version = Code.current(code).framework_version
-        self._allocator = Allocator(Devices(files.devices), slots)
+        self._allocator = Allocator(Devices(files.devices, memory), slots)
         self.concurrency = max(self._allocator.room(needs).most for needs in (Resources(), self._needs()))
+        self._lock = threading.RLock()
         self._held = HeldAttempts()
+        self._unkept: list[HeldAttempt] = []  # outcomes that a full disk keeps from being kept
+        self._retry_at = 0.0
+        self._runner: Runner | None = None  # None: there is none, or it has not said yet what it holds
+        self._connecting: Runner | None = None  # the one that is saying it
+        self._named: set[AttemptId] = set()  # what it has named so far
+        self._given: dict[str, str] = {}  # environment of the runner
+        self._image = identity.image
+        self._runner_gone_at: float | None = time.monotonic()
+        self._is_leaving = False
 
     # Reports to the master.
 
     def heartbeat(self) -> Heartbeat:
         """The attempts that this worker holds; no slots if it is to be sent nothing more."""
-        room = self._allocator.room(self._needs())
-        running, reserved = self._held.running_and_reserved()
-        shortage = self._disk_shortage()
-        full = f"{shortage}: it gets no tasks until there is room" if shortage else ""
-        is_ready = not (self._has_newer_framework() or full or self._held.is_stopping)
-        return Heartbeat(
-            self._source,
-            incarnation=self._incarnation,
-            slots=min(room.now, self.concurrency) if is_ready else 0,
-            running=running,
-            reserved=reserved,
-            notice=(room.lacks or "; ".join(filter(None, [full, room.trouble])))[:LONGEST_REASON],
-            unfit=bool(room.lacks),
-        )
+        with self._lock:
+            room = self._allocator.room(self._needs())
+            running, reserved = self._held.running_and_reserved()
+            no_runner = "" if self._runner else "its runner does not answer: it gets no tasks"
+            shortage = self._disk_shortage()
+            full = f"{shortage}: it gets no tasks until there is room" if shortage else ""
+            is_ready = not (self._has_newer_framework() or full or no_runner or self._is_leaving)
+            notices = [no_runner, full, room.trouble]
+            return Heartbeat(
+                self._source,
+                incarnation=self._incarnation,
+                slots=min(room.now, self.concurrency) if is_ready else 0,
+                running=running,
+                reserved=reserved,
+                notice=(room.lacks or "; ".join(filter(None, notices)))[:LONGEST_REASON],
+                unfit=bool(room.lacks),
+            )
 
-    def restart_if_due(self) -> None:
-        """Restart for new framework files, or for more slots than this process can have, once idle."""
-        has_too_few_slots = self._allocator.room(self._needs()).most > self.concurrency
-        if (self._has_newer_framework() or has_too_few_slots) and not any(self._held.running_and_reserved()):
-            log.info("new framework files, or more slots: the worker restarts to use them")
-            os.kill(os.getpid(), signal.SIGTERM)  # Docker's restart policy starts it again
+    def restart_reason(self) -> str:
+        """The reason why this process has to be replaced by another one; empty if there is none."""
+        if self._has_newer_framework():
+            return "new framework files"
+        with self._lock:
+            if any(self._held.running_and_reserved()):
+                return ""
+            has_too_few_slots = self._allocator.room(self._needs()).most > self.concurrency
+            return "more slots than this process can have" if has_too_few_slots else ""
 
     def _has_newer_framework(self) -> bool:
         return Code.current(self._code).framework_version != self._framework_version
@@ -149,40 +176,88 @@ class Worker:
 
     def reserve(self, attempt: AttemptId) -> None:
         """Hold an attempt that was received and has not begun."""
-        self._held.reserve(attempt)
+        with self._lock:
+            self._held.reserve(attempt)
 
     def release(self, attempt: AttemptId) -> None:
-        """Hold an attempt no longer, whatever became of it."""
-        self._held.release(attempt)
+        """Hold an attempt no longer that was received and has not begun, whatever became of it."""
+        with self._lock:
+            self._held.release(attempt)
 
     def stop_attempts(self, attempts: Collection[AttemptId]) -> None:
-        """Stop those that run: their process groups get TERM, then KILL; skip those that are reserved."""
-        self._held.stop(attempts)
+        """Stop those that run: their process groups get TERM, then KILL; hand back those that wait."""
+        with self._lock:
+            begun = self._held.stop(attempts)
+            given = [str(held.id) for held in begun if held.phase is not Phase.WAITING]
+            if given and self._runner:
+                self._runner.send(do="stop", attempts=given)
+            self._start_waiting()
 
     def stop(self) -> None:
-        """Stop every running attempt, and begin no other."""
-        self._held.stop_all()
+        """Stop every attempt, and begin no other."""
+        with self._lock:
+            self._is_leaving = True
+            self.stop_attempts([held.id for held in self._held])
 
-    def run(self, message: object) -> None:
-        """Run one attempt; raises AttemptFailed if it failed, FrameworkError for a foreign message."""
+    def leave(self, for_good: bool) -> None:
+        """Begin no other attempt, and wait for none: what runs goes on, and the next worker reports it.
+
+        What waits goes back to the master. `for_good`: if there is no next worker soon, the runner stops what
+        runs.
+        """
+        with self._lock:
+            self._is_leaving = True
+            for held in self._held.in_phase(Phase.WAITING):
+                self._end_unrun(held, "stopped before it began")
+            for held in self._held:
+                if held.runs:
+                    held.over.set()
+            if for_good and self._runner:
+                self._runner.send(do="leave")
+
+    def run(self, message: object, on_taken: Callable[[], None] = lambda: None) -> None:
+        """Have one attempt run, and wait for its end.
+
+        `on_taken` is called when the message that brought it is needed no longer: the attempt is on the disk.
+        Raises AttemptFailed if it failed, AttemptLeft if it is left to the next worker, FrameworkError for a
+        foreign message.
+        """
+        held = self.begin(message)
+        if held is None:
+            return
+        held.taken.wait()
+        on_taken()
+        held.over.wait()
+        if held.outcome is None:
+            raise AttemptLeft(str(held.id))
+        if held.outcome.state != "done":
+            raise AttemptFailed(held.outcome.reason)
+
+    def begin(self, message: object) -> HeldAttempt | None:
+        """Begin an attempt as soon as it has its devices; None if it has begun, or ended, before.
+
+        Raises FrameworkError for a foreign message.
+        """
         try:
             assignment = self._read(message)
         except FrameworkError as error:
             reason, beginning = str(error)[:LONGEST_REASON], ascii(message)[:LONGEST_REASON]
             self._publisher.publish_event(Refusal(self._source, reason, beginning))
             raise
-        stop = self._held.begin(assignment.id)
-        if stop is None:
-            log.warning("task %s was received again while it runs: ignored", assignment.id)
-            return
-        try:
-            self._run_once(assignment, stop)
-        finally:
-            self._held.end(assignment.id)
+        with self._lock:
+            if self._held.get(assignment.id):
+                log.warning("task %s was received again while it runs: ignored", assignment.id)
+                return None
+            if self._has_ended_before(assignment):
+                return None
+            held = HeldAttempt(assignment, hand_back_at=time.monotonic() + HAND_BACK_SECONDS)
+            self._held.begin(held)
+            self._start_waiting()
+            return held
 
     def _read(self, message: object) -> Assignment:
         """The assignment in a message; raises FrameworkError if it is not valid, or not for this worker."""
-        assignment = Assignment.from_message(message)
+        assignment = message if isinstance(message, Assignment) else Assignment.from_message(message)
         ours = (self.identity.infrastructure, self.identity.project)
         if (assignment.infrastructure, assignment.project) != ours:
             raise FrameworkError(
@@ -206,139 +281,285 @@ class Worker:
                 )
         return ""
 
-    # Execution.
-
-    def _run_once(self, assignment: Assignment, stop: threading.Event) -> None:
-        files = self._files.attempt(assignment.task, assignment.attempt)
+    def _has_ended_before(self, assignment: Assignment) -> bool:
+        """True for an attempt that was here before; a result of it is sent again."""
+        files = self._files_of(assignment)
         if files.result.exists():
             # Its message was repeated, or the master has lost its journal.
             log.warning("task %s has ended here before: its result is sent again", assignment.id)
             kept = json.loads(files.result.read_text())
             ours = {"infrastructure": self.identity.infrastructure}
-            self._publisher.deliver_result(assignment.id, kept | ours)
-            return
+            self._publisher.deliver_result(assignment.id, kept | ours, lambda: None)
+            return True
         if files.directory.exists():
-            # An earlier incarnation of this worker died in it; the master sends it again as the next attempt.
-            log.warning("task %s was begun before this worker started: left to the master", assignment.id)
-            return
-        code, allocation = self._allocate(assignment, stop)
-        started = time.time()
-        if isinstance(allocation, Allocation):
-            try:
-                self._held.execute(assignment.id)
-                self._publisher.publish_event(Started(self._source, assignment.id, started))
-                execution = self._execute(assignment, files, code, allocation, stop)
-            finally:
-                self._allocator.release(allocation)
-        else:
-            execution = Execution(None, 0.0, "stopped", allocation, {})
-        self._keep(files, self._result(assignment, code, started, execution))
-        if execution.state != "done":
-            raise AttemptFailed(execution.reason)
+            held = HeldAttempt(assignment)
+            self._held.begin(held)
+            self._lose(held, "it was begun on this host before, and has no result")
+            return True
+        return False
 
-    def _allocate(self, assignment: Assignment, stop: threading.Event) -> tuple[Code, Allocation | str]:
-        """Devices for a task, with the code that is current then; or the reason why it is not to run here."""
-        deadline = time.monotonic() + HAND_BACK_SECONDS
-        while True:
+    def _files_of(self, assignment: Assignment) -> AttemptFiles:
+        return self._files.attempt(assignment.task, assignment.attempt)
+
+    # Giving attempts to the runner.
+
+    def tick(self) -> None:
+        """Do what is due; to be called about once a second."""
+        with self._lock:
+            now = time.monotonic()
+            if self._unkept and now >= self._retry_at:
+                unkept, self._unkept = self._unkept, []
+                for held in unkept:
+                    self._keep(held)
+            if self._runner_gone_at is not None and now - self._runner_gone_at > LOST_SECONDS:
+                for held in self._held:
+                    if held.phase is Phase.TAKEN:
+                        self._lose(held, "its runner ended")
+                    elif held.phase is Phase.GIVEN:
+                        self._take_back(held)
+            self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        """Give the runner what waits, as far as there are devices; hand back what is not to run here."""
+        for held in self._held.in_phase(Phase.WAITING):
+            now = time.monotonic()
             code = Code.current(self._code)
-            if stop.is_set():
-                return code, "stopped before it began"
-            if problem := self._mismatch(assignment, code):
-                return code, f"{problem}, which came while it waited: handed back"
-            allocation = self._allocator.allocate(self._needs(code), ALLOCATION_SECONDS)
-            if allocation is not None and Code.current(self._code) == code:
-                return code, allocation
-            if allocation is not None:
-                self._allocator.release(allocation)  # the new code may need something else
-                continue
-            if time.monotonic() >= deadline:
-                return code, f"there was no room for it in {HAND_BACK_SECONDS:.0f} s: handed back"
+            if held.is_unwanted or self._is_leaving:
+                self._end_unrun(held, "stopped before it began")
+            elif problem := self._mismatch(held.assignment, code):
+                self._end_unrun(held, f"{problem}, which came while it waited: handed back")
+            elif now >= held.retry_at and self._start(held, code):
+                pass
+            elif now >= held.hand_back_at:
+                self._end_unrun(held, f"there was no room for it in {HAND_BACK_SECONDS:.0f} s: handed back")
 
-    def _execute(
-        self,
-        assignment: Assignment,
-        files: AttemptFiles,
-        code: Code,
-        allocation: Allocation,
-        stop: threading.Event,
-    ) -> Execution:
+    def _start(self, held: HeldAttempt, code: Code) -> bool:
+        """Give an attempt to the runner, with the code that is current; False if something is missing."""
+        if self._runner is None:
+            return False
+        allocation = self._allocator.allocate(self._needs(code), 0.0)
+        if allocation is None:
+            return False
+        held.code = code.version
+        files = self._files_of(held.assignment)
         try:
             project = cached_project(code, self.identity.project)
-            devices = allocation.environment(os.environ) if project.resources is not None else {}
-            environment = task_environment(os.environ, files, code.path, devices)
-            program = self.programs.of(project, assignment.parameters, self._namable(environment))
+            held.job = make_job(held.assignment, project, code, files, allocation, self._given)
         except ProjectError as error:
-            return Execution(None, 0.0, "failed", str(error), {})
+            self._allocator.release(allocation)
+            self._end_unrun(held, str(error), state="failed")
+            return True
+        held.allocation, held.phase = allocation, Phase.GIVEN
+        self._runner.send(do="run", jobs=[held.job.to_message()])
+        return True
 
-        reports = project.reports()
+    def _take_back(self, held: HeldAttempt) -> None:
+        """Have an attempt wait that the runner has not begun."""
+        self._release_devices(held)
+        held.phase, held.job = Phase.WAITING, None
 
-        def publish_metrics(metrics: Mapping[str, Metric]) -> None:
-            at_rungs = tuple(reports.at_rungs.items()) if reports else ()
-            event = MetricsUpdate(self._source, assignment.id, dict(metrics), at_rungs)
-            self._publisher.publish_event(event)
+    def _release_devices(self, held: HeldAttempt) -> None:
+        if held.allocation is not None:
+            self._allocator.release(held.allocation)
+            held.allocation = None
 
-        while True:
+    # Events of the runner.
+
+    def on_connected(self, runner: Runner, hello: Mapping[str, Any]) -> None:
+        """Begin to listen to a runner; it gets attempts once it has named those that it holds."""
+        with self._lock:
+            self._runner, self._connecting, self._named = None, runner, set()
+            self._given = dict(hello.get("environment") or {})
+            self._image = hello.get("image") or self.identity.image
+
+    def on_disconnected(self) -> None:
+        """Give the runner nothing more until it, or another one, has come."""
+        with self._lock:
+            self._runner = self._connecting = None
+            self._runner_gone_at = time.monotonic()
+
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        """Take what the runner reports."""
+        with self._lock:
+            if event["event"] == "synced":
+                self._on_synced()
+                return
             try:
-                # A mode that the user has set stays.
-                wandb_variables = write_wandb_files(project, assignment.parameters, files)
-                return run_attempt(
-                    program,
-                    files,
-                    code.project_path,
-                    wandb_variables | environment,
-                    project.timeout,
-                    publish_metrics,
-                    stop,
-                    reports,
-                    project.metric,
-                    assignment.parameters,
-                )
-            except FrameworkError as error:
-                log.error("task %s cannot be started (%s): waiting for room", assignment.id, error)
-                if stop.wait(FULL_DISK_PAUSE_SECONDS):
-                    return Execution(None, 0.0, "stopped", str(error), {})
+                attempt = AttemptId.parse(event["attempt"])
+            except (KeyError, MessageError):
+                log.error("an event of the runner is ignored: %.200r", event)
+                return
+            held = self._held.get(attempt)
+            if event["event"] == "held":
+                self._on_held(attempt, held, event)
+            elif held is not None:
+                self._on_event_of(held, event)
 
-    def _namable(self, environment: Mapping[str, str]) -> Mapping[str, str]:
-        """The variables that a command may name: in a local run, which is the user's own, all of them."""
-        return {**os.environ, **environment} if self.identity.infrastructure == LOCAL else environment
+    def _on_event_of(self, held: HeldAttempt, event: Mapping[str, Any]) -> None:
+        match event["event"]:
+            case "taken":
+                self._on_taken(held)
+            case "started":
+                self._on_started(held, event["when"])
+            case "metrics":
+                reports = tuple((number, value) for number, value in event["reports"])
+                update = MetricsUpdate(self._source, held.id, event["metrics"], reports)
+                self._publisher.publish_event(update)
+            case "exited":
+                held.phase = Phase.EXITED
+                self._release_devices(held)
+                self._start_waiting()
+            case "ended":
+                self._on_ended(held, event["execution"])
+            case "refused":
+                log.error("task %s cannot be started (%s): waiting for room", held.id, event["reason"])
+                self._take_back(held)
+                held.hand_back_at, held.retry_at = float("inf"), time.monotonic() + RETRY_SECONDS
 
-    def _result(
-        self, assignment: Assignment, code: Code, started: float, execution: Execution
-    ) -> AttemptResult:
-        reason = execution.reason[:LONGEST_REASON]
-        if execution.state == "failed" and (shortage := self._disk_shortage()):
+    def _on_taken(self, held: HeldAttempt) -> None:
+        if held.phase is Phase.GIVEN:
+            held.phase = Phase.TAKEN
+        held.taken.set()
+        if self._is_leaving:
+            held.over.set()
+
+    def _on_started(self, held: HeldAttempt, when: float) -> None:
+        if held.phase is Phase.GIVEN:
+            held.phase = Phase.TAKEN
+        held.started = when
+        self._publisher.publish_event(Started(self._source, held.id, when))
+
+    def _on_ended(self, held: HeldAttempt, execution: Mapping[str, Any]) -> None:
+        held.phase = Phase.EXITED
+        self._release_devices(held)
+        held.outcome = self._result(held, execution)
+        self._keep(held)
+        self._start_waiting()
+
+    def _on_held(self, attempt: AttemptId, held: HeldAttempt | None, event: Mapping[str, Any]) -> None:
+        """Take up an attempt that the runner has from earlier."""
+        self._named.add(attempt)
+        ended = event["ended"]
+        if held is None:
+            held = self._adopt(event)
+            if self._files_of(held.assignment).result.exists():
+                self._forget([attempt])  # this worker's predecessor died before it could say so
+                return
+            self._held.begin(held)
+            if ended == "running":
+                self._restore_devices(held, event)
+        elif held.phase is Phase.EXITED:
+            return  # its outcome waits for room
+        if event["started"] is not None:
+            self._on_started(held, event["started"])
+        if ended == "lost":
+            self._lose(held, "its runner ended")
+        elif ended == "running":
+            self._on_taken(held)
+            if held.is_unwanted:
+                self._send(do="stop", attempts=[str(attempt)])
+        else:
+            self._on_ended(held, ended)
+
+    def _adopt(self, event: Mapping[str, Any]) -> HeldAttempt:
+        context = event["context"]
+        assignment = Assignment.from_message(context["assignment"])
+        return HeldAttempt(assignment, Phase.TAKEN, started=event["started"], code=context["code"])
+
+    def _restore_devices(self, held: HeldAttempt, event: Mapping[str, Any]) -> None:
+        held.allocation = Allocation.from_message(event["context"]["allocation"])
+        self._allocator.restore(held.allocation)
+
+    def _on_synced(self) -> None:
+        """Give the runner again what it has not got, and take for lost what it does not know any more."""
+        for held in self._held:
+            if held.id not in self._named:
+                if held.phase is Phase.GIVEN:
+                    self._take_back(held)
+                elif held.phase is Phase.TAKEN:
+                    self._lose(held, "its runner ended, and does not know of it")
+        self._runner, self._connecting = self._connecting, None
+        self._runner_gone_at = None
+        self._start_waiting()
+
+    def _send(self, **message: Any) -> None:
+        if runner := self._runner or self._connecting:
+            runner.send(**message)
+
+    def _forget(self, attempts: Collection[AttemptId]) -> None:
+        """Let the runner forget attempts, whose results are kept."""
+        with self._lock:
+            self._send(do="forget", attempts=list(map(str, attempts)))
+
+    @property
+    def has_runner(self) -> bool:
+        """True if there is a runner, and what it holds is known."""
+        return self._runner is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """True if no attempt has begun that has not ended."""
+        with self._lock:
+            return not len(self._held)
+
+    # Results on this host's disk.
+
+    def _end_unrun(self, held: HeldAttempt, reason: str, state: str = "stopped") -> None:
+        """End an attempt that the runner has not been given."""
+        held.code = held.code or Code.current(self._code).version
+        self._end_with(held, state, reason)
+
+    def _lose(self, held: HeldAttempt, reason: str) -> None:
+        """Tell the master at once that an attempt is lost."""
+        self._release_devices(held)
+        self._end_with(held, "lost", reason)
+
+    def _end_with(self, held: HeldAttempt, state: str, reason: str) -> None:
+        held.phase = Phase.EXITED
+        none: dict[str, Any] = {"exit_code": None, "seconds": 0.0, "metrics": {}}
+        held.outcome = self._result(held, none | {"state": state, "reason": reason})
+        self._keep(held)
+
+    def _result(self, held: HeldAttempt, execution: Mapping[str, Any]) -> AttemptResult:
+        reason = execution["reason"][:LONGEST_REASON]
+        if execution["state"] == "failed" and (shortage := self._disk_shortage()):
             reason = f"{reason[: LONGEST_REASON - len(shortage) - 2]}; {shortage}"
         return AttemptResult(
-            task=assignment.task,
-            attempt=assignment.attempt,
+            task=held.assignment.task,
+            attempt=held.assignment.attempt,
             host=self.identity.host,
-            state=execution.state,
-            started=started,
-            seconds=execution.seconds,
-            exit_code=execution.exit_code,
+            state=execution["state"],
+            started=time.time() if held.started is None else held.started,
+            seconds=execution["seconds"],
+            exit_code=execution["exit_code"],
             reason=reason,
-            metrics=execution.metrics,
-            code=code.version,
-            image=self.identity.image,
+            metrics=execution["metrics"],
+            code=held.code,
+            image=self._image,
             infrastructure=self.identity.infrastructure,
             project=self.identity.project,
         )
 
-    # Results on this host's disk.
+    def _keep(self, held: HeldAttempt) -> None:
+        """Spool first: from then on the result reaches the master, whatever happens to this process.
 
-    def _keep(self, files: AttemptFiles, result: AttemptResult) -> None:
-        """Spool first: from then on the result reaches the master, whatever happens to this process."""
-        message = result.to_message()
-        while True:
-            try:
-                self._publisher.deliver_result(result.id, message)
+        The runner keeps it until then. A lost attempt has no result in its directory: it may come after all.
+        """
+        assert held.outcome is not None
+        message, files = held.outcome.to_message(), self._files_of(held.assignment)
+        try:
+            self._publisher.deliver_result(held.id, message, lambda: self._forget([held.id]))
+            if held.outcome.state != "lost":
                 files.directory.mkdir(parents=True, exist_ok=True)  # missing if it could not be started
-                write_atomically(files.result, json.dumps(message), fsync=True)
-                return
-            except OSError as error:
-                log.error("the result of task %s cannot be kept (%s): waiting for room", result.id, error)
-                if self._held.wait_for_stop(FULL_DISK_PAUSE_SECONDS):
-                    raise
+                write_atomically(files.result, json.dumps(message), fsync=self._syncs_results)
+        except OSError as error:
+            log.error("the result of task %s cannot be kept (%s): waiting for room", held.id, error)
+            self._unkept.append(held)
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            return
+        self._held.end(held)
+        held.taken.set()
+        held.over.set()
 
     def finish_earlier_results(self) -> None:
         """Complete what a crash left between the spool and the attempt's own directory."""
@@ -346,7 +567,7 @@ class Worker:
             try:
                 result = AttemptResult.from_message(json.loads(spooled.read_text()))
                 files = self._files.attempt(result.task, result.attempt)
-                if not files.result.exists():
+                if not files.result.exists() and result.state != "lost":
                     files.directory.mkdir(parents=True, exist_ok=True)
                     write_atomically(files.result, spooled.read_text(), fsync=True)
             except (FrameworkError, ValueError, OSError) as error:

@@ -1,0 +1,42 @@
+"""Program `runner`: python3 -I -S framework/runner/__main__.py OPTION…, in the image of a project."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    # The link /code/current is followed once: a push never mixes two versions in one process.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from framework.runner.isolation import hide_memory
+from framework.runner.runner import Options, Runner
+
+
+def main() -> int:
+    """Run until the runner is told to end; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="runner", description="executes the tasks of a worker")
+    parser.add_argument("--link", type=Path, metavar="SOCKET", help="socket on which the worker listens")
+    parser.add_argument("--connection", type=int, metavar="N", help="descriptor of a socket to the worker")
+    parser.add_argument("--log", type=Path, required=True, metavar="FILE", help="record of attempts")
+    parser.add_argument(
+        "--tasks", type=Path, required=True, metavar="DIR", help="directories of the attempts"
+    )
+    parser.add_argument("--code", type=Path, metavar="DIR", help="versions of the code, with a link current")
+    options = parser.parse_args()
+    if (options.link is None) == (options.connection is None):
+        parser.error("give either --link or --connection")
+    logging.basicConfig(level=logging.WARNING, format="runner: %(message)s")
+    hide_memory()
+    return asyncio.run(_run(Options(**vars(options))))
+
+
+async def _run(options: Options) -> int:
+    return await Runner(options).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

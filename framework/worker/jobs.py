@@ -1,0 +1,53 @@
+"""Jobs for the runner: made of an assignment, its project, and the devices that it was given."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+from framework.files import AttemptFiles, Code
+from framework.messages.assignment import Assignment
+from framework.project.project import Project
+from framework.runner.environment import attempt_variables
+from framework.runner.job import Job
+from framework.worker.allocator import Allocation
+from framework.worker.wandb_files import wandb_files
+
+
+def make_job(
+    assignment: Assignment,
+    project: Project,
+    code: Code,
+    files: AttemptFiles,
+    allocation: Allocation,
+    given: Mapping[str, str],
+) -> Job:
+    """The job of an attempt. `given`: the environment of the runner, to which the job adds its variables.
+
+    Raises ProjectError if the command names a variable that the environment lacks.
+    """
+    devices = allocation.environment(given) if project.resources is not None else {}
+    contents, wandb_variables = wandb_files(project, assignment.parameters, files, given)
+    variables = attempt_variables(files, code.path, given, {**wandb_variables, **devices})
+    parameters = dict(assignment.parameters)
+    shown = json.dumps(parameters, indent=2, ensure_ascii=False)
+    early = project.early_termination
+    return Job(
+        attempt=str(assignment.id),
+        directory=str(files.directory),
+        project_path=str(code.project_path.resolve()),
+        environment=variables,
+        command=[] if project.function else project.argv(parameters, {**given, **variables}),
+        function=project.function,
+        parameters=parameters if project.function else {},
+        contents={files.parameters.name: f"{shown}\n", **contents},
+        timeout=project.timeout,
+        ranked=project.metric,
+        early_termination=dataclasses.asdict(early) if early else None,
+        context={
+            "assignment": assignment.to_message(),
+            "code": code.version,
+            "allocation": allocation.to_message(),
+        },
+    )
