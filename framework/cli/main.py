@@ -27,7 +27,6 @@ from framework.cli.services import (
     run_celery,
     run_flower,
     run_master,
-    run_running,
     run_wait_workers,
     run_worker,
 )
@@ -222,7 +221,6 @@ def _add_services(add: Add) -> None:
     add("worker", run_worker, "Run a worker, in its container.")
     add(
         "running",
-        run_running,
         "Print how many tasks the runner of this host executes, and for how long.",
     )
     add("flower", run_flower, "Run Flower, in its container.")
