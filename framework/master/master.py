@@ -70,7 +70,7 @@ class Master:
         self._journal = Journal(files.journal)
         program = program_version(project.path, project.sweep_file)
         note_program(self._journal, self._code.version, program)
-        provenance = Provenance(self._journal, program, identity.image, code)
+        provenance = Provenance(self._journal, program, self._code.image, code)
         self._sweep = Sweep(project, self._journal, provenance, files.pause)
         self._notices = Notices()
         self._control = Control(files.requests, self._sweep)
