@@ -29,6 +29,7 @@ class Kind:
     longest: float
 
 
+ROLES: tuple[Role, ...] = ("worker", "worker", "runner", "broker", "master")  # one is drawn
 KINDS = (
     Kind("crash", 5, False, 0, 0),  # SIGKILL to the first process of a container: Docker starts it again
     Kind("kill", 4, False, 2, 15),  # `docker kill`, and later `docker start`
@@ -95,7 +96,7 @@ def draw(seed: int, seconds: float) -> list[Fault]:
     while (when := when + chance.uniform(1, LONGEST_LULL)) < seconds:
         (kind,) = chance.choices(KINDS, [kind.weight for kind in KINDS])
         role: Role = (
-            "host" if kind.of_hosts else chance.choice(("worker", "worker", "runner", "broker", "master"))
+            "host" if kind.of_hosts else chance.choice(ROLES)
         )
         host = MASTER if role in ("broker", "master") else chance.choice(WORKERS)
         # The long ones are rare.

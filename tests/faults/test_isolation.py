@@ -64,7 +64,8 @@ except OSError:
 # A line in the log that makes another attempt done.
 with open("/data/runner/log", "a") as log:
     execution = {"exit_code": 0, "seconds": 1.0, "state": "done", "reason": "", "metrics": {"value": 666}}
-    log.write("0" * 64 + " " + json.dumps({"ended": os.environ["TASK_ID"] + ".1", "execution": execution}) + "\\n")
+    record = {"ended": os.environ["TASK_ID"] + ".1", "execution": execution}
+    log.write("0" * 64 + " " + json.dumps(record) + "\\n")
 Path("found.json").write_text(json.dumps(found))
 time.sleep(3)
 print("Done: value=1")
