@@ -224,7 +224,7 @@ print_tasks_to_end() {
   [[ $state == "running "* && $state != "running $settings "* ]] || return 0
   answer=$(docker_on "$host" exec "$INFRASTRUCTURE-worker" framework running 2>&1) || true # it is read, whatever it is
   count=${answer%% *} seconds=${answer#* }
-  if ! is_number "$count" || ! is_number "$seconds"; then
+  if [[ $answer != "$count $seconds" ]] || ! is_number "$count" || ! is_number "$seconds"; then
     tasks="an unknown number of tasks run (its worker says: $(tail -n 1 <<<"$answer"))"
   elif ((count == 0)); then
     return 0

@@ -126,7 +126,8 @@ try_in_image() {
 make_name_for() {
   local image=$1 name digest
   get_image "$image" || return
-  digest=$(image_content 0 "$image" | sha256sum)
+  # In a dry run it may be missing.
+  digest=$({ ! has_image 0 "$image" || image_content 0 "$image"; } | sha256sum)
   name=$2:${digest:0:12}
   [[ $NAMES_ONLY ]] || change_docker 0 tag "$image" "$name"
   printf '%s\n' "$name"
