@@ -3,20 +3,37 @@
 #
 #   infrainit-base:SUITE                 minimal Debian; trixie has Python 3.13, forky has RabbitMQ 4.3
 #   infrainit-broker:INPUTS
-#   infrainit-worker[-PROJECT]:INPUTS    with PROJECT: its requirements.txt is in it, too
+#   infrainit-worker:INPUTS              ours, the same for all projects, with or without Optuna: worker, master and Flower
+#   infrainit-runner[-PROJECT]:INPUTS    the user's, in which tasks run: Debian with Python, or the project's image:, and its
+#                                        requirements.txt as one layer
 #
 # INPUTS is a digest of everything that the image is built from: the same name is the same image, on every host.
 
 # The names of the images to run. Docker's ids would not do: an engine that keeps its images in containerd uses different ones.
 BROKER_IMAGE_ID=''
 WORKER_IMAGE_ID=''
+RUNNER_IMAGE_ID=''
 
-# build_images: sets BROKER_IMAGE_ID (if there is a master host) and WORKER_IMAGE_ID.
-build_images() {
+NAMES_ONLY='' # not empty: build and pull nothing; what is made of an image that is not here has no name
+
+# build_our_images: sets BROKER_IMAGE_ID (if there is a master host) and WORKER_IMAGE_ID.
+build_our_images() {
   if [[ $MASTER_HOST ]]; then
     BROKER_IMAGE_ID=$(make_broker_image)
   fi
-  WORKER_IMAGE_ID=$(make_worker_image)
+  WORKER_IMAGE_ID=$(make_worker_image stage_worker)
+}
+
+# add_optuna: sets WORKER_IMAGE_ID to the image that has it, if the project needs it.
+add_optuna() {
+  if [[ $NEEDS_OPTUNA ]]; then
+    WORKER_IMAGE_ID=$(make_worker_image stage_adaptive_worker)
+  fi
+}
+
+# build_runner_image: sets RUNNER_IMAGE_ID.
+build_runner_image() {
+  RUNNER_IMAGE_ID=$(make_runner_image)
 }
 
 # send_images HOST: sends the images that its containers need.
@@ -25,6 +42,9 @@ send_images() {
     send_image "$1" "$BROKER_IMAGE_ID"
   fi
   send_image "$1" "$WORKER_IMAGE_ID"
+  if is_one_of "$1" "${WORKER_HOSTS[@]}"; then
+    send_image "$1" "$RUNNER_IMAGE_ID"
+  fi
 }
 
 # The functions called make_… print the name of the image.
@@ -38,44 +58,79 @@ make_broker_image() {
   fi
 }
 
+# make_worker_image STAGE: with the layers of the usual runner below its own, so that hosts keep them once.
 make_worker_image() {
-  local base name=infrainit-worker
+  local base
   if [[ $WORKER_IMAGE ]]; then
-    make_name_for "$WORKER_IMAGE" "$name"
-    return
-  fi
-  base=$(project_base)
-  if [[ $base || -e $PROJECT_PATH/requirements.txt ]]; then
-    name+=-$(image_name_of_project)
-  fi
-  if [[ $base ]]; then
-    get_image "$base"
+    make_name_for "$WORKER_IMAGE" infrainit-worker
   else
-    base=infrainit-base:trixie
-    build_base trixie
+    base=$(make_usual_runner)
+    build_image infrainit-worker "$base" "$1"
   fi
-  build_image "$name" "$base" stage_worker
+}
+
+make_usual_runner() {
+  build_base trixie
+  build_image infrainit-runner infrainit-base:trixie stage_python
+}
+
+# make_runner_image: of the project, whose needs read_needs knows. An image of the user's that has all it needs is used as it is.
+make_runner_image() {
+  local name base
+  name=infrainit-runner-$(image_name_of_project)
+  if [[ ! $PROJECT_IMAGE ]]; then
+    base=$(make_usual_runner) || return
+  else
+    get_image "$PROJECT_IMAGE" || return
+    if ! has_python "$PROJECT_IMAGE"; then
+      base=$(build_image "$name" "$PROJECT_IMAGE" stage_python) || return
+    elif [[ -e $PROJECT_PATH/requirements.txt ]]; then
+      base=$PROJECT_IMAGE
+    else
+      make_name_for "$PROJECT_IMAGE" "$name"
+      return
+    fi
+  fi
+  if [[ -e $PROJECT_PATH/requirements.txt ]]; then
+    build_image "$name" "$base" stage_packages --build-arg "WORKER=$WORKER_IMAGE_ID"
+  else
+    printf '%s\n' "$base"
+  fi
+}
+
+# has_python IMAGE: can the image run the runner, with python3 in its PATH? If not, and apt-get cannot install it, ends the program.
+has_python() {
+  local code=0
+  try_in_image "$1" python3 -c 'import json, selectors, socket, subprocess, sys; sys.exit(sys.version_info < (3, 8))' || code=$?
+  case $code in
+    0) return 0 ;;
+    125) die "the image $1 cannot be run on this machine; see above" ;;
+  esac
+  try_in_image "$1" apt-get --version ||
+    die "image: $1 has no python3 of 3.8 or newer in its PATH, and no apt-get to install one: add Python to the image, or name another"
+  return 1
+}
+
+# try_in_image IMAGE PROGRAM ARGUMENT…: fails as PROGRAM does; with 125 if Docker itself fails, whose reason is shown then.
+try_in_image() {
+  local options message code=0
+  read_words options trial_options "$@"
+  message=$(change_docker 0 run "${options[@]}" 2>&1) || code=$?
+  if [[ $DRY_RUN ]] || ((code == 125)); then
+    printf '%s\n' "$message" >&2
+  fi
+  return "$code"
 }
 
 # make_name_for IMAGE NAME: tags an image of the user's with a name that changes when IMAGE does.
 make_name_for() {
   local image=$1 name digest
-  get_image "$image"
-  digest=$(image_content 0 "$image" | sha256sum)
+  get_image "$image" || return
+  # In a dry run it may be missing.
+  digest=$({ ! has_image 0 "$image" || image_content 0 "$image"; } | sha256sum)
   name=$2:${digest:0:12}
-  change_docker 0 tag "$image" "$name"
+  [[ $NAMES_ONLY ]] || change_docker 0 tag "$image" "$name"
   printf '%s\n' "$name"
-}
-
-# project_base: prints the image that the project names; nothing if it names none. Accepts one plain name only, so that the result
-# is always that of the framework, which reads the file as YAML.
-project_base() {
-  local file lines base
-  file=$PROJECT_PATH/$(settings_of_project)
-  lines=$(grep -cE "^['\"]?image['\"]?[[:space:]]*:" "$file") || return 0
-  base=$(sed -nE "s/^image:[[:space:]]+(['\"]?)([A-Za-z0-9][A-Za-z0-9._\/:@-]*)\1([[:space:]]+#.*|[[:space:]]*)$/\2/p" "$file")
-  [[ $lines == 1 && $base && $base != *$'\n'* ]] || die "$file: image: write it once, with the plain name of a Docker image"
-  printf '%s\n' "$base"
 }
 
 # image_name_of_project: prints the project's name with only the characters that Docker allows.
@@ -96,8 +151,11 @@ has_image() {
 
 # get_image IMAGE: pulls an image of the user's unless this engine has it.
 get_image() {
-  has_image 0 "$1" ||
-    run_long "pulling $1" change_docker 0 pull "$1" ||
+  if has_image 0 "$1"; then
+    return 0
+  fi
+  [[ ! $NAMES_ONLY ]] || return
+  run_long "pulling $1" change_docker 0 pull "$1" ||
     die "the image $1 is not on this machine and cannot be pulled; see above"
 }
 
@@ -111,8 +169,8 @@ image_content() {
 # build_base SUITE: makes infrainit-base:SUITE once, from a registry, or else from the Debian mirror.
 build_base() {
   local suite=$1
-  if has_image 0 "infrainit-base:$suite"; then
-    return
+  if [[ $NAMES_ONLY ]] || has_image 0 "infrainit-base:$suite"; then
+    return 0
   fi
   # A mirror in config.sh means that the usual places are out of reach.
   if [[ ! $DEBIAN_MIRROR ]] && pull_base "$suite"; then
@@ -168,29 +226,34 @@ install_debootstrap() {
 
 # Building
 
-# build_image NAME BASE STAGE: builds an image from the files that the function STAGE puts into a directory, unless it exists
-# already; prints NAME:INPUTS.
+# build_image NAME BASE STAGE [OPTION…]: builds an image from the files that the function STAGE puts into a directory, unless it
+# exists already; prints NAME:INPUTS.
 build_image() (
   base=$2
+  if [[ $NAMES_ONLY ]]; then
+    has_image 0 "$base" || exit
+  fi
   context=$(mktemp -d)
   trap 'rm -rf -- "$context"' EXIT
   "$3" "$context" || exit
   set_modes "$context" || exit
   inputs=$(digest_inputs "$context" "$base") || exit
   image=$1:${inputs:0:12}
-  if ! has_image 0 "$image"; then
-    run_long "building $image" docker_build "$image" "$base" "$inputs" "$context" ||
+  if [[ ! $NAMES_ONLY ]] && ! has_image 0 "$image"; then
+    run_long "building $image" docker_build "$image" "$base" "$inputs" "$context" "${@:4}" ||
       die "the image $image cannot be built; see above"
   fi
   printf '%s\n' "$image"
 )
 
+# docker_build IMAGE BASE INPUTS DIRECTORY [OPTION…]
 docker_build() {
   local image=$1 base=$2 inputs=$3 context=$4 options=() name
   options=(
     --tag "$image"
     --label "infrainit.inputs=$inputs"
     --build-arg "BASE=$base"
+    "${@:5}"
   )
   # Without a value docker takes it from the environment: an address may hold a password. None of these stays in the image.
   for name in http_proxy https_proxy no_proxy PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST; do
@@ -226,20 +289,30 @@ stage_broker() {
 }
 
 stage_worker() {
-  cp -- "$CHECKOUT"/docker/worker/* "$1" || return
-  if [[ -e $PROJECT_PATH/requirements.txt ]]; then
-    cp -- "$PROJECT_PATH/requirements.txt" "$1/project-requirements.txt" || return
-  else
-    : >"$1/project-requirements.txt"
-  fi
-  mkdir -- "$1/certificates"
-  stage_certificates "$1/certificates"
+  cp -- "$CHECKOUT"/docker/worker/{Dockerfile,framework,install_packages,requirements.txt} "$1"
 }
 
-# stage_certificates DIRECTORY: copies the authorities that were added to this machine, such as a company's, so that the build
-# reaches package indexes as this machine does.
+# stage_adaptive_worker DIRECTORY: with Optuna.
+stage_adaptive_worker() {
+  stage_worker "$1" &&
+    cat -- "$CHECKOUT/docker/worker/requirements-adaptive.txt" >>"$1/requirements.txt"
+}
+
+stage_python() {
+  cp -- "$CHECKOUT"/docker/runner/python/* "$1" &&
+    stage_certificates "$1/certificates"
+}
+
+stage_packages() {
+  cp -- "$CHECKOUT"/docker/runner/packages/* "$PROJECT_PATH/requirements.txt" "$1" &&
+    stage_certificates "$1/certificates"
+}
+
+# stage_certificates DIRECTORY: makes it, and copies the authorities that were added to this machine, such as a company's, so that the
+# build reaches package indexes as this machine does.
 stage_certificates() {
   local file bundle=${SSL_CERT_FILE:-}
+  mkdir -- "$1" || return
   for file in /usr/local/share/ca-certificates/*.crt /usr/local/share/ca-certificates/*/*.crt; do
     if [[ -e $file ]]; then
       cp -- "$file" "$1" || return

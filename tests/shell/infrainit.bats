@@ -14,6 +14,7 @@ setup() {
     *DockerRootDir*) echo / ;;
     *"image ls"*) echo an-image ;;
     *"image inspect"*) echo "amd64 [layers]" ;;
+    *" needs "*) echo optuna=no ;;
     *" plan "*) ;;
     "run --label"*) echo "no container today" >&2; exit 125 ;;
   esac'
@@ -30,6 +31,7 @@ act_as_engine() {
       *"info --format {{.ID}}"*) echo ENGINE ;;
       *DockerRootDir*) echo / ;;
       *"image inspect"*) echo "amd64 [layers]" ;;
+      *" needs "*) echo optuna=no ;;
       "run --label "*) echo "running ${3#*=} 0 0" >"$(id_of "${6##*-}")" ;;
       "ps --all --no-trunc --filter label=infrainit.role="*) [[ ! -e $(id_of "${5##*=}") ]] || id_of "${5##*=}" ;;
       "container inspect"*) cat "${@: -1}" ;;
@@ -139,6 +141,7 @@ assert_order() {
         *DockerRootDir*) echo / ;;
         *'image ls'*) echo an-image ;;
         *'image inspect'*) echo 'amd64 [layers]' ;;
+        *' needs '*) echo optuna=no ;;
         *' plan '*) ;;
         *) echo 'no more' >&2; exit 1 ;;
       esac
@@ -173,8 +176,9 @@ assert_order() {
   before=$(files)
   infrainit -d digits -m local -w local -n
   assert_equal "$status" 0
-  assert_order '/config.sh' '/.infra/id' '/.infra/record' '/infra_clean.sh' 'make_secrets' ' plan ' \
-    '-broker --label' '-master --label' '-flower --label' '-worker --label' 'dry run: nothing was changed'
+  assert_order '/config.sh' '/.infra/id' '/.infra/record' '/infra_clean.sh' 'make_secrets' ' needs ' ' plan ' \
+    'building the image of the tasks' 'sending images' '-broker --label' '-master --label' '-flower --label' '-runner --label' \
+    '-worker --label' 'dry run: nothing was changed'
   assert_equal "$(files)" "$before"
   assert_equal "$(grep -cE "^docker '(run|rm|build|volume' 'create|network' 'create)" "$CALLS")" 0
 }
@@ -211,12 +215,48 @@ assert_order() {
     *DockerRootDir*) echo / ;;
     *"image ls"*) echo an-image ;;
     *"image inspect"*) echo "amd64 [layers]" ;;
+    *" needs "*) echo optuna=no ;;
     *" plan "*) echo "parameters.yml:1:2: wrong" >&2; exit 2 ;;
   esac'
   infrainit -d digits -m local -w local
   assert_equal "$status" 2
   assert_part 'parameters.yml:1:2: wrong'
   assert_equal "$(grep -c -- "'--detach'" "$CALLS")" 0
+}
+
+@test "what the project needs is asked first, and a project in trouble ends with 2 before its images are built" {
+  stub docker 'case "$*" in
+    version*) echo 28.5.2 ;;
+    *DockerRootDir*) echo / ;;
+    *"image inspect --format {{.Id}} infrainit-runner-"*) exit 1 ;;
+    *"image inspect"*) echo "amd64 [layers]" ;;
+    *"context inspect"*) echo default ;;
+    *" needs "*) echo optuna=yes ;;
+    *" plan "*) exit 2 ;;
+  esac'
+  echo numpy >"$TOOL/tasks/digits/requirements.txt"
+  infrainit -d digits -m local -w local
+  assert_equal "$status" 2
+  assert_equal "$(grep -c "'build'" "$CALLS")" 0
+  assert_equal "$(grep -o "'\(needs\|plan\)'" "$CALLS" | tr '\n' ' ')" "'needs' 'plan' "
+  [[ $(grep -o "'infrainit-worker:[^ ]*' 'needs'" "$CALLS" | cut -d ' ' -f 1) != $(grep -o "'infrainit-worker:[^ ]*' 'plan'" "$CALLS" | cut -d ' ' -f 1) ]]
+}
+
+@test "tasks that would begin again are asked about before anything is sent or started" {
+  act_as_engine 'exit 0'
+  infrainit -d digits -m local -w local
+  assert_equal "$status" 0
+  sed -i 's|^      \*" needs "\*)|      *" framework running"*) echo 2 7200 ;;\n&|' "$STUBS/docker"
+  echo numpy >"$TOOL/tasks/digits/requirements.txt"
+  : >"$CALLS"
+  infrainit -f </dev/null
+  assert_equal "$status" 1
+  assert_line 'local: 2 tasks run (the longest since 2 h); a new image or new settings of the runner make them begin again'
+  assert_part "infrainit.sh' -f -y"
+  assert_equal "$(grep -cE "^docker '(run' '--label|stop|rm)" "$CALLS")" 0
+  infrainit -f -y </dev/null
+  assert_equal "$status" 0
+  assert_order '2 tasks run' 'local: replacing runner' 'local: worker runs already'
 }
 
 @test "infrainit.sh works through a link and from another directory" {
