@@ -1,4 +1,4 @@
-"""Command `needs`: image and packages that a project needs, for the scripts that build images."""
+"""Command `needs`: the image that a project names, and whether it needs Optuna."""
 
 from __future__ import annotations
 

@@ -78,9 +78,7 @@ def load_code(code: Code, name: str | None = None) -> Project:
     return load_project(sweep or code.project_path, name, root=root, run_cap=code.run_cap)
 
 
-def _load_sweep(
-    file: Path, name: str, root: Path | None, run_cap: int | None, is_run_here: bool
-) -> Project:
+def _load_sweep(file: Path, name: str, root: Path | None, run_cap: int | None, is_run_here: bool) -> Project:
     """The project of a W&B sweep file; see load_project()."""
     if root is not None and not root.is_dir():
         raise ProjectError(

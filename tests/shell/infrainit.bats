@@ -34,6 +34,7 @@ act_as_engine() {
       *" needs "*) echo optuna=no ;;
       "run --label "*) echo "running ${3#*=} 0 0" >"$(id_of "${6##*-}")" ;;
       "ps --all --no-trunc --filter label=infrainit.role="*) [[ ! -e $(id_of "${5##*=}") ]] || id_of "${5##*=}" ;;
+      "container inspect"*infrainit.infrastructure*) name=${*: -1}; echo "${name%-*}" ;;
       "container inspect"*) cat "${@: -1}" ;;
       *" framework watch"*)
         echo >>../watched
@@ -141,6 +142,7 @@ assert_order() {
         *DockerRootDir*) echo / ;;
         *'image ls'*) echo an-image ;;
         *'image inspect'*) echo 'amd64 [layers]' ;;
+        'ps --all'*) ;;
         *' needs '*) echo optuna=no ;;
         *' plan '*) ;;
         *) echo 'no more' >&2; exit 1 ;;

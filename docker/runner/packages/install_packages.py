@@ -1,4 +1,4 @@
-"""Installs requirements.txt into /opt/requirements, in the build of a runner image, by the image's own Python.
+"""Installs requirements.txt into /opt/requirements, in the build of a runner image, with the image's Python.
 
 It is a virtual environment in which the packages of the image stay visible. Python 3.8 or newer; no shell.
 """
@@ -43,7 +43,7 @@ def show_outer_environment() -> None:
 
 def find_pip() -> Path:
     """The directory of the image's own pip, or of ours if it has none."""
-    found = ask_python("import importlib.util as util; pip = util.find_spec('pip'); print(pip.origin if pip else '')")
+    found = ask_python("from importlib import util; s = util.find_spec('pip'); print(s.origin if s else '')")
     return Path(found).parent if found else INPUTS / "pip"
 
 
