@@ -222,10 +222,10 @@ print_tasks_to_end() {
     state=$(container_state "$host" worker) # earlier versions of this tool ran the tasks in it
   fi
   [[ $state == "running "* && $state != "running $settings "* ]] || return 0
-  answer=$(docker_on "$host" exec "$INFRASTRUCTURE-worker" framework running 2>&1) || true # it is read, whatever it is
+  answer=$(docker_on "$host" exec "$INFRASTRUCTURE-runner" python3 -I -S "$RUNNER_PROGRAM" --log /data/runner/log --running 2>&1) || true
   count=${answer%% *} seconds=${answer#* }
   if [[ $answer != "$count $seconds" ]] || ! is_number "$count" || ! is_number "$seconds"; then
-    tasks="an unknown number of tasks run (its worker says: $(tail -n 1 <<<"$answer"))"
+    tasks="an unknown number of tasks run (its runner says: $(tail -n 1 <<<"$answer"))"
   elif ((count == 0)); then
     return 0
   elif ((count == 1)); then

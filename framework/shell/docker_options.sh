@@ -3,6 +3,7 @@
 # image and its arguments, every word ended by a NUL; read_words reads them into an array.
 
 readonly MEBIBYTE=1048576
+readonly RUNNER_PROGRAM=/code/current/framework/runner/__main__.py
 
 # read_words ARRAY COMMAND…: stores the NUL-ended words that COMMAND prints in ARRAY. Fails if COMMAND fails.
 read_words() {
@@ -94,7 +95,7 @@ runner_options() {
   print_mount type=bind "source=$directory/tasks" target=/data/tasks
   print_mount type=bind "source=$directory/runner" target=/data/runner
   print_mount type=bind "source=$directory/link" target=/data/link readonly # so that no task replaces the worker's socket
-  print_words --entrypoint python3 "$RUNNER_IMAGE_ID" -I -S /code/current/framework/runner/__main__.py
+  print_words --entrypoint python3 "$RUNNER_IMAGE_ID" -I -S "$RUNNER_PROGRAM"
   print_words --link /data/link/socket --log /data/runner/log --tasks /data/tasks --code /code
 }
 

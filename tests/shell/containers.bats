@@ -131,7 +131,7 @@ has_tasks() {
   stub docker "case \"\$*\" in
     'ps --all'*) printf '%064d\\n' 1 ;;
     'container inspect'*) echo '${2:-running x 0 0}' ;;
-    'exec infra-01234567-worker framework running') cat '$BATS_TEST_TMPDIR/tasks' ;;
+    'exec infra-01234567-runner python3 -I -S /code/current/framework/runner/__main__.py --log /data/runner/log --running') cat '$BATS_TEST_TMPDIR/tasks' ;;
   esac"
 }
 
@@ -187,9 +187,9 @@ has_tasks() {
     has_tasks "$answer"
     capture ask_about_tasks 0
     assert_equal "$answer $status" "$answer 1"
-    assert_part 'local: an unknown number of tasks run (its worker says: '
+    assert_part 'local: an unknown number of tasks run (its runner says: '
   done
-  assert_part '(its worker says: no such command)'
+  assert_part '(its runner says: no such command)'
   [[ ! -e evil ]]
 }
 
@@ -201,7 +201,7 @@ has_tasks() {
   esac'
   capture ask_about_tasks 0
   assert_equal "$status" 1
-  assert_part 'local: an unknown number of tasks run (its worker says: invalid choice: running)'
+  assert_part 'local: an unknown number of tasks run (its runner says: invalid choice: running)'
 }
 
 @test "start_master, start_flower, start_worker: the container with its options; data directories are the user's own" {

@@ -248,7 +248,7 @@ assert_order() {
   act_as_engine 'exit 0'
   infrainit -d digits -m local -w local
   assert_equal "$status" 0
-  sed -i 's|^      \*" needs "\*)|      *" framework running"*) echo 2 7200 ;;\n&|' "$STUBS/docker"
+  sed -i 's|^      \*" needs "\*)|      *" --running"*) echo 2 7200 ;;\n&|' "$STUBS/docker"
   echo numpy >"$TOOL/tasks/digits/requirements.txt"
   : >"$CALLS"
   infrainit -f </dev/null
