@@ -212,9 +212,9 @@ build_image_of_tasks() {
 
 # ask_before_tasks_end: comes before anything is changed on a host.
 ask_before_tasks_end() {
-  if [[ $WORKERS ]]; then
-    ask_about_tasks "${WORKER_HOSTS[@]}"
-  fi
+  [[ $WORKERS ]] || return 0
+  doing "checking whether running tasks would have to begin again"
+  ask_about_tasks "${WORKER_HOSTS[@]}"
 }
 
 send_all_images() {

@@ -225,7 +225,8 @@ print_tasks_to_end() {
   answer=$(docker_on "$host" exec "$INFRASTRUCTURE-runner" python3 -I -S "$RUNNER_PROGRAM" --log /data/runner/log --running 2>&1) || true
   count=${answer%% *} seconds=${answer#* }
   if [[ $answer != "$count $seconds" ]] || ! is_number "$count" || ! is_number "$seconds"; then
-    tasks="an unknown number of tasks run (its runner says: $(tail -n 1 <<<"$answer"))"
+    answer=$(tail -n 1 <<<"$answer")
+    tasks="an unknown number of tasks run (its runner says: ${answer:0:100})"
   elif ((count == 0)); then
     return 0
   elif ((count == 1)); then

@@ -38,13 +38,14 @@ build_runner_image() {
 
 # send_images HOST: sends the images that its containers need.
 send_images() {
+  local images=("$WORKER_IMAGE_ID")
   if [[ $1 == "$MASTER_HOST" ]]; then
-    send_image "$1" "$BROKER_IMAGE_ID"
+    images+=("$BROKER_IMAGE_ID")
   fi
-  send_image "$1" "$WORKER_IMAGE_ID"
   if is_one_of "$1" "${WORKER_HOSTS[@]}"; then
-    send_image "$1" "$RUNNER_IMAGE_ID"
+    images+=("$RUNNER_IMAGE_ID")
   fi
+  send_missing "$1" "${images[@]}"
 }
 
 # The functions called make_… print the name of the image.
@@ -325,27 +326,30 @@ stage_certificates() {
 
 # Sending
 
-# send_image HOST IMAGE: streams the image to a host that lacks it.
-send_image() {
-  local host=$1 image=$2 name=${HOST_NAMES[$1]}
+# send_missing HOST IMAGE…: streams those that the host lacks, as one archive: what they share is in it once.
+send_missing() {
+  local host=$1 name=${HOST_NAMES[$1]} image missing=()
   if ((host == 0)); then
     return
   fi
-  if [[ $DRY_RUN ]]; then
-    show_on "$name" docker load "(with $image, if it is not there)"
-    return
-  fi
-  if is_same_image "$host" "$image"; then
-    return
-  fi
-  check_host_for_image "$host" "$image"
-  step "$name" "sending the image $image"
-  docker_on 0 save "$image" | compress | change_host_stdin "$host" docker load >/dev/null ||
-    die "$name: sending the image $image failed; see above, and run this again"
-  is_same_image "$host" "$image" || {
-    change_docker "$host" image rm "$image" >/dev/null
-    die "$name: the image $image did not arrive whole; run this again"
-  }
+  for image in "${@:2}"; do
+    if [[ $DRY_RUN ]]; then
+      show_on "$name" docker load "(with $image, if it is not there)"
+    elif ! is_same_image "$host" "$image"; then
+      missing+=("$image")
+    fi
+  done
+  ((${#missing[@]} > 0)) || return 0
+  check_host_for_images "$host" "${missing[@]}"
+  step "$name" "sending the image ${missing[*]}"
+  docker_on 0 save "${missing[@]}" | compress | change_host_stdin "$host" docker load >/dev/null ||
+    die "$name: sending the image ${missing[*]} failed; see above, and run this again"
+  for image in "${missing[@]}"; do
+    is_same_image "$host" "$image" || {
+      change_docker "$host" image rm "$image" >/dev/null
+      die "$name: the image $image did not arrive whole; run this again"
+    }
+  done
 }
 
 # is_same_image HOST IMAGE: does the host have this image, with the same layers?
@@ -353,23 +357,26 @@ is_same_image() {
   has_image "$1" "$2" && [[ $(image_content "$1" "$2") == "$(image_content 0 "$2")" ]]
 }
 
-# check_host_for_image HOST IMAGE: ends the program unless the host has the image's architecture, and room for it.
-check_host_for_image() {
-  local host=$1 image=$2 name=${HOST_NAMES[$1]} here there directory size free
-  here=$(docker_on 0 image inspect --format '{{.Architecture}}' "$image")
+# check_host_for_images HOST IMAGE…: ends the program unless the host has the images' architecture, and room for all of them.
+check_host_for_images() {
+  local host=$1 image name=${HOST_NAMES[$1]} here there directory size total=0 free
   there=$(docker_on "$host" version --format '{{.Server.Arch}}')
   [[ $there =~ ^[a-z0-9_]+$ ]] || unreadable "$host" "$there"
-  [[ $here == "$there" ]] ||
-    die "$name: is $there, but the image $image is for $here; run this from a $there machine, or leave the host out of -a"
+  for image in "${@:2}"; do
+    here=$(docker_on 0 image inspect --format '{{.Architecture}}' "$image")
+    [[ $here == "$there" ]] ||
+      die "$name: is $there, but the image $image is for $here; run this from a $there machine, or leave the host out of -a"
+    size=$(docker_on 0 image inspect --format '{{.Size}}' "$image")
+    is_number "$size" || unreadable 0 "$size"
+    total=$((total + size))
+  done
   directory=$(docker_on "$host" info --format '{{.DockerRootDir}}')
   [[ $directory == /* && $directory != *[[:cntrl:]]* ]] || unreadable "$host" "$directory"
-  size=$(docker_on 0 image inspect --format '{{.Size}}' "$image")
-  is_number "$size" || unreadable 0 "$size"
   free=$(on_host "$host" df --portability --block-size=1 -- "$directory" | awk 'NR == 2 { print $4 }')
   is_number "$free" || unreadable "$host" "$free"
   # The engine unpacks the archive first, and then keeps the layers: twice its size, and something to go on with.
-  ((free > 3 * size)) ||
-    die "$name: $directory has $((free >> 20)) MiB free, and the image $image takes $((3 * size >> 20)) MiB to load; make room there"
+  ((free > 3 * total)) ||
+    die "$name: $directory has $((free >> 20)) MiB free, and the image ${*:2} takes $((3 * total >> 20)) MiB to load; make room there"
 }
 
 # compress: copies stdin to stdout, compressed; docker load recognises the format by itself.

@@ -40,8 +40,9 @@ setup() {
         find "${@: -1}" -printf "%m %P\n" >"$ENGINES/modes"
         echo "build says this"
         [[ ${BUILD:-} != fails ]] && cp "$ENGINES/context" "$(image "$3")" ;;
-      save*) [[ ${SAVE:-} != fails ]] && { echo "$2"; echo "${SAVED:-$(cat "$(image "$2")")}"; } ;;
-      load*) zcat | { read -r name; cat >"$(image "$name")"; } ;;
+      save*) # a line for each image
+        [[ ${SAVE:-} != fails ]] && for name in "${@:2}"; do echo "$name ${SAVED:-$(cat "$(image "$name")")}"; done ;;
+      load*) zcat | while read -r name layers; do echo "$layers" >"$(image "$name")"; done ;;
     esac'
   stub ssh '[[ $* != *" -O "* ]] && HOST_OF_STUB=hostA bash -c "${@: -1}"'
   stub sudo 'exec "${@:2}"' # without --preserve-env
@@ -368,83 +369,88 @@ calls() {
   assert_equal "$(calls "^docker '\(build\|pull\|import\|tag\|run\)'")" 0
 }
 
-@test "send_image: to a host that lacks it" {
+@test "send_missing: to a host that lacks it" {
   echo layers >"$ENGINES/local/i:1"
-  capture send_image 1 i:1
+  capture send_missing 1 i:1
   assert_equal "$status" 0
   assert_line 'hostA: sending the image i:1'
   assert_equal "$(<"$ENGINES/hostA/i:1")" layers
 }
 
-@test "send_image: not to this machine, nor to a host that has the same layers" {
+@test "send_missing: not to this machine, nor to a host that has the same layers" {
   echo layers | tee "$ENGINES/local/i:1" >"$ENGINES/hostA/i:1"
-  capture send_image 0 i:1
-  capture send_image 1 i:1
+  capture send_missing 0 i:1
+  capture send_missing 1 i:1
   assert_equal "$status $output $messages" '0  '
   assert_equal "$(calls "^docker 'save'")" 0
 }
 
-@test "send_image: sends again if the host has other layers under the name" {
+@test "send_missing: sends again if the host has other layers under the name" {
   echo layers >"$ENGINES/local/i:1"
   echo others >"$ENGINES/hostA/i:1"
-  capture send_image 1 i:1
+  capture send_missing 1 i:1
   assert_equal "$(<"$ENGINES/hostA/i:1")" layers
 }
 
-@test "send_image: fails when the engine here cannot save it, or less arrives" {
+@test "send_missing: fails when the engine here cannot save it, or less arrives" {
   echo layers >"$ENGINES/local/i:1"
-  SAVE=fails capture send_image 1 i:1
+  SAVE=fails capture send_missing 1 i:1
   assert_equal "$status" 1
   assert_part 'hostA: sending the image i:1 failed'
-  SAVED=laye capture send_image 1 i:1
+  SAVED=laye capture send_missing 1 i:1
   assert_equal "$status" 1
   assert_part 'did not arrive whole'
   [[ ! -e $ENGINES/hostA/i:1 ]]
 }
 
-@test "send_image: refuses another architecture, and a host without room" {
+@test "send_missing: refuses another architecture, and a host without room" {
   echo layers >"$ENGINES/local/i:1"
-  ARCHITECTURE=arm64 capture send_image 1 i:1
+  ARCHITECTURE=arm64 capture send_missing 1 i:1
   assert_equal "$status" 1
   assert_part 'hostA: is arm64, but the image i:1 is for amd64'
   stub df 'echo Filesystem; echo "/dev/x 9 9 2999999 1% /"'
-  capture send_image 1 i:1
+  capture send_missing 1 i:1
   assert_equal "$status" 1
   assert_part 'hostA: / has 2 MiB free'
   assert_equal "$(calls "^docker 'save'")" 0
 }
 
-@test "send_image: what a host says of its disk is not computed with" {
+@test "send_missing: what a host says of its disk is not computed with" {
   local evil='BASH_VERSINFO[$(touch evil;echo 0)]'
   echo layers >"$ENGINES/local/i:1"
   stub df "echo Filesystem; echo '/dev/x 9 9 BASH_VERSINFO[\$(touch\${IFS}evil)] 1% /'"
-  capture send_image 1 i:1
+  capture send_missing 1 i:1
   assert_equal "$status" 1
   assert_part 'hostA: the answer cannot be read: BASH_VERSINFO'
   [[ ! -e evil ]]
   rm "$STUBS/df"
   sed -i "s|^      info\*) echo / ;;|      info*) echo --x ;;|" "$STUBS/docker"
-  capture send_image 1 i:1
+  capture send_missing 1 i:1
   assert_equal "$status" 1
   assert_part 'hostA: the answer cannot be read: --x'
-  ARCHITECTURE=$'\033]0;x\007' capture send_image 1 i:1
+  ARCHITECTURE=$'\033]0;x\007' capture send_missing 1 i:1
   assert_part 'hostA: the answer cannot be read: ?]0;x?'
 }
 
 @test "send_images: the broker's goes to the master's host only, the runner's to those of workers only" {
   BROKER_IMAGE_ID=b:1 WORKER_IMAGE_ID=w:1 RUNNER_IMAGE_ID=r:1 WORKER_HOSTS=(1)
   echo layers | tee "$ENGINES/local/b:1" "$ENGINES/local/r:1" >"$ENGINES/local/w:1"
-  send_images 1
+  capture send_images 1
+  assert_line 'hostA: sending the image w:1 r:1'
   assert_equal "$(ls "$ENGINES/hostA")" $'r:1\nw:1'
+  assert_equal "$(calls "^docker 'save'")" 1 # what they share is sent once
+  rm "$ENGINES/hostA/w:1"
+  capture send_images 1
+  assert_line 'hostA: sending the image w:1'
   rm "$ENGINES"/hostA/*
   MASTER_HOST=1 WORKER_HOSTS=(0)
   send_images 1
   assert_equal "$(ls "$ENGINES/hostA")" $'b:1\nw:1'
 }
 
-@test "send_image: a dry run sends nothing" {
+@test "send_missing: a dry run sends nothing" {
   DRY_RUN=yes
-  capture send_image 1 i:1
+  capture send_missing 1 i:1
   assert_equal "$status" 0
   assert_part 'hostA$ docker load'
   assert_equal "$(<"$CALLS")" ''

@@ -244,23 +244,6 @@ assert_order() {
   [[ $(grep -o "'infrainit-worker:[^ ]*' 'needs'" "$CALLS" | cut -d ' ' -f 1) != $(grep -o "'infrainit-worker:[^ ]*' 'plan'" "$CALLS" | cut -d ' ' -f 1) ]]
 }
 
-@test "tasks that would begin again are asked about before anything is sent or started" {
-  act_as_engine 'exit 0'
-  infrainit -d digits -m local -w local
-  assert_equal "$status" 0
-  sed -i 's|^      \*" needs "\*)|      *" --running"*) echo 2 7200 ;;\n&|' "$STUBS/docker"
-  echo numpy >"$TOOL/tasks/digits/requirements.txt"
-  : >"$CALLS"
-  infrainit -f </dev/null
-  assert_equal "$status" 1
-  assert_line 'local: 2 tasks run (the longest since 2 h); a new image or new settings of the runner make them begin again'
-  assert_part "infrainit.sh' -f -y"
-  assert_equal "$(grep -cE "^docker '(run' '--label|stop|rm)" "$CALLS")" 0
-  infrainit -f -y </dev/null
-  assert_equal "$status" 0
-  assert_order '2 tasks run' 'local: replacing runner' 'local: worker runs already'
-}
-
 @test "infrainit.sh works through a link and from another directory" {
   ln -s "$TOOL/infrainit.sh" "$BATS_TEST_TMPDIR/up"
   cd /
@@ -327,17 +310,19 @@ assert_order() {
   refute_part $'\033]'
 }
 
-# interrupt_and_answer ANSWER: infrainit.sh --wait on a terminal, with Ctrl-C while it watches the tasks.
-interrupt_and_answer() {
-  capture python3 - "$1" "$TOOL/infrainit.sh" -d digits -m local -w local --wait <<'PYTHON'
+# on_terminal TEXT=REPLY… -- OPTION…: infrainit.sh on a terminal; when it has shown TEXT, REPLY is typed, one after the other.
+on_terminal() {
+  capture python3 - "$TOOL/infrainit.sh" "$@" <<'PYTHON'
 import os, pty, signal, sys
 
-answer, command = sys.argv[1], sys.argv[2:]
+end = sys.argv.index("--")
+replies = [tuple(word.encode().split(b"=")) for word in sys.argv[2:end]]
+command = [sys.argv[1], *sys.argv[end + 1 :]]
 process, terminal = pty.fork()
 if process == 0:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # bats' jobs in the background ignore it
     os.execv(command[0], command)
-output, replies = b"", [(b"watching", b"\x03"), (b"[y/N]", answer.encode() + b"\n")]
+output = b""
 while True:
     try:
         chunk = os.read(terminal, 65536)
@@ -351,6 +336,11 @@ while True:
 print(output.decode().replace("\r", ""))
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 PYTHON
+}
+
+# interrupt_and_answer ANSWER: infrainit.sh --wait on a terminal, with Ctrl-C while it watches the tasks.
+interrupt_and_answer() {
+  on_terminal watching=$'\003' "[y/N]=$1"$'\n' -- -d digits -m local -w local --wait
 }
 
 @test "Ctrl-C while the tasks run: the sweep is paused if the user wants it" {
@@ -382,4 +372,29 @@ PYTHON
   grep -qx "HOSTS='h1'" "$TOOL/.infra/record"
   grep -qx "WORKERS='local'" "$TOOL/.infra/record"
   grep -qx "RECORDED_HOSTS='h1'" "$TOOL/infra_clean.sh"
+}
+
+@test "tasks that would begin again are asked about before anything is sent or started" {
+  act_as_engine 'exit 0'
+  infrainit -d digits -m local -w local
+  assert_equal "$status" 0
+  sed -i 's|^      \*" needs "\*)|      *" --running"*) echo 2 7200 ;;\n&|' "$STUBS/docker"
+  echo numpy >"$TOOL/tasks/digits/requirements.txt"
+  : >"$CALLS"
+  infrainit -f </dev/null
+  assert_equal "$status" 1
+  assert_line 'local: 2 tasks run (the longest since 2 h); a new image or new settings of the runner make them begin again'
+  assert_part "infrainit.sh' -f -y"
+  assert_equal "$(grep -cE "^docker '(run' '--label|stop|rm)" "$CALLS")" 0
+  on_terminal $'[y/N]=n\n' -- -f
+  assert_equal "$status" 1
+  assert_part 'replace the runners, and let these tasks begin again? [y/N]'
+  assert_equal "$(grep -cE "^docker '(run' '--label|stop|rm)" "$CALLS")" 0
+  on_terminal $'[y/N]=y\n' -- -f
+  assert_equal "$status" 0
+  assert_part 'local: replacing runner'
+  echo scipy >"$TOOL/tasks/digits/requirements.txt"
+  infrainit -f -y </dev/null
+  assert_equal "$status" 0
+  assert_order '2 tasks run' 'local: replacing runner' 'local: worker runs already'
 }
