@@ -1,4 +1,4 @@
-"""File descriptors sent over a Unix socket: what Python has as socket.send_fds() from 3.9 on."""
+"""File descriptors sent over a Unix socket, as socket.send_fds() of Python 3.9 does."""
 
 from __future__ import annotations
 
