@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -47,6 +48,12 @@ class ProjectFiles:
         return self.path / "requirements.txt"
 
 
+@lru_cache(maxsize=16)
+def _version_path(root: Path, target: str) -> Path:
+    """The version that a link in `root` with this content leads to. Raises OSError."""
+    return (root / target).resolve(strict=True)
+
+
 @dataclass(frozen=True)
 class Code:
     """One version of framework and project: a directory that never changes, named by its content."""
@@ -59,9 +66,9 @@ class Code:
 
         Raises FrameworkError if nothing was pushed to `root` yet.
         """
-        link = root / "current"
+        link = os.path.join(root, "current")
         try:
-            return cls(link.resolve(strict=True))
+            return cls(_version_path(root, os.readlink(link)))
         except OSError as error:
             raise FrameworkError(
                 f"{link}: no code here ({error.strerror}); push it with update_files.sh"

@@ -27,7 +27,6 @@ from framework.cli.services import (
     run_celery,
     run_flower,
     run_master,
-    run_running,
     run_wait_workers,
     run_worker,
 )
@@ -220,11 +219,6 @@ def _add_recover(add: Add) -> None:
 def _add_services(add: Add) -> None:
     add("master", run_master, "Run the master, in its container.")
     add("worker", run_worker, "Run a worker, in its container.")
-    add(
-        "running",
-        run_running,
-        "Print how many tasks the runner of this host executes, and for how long.",
-    )
     add("flower", run_flower, "Run Flower, in its container.")
     wait = add("wait-workers", run_wait_workers, "Wait until the workers on these hosts answer.")
     wait.add_argument("hosts", nargs="+", metavar="HOST", help="name of a worker host")

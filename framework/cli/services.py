@@ -6,7 +6,7 @@ import time
 
 from framework.cli import locations
 from framework.errors import FrameworkError, UsageError
-from framework.files import MasterFiles, WorkerFiles
+from framework.files import MasterFiles
 from framework.messages.identity import Identity
 
 
@@ -30,16 +30,6 @@ def run_worker(_: argparse.Namespace) -> int:
     slots, mebibytes = _number("SLOTS"), _number("TASK_MEMORY")
     memory = mebibytes and mebibytes * 2**20
     serve(Identity.of_container("worker"), locations.DATA, locations.CODE, slots, memory)
-    return 0
-
-
-def run_running(_: argparse.Namespace) -> int:
-    """Print how many attempts the runner of this host executes, and the seconds that the longest has run."""
-    from framework.worker.running import running_since
-
-    starts = running_since(WorkerFiles(locations.DATA).runner_log)
-    longest = max((time.time() - start for start in starts), default=0.0)
-    print(f"{len(starts)} {max(0, int(longest))}")
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import sys
+import time
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -13,6 +14,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from framework.runner.isolation import hide_memory
+from framework.runner.log import running_since
 from framework.runner.runner import Options, Runner
 
 
@@ -26,12 +28,28 @@ def main() -> int:
         "--tasks", type=Path, required=True, metavar="DIR", help="directories of the attempts"
     )
     parser.add_argument("--code", type=Path, metavar="DIR", help="versions of the code, with a link current")
+    parser.add_argument(
+        "--running",
+        action="store_true",
+        help="print how many attempts run, and for how many seconds the longest has, and end",
+    )
     options = parser.parse_args()
-    if (options.link is None) == (options.connection is None):
-        parser.error("give either --link or --connection")
+    if options.running:
+        return _print_running(options.log)
+    if options.tasks is None or (options.link is None) == (options.connection is None):
+        parser.error("give --tasks, and either --link or --connection")
     logging.basicConfig(level=logging.WARNING, format="runner: %(message)s")
     hide_memory()
-    return asyncio.run(_run(Options(**vars(options))))
+    return asyncio.run(
+        _run(Options(options.log, options.tasks, options.link, options.connection, options.code))
+    )
+
+
+def _print_running(log: Path) -> int:
+    starts = running_since(log)
+    seconds = int(time.time() - min(starts)) if starts else 0
+    sys.stdout.write(f"{len(starts)} {max(0, seconds)}\n")
+    return 0
 
 
 async def _run(options: Options) -> int:

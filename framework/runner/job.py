@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -43,14 +43,15 @@ class Job:
         """Return a new counter for the reports of the metric; None if no task is ended early."""
         if self.ranked is None or self.early_termination is None:
             return None
-        fields = dict(self.early_termination)
-        rungs = tuple(fields.pop("rungs", ()))
-        return Reports(self.ranked, EarlyTermination(rungs=rungs, **fields))
+        rule = dict(self.early_termination)
+        rungs = tuple(rule.pop("rungs", ()))
+        return Reports(self.ranked, EarlyTermination(rungs=rungs, **rule))
 
     def to_message(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Job:
-        """Raises TypeError for fields that are unknown or missing."""
-        return cls(**message)
+        """Fields of a newer worker are ignored. Raises TypeError if one is missing."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in message.items() if name in known})

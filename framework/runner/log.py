@@ -159,3 +159,25 @@ def _write(file: int, content: bytes) -> None:
     left = memoryview(content)
     while left:
         left = left[os.write(file, left) :]
+
+
+def running_since(path: Path) -> list[float]:
+    """Return the Unix times at which the attempts began that run, for people to be told.
+
+    The seals are not checked. Empty if there is no log.
+    """
+    starts: dict[str, float] = {}
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        try:
+            record = json.loads(line.partition(b" ")[2])
+            if "started" in record:
+                starts[record["started"]] = float(record["when"])
+            for end in ("ended", "forgotten"):
+                starts.pop(record.get(end), None)
+        except (ValueError, TypeError, AttributeError, KeyError):
+            continue  # torn
+    return list(starts.values())

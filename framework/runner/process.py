@@ -99,9 +99,11 @@ def _spawn_first(
 
 
 def _candidates(program: str, environment: Mapping[str, str]) -> list[str]:
+    """Paths that may be the program, in the order of PATH; those that are missing cost too much to try."""
     if "/" in program:
         return [program]
-    return [os.path.join(directory, program) for directory in os.get_exec_path(dict(environment))]
+    paths = (os.path.join(directory, program) for directory in os.get_exec_path(dict(environment)))
+    return [path for path in paths if os.path.lexists(path)]
 
 
 def fork() -> int:

@@ -119,7 +119,11 @@ class Runner:
             log.warning("a message before the worker's welcome is ignored: %.100r", message)
         elif what == "run":
             for job in message["jobs"]:
-                self._begin(Job.from_message(job))
+                try:
+                    self._begin(Job.from_message(job))
+                except (TypeError, ValueError) as error:
+                    reason = f"the runner cannot read its job: {error}"
+                    self._say(event="refused", attempt=job.get("attempt"), reason=reason)
         elif what == "stop":
             for attempt in message["attempts"]:
                 if attempt in self._running:

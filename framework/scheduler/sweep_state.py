@@ -222,6 +222,11 @@ class Sweep:
 
     def finish(self, result: AttemptResult, now: float) -> None:
         """Note the end of an attempt; its task ends with it if it is done, or may not be tried again."""
+        if result.state == "lost":
+            sent = self._hosts.get(result.task)
+            if sent is not None and sent.id == result.id:  # else another attempt is under way
+                self._lose(sent, result.reason)
+            return
         final = False
         if self._journal.is_new(result):
             self._policy.record(result, now)

@@ -392,6 +392,8 @@ class Worker:
             held = self._held.get(attempt)
             if event["event"] == "held":
                 self._on_held(attempt, held, event)
+            elif held is None and event["event"] == "ended":
+                self._on_held(attempt, None, {**event, "ended": event["execution"]})
             elif held is not None:
                 self._on_event_of(held, event)
 
