@@ -9,7 +9,6 @@ import pytest
 from attempt_bench import CommandBench, gone, wait_for
 
 from framework.errors import FrameworkError
-from framework.runner.attempt import Execution
 from framework.runner.orphans import task_processes
 
 
@@ -98,7 +97,7 @@ def test_what_ignores_term_is_killed(commands: CommandBench) -> None:
 
 
 def test_stop(commands: CommandBench) -> None:
-    threading.Timer(0.2, commands.stop.set).start()
+    threading.Timer(0.2, commands.stop).start()
     found = commands.shell("sleep 60")
     assert (found.state, found.reason) == ("stopped", "stopped by the master, or because its worker stopped")
     assert found.seconds < 5
@@ -141,20 +140,13 @@ def test_a_host_that_is_short_of_something(commands: CommandBench) -> None:
 
 
 def test_many_at_once(commands: CommandBench) -> None:
-    found: dict[int, Execution] = {}
-
-    def run(number: int) -> None:
-        script = f"sleep 0.{number % 4}; echo n={number}; exit {number % 3}"
-        found[number] = commands.run("sh", "-c", script, files=commands.attempt(f"{number:016x}"))
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(40)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert {number: (each.exit_code, each.metrics) for number, each in found.items()} == {
-        number: (number % 3, {"n": number}) for number in range(40)
-    }
+    scripts = [f"sleep 0.{number % 4}; echo n={number}; exit {number % 3}" for number in range(40)]
+    found = commands.run_all(
+        (commands.attempt(f"{number:016x}"), ["sh", "-c", script]) for number, script in enumerate(scripts)
+    )
+    assert [(each.exit_code, each.metrics) for each in found] == [
+        (number % 3, {"n": number}) for number in range(40)
+    ]
 
 
 def test_no_file_stays_open(commands: CommandBench) -> None:
