@@ -1,14 +1,19 @@
 """Attempts as they really run: exit codes, signals, time limits, and what is left of them."""
 
+import asyncio
+import errno
 import os
 import sys
 import threading
 import time
 
 import pytest
-from attempt_bench import CommandBench, gone, wait_for
+from attempt_bench import ENVIRONMENT, CommandBench, gone, make_job, wait_for
 
 from framework.errors import FrameworkError
+from framework.runner.attempt import Attempt, Execution
+from framework.runner.children import Children
+from framework.runner.functions import Functions
 from framework.runner.orphans import task_processes
 
 
@@ -137,6 +142,38 @@ def test_a_host_that_is_short_of_something(commands: CommandBench) -> None:
     commands.files.directory.touch()  # stands where the directory should be
     with pytest.raises(FrameworkError, match="cannot be prepared"):
         commands.shell("true")
+
+
+def test_a_host_that_is_short_of_processes(
+    commands: CommandBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_spawn", fail)
+        with pytest.raises(FrameworkError, match="cannot start a process: Resource temporarily"):
+            commands.shell("true")
+    assert commands.shell("true").state == "done", "it can be run again"
+
+
+def test_what_is_written_at_the_very_end_is_read(commands: CommandBench) -> None:
+    found = commands.shell("sleep 0.6; yes 'some text' | head -c 3000000; echo a=1; printf b=2")
+    assert found.metrics == {"a": 1, "b": 2}
+
+
+def test_a_stop_before_it_begins(commands: CommandBench) -> None:
+    found = asyncio.run(stopped_at_once(commands))
+    assert found.state == "stopped"
+    assert found.seconds < 5
+
+
+async def stopped_at_once(commands: CommandBench) -> Execution:
+    children = Children()
+    job = make_job(commands.files, commands.project, command=["sleep", "60"])
+    attempt = Attempt(job, ENVIRONMENT, children, Functions(children), commands.on_metrics)
+    attempt.stop()
+    return await attempt.run()
 
 
 def test_many_at_once(commands: CommandBench) -> None:
