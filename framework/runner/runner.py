@@ -273,6 +273,7 @@ class Runner:
             is_idle = self._log is not None and not self._log.entries and not self._unsaid
             if is_idle and self._framework_version() != self._framework:
                 log.warning("new framework files: the runner restarts to use them")
+                self._is_ending = True  # what the worker gives it from now on is refused, and given again
                 self._ended.set()
 
     def _framework_version(self) -> str:
