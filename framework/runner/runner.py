@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 from framework.errors import FrameworkError
 from framework.files import Code
@@ -194,7 +194,7 @@ class Runner:
             self._records.start(name, when)
             self._say(event="started", attempt=name, when=when)
 
-        def on_metrics(metrics: Dict[str, Metric], reports: List[Tuple[int, Metric]]) -> None:
+        def on_metrics(metrics: dict[str, Metric], reports: list[tuple[int, Metric]]) -> None:
             self._say(event="metrics", attempt=name, metrics=metrics, reports=reports)
 
         return Attempt(job, self._given, self._children, self._functions, on_metrics, on_started)

@@ -40,7 +40,10 @@ class RunnerBench:
     """A runner, and what a worker says to it and hears from it."""
 
     def __init__(
-        self, path: Path, environment: Mapping[str, str] | None = None, constants: Mapping[str, Any] | None = None
+        self,
+        path: Path,
+        environment: Mapping[str, str] | None = None,
+        constants: Mapping[str, Any] | None = None,
     ) -> None:
         """`constants`: of the runner's modules, as in {"attempt.GRACE_SECONDS": 1}."""
         self.path = path
