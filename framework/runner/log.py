@@ -129,13 +129,13 @@ class RunnerLog:
             _write(file, b"".join(lines))
             os.fdatasync(file)
             os.replace(new, self._path)
-            _sync_directory(self._path)
         except OSError:
             os.close(file)
             raise
         os.close(self._file)
         self._file = file
         self._size = os.fstat(file).st_size
+        _sync_directory(self._path)
 
     # Reading.
 
