@@ -8,7 +8,7 @@ import os
 import signal
 from typing import Callable
 
-from framework.runner.orphans import living_children
+from framework.runner.orphans import knows_children, living_children
 from framework.runner.process import End, end_of
 
 
@@ -20,7 +20,7 @@ class Children:
     """
 
     def __init__(self, adopts: bool = False) -> None:
-        self._adopts = adopts
+        self._adopts = adopts and knows_children()
         self._observers: dict[int, Callable[[End], None]] = {}
         self._kept: set[int] = set()  # ours, reaped by whoever called keep()
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._on_signal)
