@@ -99,6 +99,7 @@ class Runner:
                 await link.closed.wait()
                 if self._options.connection is not None:
                     await self._end(kill=True)
+                    return  # the number may be that of another file by now
             await asyncio.sleep(CONNECT_SECONDS)
 
     def on_connection(self, link: _Link) -> None:
