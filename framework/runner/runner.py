@@ -72,6 +72,7 @@ class Runner:
         self._functions = Functions(self._children)
         # A task may send signals to this process; SIGTERM counts only if it comes from outside the container.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python's own handler would end it
         background = [self._watch_signals(is_init), self._watch_code(), self._watch_worker(), self._connect()]
         watchers = [asyncio.ensure_future(each) for each in background]
         await self._ended.wait()
