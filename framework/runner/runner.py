@@ -273,12 +273,13 @@ class Runner:
         while self._options.code is not None:
             await asyncio.sleep(CODE_SECONDS)
             is_idle = self._log is not None and not self._log.entries and not self._unsaid
-            if is_idle and self._framework_version() != self._framework:
+            if is_idle and self._framework_version() not in ("", self._framework):
                 log.warning("new framework files: the runner restarts to use them")
                 self._is_ending = True  # what the worker gives it from now on is refused, and given again
                 self._ended.set()
 
     def _framework_version(self) -> str:
+        """Return the version of the framework that new processes use; "" if it is unknown."""
         try:
             return Code.current(self._options.code).framework_version if self._options.code else ""
         except FrameworkError as error:
