@@ -313,7 +313,7 @@ class Runner:
         deadline = time.monotonic() + (0.0 if kill else FAREWELL_SECONDS)
         while self._log is not None and (self._log.entries or self._unsaid) and time.monotonic() < deadline:
             await asyncio.sleep(GATHER_SECONDS)
-        if self._log is not None and not self._is_flush_due:
+        if self._log is not None:
             self._flush()
         self._ended.set()
 
