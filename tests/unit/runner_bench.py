@@ -174,7 +174,9 @@ class RunnerBench:
     def held(self) -> dict[str, Event]:
         """What the runner holds, of which it speaks after its welcome."""
         self.wait("synced")
-        return {event["attempt"]: event for event in self.events("held")}
+        held = self.events("held")
+        self._events = [event for event in self._events if event not in held]
+        return {event["attempt"]: event for event in held}
 
     def is_closed(self, seconds: float = 10.0) -> bool:
         """True if the runner closes the connection in time."""
