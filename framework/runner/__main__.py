@@ -13,7 +13,7 @@ if __name__ == "__main__":
     # The link /code/current is followed once: a push never mixes two versions in one process.
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from framework.runner.isolation import hide_memory
+from framework.runner.isolation import hide_memory, keep_descriptors
 from framework.runner.log import running_since
 from framework.runner.runner import Options, Runner
 
@@ -24,9 +24,7 @@ def main() -> int:
     parser.add_argument("--link", type=Path, metavar="SOCKET", help="socket on which the worker listens")
     parser.add_argument("--connection", type=int, metavar="N", help="descriptor of a socket to the worker")
     parser.add_argument("--log", type=Path, required=True, metavar="FILE", help="record of attempts")
-    parser.add_argument(
-        "--tasks", type=Path, metavar="DIR", help="directories of the attempts"
-    )
+    parser.add_argument("--tasks", type=Path, metavar="DIR", help="directories of the attempts")
     parser.add_argument("--code", type=Path, metavar="DIR", help="versions of the code, with a link current")
     parser.add_argument(
         "--running",
@@ -39,6 +37,7 @@ def main() -> int:
     if options.tasks is None or (options.link is None) == (options.connection is None):
         parser.error("give --tasks, and either --link or --connection")
     logging.basicConfig(level=logging.WARNING, format="runner: %(message)s")
+    keep_descriptors()
     hide_memory()
     return asyncio.run(
         _run(Options(options.log, options.tasks, options.link, options.connection, options.code))

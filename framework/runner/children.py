@@ -8,7 +8,7 @@ import os
 import signal
 from typing import Callable
 
-from framework.runner.orphans import living_children
+from framework.runner.orphans import knows_children, living_children
 from framework.runner.process import End, end_of
 
 
@@ -16,13 +16,13 @@ class Children:
     """Children of this process, whose ends SIGCHLD announces; use it in the main thread's event loop.
 
     `adopts`: this process becomes the parent of processes that outlive their own (see adopt_orphans). They
-    are reaped when they end; children that were not announced by observe() or keep() must not exist then.
+    are reaped when they end; no other child may exist then that was not announced by observe().
     """
 
     def __init__(self, adopts: bool = False) -> None:
-        self._adopts = adopts
+        self._adopts = adopts and knows_children()
         self._observers: dict[int, Callable[[End], None]] = {}
-        self._kept: set[int] = set()  # ours, reaped by whoever called keep()
+        self._kept: set[int] = set()  # ours, until reap()
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._on_signal)
 
     def close(self) -> None:
@@ -33,10 +33,6 @@ class Children:
         self._kept.add(pid)
         self._observers[pid] = on_end
         asyncio.get_running_loop().call_soon(self._look_at, pid)  # it may have ended before
-
-    def keep(self, pid: int) -> None:
-        """Leave the child `pid` alone until reap()."""
-        self._kept.add(pid)
 
     def reap(self, pid: int) -> None:
         """Wait for the end of the child `pid`, and free its number."""

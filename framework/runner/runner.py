@@ -9,19 +9,20 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from framework.errors import FrameworkError
 from framework.files import Code
+from framework.messages.metrics import Metric
 from framework.runner.attempt import Attempt
 from framework.runner.children import Children
 from framework.runner.environment import given_environment
 from framework.runner.functions import Functions
 from framework.runner.job import Job
-from framework.runner.log import Entry, RunnerLog
+from framework.runner.log import RunnerLog
 from framework.runner.orphans import adopt_orphans, kill_orphans
 from framework.runner.protocol import LEAVE_SECONDS, VERSION, Lines, encode
 
@@ -71,6 +72,7 @@ class Runner:
         self._functions = Functions(self._children)
         # A task may send signals to this process; SIGTERM counts only if it comes from outside the container.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python's own handler would end it
         background = [self._watch_signals(is_init), self._watch_code(), self._watch_worker(), self._connect()]
         watchers = [asyncio.ensure_future(each) for each in background]
         await self._ended.wait()
@@ -98,6 +100,7 @@ class Runner:
                 await link.closed.wait()
                 if self._options.connection is not None:
                     await self._end(kill=True)
+                    return  # the number may be that of another file by now
             await asyncio.sleep(CONNECT_SECONDS)
 
     def on_connection(self, link: _Link) -> None:
@@ -146,12 +149,15 @@ class Runner:
         self._link = link
         self._left_at = None
         unsaid = {event["attempt"] for event in self._unsaid}
-        for attempt, entry in self._log.entries.items():
-            if attempt not in unsaid:  # the others are said when the disk holds them
-                self._say_held(attempt, entry)
+        for attempt in self._log.entries:
+            self._say_held(attempt, unsaid)
         self._say(event="synced")
 
-    def _say_held(self, attempt: str, entry: Entry) -> None:
+    def _say_held(self, attempt: str, unsaid: Collection[str]) -> None:
+        """Say what became of an attempt; of one that is `unsaid`, it is said when the disk holds it."""
+        if attempt in unsaid:
+            return
+        entry = self._records.entries[attempt]
         ended = entry.ended or ("running" if attempt in self._running else "lost")
         self._say(event="held", attempt=attempt, context=entry.context, started=entry.started, ended=ended)
 
@@ -168,20 +174,21 @@ class Runner:
         return self._log
 
     def _begin(self, job: Job) -> None:
-        entry = self._records.entries.get(job.attempt)
-        if entry is not None:
-            self._say_held(job.attempt, entry)
+        name = job.attempt
+        if name in self._records.entries:
+            self._say_held(name, {event["attempt"] for event in self._unsaid})
             return
         if self._is_ending:
-            self._say(event="refused", attempt=job.attempt, reason="the runner of this host ends")
+            self._say(event="refused", attempt=name, reason="the runner of this host ends")
             return
-        self._records.give(job.attempt, job.context)
-        self._say_when_durable(event="taken", attempt=job.attempt)
-        task = asyncio.ensure_future(self._execute(job))
+        attempt = self._running[name] = self._attempt(job)
+        self._records.give(name, job.context)
+        self._say_when_durable(event="taken", attempt=name)
+        task = asyncio.ensure_future(self._execute(name, attempt))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _execute(self, job: Job) -> None:
+    def _attempt(self, job: Job) -> Attempt:
         name = job.attempt
 
         def on_started() -> None:
@@ -189,17 +196,12 @@ class Runner:
             self._records.start(name, when)
             self._say(event="started", attempt=name, when=when)
 
-        attempt = Attempt(
-            job,
-            self._given,
-            self._children,
-            self._functions,
-            lambda metrics, reports: self._say(
-                event="metrics", attempt=name, metrics=metrics, reports=reports
-            ),
-            on_started,
-        )
-        self._running[name] = attempt
+        def on_metrics(metrics: dict[str, Metric], reports: list[tuple[int, Metric]]) -> None:
+            self._say(event="metrics", attempt=name, metrics=metrics, reports=reports)
+
+        return Attempt(job, self._given, self._children, self._functions, on_metrics, on_started)
+
+    async def _execute(self, name: str, attempt: Attempt) -> None:
         try:
             execution = (await attempt.run()).to_message()
         except FrameworkError as error:
@@ -271,11 +273,13 @@ class Runner:
         while self._options.code is not None:
             await asyncio.sleep(CODE_SECONDS)
             is_idle = self._log is not None and not self._log.entries and not self._unsaid
-            if is_idle and self._framework_version() != self._framework:
+            if is_idle and self._framework_version() not in ("", self._framework):
                 log.warning("new framework files: the runner restarts to use them")
+                self._is_ending = True  # what the worker gives it from now on is refused, and given again
                 self._ended.set()
 
     def _framework_version(self) -> str:
+        """Return the version of the framework that new processes use; "" if it is unknown."""
         try:
             return Code.current(self._options.code).framework_version if self._options.code else ""
         except FrameworkError as error:
@@ -309,7 +313,7 @@ class Runner:
         deadline = time.monotonic() + (0.0 if kill else FAREWELL_SECONDS)
         while self._log is not None and (self._log.entries or self._unsaid) and time.monotonic() < deadline:
             await asyncio.sleep(GATHER_SECONDS)
-        if self._log is not None and not self._is_flush_due:
+        if self._log is not None:
             self._flush()
         self._ended.set()
 
