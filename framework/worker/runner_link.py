@@ -168,7 +168,10 @@ class RunnerLink(threading.Thread):
             self._disconnect()
             return
         for message in messages:
-            self._worker.on_event(message)
+            try:
+                self._worker.on_event(message)
+            except Exception:  # those that follow count all the same
+                log.exception("an event of the runner cannot be taken: %.200r", message)
 
     def _disconnect(self) -> None:
         assert self._runner is not None

@@ -443,7 +443,11 @@ class Worker:
         self._named.add(attempt)
         ended = event["ended"]
         if held is None:
-            held = self._adopt(event)
+            try:
+                held = self._adopt(event)
+            except (KeyError, TypeError, MessageError) as error:
+                log.error("attempt %s of the runner cannot be taken up: %r", attempt, error)
+                return
             if self._files_of(held.assignment).result.exists():
                 self._forget([attempt])  # this worker's predecessor died before it could say so
                 return
