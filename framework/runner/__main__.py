@@ -13,7 +13,7 @@ if __name__ == "__main__":
     # The link /code/current is followed once: a push never mixes two versions in one process.
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from framework.runner.isolation import hide_memory
+from framework.runner.isolation import hide_memory, keep_descriptors
 from framework.runner.log import running_since
 from framework.runner.runner import Options, Runner
 
@@ -39,6 +39,7 @@ def main() -> int:
     if options.tasks is None or (options.link is None) == (options.connection is None):
         parser.error("give --tasks, and either --link or --connection")
     logging.basicConfig(level=logging.WARNING, format="runner: %(message)s")
+    keep_descriptors()
     hide_memory()
     return asyncio.run(
         _run(Options(options.log, options.tasks, options.link, options.connection, options.code))

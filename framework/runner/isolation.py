@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 
 _PR_SET_DUMPABLE = 4  # of <linux/prctl.h>
@@ -16,3 +17,12 @@ def hide_memory() -> None:
         import ctypes  # a Python may have been built without it
 
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def keep_descriptors() -> None:
+    """Keep from processes that are started what this one was given: the worker's connection, and its lock."""
+    with suppress(OSError):
+        for name in os.listdir("/dev/fd"):
+            with suppress(OSError):  # that of the list itself
+                if int(name) > 2:
+                    os.set_inheritable(int(name), False)
