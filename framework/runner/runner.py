@@ -16,6 +16,7 @@ from typing import Any
 
 from framework.errors import FrameworkError
 from framework.files import Code
+from framework.messages.metrics import Metric
 from framework.runner.attempt import Attempt
 from framework.runner.children import Children
 from framework.runner.environment import given_environment
@@ -177,11 +178,12 @@ class Runner:
             return
         self._records.give(job.attempt, job.context)
         self._say_when_durable(event="taken", attempt=job.attempt)
-        task = asyncio.ensure_future(self._execute(job))
+        self._running[job.attempt] = attempt = self._attempt(job)  # from now on it can be stopped
+        task = asyncio.ensure_future(self._execute(job.attempt, attempt))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _execute(self, job: Job) -> None:
+    def _attempt(self, job: Job) -> Attempt:
         name = job.attempt
 
         def on_started() -> None:
@@ -189,17 +191,12 @@ class Runner:
             self._records.start(name, when)
             self._say(event="started", attempt=name, when=when)
 
-        attempt = Attempt(
-            job,
-            self._given,
-            self._children,
-            self._functions,
-            lambda metrics, reports: self._say(
-                event="metrics", attempt=name, metrics=metrics, reports=reports
-            ),
-            on_started,
-        )
-        self._running[name] = attempt
+        def on_metrics(metrics: dict[str, Metric], reports: list[tuple[int, Metric]]) -> None:
+            self._say(event="metrics", attempt=name, metrics=metrics, reports=reports)
+
+        return Attempt(job, self._given, self._children, self._functions, on_metrics, on_started)
+
+    async def _execute(self, name: str, attempt: Attempt) -> None:
         try:
             execution = (await attempt.run()).to_message()
         except FrameworkError as error:
