@@ -146,14 +146,18 @@ class Runner:
             self._log = RunnerLog(self._options.log, key.encode())
         self._link = link
         self._left_at = None
-        unsaid = {event["attempt"] for event in self._unsaid}
         for attempt, entry in self._log.entries.items():
-            if attempt not in unsaid:  # the others are said when the disk holds them
-                self._say_held(attempt, entry)
+            self._say_held(attempt, entry)
         self._say(event="synced")
 
     def _say_held(self, attempt: str, entry: Entry) -> None:
-        ended = entry.ended or ("running" if attempt in self._running else "lost")
+        """Say what the disk holds of an attempt; the rest is said when the disk has it."""
+        unsaid = [event["event"] for event in self._unsaid if event["attempt"] == attempt]
+        if "taken" in unsaid:
+            return
+        ended: Any = "lost" if entry.ended is None else entry.ended
+        if attempt in self._running or "ended" in unsaid:
+            ended = "running"
         self._say(event="held", attempt=attempt, context=entry.context, started=entry.started, ended=ended)
 
     def _say(self, **event: Any) -> None:
