@@ -53,7 +53,10 @@ class Runner:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._incarnation = uuid.uuid4().hex
-        self._given = given_environment(os.environ)
+        # In a local run, all of the environment is the user's.
+        is_local = options.connection is not None
+        self._given = dict(os.environ) if is_local else given_environment(os.environ)
+        self._image = "" if is_local else os.environ.get("IMAGE", "")
         self._log: RunnerLog | None = None
         self._key: str | None = None
         self._running: dict[str, Attempt] = {}
@@ -108,7 +111,7 @@ class Runner:
             incarnation=self._incarnation,
             key=self._key,
             environment=self._given,
-            image=os.environ.get("IMAGE", ""),
+            image=self._image,
             process=os.getpid(),
         )
 
