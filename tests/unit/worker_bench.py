@@ -112,7 +112,9 @@ class FakeRunner:
         return self.holds("running", value, attempt)
 
     def holds(self, ended: Any, value: str = "fine", attempt: int = 1) -> dict[str, Any]:
-        contexts = {job["attempt"]: job["context"] for m in self.sent if m["do"] == "run" for job in m["jobs"]}
+        contexts = {
+            job["attempt"]: job["context"] for m in self.sent if m["do"] == "run" for job in m["jobs"]
+        }
         name = name_of(value, attempt)
         return {"event": "held", "attempt": name, "context": contexts[name], "started": 5.0, "ended": ended}
 

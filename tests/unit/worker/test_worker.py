@@ -182,9 +182,7 @@ def test_the_reason_of_a_failure_on_a_full_disk_names_the_disk(
     assert failed.reason == "exit code 3; only 5 MiB are free on its disk, of 200 MiB (free_disk)"
 
 
-def test_the_reason_of_a_broken_project_fits_into_a_message(
-    bench: WorkerBench, runner: FakeRunner
-) -> None:
+def test_the_reason_of_a_broken_project_fits_into_a_message(bench: WorkerBench, runner: FakeRunner) -> None:
     bench.push("v2", "f1")
     (bench.code / "v2/project/project.yml").write_text(
         "command: x\n" + "".join(f"unknown{number}: 1\n" for number in range(200))
@@ -251,9 +249,7 @@ def test_attempts_are_stopped_one_by_one_and_reserved_ones_skipped(live: RunnerB
     assert live.executions() == ["sleep", "fine"]
 
 
-def test_a_worker_that_is_stopped_begins_nothing(
-    bench: WorkerBench, runner: FakeRunner
-) -> None:
+def test_a_worker_that_is_stopped_begins_nothing(bench: WorkerBench, runner: FakeRunner) -> None:
     bench.worker.stop()
     with pytest.raises(AttemptFailed):
         bench.run("fine")
@@ -286,9 +282,7 @@ def test_a_push_changes_what_the_next_task_runs(live: RunnerBench) -> None:
     ]
 
 
-def test_a_broken_project_is_a_failed_attempt_with_the_reason(
-    bench: WorkerBench, runner: FakeRunner
-) -> None:
+def test_a_broken_project_is_a_failed_attempt_with_the_reason(bench: WorkerBench, runner: FakeRunner) -> None:
     bench.push("v2", "f1")
     (bench.code / "v2/project/project.yml").write_text("comand: x\n")
     with pytest.raises(AttemptFailed):
