@@ -313,7 +313,7 @@ class Worker:
                     self._keep(held)
             if self._runner_gone_at is not None and now - self._runner_gone_at > LOST_SECONDS:
                 for held in self._held:
-                    if held.phase is Phase.TAKEN:
+                    if held.awaits_outcome:
                         self._lose(held, "its runner ended")
                     elif held.phase is Phase.GIVEN:
                         self._take_back(held)
@@ -419,14 +419,14 @@ class Worker:
                 held.hand_back_at, held.retry_at = float("inf"), time.monotonic() + RETRY_SECONDS
 
     def _on_taken(self, held: HeldAttempt) -> None:
-        if held.phase is Phase.GIVEN:
+        if held.phase in (Phase.WAITING, Phase.GIVEN):
             held.phase = Phase.TAKEN
         held.taken.set()
         if self._is_leaving:
             held.over.set()
 
     def _on_started(self, held: HeldAttempt, when: float) -> None:
-        if held.phase is Phase.GIVEN:
+        if held.phase in (Phase.WAITING, Phase.GIVEN):
             held.phase = Phase.TAKEN
         held.started = when
         self._publisher.publish_event(Started(self._source, held.id, when))
@@ -443,15 +443,21 @@ class Worker:
         self._named.add(attempt)
         ended = event["ended"]
         if held is None:
-            held = self._adopt(event)
+            try:
+                held = self._adopt(event)
+            except (KeyError, TypeError, MessageError) as error:
+                log.error("attempt %s of the runner cannot be taken up: %r", attempt, error)
+                return
             if self._files_of(held.assignment).result.exists():
                 self._forget([attempt])  # this worker's predecessor died before it could say so
                 return
             self._held.begin(held)
             if ended == "running":
                 self._restore_devices(held, event)
-        elif held.phase is Phase.EXITED:
-            return  # its outcome waits for room
+        elif held.outcome is not None:
+            return  # which waits for room
+        elif ended == "running" and held.phase is Phase.WAITING:
+            self._restore_devices(held, event)  # it was taken back too early
         if event["started"] is not None:
             self._on_started(held, event["started"])
         if ended == "lost":
@@ -478,7 +484,7 @@ class Worker:
             if held.id not in self._named:
                 if held.phase is Phase.GIVEN:
                     self._take_back(held)
-                elif held.phase is Phase.TAKEN:
+                elif held.awaits_outcome:
                     self._lose(held, "its runner ended, and does not know of it")
         self._runner, self._connecting = self._connecting, None
         self._runner_gone_at = None
