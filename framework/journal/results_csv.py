@@ -43,13 +43,13 @@ def write_results(project: Project, journal: Journal, path: Path, *, removed: bo
 
 def column_names(parameters: Iterable[str], metrics: Iterable[str]) -> list[str]:
     """The header of results.csv, no name twice."""
-    names = list(_FIXED)
+    names = dict.fromkeys(_FIXED)
     for kind, own in (("parameter", parameters), ("metric", metrics)):
         for name in own:
             while name in names:
                 name = f"{kind}.{name}"
-            names.append(name)
-    return names
+            names[name] = None
+    return list(names)
 
 
 class _UnixLines:
