@@ -175,25 +175,22 @@ class Journal(Database):
                 json.dumps(list(by_task)),
             )
             ended = [by_task[task] for task, attempt in under_way if by_task[task].attempt == attempt]
+            ends, others = [], []
+            for each in ended:
+                end = (each.host, each.started, each.seconds, each.exit_code, each.reason)
+                ends.append((*end, each.task, each.attempt))
+                metrics = json.dumps(dict(each.metrics))
+                others.append((*end, each.code, each.image, metrics, each.attempt, each.task))
             self._execute_many(
-                """UPDATE attempts SET host = ?, state = 'done', started = ?, seconds = ?, exit_code = ?,
+                """UPDATE attempts SET state = 'done', host = ?, started = ?, seconds = ?, exit_code = ?,
                 reason = ? WHERE task = ? AND attempt = ?""",
-                [
-                    (each.host, each.started, each.seconds, each.exit_code, each.reason, each.task, each.attempt)
-                    for each in ended
-                ],
+                ends,
             )
             self._execute_many(
                 """UPDATE tasks SET state = 'done', host = ?, started = ?, seconds = ?, exit_code = ?,
                 reason = ?, code = ?, image = ?, metrics = ?, attempts = max(attempts, ?) WHERE task = ?""",
-                [
-                    (
-                        each.host, each.started, each.seconds, each.exit_code, each.reason, each.code, each.image,
-                        json.dumps(dict(each.metrics)), each.attempt, each.task,
-                    )
-                    for each in ended
-                ],
-            )  # fmt: skip
+                others,
+            )
             return ended
 
     def lost(self, task: str, attempt: int, reason: str, final: bool) -> bool:

@@ -395,8 +395,8 @@ def test_the_pause_begins_anew_after_a_connection_and_the_notice_is_over(
 
     publish = bench.master._publisher.publish
 
-    def publish_and_look() -> None:
-        publish()
+    def publish_and_look(**options: bool) -> None:
+        publish(**options)
         notices.append(bench.status().notices)
 
     monkeypatch.setattr(bench.master._publisher, "publish", publish_and_look)
