@@ -189,7 +189,7 @@ class Database:
             return self._connection.execute(statement, values)
 
     def _execute_many(self, statement: str, rows: Iterable[Sequence[object]]) -> int:
-        """Execute a statement that writes, once for each row of values; returns how many rows it has changed."""
+        """Execute a statement once for each row of values; returns the number of rows that it has changed."""
         with self._lock, self._translated():
             return self._connection.executemany(statement, rows).rowcount
 

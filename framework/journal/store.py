@@ -41,7 +41,7 @@ class Journal(Database):
         return self.assign_all([NewAttempt(task, number, parameters, host)], when)[0]
 
     def assign_all(self, attempts: Sequence[NewAttempt], when: float) -> list[int]:
-        """Write that tasks are about to be sent; returns the numbers of their attempts, from 1, in this order.
+        """Write that tasks are about to be sent; returns the numbers of their attempts, in this order.
 
         Raises FrameworkError if one of the tasks has ended or is under way, or is named twice.
         """

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 RECEIVE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
+GATHER_SECONDS = 0.02  # between the beginnings of two turns, while hosts have enough to do
 BROKER_CHECK_SECONDS = 5.0  # between two checks that the broker answers, well below a lease
 
 
@@ -83,6 +84,7 @@ class Master:
         self._code_current = code / "current"
         self._code_link = ""  # what `current` has named in the last turn
         self._stopping = False
+        self._turn_began = 0.0
         self._received = time.monotonic()  # when messages of workers were received last
         self._broker_check_due = 0.0
 
@@ -91,6 +93,7 @@ class Master:
         return self._sweep.presume_lost()
 
     def close(self) -> None:
+        self._publisher.close()
         self._journal.close()
 
     def status(self) -> Status:
@@ -159,6 +162,7 @@ class Master:
         All that a turn writes into the journal is one transaction: nothing is acknowledged, and nothing sent,
         before it is on the disk. What is sent and lost from there on is sent again when its lease ends.
         """
+        self._gather()
         executed = self._control.execute()
         messages = messenger.receive(RECEIVE_SECONDS if self._sweep.is_idle else 0.001)
         self._check_broker(messenger)
@@ -179,6 +183,13 @@ class Master:
         self._publisher.publish(at_once=bool(executed))
         self._control.acknowledge(executed)
         self._take_up_new_code(messenger)
+
+    def _gather(self) -> None:
+        """Let the messages of short tasks come together: a turn for many costs little more than for one."""
+        due = self._turn_began + GATHER_SECONDS
+        if self._sweep.is_far_ahead and (now := time.monotonic()) < due:
+            time.sleep(due - now)
+        self._turn_began = time.monotonic()
 
     def _check_broker(self, messenger: Messenger) -> None:
         """Ask the broker something: if it hangs, it holds this turn up, and no lease ends meanwhile."""
@@ -241,6 +252,6 @@ class Master:
             return
         log.info("code %s was pushed: the master restarts to take it up", code.version)
         messenger.close()
-        self._journal.close()
+        self.close()
         os.environ["PYTHONPATH"] = str(code.path)
         os.execv(sys.executable, [sys.executable, "-m", "framework", "master"])

@@ -63,6 +63,7 @@ class StatusPublisher:
         self._results_written = 0  # their version
         self._results_due = 0.0
         self._status_due = 0.0
+        self._is_behind = False  # the status that is written, behind what has happened since
         self._shown: tuple[object, ...] = ()  # of the last status: what people and programs wait for
 
     @property
@@ -102,12 +103,23 @@ class StatusPublisher:
         began = time.monotonic()
         if at_once or shown != self._shown or began >= self._status_due:
             self._shown = shown
-            try:
-                self.status().write(self._files.status)
-            except OSError as error:
-                log.error("cannot write the status: %s", error)
+            self._write_status()
             ended = time.monotonic()
             self._status_due = began + max(STATUS_SECONDS, 20 * (ended - began))
+        else:
+            self._is_behind = True
+
+    def close(self) -> None:
+        """Write the status, if it was not when it was published last."""
+        if self._is_behind:
+            self._write_status()
+
+    def _write_status(self) -> None:
+        try:
+            self.status().write(self._files.status)
+            self._is_behind = False
+        except OSError as error:
+            log.error("cannot write the status: %s", error)
 
     @property
     def _is_finished(self) -> bool:

@@ -57,8 +57,9 @@ class WorkerHost:
 class WorkerHosts:
     """All hosts that have sent a heartbeat to this master, or were sent an attempt by an earlier one."""
 
-    def __init__(self, lease: float = LEASE_SECONDS) -> None:
+    def __init__(self, lease: float = LEASE_SECONDS, most: int = MOST_HOSTS) -> None:
         self.lease = lease
+        self.most = most
         self._hosts: dict[str, WorkerHost] = {}
         self._host_of: dict[str, str] = {}  # by task
         self._next_expiry = 0.0  # no lease ends before
@@ -106,13 +107,15 @@ class WorkerHosts:
 
     def may_know(self, name: str, now: float) -> bool:
         """False for one host too many: nobody has so many, somebody invents them."""
-        if name in self._hosts or len(self._hosts) < MOST_HOSTS:
+        if name in self._hosts or len(self._hosts) < self.most:
             return True
         self.forget_silent(now, self.lease)
-        if len(self._hosts) < MOST_HOSTS:
+        if len(self._hosts) < self.most:
             return True
         if not self._has_warned:
-            log.warning("%d hosts send heartbeats: those of %s and of other new hosts are ignored", MOST_HOSTS, name)
+            log.warning(
+                "%d hosts are known: heartbeats of %s and other new ones are ignored", self.most, name
+            )
             self._has_warned = True
         return False
 

@@ -29,7 +29,7 @@ class Vacancies:
         """
         self.total = 0  # attempts that all hosts may be sent
         self._room: dict[str, int] = {}  # by host
-        self._more: dict[str, int] = {}  # by host: how many it may be sent, which a limit makes less than its room
+        self._more: dict[str, int] = {}  # by host: how many it may be sent; its room, unless it has a limit
         for host in hosts:
             if host.slots and hosts.is_alive(host.name, now):
                 own = window if window <= ONE_SPARE or is_proven(host.name) else ONE_SPARE

@@ -1,8 +1,8 @@
 """Window of attempts that each slot of a host is sent: those that run, and those that wait behind them.
 
-While tasks of seconds or more run, none may wait at one host while another is free: a slot is sent one at a time.
-For shorter tasks one more waits there, so that a slot never waits for the master; for tasks of milliseconds
-as many as it runs in half a second, as the master is busy with others meanwhile.
+Of tasks of seconds or more none may wait at one host while another is free: a slot is sent one at a time. Of
+shorter ones one more waits there, so that the slot does not wait for the master; of tasks of milliseconds as
+many as it runs in half a second, as the master is busy with others meanwhile.
 
 An attempt that waits at a host cannot run elsewhere. So the window shrinks at the end of a sweep; and a host
 whose last task was not done, or that has finished none yet, gets no more than one to wait for each slot.

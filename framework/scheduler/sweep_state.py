@@ -72,7 +72,8 @@ class Sweep:
         self._done_seconds = 0.0  # sum over the tasks done in this process's life
         self._done_count = 0
         self._recent = RecentMean()  # of the tasks done
-        self._handed_back: dict[str, float] = {}  # hosts without room for what waits there: when it was called back
+        self._per_slot = 0  # attempts that a slot was allowed in the last turn
+        self._handed_back: dict[str, float] = {}  # by host without room for what waits there: the last order
         self.load()
 
     def load(self) -> None:
@@ -121,7 +122,8 @@ class Sweep:
         Send them once this is in the journal.
         """
         with self._journal.batch():
-            sendings = [] if self._sends_nothing() else self._assign_tasks(now)
+            self._per_slot = 0 if self._sends_nothing() else self._window(now)
+            sendings = self._assign_tasks(now) if self._per_slot else []
             self._look_ahead(1, ())
         return sendings
 
@@ -129,7 +131,7 @@ class Sweep:
         return bool(self._pause.reason or self._rerun or self._lacks_metric())
 
     def _assign_tasks(self, now: float) -> list[Sending]:
-        vacancies = self._policy.vacancies(now, self._window(now), self._handed_back)
+        vacancies = self._policy.vacancies(now, self._per_slot, self._handed_back)
         chosen: dict[str, tuple[QueuedTask, str]] = {}  # with the host, by task
         later = []
         while vacancies:
@@ -146,6 +148,11 @@ class Sweep:
         for queued in later:
             self._queue.put_back(queued)
         return self._assign(list(chosen.values()), now) if chosen else []
+
+    @property
+    def is_far_ahead(self) -> bool:
+        """True if hosts have so many short tasks that none of their slots needs another at once."""
+        return self._per_slot > ONE_SPARE
 
     def _window(self, now: float) -> int:
         """Attempts for each slot."""

@@ -128,7 +128,7 @@ def value_problem(value: object) -> str | None:
     if isinstance(value, str):
         if "\0" in value:
             return "text with a NUL character cannot be passed to a program; remove it"
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             return "text with half of a surrogate pair is not valid Unicode; remove it"
         return None
     if isinstance(value, float) and not math.isfinite(value):

@@ -8,8 +8,8 @@ The real master runs a sweep; hosts and broker are in memory, and run no program
 - paced: each slot takes 0.7 ms for a task, one after the other, as a process that does nothing would. With
   --gather (0.02 by default) messages wait for each other that long; without it each wakes the master.
 
-Printed for each, in milliseconds of this process for a task: CPU, and its ratio to SQLite alone, which writes the
-same rows (a task that is sent, and ends) and commits as often as the master took turns; both in the same run.
+Printed for each: CPU of this process for a task, and its ratio to SQLite alone, which writes the same rows (a
+task that is sent, and ends) and commits as often as the master took turns; both are measured in the same run.
 """
 
 from __future__ import annotations
@@ -71,8 +71,9 @@ class Hosts:
         if self._pace:
             time.sleep(self._gather or self._pace / 2)
         began = time.process_time()
-        messages = [self._beat(name) for name in self._names] if time.monotonic() >= self._next_heartbeat else []
-        if messages:
+        messages = []
+        if time.monotonic() >= self._next_heartbeat:
+            messages = [self._beat(name) for name in self._names]
             self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
         ended = [(name, assignment) for name in self._names for assignment in self._ended(name)]
         messages += [self._started(name, assignment) for name, assignment in ended]
@@ -164,7 +165,8 @@ def parse_options() -> argparse.Namespace:
 
 def report(name: str, tasks: int, cost: Cost, plain: Cost) -> None:
     print(
-        f"{name:<8} {1000 * cost.cpu / tasks:.3f} ms CPU a task, {cost.cpu / plain.cpu:.1f} times SQLite alone; "
+        f"{name:<8} {1000 * cost.cpu / tasks:.3f} ms CPU a task, "
+        f"{cost.cpu / plain.cpu:.1f} times SQLite alone; "
         f"{tasks / cost.wall:.0f} tasks/s, {tasks / cost.turns:.1f} tasks a turn, "
         f"longest turn {1000 * cost.longest:.0f} ms"
     )
@@ -213,7 +215,8 @@ def sqlite_alone(path: Path, tasks: int, turns: int) -> Cost:
             [(names[number],) for number in ended],
         )
         connection.executemany(
-            "UPDATE tasks SET state = 'done', started = 1, seconds = 1, exit_code = 0, code = 'v1' WHERE task = ?",
+            """UPDATE tasks SET state = 'done', started = 1, seconds = 1, exit_code = 0, code = 'v1'
+            WHERE task = ?""",
             [(names[number],) for number in ended],
         )
         connection.executemany(
