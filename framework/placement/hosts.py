@@ -148,7 +148,8 @@ class WorkerHosts:
 
     def is_alive(self, name: str, now: float) -> bool:
         """True if the host has sent a heartbeat within a lease."""
-        return now - self._hosts[name].last_heartbeat <= self.lease
+        host = self._hosts.get(name)
+        return host is not None and now - host.last_heartbeat <= self.lease
 
     def expired(self, now: float) -> dict[str, list[SentAttempt]]:
         """By host, the attempts that no worker has held for a lease.
