@@ -1,4 +1,4 @@
-"""Vacancies: the live hosts that have room, while attempts are assigned to them one after the other."""
+"""Vacancies: live hosts with room, while attempts are assigned one after the other."""
 
 from __future__ import annotations
 

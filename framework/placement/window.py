@@ -1,4 +1,4 @@
-"""Window of attempts that each slot of a host is sent: those that run, and those that wait behind them.
+"""Window: attempts that a slot of a host is sent, with those that wait there.
 
 Of tasks of seconds or more none may wait at one host while another is free: a slot is sent one at a time. Of
 shorter ones one more waits there, so that the slot does not wait for the master; of tasks of milliseconds as
