@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MOST_IN_TURN = 1000  # attempts that are sent; the broker takes about as many in a second
 LOST_ATTEMPTS_LIMIT = 5
 CALL_BACK_SECONDS = 10.0  # between two orders to hand back what waits at a host: the first may be lost
 SILENT_TASKS_LIMIT = 3  # done tasks without the metric that others are compared by
@@ -72,6 +73,7 @@ class Sweep:
         self._done_seconds = 0.0  # sum over the tasks done in this process's life
         self._done_count = 0
         self._recent = RecentMean()  # of the tasks done
+        self._has_more = False  # there may be more to send at once
         self._per_slot = 0  # attempts that a slot was allowed in the last turn
         self._handed_back: dict[str, float] = {}  # by host without room for what waits there: the last order
         self.load()
@@ -110,7 +112,7 @@ class Sweep:
     @property
     def is_idle(self) -> bool:
         """True if nothing is to be done before a message arrives."""
-        return self._queue.is_ready and self._rerun is None
+        return self._queue.is_ready and self._rerun is None and not self._has_more
 
     def count_known(self) -> None:
         """Count more of the results of earlier runs, if some are not counted yet."""
@@ -123,6 +125,7 @@ class Sweep:
         """
         with self._journal.batch():
             self._per_slot = 0 if self._sends_nothing() else self._window(now)
+            self._has_more = False
             sendings = self._assign_tasks(now) if self._per_slot else []
             self._look_ahead(1, ())
         return sendings
@@ -134,8 +137,8 @@ class Sweep:
         vacancies = self._policy.vacancies(now, self._per_slot, self._handed_back)
         chosen: dict[str, tuple[QueuedTask, str]] = {}  # with the host, by task
         later = []
-        while vacancies:
-            self._look_ahead(vacancies.total, chosen)
+        while vacancies and len(chosen) < MOST_IN_TURN:
+            self._look_ahead(min(vacancies.total, MOST_IN_TURN), chosen)
             queued = self._queue.take()
             if queued is None:
                 break
@@ -147,6 +150,7 @@ class Sweep:
                 chosen[queued.task] = (queued, host)
         for queued in later:
             self._queue.put_back(queued)
+        self._has_more = len(chosen) == MOST_IN_TURN
         return self._assign(list(chosen.values()), now) if chosen else []
 
     @property
@@ -204,7 +208,7 @@ class Sweep:
         if sent is not None and sent.id == attempt:
             return True
         # Of a journal that is gone: it does no harm, and its result can be recovered.
-        return self._journal.get(attempt.task) is None
+        return not self._journal.knows(attempt.task)
 
     def _take_back(self, attempt: AttemptId, host: str) -> bool:
         """Reinstate an attempt that was thought lost and runs; False if it is not wanted."""

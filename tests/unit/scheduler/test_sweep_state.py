@@ -12,6 +12,7 @@ from framework.messages import requests
 from framework.messages.status import read_status
 from framework.placement.hosts import FORGET_SECONDS
 from framework.scheduler import pause as pause_module
+from framework.scheduler import sweep_state
 
 
 def test_a_repeated_result_changes_nothing(bench: Bench) -> None:
@@ -424,3 +425,20 @@ def test_a_host_that_is_silent_for_a_day_is_forgotten(bench: Bench, clock: Clock
         bench.messenger.beat("b", slots=0)
         bench.turn()
     assert list(bench.status().hosts) == ["b"]
+
+
+def test_a_turn_sends_only_so_many_and_the_next_one_comes_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_state, "MOST_IN_TURN", 5)
+    bench.write_project(x="{range: [1, 13, 1]}")
+    bench.master = bench.start()
+    for host in "abc":
+        bench.messenger.beat(host, slots=4)
+    sent, idle = [], []
+    for _ in range(4):
+        sent.append([host for host, _ in bench.turn()])
+        idle.append(bench.master._sweep.is_idle)
+    assert [len(hosts) for hosts in sent] == [5, 5, 2, 0]
+    assert sent[0] == ["a", "b", "c", "a", "b"], "no host has to wait for the next turn"
+    assert idle == [False, False, True, True]
