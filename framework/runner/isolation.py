@@ -31,12 +31,3 @@ def hide_memory() -> None:
         import ctypes  # a Python may have been built without it
 
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-def keep_descriptors() -> None:
-    """Keep from processes that are started what this one was given: the worker's connection, and its lock."""
-    with suppress(OSError):
-        for name in os.listdir("/dev/fd"):
-            with suppress(OSError):  # that of the list itself
-                if int(name) > 2:
-                    os.set_inheritable(int(name), False)

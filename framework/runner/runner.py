@@ -22,7 +22,7 @@ from framework.runner.children import Children
 from framework.runner.environment import given_environment
 from framework.runner.functions import Functions
 from framework.runner.job import Job
-from framework.runner.log import RunnerLog
+from framework.runner.log import Entry, RunnerLog
 from framework.runner.orphans import adopt_orphans, kill_orphans
 from framework.runner.protocol import LEAVE_SECONDS, VERSION, Lines, encode
 

@@ -128,6 +128,7 @@ def stand_still(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     for module in (master, sweep_state, incoming, publisher):
         monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(publisher, "STATUS_SECONDS", 0.0)  # a test sees what each turn has done
     return clock
 
 
