@@ -31,7 +31,6 @@ from framework.messages.assignment import Assignment
 from framework.messages.identity import Identity
 from framework.messages.status import Status
 from framework.messages.task_ids import AttemptId
-from framework.placement.hosts import SentAttempt
 from framework.scheduler.sweep_state import Sending, Sweep
 
 log = logging.getLogger(__name__)
@@ -46,6 +45,7 @@ class Messenger(Protocol):
     """Receives the messages of workers, and sends messages to them."""
 
     def receive(self, timeout: float) -> list[Any]: ...
+    def pause(self, seconds: float, /) -> None: ...
     def send(self, host: str, assignment: Assignment, /) -> None: ...
     def waiting_for(self, host: str, /) -> int: ...
     def purge(self, host: str, /) -> int: ...
@@ -88,9 +88,9 @@ class Master:
         self._received = time.monotonic()  # when messages of workers were received last
         self._broker_check_due = 0.0
 
-    def presume_lost(self) -> list[SentAttempt]:
-        """Take all attempts under way for lost, unless their results arrive in the next turn."""
-        return self._sweep.presume_lost()
+    def send_again(self, messenger: Messenger) -> None:
+        """Send all attempts under way: for a worker that begins each once, and may have died meanwhile."""
+        self._send_tasks(messenger, self._sweep.under_way())
 
     def close(self) -> None:
         self._publisher.close()
@@ -162,7 +162,7 @@ class Master:
         All that a turn writes into the journal is one transaction: nothing is acknowledged, and nothing sent,
         before it is on the disk. What is sent and lost from there on is sent again when its lease ends.
         """
-        self._gather()
+        self._gather(messenger)
         executed = self._control.execute()
         messages = messenger.receive(RECEIVE_SECONDS if self._sweep.is_idle else 0.001)
         self._check_broker(messenger)
@@ -184,11 +184,11 @@ class Master:
         self._control.acknowledge(executed)
         self._take_up_new_code(messenger)
 
-    def _gather(self) -> None:
+    def _gather(self, messenger: Messenger) -> None:
         """Let the messages of short tasks come together: a turn for many costs little more than for one."""
         due = self._turn_began + GATHER_SECONDS
         if self._sweep.is_far_ahead and (now := time.monotonic()) < due:
-            time.sleep(due - now)
+            messenger.pause(due - now)
         self._turn_began = time.monotonic()
 
     def _check_broker(self, messenger: Messenger) -> None:

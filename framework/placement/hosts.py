@@ -171,13 +171,6 @@ class WorkerHosts:
         host = self._hosts.get(name)
         return {each.id for each in host.sent.values() if not each.started} if host else set()
 
-    def presume_lost(self, now: float) -> list[SentAttempt]:
-        """Have all attempts end now, unless something is heard of them; returns them."""
-        for attempt in self.attempts:
-            attempt.lost_at = now
-        self._next_expiry = min(self._next_expiry, now)
-        return self.attempts
-
     def _expiry(self, attempt: SentAttempt) -> float:
         ends = attempt.seen + self.lease
         return ends if attempt.lost_at is None else min(ends, attempt.lost_at)

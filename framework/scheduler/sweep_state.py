@@ -390,12 +390,16 @@ class Sweep:
         """Restart all leases: the master itself could not receive heartbeats until now."""
         self._hosts.renew(now)
 
-    def presume_lost(self) -> list[SentAttempt]:
-        """Take all attempts under way for lost, unless their results arrive in this turn; returns them.
-
-        For a master whose workers have all ended.
-        """
-        return self._hosts.presume_lost(time.monotonic())
+    def under_way(self) -> list[Sending]:
+        """All attempts under way, to be sent again to a worker that knows which of them it has begun."""
+        attempts = self._hosts.attempts
+        records = self._journal.records([attempt.id.task for attempt in attempts])
+        return [
+            Sending(attempt.id, attempt.host, QueuedTask(record.number, record.task, "", record.parameters))
+            for attempt in attempts
+            if (record := records.get(attempt.id.task))
+            and self.project.task_id(record.parameters) == record.task  # it may be one of an earlier sweep
+        ]
 
     # Requests of people.
 

@@ -106,6 +106,9 @@ class Hosts:
     def waiting_for(self, host: str) -> int:
         return len(self._waiting[host])
 
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
     def purge(self, host: str) -> int:
         raise AssertionError("no host is silent")
 

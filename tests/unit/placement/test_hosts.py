@@ -150,23 +150,13 @@ def test_after_a_reset_nothing_is_known() -> None:
     assert "a" not in hosts
 
 
-def test_attempts_that_are_presumed_lost_end_now_unless_a_heartbeat_names_them() -> None:
-    hosts = hosts_with("a")
-    for task in ("one", "two"):
-        hosts.add(SentAttempt(AttemptId(task, 1), "a", 0))
-    assert hosts.expired(1) == {}
-    assert len(hosts.presume_lost(2)) == 2
-    hosts.take_heartbeat(heartbeat("a", "first", 2, "two.1"), 2)
-    assert names(hosts.expired(2)) == ["one.1"]
-
-
 def test_leases_end_as_if_all_were_looked_at_each_time() -> None:
     rng = random.Random(3)
     hosts = hosts_with("a", "b")
     now, number = 0.0, 0
     for _ in range(3000):
         now += rng.choice([0.1, 1.0, 5.0])
-        match rng.randrange(6):
+        match rng.randrange(5):
             case 0:
                 number += 1
                 hosts.add(SentAttempt(AttemptId(f"t{number}", 1), rng.choice("ab"), now, rng.random() < 0.5))
@@ -178,8 +168,6 @@ def test_leases_end_as_if_all_were_looked_at_each_time() -> None:
                     hosts.remove(each.id.task)
             case 3 if rng.random() < 0.05:
                 hosts.renew(now)
-            case 4 if rng.random() < 0.02:
-                hosts.presume_lost(now)
         expected = {
             str(each.id)
             for each in hosts.attempts
