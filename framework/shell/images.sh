@@ -102,7 +102,7 @@ make_runner_image() {
 # has_python IMAGE: can the image run the runner, with python3 in its PATH? If not, and apt-get cannot install it, ends the program.
 has_python() {
   local code=0
-  try_in_image "$1" python3 -c 'import json, selectors, socket, subprocess, sys; sys.exit(sys.version_info < (3, 8))' || code=$?
+  try_in_image "$1" python3 -c 'import asyncio, json, socket, subprocess, sys; sys.exit(sys.version_info < (3, 8))' || code=$?
   case $code in
     0) return 0 ;;
     125) die "the image $1 cannot be run on this machine; see above" ;;
