@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attempt_bench import CODE, children, expect_no_child, gone, make_job, wait_for
+from attempt_bench import CODE, children, expect_no_child, gone, make_job, stat, wait_for
 from runner_bench import KEY, Event, RunnerBench
 
 from framework.files import WorkerFiles
@@ -219,9 +219,10 @@ def test_what_it_left_running_in_other_sessions_is_ended(runner: Bench) -> None:
 
 def test_nobody_has_to_wait_for_children_of_others(runner: Bench) -> None:
     """A daemon that ends while its task runs is reaped by the runner, which has become its parent."""
-    attempt = runner.begin(f"(setsid sleep 0.1 &); {waiting(runner)}")
-    wait_for(lambda: len(runner.started()) == 1)
-    wait_for(lambda: children(runner.pid) == runner.started())
+    daemon = runner.path / "daemon"
+    attempt = runner.begin(f"(setsid sh -c 'echo $$ >{daemon}.new; mv {daemon}.new {daemon}' &); {waiting(runner)}")
+    wait_for(daemon.exists)
+    wait_for(lambda: not stat(int(daemon.read_text())))
     runner.let_go()
     assert runner.wait("ended", attempt=attempt)["execution"]["reason"] == ""
 
