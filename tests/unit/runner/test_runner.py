@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -29,8 +30,8 @@ FAST = {"attempt.GRACE_SECONDS": 0.3, "runner.CODE_SECONDS": 0.1, "runner.RETRY_
 class Bench(RunnerBench):
     """A runner, and jobs for it; each notes its start in the project, and its processes can be found."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, **options: Any) -> None:
+        super().__init__(path, **options)
         self.project = path / "project"
         self.project.mkdir()
         self.given: list[Job] = []
@@ -395,6 +396,75 @@ def test_sigterm_before_a_worker_has_come(bench: Bench) -> None:
     bench.start(welcome=False)
     os.kill(bench.pid, signal.SIGTERM)
     assert bench.exit_code() == 0
+
+
+def test_killed_at_any_moment_it_forgets_nothing_that_it_has_said(runner: Bench) -> None:
+    """A worker's view of several deaths: what was taken is never unknown, and an outcome never changes."""
+    random.seed(7)
+    taken: set[str] = set()
+    ended: dict[str, Event] = {}
+    for _ in range(12):
+        for _ in range(random.randrange(4)):
+            runner.begin(f"sleep {random.choice([0, 0, 0.02])}; echo a=1")
+        deadline = time.monotonic() + random.uniform(0, 0.15)
+        while time.monotonic() < deadline:
+            runner.events()
+        said = runner.events()
+        runner.kill()
+        taken |= {event["attempt"] for event in said if event["event"] == "taken"}
+        ended.update((event["attempt"], event["execution"]) for event in said if event["event"] == "ended")
+        runner.start()
+        held = runner.held()
+        assert taken <= held.keys()
+        for attempt, each in held.items():
+            assert each["ended"] == ended.setdefault(attempt, each["ended"])
+            assert each["ended"] == "lost" or each["ended"]["metrics"] == {"a": 1}
+        taken |= held.keys()
+
+
+# Process 1 of a container.
+
+NAMESPACE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+@pytest.fixture
+def init(tmp_path: Path) -> Iterator[Bench]:
+    if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs a namespace for processes")
+    bench = Bench(tmp_path, constants=FAST, wrapper=NAMESPACE)
+    bench.start()
+    assert (bench.held(), bench.hello["process"]) == ({}, 1)
+    yield bench
+    bench.end()
+
+
+def test_no_signal_of_a_task_ends_process_1(init: Bench) -> None:
+    running = init.begin("exec sleep 60")
+    wait_for(init.started)
+    attempt = init.begin("kill -TERM 1; kill -INT 1; kill -HUP 1; kill -KILL 1; sleep 0.5")
+    assert init.wait("ended", attempt=attempt)["execution"]["state"] == "done"
+    assert init.execute("kill -KILL -1")["state"] == "done"
+    execution = init.wait("ended", attempt=running)["execution"]
+    assert (execution["state"], execution["reason"]) == ("failed", "killed by SIGKILL (out of memory?)")
+    assert init.execute("true")["state"] == "done"
+    assert init.events("refused") == []
+
+
+def test_a_sigterm_from_outside_ends_process_1(init: Bench) -> None:
+    attempt = init.begin("exec sleep 60")
+    wait_for(init.started)
+    (process,) = children(init.pid)
+    os.kill(process, signal.SIGTERM)
+    assert init.wait("ended", attempt=attempt)["execution"]["state"] == "stopped"
+    init.send(do="forget", attempts=[attempt])
+    assert init.exit_code() == 0
+
+
+def test_process_1_reaps_what_tasks_leave_to_it(init: Bench) -> None:
+    for _ in range(3):
+        init.execute("(setsid sleep 0.05 &); (setsid sleep 60 &); sleep 0.1")
+    (process,) = children(init.pid)
+    wait_for(lambda: not children(process))
 
 
 # The worker dies; the runner comes to the socket of the next one.
