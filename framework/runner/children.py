@@ -1,4 +1,4 @@
-"""Children of the runner: the ends of its processes, and those that it becomes the parent of."""
+"""Children of the runner: the ends of its processes, and orphans that are left to it."""
 
 from __future__ import annotations
 

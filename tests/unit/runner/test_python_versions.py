@@ -164,6 +164,13 @@ def test_the_runner_executes_commands_and_calls(python: str, tmp_path: Path) -> 
     )
     bench = RunnerBench(tmp_path, python=python)
     bench.start()
+    programs: list[dict[str, Any]] = [
+        {"command": ["sh", "-c", "echo n=1; setsid sleep 60 & exit 3"]},
+        {"command": ["no-such-program"]},
+        {"function": "train:run", "parameters": {"x": 2}},
+        {"function": "train:run", "parameters": {"y": 2}},
+        {"command": ["sleep", "60"]},
+    ]
     jobs = [
         make_job(
             WorkerFiles(tmp_path / "worker's data").attempt(f"{number:016x}", 1),
@@ -171,17 +178,9 @@ def test_the_runner_executes_commands_and_calls(python: str, tmp_path: Path) -> 
             ranked="n",
             early_termination={"type": "asha", "min_iter": 1, "max_iter": None, "eta": 2},
             timeout=20.0,
-            **fields,
+            **program,
         )
-        for number, fields in enumerate(
-            [
-                {"command": ["sh", "-c", "echo n=1; setsid sleep 60 & exit 3"]},
-                {"command": ["no-such-program"]},
-                {"function": "train:run", "parameters": {"x": 2}},
-                {"function": "train:run", "parameters": {"y": 2}},
-                {"command": ["sleep", "60"]},
-            ]
-        )
+        for number, program in enumerate(programs)
     ]
     bench.run(*jobs)
     bench.send(do="stop", attempts=[jobs[-1].attempt])

@@ -41,7 +41,9 @@ class Bench(RunnerBench):
         files = WorkerFiles(self.path / "worker's data").attempt(f"{number:016x}", 3)
         script = f"echo $$ >>'{self.path}/started'; {script}"
         self.given.append(
-            make_job(files, self.project, **{"command": ["sh", "-c", script], "context": {"n": number}, **fields})
+            make_job(
+                files, self.project, **{"command": ["sh", "-c", script], "context": {"n": number}, **fields}
+            )
         )
         return self.given[-1]
 
@@ -221,7 +223,9 @@ def test_what_it_left_running_in_other_sessions_is_ended(runner: Bench) -> None:
 def test_nobody_has_to_wait_for_children_of_others(runner: Bench) -> None:
     """A daemon that ends while its task runs is reaped by the runner, which has become its parent."""
     daemon = runner.path / "daemon"
-    attempt = runner.begin(f"(setsid sh -c 'echo $$ >{daemon}.new; mv {daemon}.new {daemon}' &); {waiting(runner)}")
+    attempt = runner.begin(
+        f"(setsid sh -c 'echo $$ >{daemon}.new; mv {daemon}.new {daemon}' &); {waiting(runner)}"
+    )
     wait_for(daemon.exists)
     wait_for(lambda: not stat(int(daemon.read_text())))
     runner.let_go()
@@ -582,7 +586,10 @@ def test_a_job_that_cannot_be_read_is_refused_and_the_others_run(
     jobs[1] = {name: value for name, value in {**jobs[1], **changed}.items() if value is not ...}
     linked.send(do="run", jobs=jobs)
     refused = linked.wait("refused")
-    assert (refused["attempt"], refused["reason"][:30]) == (jobs[1]["attempt"], "the runner cannot read its job")
+    assert (refused["attempt"], refused["reason"][:30]) == (
+        jobs[1]["attempt"],
+        "the runner cannot read its job",
+    )
     for job in (jobs[0], jobs[2]):
         linked.wait("ended", attempt=job["attempt"])
     assert linked.believed().keys() == {jobs[0]["attempt"], jobs[2]["attempt"]}
