@@ -1,4 +1,4 @@
-"""Runner: executes the attempts that its worker gives it, and keeps each outcome until that has it."""
+"""Runner: executes the attempts that its worker gives it, and keeps their outcomes."""
 
 from __future__ import annotations
 
