@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -469,6 +471,63 @@ def test_process_1_reaps_what_tasks_leave_to_it(init: Bench) -> None:
         init.execute("(setsid sleep 0.05 &); (setsid sleep 60 &); sleep 0.1")
     (process,) = children(init.pid)
     wait_for(lambda: not children(process))
+
+
+# A runner as most containers have it.
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Bench]:
+    """The runner of a user who is not root; only such a one can be short of processes, or is hidden."""
+    python, options = sys.executable, {}
+    if os.getuid() == 0:
+        python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or pytest.skip("needs a Python")
+        options = {"wrapper": ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]}
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o777)
+        path = Path(directory)
+        try_it = [*options.get("wrapper", []), python, str(CODE / "framework/runner/__main__.py"), "--help"]
+        if subprocess.run(try_it, capture_output=True, check=False).returncode:
+            pytest.skip("a user who is not root cannot execute this checkout")
+        bench = Bench(path, constants=FAST, python=python, **options)
+        bench.start()
+        assert bench.held() == {}
+        yield bench
+        bench.end()
+        expect_no_child()
+
+
+def test_a_task_does_not_see_what_its_runner_knows(unprivileged: Bench) -> None:
+    script = "for name in environ maps mem fd/1; do cat /proc/$PPID/$name && echo read=1; done; sleep 0.1"
+    execution = unprivileged.execute(f"(setsid sleep 60 &); {script}")
+    assert (execution["state"], execution["metrics"]) == ("done", {})
+    assert execution["reason"] == "processes that it left running were ended: 1"
+    errors = unprivileged.given[0].files.stderr.read_text()
+    assert errors.count("Permission denied") == 4
+
+
+def test_the_kernel_prefers_the_task_when_memory_is_short(unprivileged: Bench) -> None:
+    own = int(Path(f"/proc/{unprivileged.pid}/oom_score_adj").read_text())
+    execution = unprivileged.execute("sleep 0.2; echo score=$(cat /proc/self/oom_score_adj)")
+    assert execution["metrics"] == {"score": min(own + 500, 1000)}
+
+
+def test_a_host_that_is_short_of_processes(unprivileged: Bench) -> None:
+    (unprivileged.project / "train.py").write_text("def run(): return {'a': 1}")
+    call = unprivileged.job("", command=[], function="train:run")
+
+    def allow(processes: str) -> None:
+        program = [*unprivileged.wrapper, "prlimit", f"--pid={unprivileged.pid}", f"--nproc={processes}:"]
+        subprocess.run(program, check=True)
+
+    allow("1")
+    unprivileged.run(call)
+    for attempt in (unprivileged.begin("true"), call.attempt):
+        assert "cannot start a process" in unprivileged.wait("refused", attempt=attempt)["reason"]
+    allow("10000")
+    assert unprivileged.execute("true")["state"] == "done"
+    unprivileged.run(call)
+    assert unprivileged.wait("ended", attempt=call.attempt)["execution"]["metrics"] == {"a": 1}
 
 
 # The worker dies; the runner comes to the socket of the next one.
