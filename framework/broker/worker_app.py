@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,9 +65,13 @@ def make_worker_app(worker: Worker, on_stopping: Callable[[], None]) -> Celery:
         if attempt := attempt_of(request.id):
             worker.release(attempt)
 
+    def on_shutting_down(**_: Any) -> None:
+        # In a signal handler, which may have interrupted the sending of a message to the runner.
+        threading.Thread(target=on_stopping, name="stopping").start()
+
     signals.task_received.connect(on_received, weak=False)
     signals.task_revoked.connect(on_revoked, weak=False)
-    signals.worker_shutting_down.connect(lambda **_: on_stopping(), weak=False)
+    signals.worker_shutting_down.connect(on_shutting_down, weak=False)
     return app
 
 

@@ -107,7 +107,7 @@ def _run_snapshot(
     with _Signals() as signals:
         try:
             transport.connect()
-            master.presume_lost()  # but for what the runner has just named
+            master.send_again(transport)
             status = _take_turns(master, transport, signals, files, show)
         except JournalError as error:
             raise FrameworkError(

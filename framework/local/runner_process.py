@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -60,10 +61,17 @@ class RunnerProcess:
             )
         self.connection = RunnerConnection(ours)
         self.connection.trust()
-        hello = self.connection.receive()
-        if not hello:
-            raise FrameworkError("the process that runs the tasks cannot be started; see above")
-        return hello[0]
+        return self._hello()
+
+    def _hello(self) -> Mapping[str, Any]:
+        deadline = time.monotonic() + START_SECONDS
+        while select.select([self.connection], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            messages = self.connection.receive()
+            if messages is None:
+                raise FrameworkError("the process that runs the tasks cannot be started; see above")
+            if messages:
+                return messages[0]
+        raise FrameworkError(f"the process that runs the tasks has not begun in {START_SECONDS:.0f} s")
 
     def close(self) -> None:
         """Close the connection, and wait until the runner has ended its tasks and itself."""

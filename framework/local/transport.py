@@ -104,6 +104,12 @@ class LocalTransport:
             messages.append(LocalMessage(queues.EVENTS, json.dumps(self._worker.heartbeat().to_message())))
         return messages
 
+    def pause(self, seconds: float) -> None:
+        """Let results come together; the runner gets new tasks meanwhile."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._take_events(left)
+
     def send(self, _: str, assignment: Assignment) -> None:
         self._worker.begin(assignment)
 
@@ -120,8 +126,8 @@ class LocalTransport:
         """Stop all attempts, and wait for their end and that of the runner."""
         self.stop_all()
         deadline = time.monotonic() + 2 * GRACE_SECONDS
-        while not self._worker.is_idle and time.monotonic() < deadline:
-            self._take_events(_PAUSE_SECONDS)
+        while self._worker.has_runner and not self._worker.is_idle and time.monotonic() < deadline:
+            self._hear(_PAUSE_SECONDS)
         self._runner.close()
 
     def stop_all(self) -> None:
@@ -135,19 +141,22 @@ class LocalTransport:
         return self._worker.is_idle and not self._publisher.has_results
 
     def _take_events(self, seconds: float) -> None:
-        """Hand the runner's events to the worker, once some have come or after some time."""
+        """Hand the runner's events to the worker, and replace a runner that was killed."""
+        if not self._hear(seconds):
+            log.warning("the runner of this run was killed; another one is started")
+            self._start_runner()
+
+    def _hear(self, seconds: float) -> bool:
+        """Hand events to the worker, once some have come or after some time; False if the runner is gone."""
         connection = self._runner.connection
         readable, _, _ = select.select([connection], [], [], seconds)
-        if not readable:
-            return
-        events = connection.receive()
-        if events is not None:
-            for event in events:
-                self._worker.on_event(event)
-            return
-        log.warning("the runner of this run was killed; another one is started")
-        self._worker.on_disconnected()
-        self._start_runner()
+        events = connection.receive() if readable else []
+        if events is None:
+            self._worker.on_disconnected()
+            return False
+        for event in events:
+            self._worker.on_event(event)
+        return True
 
     def _start_runner(self) -> None:
         hello = self._runner.start()

@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from framework.runner.children import Children
 from framework.runner.environment import given_environment
 from framework.runner.functions import Functions
 from framework.runner.job import Job
-from framework.runner.log import RunnerLog
+from framework.runner.log import Entry, RunnerLog
 from framework.runner.orphans import adopt_orphans, kill_orphans
 from framework.runner.protocol import LEAVE_SECONDS, VERSION, Lines, encode
 
@@ -53,7 +53,10 @@ class Runner:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._incarnation = uuid.uuid4().hex
-        self._given = given_environment(os.environ)
+        # In a local run, all of the environment is the user's.
+        is_local = options.connection is not None
+        self._given = dict(os.environ) if is_local else given_environment(os.environ)
+        self._image = "" if is_local else os.environ.get("IMAGE", "")
         self._log: RunnerLog | None = None
         self._key: str | None = None
         self._running: dict[str, Attempt] = {}
@@ -110,7 +113,7 @@ class Runner:
             incarnation=self._incarnation,
             key=self._key,
             environment=self._given,
-            image=os.environ.get("IMAGE", ""),
+            image=self._image,
             process=os.getpid(),
         )
 
@@ -148,17 +151,18 @@ class Runner:
             self._log = RunnerLog(self._options.log, key.encode())
         self._link = link
         self._left_at = None
-        unsaid = {event["attempt"] for event in self._unsaid}
-        for attempt in self._log.entries:
-            self._say_held(attempt, unsaid)
+        for attempt, entry in self._log.entries.items():
+            self._say_held(attempt, entry)
         self._say(event="synced")
 
-    def _say_held(self, attempt: str, unsaid: Collection[str]) -> None:
-        """Say what became of an attempt; of one that is `unsaid`, it is said when the disk holds it."""
-        if attempt in unsaid:
+    def _say_held(self, attempt: str, entry: Entry) -> None:
+        """Say what the disk holds of an attempt; the rest is said when the disk has it."""
+        unsaid = [event["event"] for event in self._unsaid if event["attempt"] == attempt]
+        if "taken" in unsaid:
             return
-        entry = self._records.entries[attempt]
-        ended = entry.ended or ("running" if attempt in self._running else "lost")
+        ended: Any = "lost" if entry.ended is None else entry.ended
+        if attempt in self._running or "ended" in unsaid:
+            ended = "running"
         self._say(event="held", attempt=attempt, context=entry.context, started=entry.started, ended=ended)
 
     def _say(self, **event: Any) -> None:
@@ -176,7 +180,7 @@ class Runner:
     def _begin(self, job: Job) -> None:
         name = job.attempt
         if name in self._records.entries:
-            self._say_held(name, {event["attempt"] for event in self._unsaid})
+            self._say_held(name, self._records.entries[name])
             return
         if self._is_ending:
             self._say(event="refused", attempt=name, reason="the runner of this host ends")

@@ -48,7 +48,7 @@ class RunnerConnection:
         try:
             chunk = self._sock.recv(_CHUNK)
             return self._lines.take(chunk) if chunk else None
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
 
     def close(self) -> None:

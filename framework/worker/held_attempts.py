@@ -48,6 +48,11 @@ class HeldAttempt:
     def runs(self) -> bool:
         return self.phase in (Phase.TAKEN, Phase.EXITED)
 
+    @property
+    def awaits_outcome(self) -> bool:
+        """True if the runner has it, or had it, and has not told how it ended."""
+        return self.runs and self.outcome is None
+
 
 class HeldAttempts:
     """Attempts that were received, wait for devices, or run. Not for several threads at a time."""

@@ -23,10 +23,7 @@ def make_job(
     allocation: Allocation,
     given: Mapping[str, str],
 ) -> Job:
-    """The job of an attempt. `given`: the environment of the runner, to which the job adds its variables.
-
-    Raises ProjectError if the command names a variable that the environment lacks.
-    """
+    """The job of an attempt. `given`: the environment of the runner, to which the job adds its variables."""
     devices = allocation.environment(given) if project.resources is not None else {}
     contents, wandb_variables = wandb_files(project, assignment.parameters, files, given)
     variables = attempt_variables(files, code.path, given, {**wandb_variables, **devices})

@@ -97,15 +97,15 @@ class RunnerLink(threading.Thread):
             self._accept()
         elif what is self._runner:
             self._receive()
-        else:
-            self._hear(next(each for each in self._pending if each.connection is what))
+        else:  # or of a connection that was closed a moment ago
+            for pending in [each for each in self._pending if each.connection is what]:
+                self._hear(pending)
 
     def _accept(self) -> None:
         sock, _ = self._listener.accept()
         sock.setblocking(True)
         if len(self._pending) >= MOST_PENDING:
-            sock.close()
-            return
+            self._drop(self._pending[0])  # the runner says hello at once
         pending = _Pending(RunnerConnection(sock), time.monotonic() + HELLO_SECONDS)
         self._pending.append(pending)
         self._selector.register(pending.connection, selectors.EVENT_READ)
@@ -132,7 +132,7 @@ class RunnerLink(threading.Thread):
             return
         shown = pending.hello.get("key")
         if shown is not None:
-            if isinstance(shown, str) and hmac.compare_digest(shown, self._key):
+            if self._is_key(shown):
                 self._connect(pending, pending.hello)
             else:
                 self._refuse(pending, "it shows a wrong key")
@@ -140,6 +140,11 @@ class RunnerLink(threading.Thread):
             self._refuse(pending, "the runner is connected already")
         elif now >= self._open_at:
             self._connect(pending, pending.hello)
+
+    def _is_key(self, shown: object) -> bool:
+        return isinstance(shown, str) and hmac.compare_digest(
+            shown.encode(errors="replace"), self._key.encode()
+        )
 
     def _refuse(self, pending: _Pending, reason: str) -> None:
         log.error("a process on this host that claims to be the runner was refused: %s", reason)
@@ -151,6 +156,9 @@ class RunnerLink(threading.Thread):
         pending.connection.close()
 
     def _connect(self, pending: _Pending, hello: Mapping[str, Any]) -> None:
+        if not isinstance(hello.get("environment"), dict) or not isinstance(hello.get("image"), str):
+            self._refuse(pending, "it does not say what it has to")
+            return
         if self._runner is not None:
             self._disconnect()
         self._pending.remove(pending)
@@ -168,7 +176,10 @@ class RunnerLink(threading.Thread):
             self._disconnect()
             return
         for message in messages:
-            self._worker.on_event(message)
+            try:
+                self._worker.on_event(message)
+            except Exception:  # those that follow count all the same
+                log.exception("an event of the runner cannot be taken: %.200r", message)
 
     def _disconnect(self) -> None:
         assert self._runner is not None

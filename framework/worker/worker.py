@@ -115,6 +115,7 @@ class Worker:
         self._image = identity.image
         self._runner_gone_at: float | None = time.monotonic()
         self._is_leaving = False
+        self._reviewed = ""  # version of the code that all waiting attempts were compared with
 
     # Reports to the master.
 
@@ -191,7 +192,7 @@ class Worker:
             given = [str(held.id) for held in begun if held.phase is not Phase.WAITING]
             if given and self._runner:
                 self._runner.send(do="stop", attempts=given)
-            self._start_waiting()
+            self._review_waiting()
 
     def stop(self) -> None:
         """Stop every attempt, and begin no other."""
@@ -246,13 +247,17 @@ class Worker:
             raise
         with self._lock:
             if self._held.get(assignment.id):
-                log.warning("task %s was received again while it runs: ignored", assignment.id)
+                log.info("task %s was received again while it is held: ignored", assignment.id)
                 return None
             if self._has_ended_before(assignment):
                 return None
+            is_first = not self._held.in_phase(Phase.WAITING)
             held = HeldAttempt(assignment, hand_back_at=time.monotonic() + HAND_BACK_SECONDS)
             self._held.begin(held)
-            self._start_waiting()
+            if held.is_unwanted or self._is_leaving:
+                self._end_unrun(held, "stopped before it began")
+            elif is_first:  # else there are no devices even for those that came before
+                self._start_waiting()
             return held
 
     def _read(self, message: object) -> Assignment:
@@ -286,7 +291,7 @@ class Worker:
         files = self._files_of(assignment)
         if files.result.exists():
             # Its message was repeated, or the master has lost its journal.
-            log.warning("task %s has ended here before: its result is sent again", assignment.id)
+            log.info("task %s has ended here before: its result is sent again", assignment.id)
             kept = json.loads(files.result.read_text())
             ours = {"infrastructure": self.identity.infrastructure}
             self._publisher.deliver_result(assignment.id, kept | ours, lambda: None)
@@ -313,30 +318,42 @@ class Worker:
                     self._keep(held)
             if self._runner_gone_at is not None and now - self._runner_gone_at > LOST_SECONDS:
                 for held in self._held:
-                    if held.phase is Phase.TAKEN:
+                    if held.awaits_outcome:
                         self._lose(held, "its runner ended")
                     elif held.phase is Phase.GIVEN:
                         self._take_back(held)
             self._start_waiting()
+            self._review_waiting()
 
-    def _start_waiting(self) -> None:
-        """Give the runner what waits, as far as there are devices; hand back what is not to run here."""
+    def _review_waiting(self) -> None:
+        """Hand back what waits and is not to run here, or has waited for too long."""
+        now = time.monotonic()
+        code = Code.current(self._code)
         for held in self._held.in_phase(Phase.WAITING):
-            now = time.monotonic()
-            code = Code.current(self._code)
             if held.is_unwanted or self._is_leaving:
                 self._end_unrun(held, "stopped before it began")
             elif problem := self._mismatch(held.assignment, code):
                 self._end_unrun(held, f"{problem}, which came while it waited: handed back")
-            elif now >= held.retry_at and self._start(held, code):
-                pass
             elif now >= held.hand_back_at:
                 self._end_unrun(held, f"there was no room for it in {HAND_BACK_SECONDS:.0f} s: handed back")
 
+    def _start_waiting(self) -> None:
+        """Give the runner what waits, in its order, as far as there are devices."""
+        waiting = self._held.in_phase(Phase.WAITING)
+        if self._runner is None or not waiting:
+            return
+        now = time.monotonic()
+        code = Code.current(self._code)
+        if code.version != self._reviewed:
+            self._reviewed = code.version
+            self._review_waiting()
+        for held in waiting:
+            if held.phase is Phase.WAITING and now >= held.retry_at and not self._start(held, code):
+                break  # all tasks of a project need the same
+
     def _start(self, held: HeldAttempt, code: Code) -> bool:
-        """Give an attempt to the runner, with the code that is current; False if something is missing."""
-        if self._runner is None:
-            return False
+        """Give an attempt to the runner, with the code that is current; False if there are no devices."""
+        assert self._runner is not None
         allocation = self._allocator.allocate(self._needs(code), 0.0)
         if allocation is None:
             return False
@@ -419,14 +436,14 @@ class Worker:
                 held.hand_back_at, held.retry_at = float("inf"), time.monotonic() + RETRY_SECONDS
 
     def _on_taken(self, held: HeldAttempt) -> None:
-        if held.phase is Phase.GIVEN:
+        if held.phase in (Phase.WAITING, Phase.GIVEN):
             held.phase = Phase.TAKEN
         held.taken.set()
         if self._is_leaving:
             held.over.set()
 
     def _on_started(self, held: HeldAttempt, when: float) -> None:
-        if held.phase is Phase.GIVEN:
+        if held.phase in (Phase.WAITING, Phase.GIVEN):
             held.phase = Phase.TAKEN
         held.started = when
         self._publisher.publish_event(Started(self._source, held.id, when))
@@ -443,15 +460,21 @@ class Worker:
         self._named.add(attempt)
         ended = event["ended"]
         if held is None:
-            held = self._adopt(event)
+            try:
+                held = self._adopt(event)
+            except (KeyError, TypeError, MessageError) as error:
+                log.error("attempt %s of the runner cannot be taken up: %r", attempt, error)
+                return
             if self._files_of(held.assignment).result.exists():
                 self._forget([attempt])  # this worker's predecessor died before it could say so
                 return
             self._held.begin(held)
             if ended == "running":
                 self._restore_devices(held, event)
-        elif held.phase is Phase.EXITED:
-            return  # its outcome waits for room
+        elif held.outcome is not None:
+            return  # which waits for room
+        elif ended == "running" and held.phase is Phase.WAITING:
+            self._restore_devices(held, event)  # it was taken back too early
         if event["started"] is not None:
             self._on_started(held, event["started"])
         if ended == "lost":
@@ -478,7 +501,7 @@ class Worker:
             if held.id not in self._named:
                 if held.phase is Phase.GIVEN:
                     self._take_back(held)
-                elif held.phase is Phase.TAKEN:
+                elif held.awaits_outcome:
                     self._lose(held, "its runner ended, and does not know of it")
         self._runner, self._connecting = self._connecting, None
         self._runner_gone_at = None

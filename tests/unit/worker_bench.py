@@ -1,22 +1,37 @@
-"""A worker without Celery and broker, and a publisher that keeps what it sends."""
+"""Workers without Celery and broker; with a runner that only records, or with the real one."""
 
 from __future__ import annotations
 
 import os
+import select
+import signal
+import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import framework.runner.__main__
 from framework.files import WorkerFiles
 from framework.messages.assignment import Assignment, AttemptResult
 from framework.messages.identity import Identity
 from framework.messages.task_ids import AttemptId, task_id
 from framework.messages.worker_events import MetricsUpdate, WorkerEvent, parse_event
+from framework.runner.orphans import task_processes
 from framework.worker import worker as worker_module
-from framework.worker.worker import Worker
+from framework.worker.connection import RunnerConnection
+from framework.worker.held_attempts import HeldAttempt
+from framework.worker.worker import Publisher, Worker
+
+KEY = "of the bench"
+HELLO = {"event": "hello", "key": None, "environment": {"PATH": os.environ["PATH"]}, "image": "sha256:2"}
+DONE = {"exit_code": 0, "seconds": 1.5, "state": "done", "reason": "", "metrics": {"loss": 0.25}}
 
 PROGRAM = """\
 import sys, time
@@ -37,6 +52,7 @@ class Recorder:
         self.events: list[Mapping[str, Any]] = []
         self.results: list[AttemptResult] = []
         self.has_metrics = threading.Event()  # of an attempt: it has begun
+        self.failures: list[OSError] = []  # what the next results meet with
 
     def publish_event(self, event: WorkerEvent) -> None:
         assert parse_event(event.to_message()) == event
@@ -44,16 +60,71 @@ class Recorder:
         if isinstance(event, MetricsUpdate):
             self.has_metrics.set()
 
-    def deliver_result(self, attempt: AttemptId, result: Mapping[str, Any]) -> None:
+    def deliver_result(
+        self, attempt: AttemptId, result: Mapping[str, Any], on_kept: Callable[[], None]
+    ) -> None:
+        if self.failures:
+            raise self.failures.pop()
         self.results.append(AttemptResult.from_message(dict(result)))
         assert self.results[-1].id == attempt
+        on_kept()
+
+    @property
+    def states(self) -> list[str]:
+        return [result.state for result in self.results]
+
+
+class FakeRunner:
+    """A runner that records what it is told; the test says what it reports."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self._worker = worker
+
+    def connect(self, *held: dict[str, Any]) -> FakeRunner:
+        """Say hello, and name the attempts that it holds."""
+        self._worker.on_connected(self, HELLO)
+        for each in held:
+            self._worker.on_event(each)
+        self._worker.on_event({"event": "synced"})
+        return self
+
+    def send(self, **message: Any) -> None:
+        self.sent.append(message)
+
+    def says(self, event: str, value: str = "fine", attempt: int = 1, **fields: Any) -> None:
+        self._worker.on_event({"event": event, "attempt": name_of(value, attempt), **fields})
+
+    def told(self, what: str) -> list[str]:
+        """The attempts that it was told to run, to stop, or to forget."""
+        messages = [message for message in self.sent if message["do"] == what]
+        if what == "run":
+            return [job["attempt"] for message in messages for job in message["jobs"]]
+        return [attempt for message in messages for attempt in message["attempts"]]
+
+    def job(self) -> Mapping[str, Any]:
+        """The job that it was given last."""
+        job: Mapping[str, Any] = next(m for m in reversed(self.sent) if m["do"] == "run")["jobs"][0]
+        return job
+
+    def runs(self, value: str = "fine", attempt: int = 1) -> dict[str, Any]:
+        """What it will say of an attempt that it was given, and runs, to the next worker."""
+        return self.holds("running", value, attempt)
+
+    def holds(self, ended: Any, value: str = "fine", attempt: int = 1) -> dict[str, Any]:
+        contexts = {
+            job["attempt"]: job["context"] for m in self.sent if m["do"] == "run" for job in m["jobs"]
+        }
+        name = name_of(value, attempt)
+        return {"event": "held", "attempt": name, "context": contexts[name], "started": 5.0, "ended": ended}
 
 
 class WorkerBench:
-    """A project on disk, a worker that runs it, and what it has executed."""
+    """A project on disk, a worker that has it run, and what was executed."""
 
     def __init__(self, path: Path) -> None:
         worker_module.cached_project.cache_clear()
+        self.path = path
         self.code = path / "code"
         self.push("v1", "f1")
         self.files = WorkerFiles(path / "data")
@@ -70,10 +141,17 @@ class WorkerBench:
         (self.code / "current").unlink(missing_ok=True)
         (self.code / "current").symlink_to(version)
 
-    def start(self) -> tuple[Worker, Recorder]:
+    def start(self, publisher: Publisher | None = None, slots: int | None = 2) -> tuple[Worker, Recorder]:
         identity = Identity("worker", "infra-1", "p", "host1", "broker:5671", "sha256:1", Path("/none"))
         recorder = Recorder()
-        return Worker(identity, self.files, self.code, 2, recorder), recorder
+        return Worker(identity, self.files, self.code, slots, publisher or recorder), recorder
+
+    def restart(self) -> None:
+        """As after kill -9: a new worker, which knows nothing."""
+        self.worker, self.recorder = self.start()
+
+    def connect_fake(self, *held: dict[str, Any]) -> FakeRunner:
+        return FakeRunner(self.worker).connect(*held)
 
     def beat(self) -> Mapping[str, Any]:
         """The heartbeat of the worker, as a message."""
@@ -81,12 +159,152 @@ class WorkerBench:
         assert parse_event(heartbeat.to_message()) == heartbeat
         return heartbeat.to_message()
 
+    def begin(self, value: str = "fine", attempt: int = 1) -> HeldAttempt:
+        held = self.worker.begin(assignment(value, attempt))
+        assert held is not None
+        return held
+
     def run(self, value: str, attempt: int = 1) -> None:
         self.worker.run(assignment(value, attempt))
 
     def executions(self) -> list[str]:
         ran = self.files.tasks / "ran"
         return ran.read_text().split() if ran.exists() else []
+
+
+class RunnerBench(WorkerBench):
+    """With the real runner, in a process of its own, which outlives its workers."""
+
+    def __init__(self, path: Path, environment: Mapping[str, str] = os.environ) -> None:
+        super().__init__(path)
+        self.environment = environment
+        self.process: subprocess.Popen[bytes] | None = None
+        self.link: Link | None = None
+
+    def start_runner(self) -> None:
+        self.process = start_runner(self.files, self.environment)
+
+    def connect(self) -> None:
+        """Have the worker listen, and wait until its runner has named what it holds."""
+        self.link = Link(self.worker, self.files)
+        self.link.start()
+        wait_until(lambda: self.worker.has_runner)
+
+    def restart(self) -> None:
+        """As after kill -9."""
+        self.disconnect()
+        super().restart()
+
+    def disconnect(self) -> None:
+        if self.link:
+            self.link.close()
+        self.link = None
+
+    def kill_runner(self) -> None:
+        """It leaves its tasks running."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def close(self) -> None:
+        self.disconnect()
+        self.kill_runner()
+        kill_tasks(self.files)
+
+
+class Link(threading.Thread):
+    """Hands the events of the runner that connects to a worker, until it is closed."""
+
+    def __init__(self, worker: Worker, files: WorkerFiles) -> None:
+        super().__init__(daemon=True)
+        self.is_deaf = False  # True: what the runner says is not heard
+        self._worker = worker
+        self._is_closed = threading.Event()
+        self._connection: RunnerConnection | None = None
+        files.link.parent.mkdir(exist_ok=True)
+        files.link.unlink(missing_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(files.link))
+        self._listener.listen()
+
+    def run(self) -> None:
+        while not self._is_closed.is_set():
+            readable, _, _ = select.select([self._connection or self._listener], [], [], 0.02)
+            if readable and not self.is_deaf:
+                self._read()
+            self._worker.tick()
+
+    def _read(self) -> None:
+        if self._connection is None:
+            self._connection = RunnerConnection(self._listener.accept()[0])
+            self._connection.trust()
+            hello: list[dict[str, Any]] | None = []
+            while hello == []:
+                hello = self._connection.receive()
+            if hello:
+                self._worker.on_connected(self._connection, hello[0])
+                self._connection.send(do="welcome", key=KEY)
+            return
+        events = self._connection.receive()
+        if events is None:
+            self.cut()
+        for event in events or []:
+            self._worker.on_event(event)
+
+    def cut(self) -> None:
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+            self._worker.on_disconnected()
+
+    def close(self) -> None:
+        self._is_closed.set()
+        self.join(60)
+        if self._connection:
+            self._connection.close()
+        self._listener.close()
+
+
+def start_runner(files: WorkerFiles, environment: Mapping[str, str] = os.environ) -> subprocess.Popen[bytes]:
+    """The program of the runner, as it is started in its container."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-I", "-S", framework.runner.__main__.__file__),
+            f"--link={files.link}",
+            f"--log={files.runner_log}",
+            f"--tasks={files.tasks}",
+        ],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def kill_tasks(files: WorkerFiles) -> None:
+    for process in task_processes(files.tasks):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.01)
+
+
+@contextmanager
+def running(bench: RunnerBench) -> Iterator[RunnerBench]:
+    """With its runner started and connected."""
+    try:
+        bench.start_runner()
+        bench.connect()
+        yield bench
+    finally:
+        bench.close()
+
+
+def name_of(value: str, attempt: int = 1) -> str:
+    return f"{task_of(value)}.{attempt}"
 
 
 def task_of(value: str) -> str:

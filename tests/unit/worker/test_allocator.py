@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import time
@@ -100,6 +101,43 @@ def test_each_task_sees_its_own_gpus_only() -> None:
     seen = [allocation.environment({})["CUDA_VISIBLE_DEVICES"].split(",") for allocation in allocations]
     assert [len(gpus) for gpus in seen] == [2, 2]
     assert sorted(seen[0] + seen[1]) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    "needs",
+    [Resources(), Resources(Fraction(1, 3), Fraction("0.1"), 3 * GIBIBYTE), Resources(Fraction(2))],
+)
+def test_what_a_task_has_survives_its_worker(needs: Resources) -> None:
+    devices = host(8, a=0, b=0, c=0)
+    slots = Allocator(devices, None)
+    allocation = take(slots, needs)
+    message = json.loads(json.dumps(allocation.to_message()))
+    found = Allocation.from_message(message)
+    assert (found.needs, found.cpus, found.gpus) == (allocation.needs, allocation.cpus, allocation.gpus)
+    after = Allocator(devices, None)
+    after.restore(found)
+    for kind in (needs, Resources(ONE), Resources(memory=60 * GIBIBYTE), Resources(cpus=HALF)):
+        assert after.room(kind) == slots.room(kind)
+    for each in (fill(slots, Resources(ONE)), fill(after, Resources(ONE))):
+        assert not {gpu for one in each for gpu in one.gpus if found.share > 0}.intersection(found.gpus)
+    after.release(found)
+    assert found not in after._allocations
+
+
+def test_a_gpu_that_a_task_of_an_earlier_worker_uses_is_ours() -> None:
+    devices = host(8, a=30_000)
+    slots = Allocator(devices, None)
+    slots.restore(Allocation(Resources(ONE), ONE, ("a",)))
+    room = slots.room(Resources(ONE))
+    assert (room.now, room.trouble) == (1, "")
+    assert slots.allocate(Resources(ONE), 0) is None
+
+
+def test_a_task_that_has_more_than_there_is_now_leaves_no_room() -> None:
+    slots = Allocator(host(2, a=0), None)
+    slots.restore(Allocation(Resources(Fraction(2), Fraction(4), 100 * GIBIBYTE), Fraction(4), ("a", "gone")))
+    assert slots.room(Resources(cpus=ONE)).now == 1, "itself"
+    assert slots.allocate(Resources(), 0) is None
 
 
 def test_a_task_without_a_gpu_sees_none() -> None:

@@ -122,6 +122,15 @@ def test_devices_that_are_not_described_are_those_of_the_host(tmp_path: Path, nv
     assert [gpu.uuid for gpu in own.look().gpus] == ["GPU-aa"]
 
 
+def test_tasks_have_the_memory_that_the_worker_is_told(tmp_path: Path) -> None:
+    description = tmp_path / "devices.json"
+    assert Devices(description, 5 * MEBIBYTE).memory == 5 * MEBIBYTE
+    assert Devices(memory=5 * MEBIBYTE).memory == 5 * MEBIBYTE, "also more than this process may use"
+    assert Devices(description, None).memory == usable_memory()
+    description.write_text(json.dumps({"memory": 7}))
+    assert Devices(description, 5 * MEBIBYTE).memory == 7 * MEBIBYTE
+
+
 class Finder:
     """A way to find GPUs that takes as long as it is told, and counts."""
 

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import ast
 import json
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
 import pytest
-from worker_bench import Recorder
+from worker_bench import Link, Recorder, kill_tasks, start_runner
 
 from framework.files import WorkerFiles
 from framework.messages.assignment import Assignment
 from framework.messages.identity import Identity
 from framework.messages.task_ids import AttemptId, task_id
 from framework.messages.worker_events import parse_event
-from framework.worker import allocator as slots
 from framework.worker import devices
 from framework.worker import worker as worker_module
-from framework.worker.worker import AttemptFailed, Worker
+from framework.worker.held_attempts import HeldAttempt
+from framework.worker.worker import Worker
 
 # Says what it sees, and goes on until it may end.
 PROGRAM = """\
@@ -40,15 +37,25 @@ while not (tasks / f"end.{name}").exists():
 
 
 class Bench:
-    """A worker, and the tasks that it was sent."""
+    """A worker with a real runner, and the tasks that it was sent."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.files = WorkerFiles(path / "data")
         self.files.tasks.mkdir(parents=True)
         self.recorder = Recorder()
-        self.threads: dict[str, threading.Thread] = {}
+        self.held: dict[str, HeldAttempt] = {}
         self.versions = 0
+        self.link: Link | None = None
+        self.runner = start_runner(self.files)
+
+    def close(self) -> None:
+        self.end(*self.held)
+        if self.link:
+            self.link.close()
+        self.runner.kill()
+        self.runner.wait()
+        kill_tasks(self.files)
 
     def push(self, resources: str) -> None:
         self.versions += 1
@@ -71,18 +78,18 @@ class Bench:
 
     def start(self, slots: int | None = None) -> None:
         identity = Identity("worker", "infra-1", "p", "host1")
+        if self.link:
+            self.link.close()
         self.worker = Worker(identity, self.files, self.path / "code", slots, self.recorder)
+        self.link = Link(self.worker, self.files)
+        self.link.start()
+        wait_until(lambda: self.worker.has_runner)
 
     def send(self, *names: str) -> None:
-        """As Celery does it: each task in a thread of its own."""
         for name in names:
-            message = Assignment("infra-1", "p", task(name), 1, {"x": name}).to_message()
-            self.threads[name] = threading.Thread(target=self._run, args=[message])
-            self.threads[name].start()
-
-    def _run(self, message: object) -> None:
-        with suppress(AttemptFailed):
-            self.worker.run(message)
+            held = self.worker.begin(Assignment("infra-1", "p", task(name), 1, {"x": name}).to_message())
+            assert held is not None
+            self.held[name] = held
 
     def seen(self) -> dict[str, Mapping[str, str | None]]:
         """What those tasks saw that began."""
@@ -99,7 +106,7 @@ class Bench:
         for name in names:
             (self.files.tasks / f"end.{name}").touch()
         for name in names:
-            self.threads[name].join(60)
+            assert self.held[name].over.wait(60)
 
     def beat(self) -> Mapping[str, Any]:
         """The heartbeat of the worker, as a message."""
@@ -130,12 +137,11 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     worker_module.cached_project.cache_clear()
     monkeypatch.setattr(devices, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(devices, "PATIENCE_SECONDS", 60.0)
-    monkeypatch.setattr(slots, "RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(worker_module, "ALLOCATION_SECONDS", 0.05)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all of them")
     bench = Bench(tmp_path)
     yield bench
-    bench.end(*bench.threads)
+    bench.close()
 
 
 def test_as_many_tasks_run_as_fit_and_each_sees_its_own_gpus(bench: Bench) -> None:
@@ -192,8 +198,7 @@ def test_a_gpu_that_others_use_is_left_alone_and_used_when_they_are_gone(bench: 
     assert (beat["slots"], beat["notice"]) == (2, "")
 
 
-def test_without_resources_nothing_changes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all of them")
+def test_without_resources_nothing_changes(bench: Bench) -> None:
     bench.has({"GPU-0": 20_000}, cpus=2)
     bench.push("")
     bench.start()
@@ -202,6 +207,7 @@ def test_without_resources_nothing_changes(bench: Bench, monkeypatch: pytest.Mon
     bench.send("a")
     bench.wait_for(1)
     assert bench.gpus() == {"a": "all of them"}
+    bench.end("a")
     bench.start(slots=7)
     assert (bench.beat()["slots"], bench.worker.concurrency) == (7, 7)
 
@@ -252,7 +258,7 @@ def test_a_task_that_waits_too_long_goes_back_to_the_master(
     bench.push("resources: {gpus: 1}")
     bench.start()
     bench.send("a")
-    bench.threads["a"].join(60)
+    assert bench.held["a"].over.wait(60)
     (result,) = bench.recorder.results
     assert (result.state, "no room for it" in result.reason) == ("stopped", True)
     assert bench.seen() == {}
@@ -266,26 +272,43 @@ def test_a_task_that_waits_can_be_stopped(bench: Bench) -> None:
     bench.send("a")
     wait_until(lambda: names(bench.beat()["reserved"]) == {"a"})
     bench.worker.stop_attempts([AttemptId(task("a"), 1)])
-    bench.threads["a"].join(60)
+    assert bench.held["a"].over.wait(60)
     assert (bench.states(), bench.seen()) == (["stopped"], {})
 
 
-def test_more_slots_than_there_are_threads_restart_a_worker_that_holds_nothing(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    killed: list[int] = []
-    monkeypatch.setattr(os, "kill", lambda pid, number: killed.append(number))
+def test_more_slots_than_there_are_threads_restart_a_worker_that_holds_nothing(bench: Bench) -> None:
     bench.has(cpus=1)
     bench.push("resources: {cpus: 1}")
     bench.start()
     bench.send("a")
     bench.wait_for(1)
     bench.push("resources: {cpus: 0.25}")
-    bench.worker.restart_if_due()
-    assert (bench.beat()["slots"], killed) == (1, [])
+    assert (bench.beat()["slots"], bench.worker.restart_reason()) == (1, "")
     bench.end("a")
-    bench.worker.restart_if_due()
-    assert (bench.beat()["slots"], len(killed)) == (1, 1)
+    assert bench.beat()["slots"] == 1
+    assert bench.worker.restart_reason() == "more slots than this process can have"
     bench.start()
-    bench.worker.restart_if_due()
-    assert (bench.beat()["slots"], bench.worker.concurrency, len(killed)) == (4, 4, 1)
+    assert (bench.beat()["slots"], bench.worker.concurrency, bench.worker.restart_reason()) == (4, 4, "")
+
+
+def test_the_next_worker_hands_out_no_gpu_that_a_task_has(bench: Bench) -> None:
+    bench.has({"GPU-0": 3, "GPU-1": 3})
+    bench.push("resources: {gpus: 1}")
+    bench.start()
+    bench.send("a")
+    bench.wait_for(1)
+    bench.start()
+    assert (names(bench.beat()["running"]), bench.beat()["slots"]) == ({"a"}, 2)
+    bench.send("b", "c")
+    bench.wait_for(2)
+    gpus = bench.gpus()
+    assert sorted(map(str, gpus.values())) == ["GPU-0", "GPU-1"]
+    (second,) = gpus.keys() - {"a"}
+    wait_until(lambda: names(bench.beat()["reserved"]) == {"b", "c"} - {second})
+    (bench.files.tasks / "end.a").touch()
+    bench.wait_for(3)
+    (last,) = {"b", "c"} - {second}
+    assert bench.gpus()[last] == gpus["a"]
+    del bench.held["a"]  # by the worker that was replaced
+    bench.end("b", "c")
+    assert bench.states() == ["done"] * 3

@@ -1,7 +1,8 @@
 """The order of durability: a process is killed with SIGKILL at each step, and another one goes on after it.
 
-A worker: it runs → the result is in the spool → it is in the attempt's directory → the broker has it →
-it leaves the spool. The master: the result is in the journal → it is acknowledged.
+A worker: the runner has the attempt → its message is acknowledged → it ran → the result is in the spool → the
+runner is told to forget it → it is in the attempt's directory → the broker has it → it leaves the spool.
+The master: the result is in the journal → it is acknowledged.
 """
 
 from __future__ import annotations
@@ -10,34 +11,39 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from worker_bench import kill_tasks, start_runner
 
+from framework.files import WorkerFiles
 from framework.journal.store import Journal
 from framework.messages.assignment import Assignment, AttemptResult
 from framework.messages.task_ids import task_id
 
 TASK = task_id(("sh", "run.sh"), {"x": 1})
 
-# Runs the attempt in argv[1], and dies at the step named in argv[2], before or after what is done there.
+# Has the runner run the attempt in argv[1]/message, and dies at the step named in argv[2], before or after what
+# is done there. It ends when the runner holds nothing any more.
 WORKER = """
-import json, os, signal, sys
+import json, os, signal, sys, time
 from pathlib import Path
 from framework.broker import worker_publisher
 from framework.worker import worker
 from framework.messages.identity import Identity
+from worker_bench import Link
 
 root, step = Path(sys.argv[1]), sys.argv[2]
 
-def die_around(module, name):
-    call = getattr(module, name)
+def die_around(owner, name, place):
+    call = getattr(owner, name)
     def replacement(*arguments, **options):
-        kill(f"before {module.__name__}.{name}")
+        kill(f"before {place}")
         result = call(*arguments, **options)
-        kill(f"after {module.__name__}.{name}")
+        kill(f"after {place}")
         return result
-    setattr(module, name, replacement)
+    setattr(owner, name, replacement)
 
 def kill(here):
     if here == step:
@@ -49,10 +55,17 @@ def publish(producer, key, message, *, lasting):
         broker.write(json.dumps(message) + chr(10))
     kill("after confirmed")
 
+def acknowledge():
+    kill("before acknowledged")
+    (root / "message").unlink()
+    kill("after acknowledged")
+
 worker_publisher.publish = publish
-die_around(worker, "run_attempt")
-die_around(worker_publisher, "write_atomically")
-die_around(worker, "write_atomically")
+die_around(worker.Worker, "_start", "given")
+die_around(worker.Worker, "_on_taken", "taken")
+die_around(worker_publisher, "write_atomically", "spooled")
+die_around(worker.Worker, "_forget", "forgotten")
+die_around(worker, "write_atomically", "kept")
 identity = Identity("worker", "infra-1", "p", "host1", "broker:5671", "", root)
 files = worker.WorkerFiles(root / "data")
 sender = worker_publisher.BrokerPublisher(identity, files.spool)
@@ -62,7 +75,17 @@ def send():
     for file in sorted((root / "data/spool").glob("*.json")):
         sender._send_result(None, file)
 send()
-made.run(json.loads((root / "assignment").read_text()))
+link = Link(made, files)
+link.start()
+while not made.has_runner:
+    time.sleep(0.01)
+kill("in the midst" if made.heartbeat().running else "")
+if (root / "message").exists():  # else it was acknowledged
+    made.run(json.loads((root / "message").read_text()), acknowledge)
+    (root / "message").unlink(missing_ok=True)
+while not made.is_idle:
+    time.sleep(0.01)
+link.close()
 send()
 """
 
@@ -78,7 +101,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "code/current").symlink_to("v1")
     (tmp_path / "data/tasks").mkdir(parents=True)
     assignment = Assignment("infra-1", "p", TASK, 1, {"x": 1})
-    (tmp_path / "assignment").write_text(json.dumps(assignment.to_message()))
+    (tmp_path / "message").write_text(json.dumps(assignment.to_message()))
     return tmp_path
 
 
@@ -90,6 +113,17 @@ def run_worker(root: Path, step: str) -> int:
     ).returncode  # fmt: skip
 
 
+@pytest.fixture
+def runner(root: Path) -> Iterator[None]:
+    """A runner that outlives the workers."""
+    files = WorkerFiles(root / "data")
+    process = start_runner(files)
+    yield
+    process.kill()
+    process.wait()
+    kill_tasks(files)
+
+
 def at_the_broker(root: Path) -> list[AttemptResult]:
     file = root / "broker"
     lines = file.read_text().splitlines() if file.exists() else []
@@ -97,34 +131,35 @@ def at_the_broker(root: Path) -> list[AttemptResult]:
 
 
 @pytest.mark.parametrize(
-    ("step", "results"),
-    [
-        ("never", 2),  # the message is repeated, and so is the result
-        ("before framework.worker.worker.run_attempt", 1),
-        (
-            "after framework.worker.worker.run_attempt",
-            0,
-        ),  # begun, and no result: the master sends the next attempt
-        ("before framework.broker.worker_publisher.write_atomically", 0),
-        ("after framework.broker.worker_publisher.write_atomically", 2),
-        ("before framework.worker.worker.write_atomically", 2),
-        ("after framework.worker.worker.write_atomically", 2),
-        ("before confirmed", 2),
-        ("after confirmed", 3),
-    ],
-)
+    "step",
+    ["never", "before given", "after given", "before taken", "before acknowledged", "after acknowledged",
+     "before spooled", "after spooled", "after forgotten", "after kept", "before confirmed",
+     "after confirmed"],
+)  # fmt: skip
 def test_a_worker_killed_at_any_step_runs_an_attempt_once_and_loses_no_result(
-    root: Path, step: str, results: int
+    root: Path, runner: None, step: str
 ) -> None:
     assert run_worker(root, step) == (0 if step == "never" else -signal.SIGKILL)
-    assert run_worker(root, "never") == 0, "the same message once more, after the restart"
+    assert run_worker(root, "never") == 0, "it goes on; the message comes again if it was not acknowledged"
     assert (root / "ran").read_text().splitlines() == ["ran"], "never twice"
     found = at_the_broker(root)
-    assert len(found) == results
+    assert [result.state for result in found] == ["done"] * len(found)
     assert all(result == found[0] for result in found)
-    assert list((root / "data/spool").iterdir()) == []
-    kept = root / "data/tasks" / TASK / "1/result.json"
-    assert kept.exists() == bool(results)
+    assert len(found) == (2 if step == "after confirmed" else 1), "it was not known that the broker has it"
+    assert list((root / "data/spool").glob("*.json")) == []
+    assert not (root / "message").exists()
+    assert (root / "data/tasks" / TASK / "1/result.json").exists()
+
+
+def test_a_worker_that_is_killed_while_a_task_runs_delivers_its_result(root: Path, runner: None) -> None:
+    script = root / "code/v1/project/run.sh"
+    script.write_text(f"{script.read_text()}until [ -e '{root}/go' ]; do sleep 0.05; done\n")
+    assert run_worker(root, "after acknowledged") == -signal.SIGKILL
+    assert run_worker(root, "in the midst") == -signal.SIGKILL, "it is named at once"
+    (root / "go").touch()
+    assert run_worker(root, "never") == 0
+    assert (root / "ran").read_text().splitlines() == ["ran"]
+    assert [result.state for result in at_the_broker(root)] == ["done"]
 
 
 MASTER = """

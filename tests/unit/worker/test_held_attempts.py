@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
+from framework.messages.assignment import Assignment, AttemptResult
 from framework.messages.task_ids import AttemptId
-from framework.worker.held_attempts import HeldAttempts
+from framework.worker.held_attempts import HeldAttempt, HeldAttempts, Phase
 
 FIRST = AttemptId("0" * 16, 1)
 SECOND = AttemptId("f" * 16, 1)
+LOST = AttemptResult(FIRST.task, 1, "host1", "lost", 1.0, 0.0, None, "", {}, "v1", "", "infra-1", "p")
 
 
-def began(held: HeldAttempts, attempt: AttemptId) -> threading.Event:
-    stop = held.begin(attempt)
-    assert stop is not None
-    return stop
+def begun(held: HeldAttempts, attempt: AttemptId) -> HeldAttempt:
+    one = HeldAttempt(Assignment("infra-1", "p", attempt.task, attempt.number, {}))
+    held.begin(one)
+    return one
 
 
 def names(held: HeldAttempts) -> tuple[set[AttemptId], set[AttemptId]]:
@@ -24,35 +24,38 @@ def names(held: HeldAttempts) -> tuple[set[AttemptId], set[AttemptId]]:
     return set(running), set(reserved)
 
 
-def test_an_attempt_is_reserved_until_it_executes_and_held_until_it_ends() -> None:
+@pytest.mark.parametrize("is_reserved", [False, True])
+def test_an_attempt_is_reserved_until_the_runner_has_it_and_held_until_it_ends(is_reserved: bool) -> None:
     held = HeldAttempts()
-    held.reserve(FIRST)
-    assert names(held) == (set(), {FIRST})
-    stop = began(held, FIRST)
-    assert names(held) == (set(), {FIRST}), "it waits for devices"
-    held.execute(FIRST)
-    assert names(held) == ({FIRST}, set())
-    assert not stop.is_set()
-    held.end(FIRST)
+    if is_reserved:
+        held.reserve(FIRST)
+        assert names(held) == (set(), {FIRST})
+    one = begun(held, FIRST)
+    assert (held.get(FIRST), held.get(SECOND), len(held), list(held)) == (one, None, 1, [one])
+    for phase, runs in (
+        (Phase.WAITING, False),
+        (Phase.GIVEN, False),
+        (Phase.TAKEN, True),
+        (Phase.EXITED, True),
+    ):
+        one.phase = phase
+        assert names(held) == (({FIRST}, set()) if runs else (set(), {FIRST}))
+        assert held.in_phase(phase) == [one]
+        assert held.in_phase(*(set(Phase) - {phase})) == []
+    held.end(one)
     assert names(held) == (set(), set())
+    assert (held.get(FIRST), len(held)) == (None, 0)
 
 
-def test_an_attempt_that_was_not_reserved_is_held_too() -> None:
+def test_an_outcome_is_awaited_from_when_the_runner_has_it_until_it_is_known() -> None:
     held = HeldAttempts()
-    began(held, FIRST)
-    assert names(held) == (set(), {FIRST})
-    held.end(FIRST)
-    assert names(held) == (set(), set())
-
-
-def test_an_attempt_begins_once_until_it_ends() -> None:
-    held = HeldAttempts()
-    stop = began(held, FIRST)
-    assert held.begin(FIRST) is None
-    held.execute(FIRST)
-    assert held.begin(FIRST) is None
-    held.end(FIRST)
-    assert began(held, FIRST) is not stop
+    one = begun(held, FIRST)
+    awaited = []
+    for one.phase in Phase:
+        awaited.append(one.awaits_outcome)
+    assert awaited == [False, False, True, True]
+    one.outcome = LOST
+    assert not one.awaits_outcome
 
 
 def test_a_reserved_attempt_can_be_released_and_one_that_has_begun_cannot() -> None:
@@ -62,33 +65,33 @@ def test_a_reserved_attempt_can_be_released_and_one_that_has_begun_cannot() -> N
     held.release(SECOND)
     assert names(held) == (set(), set())
     held.reserve(FIRST)
-    began(held, FIRST)
+    one = begun(held, FIRST)
     held.release(FIRST)
     assert names(held) == (set(), {FIRST})
-    held.execute(FIRST)
+    one.phase = Phase.TAKEN
     held.release(FIRST)
     assert names(held) == ({FIRST}, set())
 
 
-@pytest.mark.parametrize("executes", [False, True])
-def test_only_the_named_attempts_are_stopped(executes: bool) -> None:
+@pytest.mark.parametrize("phase", Phase)
+def test_only_the_named_attempts_are_stopped(phase: Phase) -> None:
     held = HeldAttempts()
-    first, second = began(held, FIRST), began(held, SECOND)
-    if executes:
-        held.execute(FIRST)
-    held.stop([FIRST, AttemptId(SECOND.task, 7)])
-    assert (first.is_set(), second.is_set(), held.is_stopping) == (True, False, False)
+    first, second = begun(held, FIRST), begun(held, SECOND)
+    first.phase = phase
+    assert held.stop([FIRST, AttemptId(SECOND.task, 7)]) == [first]
+    assert (first.is_unwanted, second.is_unwanted) == (True, False)
 
 
-def test_a_reserved_attempt_that_is_stopped_is_stopped_when_it_begins() -> None:
+def test_a_reserved_attempt_that_is_stopped_is_unwanted_when_it_begins() -> None:
     held = HeldAttempts()
     held.reserve(FIRST)
-    held.stop([FIRST, SECOND])
-    assert began(held, FIRST).is_set()
-    assert not began(held, SECOND).is_set(), "it was not held then"
-    held.end(FIRST)
+    assert held.stop([FIRST, SECOND]) == []
+    one = begun(held, FIRST)
+    assert one.is_unwanted
+    assert not begun(held, SECOND).is_unwanted, "it was not held then"
+    held.end(one)
     held.reserve(FIRST)
-    assert not began(held, FIRST).is_set(), "it is another delivery"
+    assert not begun(held, FIRST).is_unwanted, "it is another delivery"
 
 
 def test_a_released_attempt_is_not_stopped_when_it_comes_again() -> None:
@@ -97,25 +100,13 @@ def test_a_released_attempt_is_not_stopped_when_it_comes_again() -> None:
     held.stop([FIRST])
     held.release(FIRST)
     held.reserve(FIRST)
-    assert not began(held, FIRST).is_set()
+    assert not begun(held, FIRST).is_unwanted
 
 
-def test_a_stop_of_all_stops_also_what_begins_later() -> None:
+def test_an_attempt_may_end_while_all_are_looked_at() -> None:
     held = HeldAttempts()
-    first = began(held, FIRST)
-    assert not held.wait_for_stop(0)
-    held.stop_all()
-    assert (first.is_set(), held.is_stopping, held.wait_for_stop(0)) == (True, True, True)
-    assert began(held, SECOND).is_set()
-
-
-def test_a_signal_may_stop_all_in_a_thread_that_holds_the_lock() -> None:
-    held = HeldAttempts()
-    stop = began(held, FIRST)
-
-    def stop_all() -> None:
-        with held._lock:
-            held.stop_all()
-
-    threading.Thread(target=stop_all, daemon=True).start()
-    assert stop.wait(10)
+    begun(held, FIRST)
+    begun(held, SECOND)
+    for one in held:
+        held.end(one)
+    assert len(held) == 0
