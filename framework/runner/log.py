@@ -1,7 +1,8 @@
-"""Log of a runner: which attempts it was given, and how they ended; it survives the death of both sides.
+"""Log of a runner: the attempts that it was given, and their outcomes.
 
-Each line is a seal and a record, as JSON. The seal is an HMAC-SHA256 of the record with a key that the worker
-keeps where tasks cannot read: a line that a crash has torn, or that a task has written, is not believed.
+It survives the death of both sides. Each line is a seal and a record, as JSON. The seal is an HMAC-SHA256 of
+the record with a key that the worker keeps where tasks cannot read: a line that a crash has torn, or that a
+task has written, is not believed.
 """
 
 from __future__ import annotations

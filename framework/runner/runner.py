@@ -1,4 +1,4 @@
-"""Runner: executes the attempts that its worker gives it, and keeps what became of them until it is known."""
+"""Runner: executes the attempts that its worker gives it, and keeps their outcomes."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -44,15 +44,21 @@ class RunnerBench:
         path: Path,
         environment: Mapping[str, str] | None = None,
         constants: Mapping[str, Any] | None = None,
+        python: str = sys.executable,
+        wrapper: Sequence[str] = (),
     ) -> None:
-        """`constants`: of the runner's modules, as in {"attempt.GRACE_SECONDS": 1}."""
+        """`constants`: of the runner's modules, as in {"attempt.GRACE_SECONDS": 1}.
+
+        `wrapper`: a program, and its first arguments, that executes the runner.
+        """
         self.path = path
         self.log = path / "runner/log"
         self.tasks = path / "worker's data/tasks"
         self.messages = path / "messages"  # what the runner wrote to stderr
-        self.python = sys.executable
         self.process: subprocess.Popen[bytes] | None = None
         self.hello: Event = {}
+        self.wrapper = wrapper
+        self._argv = [*wrapper, python, "-I", "-S", "-B"]
         self._environment = dict(os.environ if environment is None else environment)
         self._constants = constants or {}
         self._link = path / "link"
@@ -78,7 +84,7 @@ class RunnerBench:
             program = ["-c", WITH_CONSTANTS, str(CODE), json.dumps(self._constants)]
         with open(self.messages, "ab") as messages:
             self.process = subprocess.Popen(
-                [self.python, "-I", "-S", "-B", *program, reach, f"--log={self.log}",
+                [*self._argv, *program, reach, f"--log={self.log}",
                  f"--tasks={self.tasks}", *options],
                 env=self._environment, stdin=subprocess.DEVNULL, stderr=messages, start_new_session=True,
                 pass_fds=[theirs.fileno()] if theirs else [],

@@ -144,9 +144,7 @@ def test_a_host_that_is_short_of_something(commands: CommandBench) -> None:
         commands.shell("true")
 
 
-def test_a_host_that_is_short_of_processes(
-    commands: CommandBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_host_that_is_short_of_processes(commands: CommandBench, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> int:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 

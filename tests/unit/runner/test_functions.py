@@ -323,6 +323,21 @@ def test_server_and_calls_end_with_the_runner(calls: CallBench) -> None:
         wait_for(lambda pid=pid: gone(pid))  # type: ignore[misc]
 
 
+def test_server_and_calls_end_with_the_worker(calls: CallBench) -> None:
+    calls.write("""
+        import signal
+        def run():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            note("called")
+            while True: time.sleep(0.1)
+    """)
+    calls.begin()
+    wait_for(lambda: calls.pids("called"))
+    calls.runner.end()
+    for pid in (*calls.pids("imported"), *calls.pids("called")):
+        assert gone(pid)
+
+
 def test_nothing_stays_open(calls: CallBench) -> None:
     calls.write("def run(x): sys.exit(x)")
     calls.run(x=0)

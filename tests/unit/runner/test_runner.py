@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attempt_bench import CODE, children, expect_no_child, gone, make_job, wait_for
+from attempt_bench import CODE, children, expect_no_child, gone, make_job, stat, wait_for
 from runner_bench import KEY, Event, RunnerBench
 
 from framework.files import WorkerFiles
@@ -29,8 +32,8 @@ FAST = {"attempt.GRACE_SECONDS": 0.3, "runner.CODE_SECONDS": 0.1, "runner.RETRY_
 class Bench(RunnerBench):
     """A runner, and jobs for it; each notes its start in the project, and its processes can be found."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, **options: Any) -> None:
+        super().__init__(path, **options)
         self.project = path / "project"
         self.project.mkdir()
         self.given: list[Job] = []
@@ -40,7 +43,9 @@ class Bench(RunnerBench):
         files = WorkerFiles(self.path / "worker's data").attempt(f"{number:016x}", 3)
         script = f"echo $$ >>'{self.path}/started'; {script}"
         self.given.append(
-            make_job(files, self.project, **{"command": ["sh", "-c", script], "context": {"n": number}, **fields})
+            make_job(
+                files, self.project, **{"command": ["sh", "-c", script], "context": {"n": number}, **fields}
+            )
         )
         return self.given[-1]
 
@@ -219,9 +224,12 @@ def test_what_it_left_running_in_other_sessions_is_ended(runner: Bench) -> None:
 
 def test_nobody_has_to_wait_for_children_of_others(runner: Bench) -> None:
     """A daemon that ends while its task runs is reaped by the runner, which has become its parent."""
-    attempt = runner.begin(f"(setsid sleep 0.1 &); {waiting(runner)}")
-    wait_for(lambda: len(runner.started()) == 1)
-    wait_for(lambda: children(runner.pid) == runner.started())
+    daemon = runner.path / "daemon"
+    attempt = runner.begin(
+        f"(setsid sh -c 'echo $$ >{daemon}.new; mv {daemon}.new {daemon}' &); {waiting(runner)}"
+    )
+    wait_for(daemon.exists)
+    wait_for(lambda: not stat(int(daemon.read_text())))
     runner.let_go()
     assert runner.wait("ended", attempt=attempt)["execution"]["reason"] == ""
 
@@ -396,6 +404,132 @@ def test_sigterm_before_a_worker_has_come(bench: Bench) -> None:
     assert bench.exit_code() == 0
 
 
+def test_killed_at_any_moment_it_forgets_nothing_that_it_has_said(runner: Bench) -> None:
+    """A worker's view of several deaths: what was taken is never unknown, and an outcome never changes."""
+    random.seed(7)
+    taken: set[str] = set()
+    ended: dict[str, Event] = {}
+    for _ in range(12):
+        for _ in range(random.randrange(4)):
+            runner.begin(f"sleep {random.choice([0, 0, 0.02])}; echo a=1")
+        deadline = time.monotonic() + random.uniform(0, 0.15)
+        while time.monotonic() < deadline:
+            runner.events()
+        said = runner.events()
+        runner.kill()
+        taken |= {event["attempt"] for event in said if event["event"] == "taken"}
+        ended.update((event["attempt"], event["execution"]) for event in said if event["event"] == "ended")
+        runner.start()
+        held = runner.held()
+        assert taken <= held.keys()
+        for attempt, each in held.items():
+            assert each["ended"] == ended.setdefault(attempt, each["ended"])
+            assert each["ended"] == "lost" or each["ended"]["metrics"] == {"a": 1}
+        taken |= held.keys()
+
+
+# Process 1 of a container.
+
+NAMESPACE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+@pytest.fixture
+def init(tmp_path: Path) -> Iterator[Bench]:
+    if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs a namespace for processes")
+    bench = Bench(tmp_path, constants=FAST, wrapper=NAMESPACE)
+    bench.start()
+    assert (bench.held(), bench.hello["process"]) == ({}, 1)
+    yield bench
+    bench.end()
+
+
+def test_no_signal_of_a_task_ends_process_1(init: Bench) -> None:
+    running = init.begin("exec sleep 60")
+    wait_for(init.started)
+    attempt = init.begin("kill -TERM 1; kill -INT 1; kill -HUP 1; kill -KILL 1; sleep 0.5")
+    assert init.wait("ended", attempt=attempt)["execution"]["state"] == "done"
+    assert init.execute("kill -KILL -1")["state"] == "done"
+    execution = init.wait("ended", attempt=running)["execution"]
+    assert (execution["state"], execution["reason"]) == ("failed", "killed by SIGKILL (out of memory?)")
+    assert init.execute("true")["state"] == "done"
+    assert init.events("refused") == []
+
+
+def test_a_sigterm_from_outside_ends_process_1(init: Bench) -> None:
+    attempt = init.begin("exec sleep 60")
+    wait_for(init.started)
+    (process,) = children(init.pid)
+    os.kill(process, signal.SIGTERM)
+    assert init.wait("ended", attempt=attempt)["execution"]["state"] == "stopped"
+    init.send(do="forget", attempts=[attempt])
+    assert init.exit_code() == 0
+
+
+def test_process_1_reaps_what_tasks_leave_to_it(init: Bench) -> None:
+    for _ in range(3):
+        init.execute("(setsid sleep 0.05 &); (setsid sleep 60 &); sleep 0.1")
+    (process,) = children(init.pid)
+    wait_for(lambda: not children(process))
+
+
+# A runner as most containers have it.
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Bench]:
+    """The runner of a user who is not root; only such a one can be short of processes, or is hidden."""
+    python, options = sys.executable, {}
+    if os.getuid() == 0:
+        python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or pytest.skip("needs a Python")
+        options = {"wrapper": ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]}
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o777)
+        path = Path(directory)
+        try_it = [*options.get("wrapper", []), python, str(CODE / "framework/runner/__main__.py"), "--help"]
+        if subprocess.run(try_it, capture_output=True, check=False).returncode:
+            pytest.skip("a user who is not root cannot execute this checkout")
+        bench = Bench(path, constants=FAST, python=python, **options)
+        bench.start()
+        assert bench.held() == {}
+        yield bench
+        bench.end()
+        expect_no_child()
+
+
+def test_a_task_does_not_see_what_its_runner_knows(unprivileged: Bench) -> None:
+    script = "for name in environ maps mem fd/1; do cat /proc/$PPID/$name && echo read=1; done; sleep 0.1"
+    execution = unprivileged.execute(f"(setsid sleep 60 &); {script}")
+    assert (execution["state"], execution["metrics"]) == ("done", {})
+    assert execution["reason"] == "processes that it left running were ended: 1"
+    errors = unprivileged.given[0].files.stderr.read_text()
+    assert errors.count("Permission denied") == 4
+
+
+def test_the_kernel_prefers_the_task_when_memory_is_short(unprivileged: Bench) -> None:
+    own = int(Path(f"/proc/{unprivileged.pid}/oom_score_adj").read_text())
+    execution = unprivileged.execute("sleep 0.2; echo score=$(cat /proc/self/oom_score_adj)")
+    assert execution["metrics"] == {"score": min(own + 500, 1000)}
+
+
+def test_a_host_that_is_short_of_processes(unprivileged: Bench) -> None:
+    (unprivileged.project / "train.py").write_text("def run(): return {'a': 1}")
+    call = unprivileged.job("", command=[], function="train:run")
+
+    def allow(processes: str) -> None:
+        program = [*unprivileged.wrapper, "prlimit", f"--pid={unprivileged.pid}", f"--nproc={processes}:"]
+        subprocess.run(program, check=True)
+
+    allow("1")
+    unprivileged.run(call)
+    for attempt in (unprivileged.begin("true"), call.attempt):
+        assert "cannot start a process" in unprivileged.wait("refused", attempt=attempt)["reason"]
+    allow("10000")
+    assert unprivileged.execute("true")["state"] == "done"
+    unprivileged.run(call)
+    assert unprivileged.wait("ended", attempt=call.attempt)["execution"]["metrics"] == {"a": 1}
+
+
 # The worker dies; the runner comes to the socket of the next one.
 
 
@@ -511,7 +645,10 @@ def test_a_job_that_cannot_be_read_is_refused_and_the_others_run(
     jobs[1] = {name: value for name, value in {**jobs[1], **changed}.items() if value is not ...}
     linked.send(do="run", jobs=jobs)
     refused = linked.wait("refused")
-    assert (refused["attempt"], refused["reason"][:30]) == (jobs[1]["attempt"], "the runner cannot read its job")
+    assert (refused["attempt"], refused["reason"][:30]) == (
+        jobs[1]["attempt"],
+        "the runner cannot read its job",
+    )
     for job in (jobs[0], jobs[2]):
         linked.wait("ended", attempt=job["attempt"])
     assert linked.believed().keys() == {jobs[0]["attempt"], jobs[2]["attempt"]}
