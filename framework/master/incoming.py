@@ -24,8 +24,6 @@ from framework.scheduler.sweep_state import Sweep
 
 log = logging.getLogger(__name__)
 
-LONGEST_MESSAGE = 4 * 2**20  # bytes; no valid message is as long
-
 
 class Incoming:
     """Takes the messages of the workers that run a sweep."""
@@ -42,9 +40,12 @@ class Incoming:
         """
         queue = str(message.delivery_info.get("routing_key", ""))
         dead = queue == queues.DEAD
+        headers = message.headers or {}
         try:
+            if queues.MALFORMED in headers:
+                raise MessageError(str(headers[queues.MALFORMED]))
             if dead:
-                queue = str((message.headers or {}).get("x-first-death-queue", ""))
+                queue = str(headers.get("x-first-death-queue", ""))
             if dead and queue != queues.RESULTS:
                 raise MessageError(f"a dead letter of the queue {queue}")
             content = self._read(message.body, queue)
@@ -60,7 +61,7 @@ class Incoming:
             self._quarantine.add(queues.DEAD if dead else queue, message.body, str(error))
 
     def _read(self, body: Any, queue: str) -> object:
-        if len(body) > LONGEST_MESSAGE:
+        if len(body) > queues.LONGEST_MESSAGE:
             raise MessageError(f"a message of {len(body)} bytes")
         content = json.loads(body if isinstance(body, str) else bytes(body))
         if not isinstance(content, dict):
