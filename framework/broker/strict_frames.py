@@ -24,6 +24,7 @@ _BEFORE_PROPERTIES = 12  # bytes of a header: class, weight, size of the body
 _BEFORE_TAG = 4  # bytes of a method: class, method
 _AFTER_TAG = 9  # bytes of a delivery: its number, and whether it is a repetition
 _HAS_HEADERS = 0x2000  # flag of the property
+_MOST_NESTED = 10  # tables and lists in each other; the broker and Celery need four
 # Others are codecs of Python's, of which some unpack what they decode.
 _ENCODINGS = frozenset({"", "utf-8", "us-ascii", "ascii", "binary", "ascii-8bit"})
 
@@ -57,12 +58,23 @@ def _harmless_header(header: bytes) -> bytes:
 
 def _problem(properties: dict[str, Any]) -> str:
     """What is wrong with decoded properties; empty if nothing is."""
-    if properties.get("application_headers", {}).get("compression"):
+    headers = properties.get("application_headers", {})
+    if _is_nested(headers, _MOST_NESTED):
+        return "headers that are nested too deeply"  # who decodes them next may have less room on its stack
+    if headers.get("compression"):
         return "a compressed message"
     encoding = properties.get("content_encoding", "")
     if encoding.lower() not in _ENCODINGS:
         return f"a message in the encoding {encoding!r:.100}"
     return ""
+
+
+def _is_nested(value: object, levels: int) -> bool:
+    """True if `value` holds more than `levels` tables and lists in each other."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_nested(each, levels - 1) for each in inner)
 
 
 def _readable_delivery(method: bytes) -> bytes:

@@ -56,7 +56,7 @@ class Incoming:
         except JournalError:
             raise
         except Exception as error:
-            if not isinstance(error, FrameworkError | ValueError):
+            if not isinstance(error, FrameworkError | ValueError | RecursionError):
                 log.exception("unexpected message")
             self._quarantine.add(queues.DEAD if dead else queue, message.body, str(error))
 

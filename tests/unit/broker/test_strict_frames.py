@@ -114,6 +114,14 @@ def test_properties_that_cannot_be_decoded_are_replaced_by_the_reason(
     assert wire.received[-1].payload == 5, "the connection goes on"
 
 
+@pytest.mark.parametrize(("depth", "passes"), [(0, True), (9, True), (10, False), (200, False), (900, False)])
+def test_headers_are_not_nested_too_deeply_for_the_next_one_who_decodes_them(
+    wire: Wire, depth: int, passes: bool
+) -> None:
+    wire.deliver(pack(">H", HEADERS) + nested(depth), b"5")
+    assert (queues.MALFORMED not in wire.received[0].headers) is passes
+
+
 @pytest.mark.parametrize(
     "compression", ["bzip2", "application/x-bz2", "gzip", "xz", "zstd", "nonsense", ["x"]]
 )
