@@ -1,4 +1,4 @@
-"""Frames of messages: what py-amqp cannot decode, or kombu would unpack, is marked as malformed
+"""Frames of messages: what cannot be decoded, or would be unpacked, is marked malformed
 
 py-amqp decodes the properties of a message, and kombu unpacks its body, before our code gets it. A message on
 which they fail, or run out of memory, would end the program without being acknowledged, and do so again after

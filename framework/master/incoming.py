@@ -40,7 +40,7 @@ class Incoming:
         """
         queue = str(message.delivery_info.get("routing_key", ""))
         dead = queue == queues.DEAD
-        headers = message.headers or {}
+        headers = getattr(message, "headers", None) or {}
         try:
             if queues.MALFORMED in headers:
                 raise MessageError(str(headers[queues.MALFORMED]))
