@@ -1,8 +1,9 @@
-"""Names of all files and directories, and atomic writes."""
+"""Names of all files and directories, atomic writes, and reads that never wait."""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -322,6 +323,24 @@ def write_atomically(path: Path, content: str | bytes, *, fsync: bool = True, mo
     """Write `content` (text as UTF-8) so that readers see the old file or the new one. Raises OSError."""
     with atomic_file(path, fsync=fsync, mode=mode) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The content of a file that a task may have put there, or replaced: regular, of at most `most` bytes.
+
+    It never waits, as opening a named pipe would. Raises OSError; ValueError if it is no such file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("no regular file")
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(most + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > most:
+        raise ValueError(f"longer than {most} bytes")
+    return content
 
 
 def _sync_directory(path: Path) -> None:

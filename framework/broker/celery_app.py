@@ -18,6 +18,7 @@ import kombu
 from celery import Celery
 from kombu.exceptions import KombuError
 
+from framework.broker.strict_frames import frame_handler
 from framework.errors import FrameworkError, MessageError
 from framework.messages import queues
 from framework.messages.identity import Identity
@@ -80,7 +81,10 @@ def connect(identity: Identity) -> kombu.Connection:
 
 
 def transport_options() -> dict[str, Any]:
-    return {"socket_settings": {socket.TCP_USER_TIMEOUT: TCP_USER_TIMEOUT_MILLISECONDS}}
+    return {
+        "socket_settings": {socket.TCP_USER_TIMEOUT: TCP_USER_TIMEOUT_MILLISECONDS},
+        "frame_handler": frame_handler,
+    }
 
 
 def task_queue(host: str) -> kombu.Queue:

@@ -26,10 +26,11 @@ from framework.errors import BrokerBlocked
 from framework.messages.assignment import Assignment
 from framework.messages.task_ids import AttemptId
 
-PREFETCH = 1000
+PREFETCH = 50  # messages of a queue that wait in memory here, each of up to LONGEST_MESSAGE
 DRAIN_LIMIT = 5000
 QUIET_SECONDS = 10.0  # silence after which the connection checks whether the broker takes messages
 BLOCKED_SECONDS = 0.5  # one wait for the end of a block
+LONGEST_SHOWN = 10_000  # characters of metaparameters that Flower shows
 NOBODY = "nobody"  # a routing key without a queue: the broker confirms such messages, and drops them
 
 
@@ -100,7 +101,7 @@ class MasterConnection:
             TASK_NAME,
             args=[assignment.to_message()],
             kwargs={},
-            argsrepr=json.dumps(dict(assignment.parameters)),
+            argsrepr=json.dumps(dict(assignment.parameters))[:LONGEST_SHOWN],
             kwargsrepr="{}",
         )
         self._app.amqp.send_task_message(

@@ -17,7 +17,7 @@ from pathlib import Path
 import kombu
 
 from framework.broker.celery_app import BROKER_ERRORS, FROM_WORKERS, connect, publish, task_queue
-from framework.files import write_atomically
+from framework.files import read_regular, write_atomically
 from framework.messages import queues
 from framework.messages.identity import Identity
 from framework.messages.task_ids import AttemptId
@@ -93,8 +93,10 @@ class BrokerPublisher(threading.Thread):
 
     def _send_result(self, producer: kombu.Producer, file: Path) -> None:
         try:
-            result = json.loads(file.read_text())
-        except ValueError as error:
+            result = json.loads(read_regular(file, queues.LONGEST_MESSAGE))
+            if len(json.dumps(result)) > queues.LONGEST_MESSAGE:  # the broker would refuse it again and again
+                raise ValueError(f"longer than {queues.LONGEST_MESSAGE} bytes")
+        except (OSError, ValueError, RecursionError) as error:  # or one file would hold up all others
             log.error("%s is not a result (%s): renamed to *.damaged", file, error)
             file.rename(file.with_suffix(".damaged"))
             return

@@ -88,6 +88,9 @@ def shown(value: Value) -> str:
 
 
 def _timestamp(seconds: float) -> str:
-    """ISO 8601 in UTC, to the millisecond."""
-    moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
+    """ISO 8601 in UTC, to the millisecond; the number itself if that is no time of a clock."""
+    try:
+        moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
+    except (ValueError, OverflowError, OSError):  # earlier versions took any number from a worker
+        return repr(seconds)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 Content: TypeAlias = AttemptResult | WorkerEvent
 
-LONGEST_MESSAGE = 4 * 2**20  # bytes; no valid message is as long
-
 
 class Incoming:
     """Takes the messages of the workers that run a sweep."""
@@ -79,7 +77,7 @@ class Incoming:
         except JournalError:
             raise
         except Exception as error:
-            if not isinstance(error, FrameworkError | ValueError):
+            if not isinstance(error, FrameworkError | ValueError | RecursionError):
                 log.exception("unexpected message")
             queue = str(message.delivery_info.get("routing_key", ""))
             self._quarantine.add(queue, message.body, str(error))
@@ -87,8 +85,11 @@ class Incoming:
     def _content(self, message: Any) -> Content:
         """What a message says. Raises FrameworkError or ValueError if it is not valid."""
         queue = str(message.delivery_info.get("routing_key", ""))
+        headers = getattr(message, "headers", None) or {}
+        if queues.MALFORMED in headers:
+            raise MessageError(str(headers[queues.MALFORMED]))
         if queue == queues.DEAD:
-            queue = str((message.headers or {}).get("x-first-death-queue", ""))
+            queue = str(headers.get("x-first-death-queue", ""))
             if queue != queues.RESULTS:
                 raise MessageError(f"a dead letter of the queue {queue}")
         content = self._read(message.body, queue)
@@ -101,7 +102,7 @@ class Incoming:
             self._take_event(content)
 
     def _read(self, body: Any, queue: str) -> object:
-        if len(body) > LONGEST_MESSAGE:
+        if len(body) > queues.LONGEST_MESSAGE:
             raise MessageError(f"a message of {len(body)} bytes")
         content = json.loads(body if isinstance(body, str) else bytes(body))
         if not isinstance(content, dict):

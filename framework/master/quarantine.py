@@ -9,12 +9,13 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from framework.files import write_atomically
+from framework.files import read_regular, write_atomically
 
 log = logging.getLogger(__name__)
 
 KEPT = 100
 LONGEST = 1000  # characters of a message, and of a reason
+LONGEST_FILE = 16 * 2**20  # bytes
 
 
 class Quarantine:
@@ -26,11 +27,11 @@ class Quarantine:
         self._unsaved = False
         self.count = 0
         try:
-            self._lines.extend(path.read_text().splitlines())
+            self._lines.extend(read_regular(path, LONGEST_FILE).decode().splitlines())
             self.count = int(json.loads(self._lines[-1])["number"]) if self._lines else 0
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             log.warning("%s cannot be read (%r): a new file replaces it", path, error)
             self._lines.clear()
 
@@ -46,7 +47,7 @@ class Quarantine:
         }
         self._lines.append(json.dumps(content))
         self._unsaved = True
-        log.warning("a message in the queue %s was quarantined: %r", content["queue"], content["reason"])
+        log.warning("a message in the queue %a was quarantined: %a", content["queue"], content["reason"])
 
     def save(self) -> None:
         """Write the file if there is anything new. Raises OSError."""

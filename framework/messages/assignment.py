@@ -13,10 +13,12 @@ from framework.messages.checks import (
     are_parameters,
     checked,
     is_count,
-    is_number,
+    is_duration,
+    is_host,
     is_optional_text,
     is_reason,
     is_text,
+    is_time,
 )
 from framework.messages.metrics import Metric
 from framework.messages.task_ids import AttemptId, is_attempt_number, is_task_id
@@ -97,10 +99,10 @@ _ASSIGNMENT: dict[str, Check] = {
 _RESULT: dict[str, Check] = {
     "task": is_task_id,
     "attempt": is_attempt_number,
-    "host": is_text,
+    "host": is_host,
     "state": _is_state,
-    "started": is_number,
-    "seconds": is_number,
+    "started": is_time,
+    "seconds": is_duration,
     "exit_code": _is_exit_code,
     "reason": is_reason,
     "metrics": are_metrics,

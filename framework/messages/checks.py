@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from framework.errors import MessageError
-from framework.messages.metrics import metric_problem
+from framework.messages.metrics import as_metric, metric_problem
 from framework.space.values import name_problem, value_problem
 
 Check: TypeAlias = Callable[[object], bool]
 
 LONGEST_TEXT = 255  # characters
 LONGEST_REASON = 2000  # characters
+MOST_METRICS = 1000  # metrics of one attempt; a worker sends fewer
+END_OF_TIME = 4_102_444_800  # seconds since the epoch: the beginning of the year 2100
+LONGEST_SECONDS = 10**9  # about 30 years
 
 
 def checked(message: object, checks: Mapping[str, Check]) -> dict[str, Any]:
@@ -33,6 +36,11 @@ def is_text(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT and value_problem(value) is None
 
 
+def is_host(value: object) -> bool:
+    """True for what can name a host in tables and messages for people."""
+    return isinstance(value, str) and is_text(value) and value.isprintable()
+
+
 def is_optional_text(value: object) -> bool:
     return value == "" or is_text(value)
 
@@ -45,13 +53,14 @@ def is_bool(value: object) -> bool:
     return isinstance(value, bool)
 
 
-def is_number(value: object) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and value_problem(value) is None
-        and 0 <= value < 2**53  # the journal holds no more
-    )
+def is_time(value: object) -> bool:
+    """True for seconds since the epoch that a clock can show, be it wrong: from 1970 to 2100."""
+    return _is_number(value, END_OF_TIME)
+
+
+def is_duration(value: object) -> bool:
+    """True for seconds that something can have taken."""
+    return _is_number(value, LONGEST_SECONDS)
 
 
 def is_count(value: object, most: int) -> bool:
@@ -66,6 +75,25 @@ def are_parameters(value: object) -> bool:
 
 
 def are_metrics(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(name, str) and metric_problem(name, item) is None for name, item in value.items()
+    return (
+        isinstance(value, dict)
+        and len(value) <= MOST_METRICS
+        and all(
+            isinstance(name, str) and metric_problem(name, item) is None and is_in_range(item)
+            for name, item in value.items()
+        )
+    )
+
+
+def is_in_range(value: object) -> bool:
+    """False for an integer that is larger than all floats: a metric has "inf" in its place."""
+    return as_metric(value) is value
+
+
+def _is_number(value: object, most: int) -> bool:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and value_problem(value) is None
+        and 0 <= value <= most
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from framework.errors import FrameworkError
-from framework.files import write_atomically
+from framework.files import read_regular, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +21,7 @@ Which: TypeAlias = Literal["failed", "outdated", "all"]
 
 ANSWER_SECONDS = 15.0
 AGAIN_SECONDS = 600.0  # the master goes through the whole sweep for it
+LONGEST_REQUEST = 64 * 2**20  # bytes; one that names a million tasks has half of them
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,16 @@ def pending(directory: Path) -> list[tuple[Path, ControlRequest]]:
     found = []
     for file in sorted(directory.glob("*.json")):
         try:
-            found.append((file, _parse(file.read_text())))
+            found.append((file, _parse(read_regular(file, LONGEST_REQUEST))))
         except FileNotFoundError:
             pass  # it was withdrawn
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             log.warning("%s is not a request (%r): removed", file, error)
             file.unlink(missing_ok=True)
     return found
 
 
-def _parse(text: str) -> ControlRequest:
+def _parse(text: bytes) -> ControlRequest:
     content = json.loads(text)
     if content["action"] not in get_args(Action):
         raise ValueError(f"unknown action {content['action']!r}")

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from framework.errors import FrameworkError
-from framework.files import write_atomically
+from framework.files import read_regular, write_atomically
 
 STALE_SECONDS = 15.0
+LONGEST_STATUS = 64 * 2**20  # bytes
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,11 @@ class Status:
 def read_status(path: Path) -> Status:
     """The latest status; raises FrameworkError if the master has written none, or none for STALE_SECONDS."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_regular(path, LONGEST_STATUS))
     except FileNotFoundError:
         raise FrameworkError("the master has not started yet: it has written no status") from None
+    except (ValueError, RecursionError) as error:
+        raise FrameworkError(f"{path}: it is no status ({error})") from error
     hosts = {name: HostStatus(**host) for name, host in content.pop("hosts").items()}
     status = Status(**content, hosts=hosts)
     age = time.time() - status.updated

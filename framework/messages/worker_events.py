@@ -16,9 +16,11 @@ from framework.messages.checks import (
     checked,
     is_bool,
     is_count,
-    is_number,
+    is_host,
+    is_in_range,
     is_reason,
     is_text,
+    is_time,
 )
 from framework.messages.metrics import Metric, as_number
 from framework.messages.task_ids import AttemptId, is_attempt_number, is_task_id
@@ -28,8 +30,8 @@ Message: TypeAlias = Mapping[str, Any]
 HEARTBEAT_SECONDS = 3.0  # between two heartbeats of a worker
 MAX_PENDING_EVENTS = 10_000  # the oldest is dropped: later events repeat or supersede it
 
-_MOST_HELD = 100_000  # attempts that one worker holds
-_MOST_SLOTS = 100_000
+_MOST_HELD = 20_000  # attempts that one worker holds
+_MOST_SLOTS = 10_000
 _MOST_REPORTS = 100
 
 
@@ -173,6 +175,7 @@ def _is_report(value: object) -> bool:
         isinstance(value, list)
         and len(value) == 2
         and is_attempt_number(value[0])
+        and is_in_range(value[1])
         and as_number(value[1]) is not None
     )
 
@@ -181,7 +184,7 @@ _HEADER: dict[str, Check] = {
     "kind": is_text,
     "infrastructure": is_text,
     "project": is_text,
-    "host": is_text,
+    "host": is_host,
 }
 _KINDS: dict[str, dict[str, Check]] = {
     "beat": {
@@ -192,7 +195,7 @@ _KINDS: dict[str, dict[str, Check]] = {
         "notice": is_reason,
         "unfit": is_bool,
     },
-    "started": {"task": is_task_id, "attempt": is_attempt_number, "started": is_number},
+    "started": {"task": is_task_id, "attempt": is_attempt_number, "started": is_time},
     "metrics": {
         "task": is_task_id,
         "attempt": is_attempt_number,

@@ -13,10 +13,11 @@ pytestmark = pytest.mark.usefixtures("infrastructure")
 
 # Runs in the containers, with their addresses, certificates and passwords.
 BEGIN = """
-import glob, json, sqlite3, sys
+import bz2, glob, json, sqlite3, sys
+from struct import pack
 sys.path.insert(0, "/code/current")
 from pathlib import Path
-import kombu
+import amqp, kombu
 from framework.broker import celery_app as broker
 from framework.messages.identity import Identity
 
@@ -31,6 +32,7 @@ def put(exchange, key, body, **options):
     producer.publish(body, exchange=exchange, routing_key=key, mandatory=True, **options)
     sent += 1
 
+PACKED = bz2.compress(bytes(2**28))
 GARBAGE = (
     (b"\\xff garbage", dict(content_type="application/json", content_encoding="utf-8")),
     (b"{", dict(content_type="application/json", content_encoding="utf-8")),
@@ -38,13 +40,62 @@ GARBAGE = (
     (b"cos\\nsystem\\n", dict(content_type="application/x-python-serialize", content_encoding="binary")),
     ({"x": 1}, {}),
     ({"x": 1}, dict(headers={"compression": "gzip"})),
-    ({"x": "y" * 5_000_000}, {}),
+    (PACKED, dict(headers={"compression": "bzip2"}, content_type="text/plain", content_encoding="binary")),
+    (PACKED, dict(content_type="text/plain", content_encoding="bz2")),
+    ({"x": "y" * 4_000_000}, {}),
 )
+
+class Raw(amqp.Message):
+    "A message with properties as they are in no client."
+
+    def _serialize_properties(self):
+        return self.raw
+
+def table(content):
+    return pack(">I", len(content)) + content
+
+def nested(depth):
+    return table(b"" if depth == 0 else b"\\x01xF" + nested(depth - 1))
+
+sys.setrecursionlimit(10_000)
+HEADERS = pack(">H", 0x2000)
+PROPERTIES = (
+    HEADERS + nested(5000),
+    HEADERS + nested(900),
+    HEADERS + table(b"\\x01tT" + pack(">Q", 2**63)),
+    pack(">H", 0x8000) + b"\\x02\\xff\\xfe",
+    pack(">H", 0x0400) + b"\\x02\\xff\\xfe",
+)
+
+def put_raw(exchange, key, properties, body=b"{}"):
+    global sent
+    message = Raw(body)
+    message.raw = properties
+    channel = connection.default_channel
+    channel.basic_publish(message, exchange=exchange, routing_key=key, confirm_timeout=20)
+    sent += 1
+
+def put_garbage(exchange, key):
+    for body, options in GARBAGE:
+        put(exchange, key, body, **options)
+    for properties in PROPERTIES:
+        put_raw(exchange, key, properties)
+    # A header with other routing keys, so that the first one may be anything.
+    put_raw(exchange, b"\\xff\\xfe", HEADERS + table(b"\\x02CCA" + table(b"S" + table(key.encode()))))
+    try:
+        with broker.connect(identity) as other:
+            other.default_channel.basic_publish(
+                amqp.Message("y" * 5_000_000), exchange=exchange, routing_key=key, confirm_timeout=20
+            )
+    except amqp.PreconditionFailed:
+        pass
+    else:
+        sys.exit("the broker has taken a message of 5 MB")
 """
 
 # To workers, as the master's user.
 ASSIGNMENTS = """
-HEADERS = {"task": broker.TASK_NAME, "id": "0123456789abcdef.1", "retries": 0, "timelimit": [None, None]}
+TASK_HEADERS = {"task": broker.TASK_NAME, "id": "0123456789abcdef.1", "retries": 0, "timelimit": [None, None]}
 journal = sqlite3.connect("file:/data/journal.sqlite?mode=ro", uri=True)
 TASK, HOST = journal.execute("SELECT task, host FROM tasks WHERE number = 0").fetchone()
 RIGHT = {
@@ -53,13 +104,12 @@ RIGHT = {
 }
 
 def assign(assignment, **changed):
-    headers = {name: value for name, value in (HEADERS | changed).items() if value != "left out"}
+    headers = {name: value for name, value in (TASK_HEADERS | changed).items() if value != "left out"}
     put("tasks", HOST, [[assignment], {}, {}], headers=headers, serializer="json")
 
-for body, options in GARBAGE:
-    put("tasks", HOST, body, **options)
+put_garbage("tasks", HOST)
 for payload in (5, None, [], [1, 2, 3], [[RIGHT], {}, {"callbacks": [RIGHT]}], [[RIGHT], {"x": 1}, {}]):
-    put("tasks", HOST, payload, headers=HEADERS, serializer="json")
+    put("tasks", HOST, payload, headers=TASK_HEADERS, serializer="json")
 for changed in (
     {"id": None}, {"id": "left out"}, {"id": "nonsense"}, {"task": "os.system"}, {"task": 5},
     {"eta": "nonsense"}, {"eta": "2999-01-01T00:00:00"}, {"expires": "2001-01-01T00:00:00"},
@@ -68,7 +118,7 @@ for changed in (
     assign(RIGHT, **changed)
 for changed in (
     {"infrastructure": "another"}, {"project": "another"}, {"task": "0123456789abcdef"}, {"attempt": 0},
-    {"parameters": {"n": 99}}, {"parameters": {"n": "x" * 5_000_000}}, {"command": "rm -rf /"},
+    {"parameters": {"n": 99}}, {"parameters": {"n": "x" * 4_000_000}}, {"command": "rm -rf /"},
 ):
     assign(RIGHT | changed)
 print(sent)
@@ -83,11 +133,12 @@ beat = {
     "host": identity.host, "slots": 1, "incarnation": "x", "running": [], "reserved": [], "notice": "",
 }
 for key in ("results", "reports"):
-    for body, options in GARBAGE:
-        put("reports", key, body, **options)
+    put_garbage("reports", key)
 for changed in (
     {"infrastructure": "another"}, {"project": "another"}, {"task": "0123456789abcdef"}, {"attempt": 0},
     {"state": "fine"}, {"seconds": -1}, {"metrics": {"x": [1]}}, {"more": 1},
+    {"started": 2**53 - 1}, {"seconds": 2**53 - 1}, {"metrics": {"x": 10**400}}, {"host": "\\x1b[2J"},
+    {"metrics": dict.fromkeys(map(str, range(40_000)), 1)},
 ):
     put("reports", "results", result | changed)
 for changed in (

@@ -15,6 +15,8 @@ prepare() {
   cp "$source/framework/project/excluded_files" "$TOOL/framework/project/"
   cp -r "$source"/*.sh "$source"/*.tmpl "$source"/*.example "$source/docker" "$TOOL/"
   rm -f "$TOOL/config.sh" "$TOOL/infra_clean.sh" # of the checkout that is tested
+  # For the place of a failure bats notes each command, which takes longer than most of the commands themselves.
+  if declare -F bats_add_debug_exclude_path >/dev/null; then bats_add_debug_exclude_path "$TOOL"; fi
   : >"$CALLS"
   output='' messages='' status=0
   PATH="$STUBS:$PATH"

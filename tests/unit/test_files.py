@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from framework.errors import FrameworkError
-from framework.files import Code, WorkerFiles, atomic_file, write_atomically
+from framework.files import Code, WorkerFiles, atomic_file, read_regular, write_atomically
 
 
 def test_code_stays_the_version_it_was(tmp_path: Path) -> None:
@@ -99,3 +99,23 @@ def test_what_fails_half_way_leaves_the_file_as_it_was(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_regular_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("12345")
+    (tmp_path / "link").symlink_to("file")
+    assert read_regular(tmp_path / "file", 5) == read_regular(tmp_path / "link", 9) == b"12345"
+    with pytest.raises(ValueError, match="longer than 4 bytes"):
+        read_regular(tmp_path / "file", 4)
+    with pytest.raises(FileNotFoundError):
+        read_regular(tmp_path / "other", 4)
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe", tmp_path / "device", tmp_path):
+        with pytest.raises(ValueError, match="no regular file"):
+            read_regular(path, 100)
+    assert len(os.listdir("/proc/self/fd")) == before, "no descriptor is left open"

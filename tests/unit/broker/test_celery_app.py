@@ -23,6 +23,7 @@ from framework.broker.celery_app import (
     task_queue,
 )
 from framework.broker.strict_consumer import Consumer
+from framework.broker.strict_frames import frame_handler
 from framework.broker.worker_publisher import LONGEST_PAUSE_SECONDS
 from framework.errors import FrameworkError
 from framework.messages import queues
@@ -70,6 +71,7 @@ def test_a_connection_confirms_every_publication_and_is_watched(identity: Identi
     assert not connection.connected
     assert connection.transport_options["confirm_publish"] is True
     assert connection.transport_options["socket_settings"], "packet loss does not end it"
+    assert connection.transport_options["frame_handler"] is frame_handler
     assert connection.heartbeat == celery_app.HEARTBEAT_SECONDS
     assert connection.ssl == broker_tls(identity)
 
@@ -137,6 +139,7 @@ def test_celery_moves_tasks_and_decides_nothing(identity: Identity, monkeypatch:
     assert configuration.worker_cancel_long_running_tasks_on_connection_loss is False
     assert configuration.worker_prefetch_multiplier == 1
     assert configuration.broker_use_ssl == broker_tls(identity)
+    assert configuration.broker_transport_options["frame_handler"] is frame_handler
     assert [(queue.name, queue.no_declare) for queue in configuration.task_queues] == [("tasks.hostA", True)]
     assert symbol_by_name(configuration.worker_consumer) is Consumer
 

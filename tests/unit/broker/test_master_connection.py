@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -220,6 +224,33 @@ def test_messages_are_received_in_their_order_and_in_portions(
     received = [[message.body for message in link.receive(0.1)] for _ in range(3)]
     assert received == [[b"a", b"b", b"c"], [b"d", b"e"], []]
     assert len(checks) == 3, "the connection is watched each time"
+
+
+BROKER = Path(__file__).parents[3] / "docker/broker"
+
+
+def test_no_message_is_longer_than_the_master_reads() -> None:
+    settings = (BROKER / "rabbitmq.conf").read_text().splitlines()
+    assert f"max_message_size = {queues.LONGEST_MESSAGE}" in settings
+
+
+def test_what_waits_for_the_master_is_bounded() -> None:
+    consumed = (RESULTS_QUEUE, EVENTS_QUEUE, DEAD_QUEUE)
+    assert len(consumed) * link_module.PREFETCH * queues.LONGEST_MESSAGE <= 600 * 2**20
+    policies = json.loads((BROKER / "definitions.json").read_text())["policies"]
+    for queue in (*(queue.name for queue in consumed), queues.tasks_of("a")):
+        (definition,) = (it["definition"] for it in policies if re.search(it["pattern"], queue))
+        assert definition["delivery-limit"] <= 100
+        assert definition["max-length-bytes"] <= 2**30
+        assert definition["overflow"] == ("drop-head" if queue == queues.EVENTS else "reject-publish")
+
+
+def test_flower_shows_the_beginning_of_long_metaparameters(
+    link: MasterConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = Publications(link._producer, monkeypatch)
+    link.send("hostA", dataclasses.replace(ASSIGNMENT, parameters={"x": "y" * 10**6}))
+    assert len(published.all[0][1]["headers"]["argsrepr"]) == link_module.LONGEST_SHOWN
 
 
 def test_a_lost_connection_is_an_error_for_the_one_who_receives(

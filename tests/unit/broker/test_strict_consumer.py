@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import kombu
@@ -13,6 +14,7 @@ from framework.broker.celery_app import DEAD_QUEUE, EVENTS_QUEUE, RESULTS_QUEUE,
 from framework.broker.master_connection import MasterConnection
 from framework.broker.strict_consumer import Consumer
 from framework.messages.assignment import Assignment
+from framework.messages.queues import MALFORMED
 
 RIGHT = [[{"task": "0123456789abcdef"}], {}, {"callbacks": None}]
 HEADERS = {"task": TASK_NAME, "id": "0123456789abcdef.1", "retries": 0, "timelimit": [None, None]}
@@ -79,6 +81,11 @@ def test_a_message_that_cannot_be_decoded_or_that_celery_fails_on_is_rejected(be
     for body, content_type in ((b"{", "application/json"), (b"x", "application/x-python-serialize")):
         producer.publish(
             body, routing_key="a", headers=HEADERS, content_type=content_type, content_encoding="utf-8"
+        )
+        assert bench.receive()._state == "REJECTED"
+    for body in (b"5", json.dumps(RIGHT).encode()):
+        producer.publish(
+            body, routing_key="a", headers={MALFORMED: "why"}, content_type="", content_encoding=""
         )
         assert bench.receive()._state == "REJECTED"
     bench.fails = KeyError("id")

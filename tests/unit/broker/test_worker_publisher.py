@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from framework.broker.worker_publisher import BrokerPublisher
 from framework.errors import FrameworkError
 from framework.messages import queues
 from framework.messages.identity import Identity
+from framework.messages.queues import LONGEST_MESSAGE
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import HEARTBEAT_SECONDS, MAX_PENDING_EVENTS, Heartbeat, Source, Started
 
@@ -51,11 +53,28 @@ def test_a_result_leaves_the_disk_only_when_the_broker_has_it(
     assert not file.exists()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: file.write_text("{half"),
+        lambda file: file.write_text("[" * 100_000),
+        lambda file: file.write_text(json.dumps("x" * LONGEST_MESSAGE)),
+        lambda file: file.write_text(json.dumps("\u00e4" * (LONGEST_MESSAGE // 3), ensure_ascii=False)),
+        lambda file: os.mkfifo(file),
+        lambda file: file.mkdir(),
+        lambda file: file.symlink_to("/dev/zero"),
+        lambda file: file.symlink_to("nowhere"),
+    ],
+    ids=["half", "nested", "long", "long once written as ASCII", "pipe", "directory", "device", "nowhere"],
+)
 def test_a_damaged_file_does_not_hold_up_the_others(
-    publisher: BrokerPublisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    publisher: BrokerPublisher,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[Path], object],
 ) -> None:
     file = tmp_path / "spool" / "a.1.json"
-    file.write_text("{half")
+    damage(file)
     monkeypatch.setattr(worker_publisher, "publish", lambda *_, **__: pytest.fail("published"))
     publisher._send_result(None, file)
     assert [each.name for each in (tmp_path / "spool").iterdir()] == ["a.1.damaged"]

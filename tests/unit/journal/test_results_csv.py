@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from journal_bench import count_combinations, end, project_of, take_up
+from journal_bench import RESULT, count_combinations, end, project_of, take_up
 
 from framework.journal.ranking import best, render_best
 from framework.journal.results_csv import column_names, shown, write_results
@@ -64,6 +64,17 @@ def test_rows_follow_the_sweep_and_columns_its_metaparameters_and_metrics(
         ],
     ]
     assert b"\r\n" not in (tmp_path / "results.csv").read_bytes()
+
+
+@pytest.mark.parametrize("started", [2**53 - 1, -(2**53), 1e300, 4e11], ids=str)
+def test_a_time_that_no_clock_shows_is_a_number(journal: Journal, tmp_path: Path, started: float) -> None:
+    of = project_of({"x": [1]})
+    combination = of.space.combination(0)
+    task = task_id(of.command, combination)
+    journal.assign(task, 0, combination, "a", 1.0)
+    journal.finish(dataclasses.replace(RESULT, task=task, started=started), final=True)
+    write_results(of, journal, tmp_path / "results.csv")
+    assert read(tmp_path / "results.csv")[1][4] == repr(float(started))
 
 
 def test_a_task_without_any_result_that_failed(journal: Journal, tmp_path: Path) -> None:

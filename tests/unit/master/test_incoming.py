@@ -10,7 +10,7 @@ from master_bench import Bench, Message
 
 from framework.errors import JournalError
 from framework.journal.store import Journal
-from framework.master import incoming
+from framework.messages.queues import LONGEST_MESSAGE, MALFORMED
 
 BEAT: dict[str, Any] = {
     "kind": "beat", "infrastructure": "infra-1", "project": "p", "host": "b", "incarnation": "x", "slots": 1,
@@ -75,7 +75,7 @@ def test_a_valid_message_that_is_too_long_is_quarantined(bench: Bench, more: int
     ((host, assignment),) = bench.turn()
     bench.messenger.result(host, assignment)
     (message,) = bench.messenger.incoming
-    message.body = message.body.ljust(incoming.LONGEST_MESSAGE + more)
+    message.body = message.body.ljust(LONGEST_MESSAGE + more)
     bench.turn()
     assert (bench.status().done, bench.status().quarantined) == (done, 1 - done)
 
@@ -125,7 +125,7 @@ def test_events_of_workers_of_another_project_are_ignored(bench: Bench) -> None:
     "body",
     [
         b"", b"null", b"5", b"[" * 100_000, b"\0" * 10, b"9" * 10_000, b"NaN",
-        b" " * (incoming.LONGEST_MESSAGE + 1), None, 5,
+        b" " * (LONGEST_MESSAGE + 1), None, 5,
     ],
     ids=lambda body: repr(body)[:20],
 )  # fmt: skip
@@ -140,9 +140,13 @@ def test_no_garbage_is_fatal(bench: Bench, body: Any) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"started": 1e300}, {"seconds": 2**80}, {"attempt": 2**31}, {"exit_code": 300}, {"task": "0" * 16}],
-    ids=str,
-)
+    [
+        {"started": 1e300}, {"started": 2**53 - 1}, {"seconds": 2**80}, {"attempt": 2**31},
+        {"exit_code": 300}, {"task": "0" * 16}, {"host": "\x1b[2J"}, {"metrics": {"loss": 10**400}},
+        {"metrics": dict.fromkeys(map(str, range(40_000)), 1)},
+    ],
+    ids=lambda change: str(change)[:40],
+)  # fmt: skip
 def test_a_result_that_the_journal_could_not_hold_changes_nothing(
     bench: Bench, change: dict[str, Any]
 ) -> None:
@@ -153,6 +157,21 @@ def test_a_result_that_the_journal_could_not_hold_changes_nothing(
     bench.turn()
     assert bench.status().quarantined == 1
     assert bench.attempts(assignment.task) == ["sent"]
+
+
+@pytest.mark.parametrize("queue", ["results", "reports", "dead"])
+def test_a_message_that_the_connection_has_marked_is_quarantined_whatever_it_holds(
+    bench: Bench, queue: str
+) -> None:
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    message = Message(queue, bench.messenger.result(host, assignment))
+    message.headers = {MALFORMED: "a compressed message", "x-first-death-queue": "results"}
+    bench.messenger.incoming = [message]
+    bench.turn()
+    assert (bench.status().done, bench.status().quarantined) == (0, 1)
+    (line,) = bench.files.quarantine.read_text().splitlines()
+    assert (json.loads(line)["queue"], json.loads(line)["reason"]) == (queue, "a compressed message")
 
 
 def test_dead_letters_are_quarantined_but_a_result_among_them_counts(bench: Bench) -> None:

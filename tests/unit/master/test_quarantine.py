@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +47,14 @@ def test_any_message_is_kept_in_a_form_that_harms_no_terminal(tmp_path: Path, bo
     assert len((tmp_path / "file").read_text()) < 20 * LONGEST
 
 
-def test_a_damaged_file_is_begun_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [lambda path: path.write_text("{half"), lambda path: path.write_text("[" * 100_000), os.mkfifo],
+    ids=["half", "nested", "pipe"],
+)
+def test_a_damaged_file_is_begun_anew(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     path = tmp_path / "file"
-    path.write_text("{half")
+    damage(path)
     kept = Quarantine(path)
     kept.add("results", "x", "y")
     kept.save()

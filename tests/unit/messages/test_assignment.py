@@ -90,6 +90,9 @@ def test_an_assignment_with_an_invalid_field_is_refused(change: dict[str, object
         {"seconds": float("inf")},
         {"seconds": True},
         {"started": "now"},
+        {"started": 2**53 - 1},
+        {"started": -1},
+        {"seconds": 2**53 - 1},
         {"exit_code": -9},
         {"exit_code": "0"},
         {"exit_code": True},
@@ -99,10 +102,13 @@ def test_an_assignment_with_an_invalid_field_is_refused(change: dict[str, object
         {"metrics": {"a\nb": 1}},
         {"metrics": {"a": None}},
         {"metrics": {"a": float("nan")}},
+        {"metrics": {"a": 10**400}},
+        {"metrics": dict.fromkeys(map(str, range(1001)), 1)},
         {"host": ""},
+        {"host": "a\x1b]52;c;eA==\x07"},
         {"extra": 1},
     ],
-    ids=str,
+    ids=lambda change: str(change)[:40],
 )
 def test_a_result_with_an_invalid_field_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(MessageError):

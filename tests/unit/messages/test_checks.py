@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import math
+import time
+from datetime import datetime, timezone
 
 import pytest
 
 from framework.errors import MessageError
 from framework.messages.checks import (
+    END_OF_TIME,
     LONGEST_REASON,
+    LONGEST_SECONDS,
     LONGEST_TEXT,
+    MOST_METRICS,
     are_metrics,
     are_parameters,
     checked,
     is_bool,
     is_count,
-    is_number,
+    is_duration,
+    is_host,
     is_optional_text,
     is_reason,
     is_text,
+    is_time,
 )
+from framework.runner import output
 
 
 def test_a_text_is_not_empty_and_not_too_long() -> None:
@@ -39,11 +47,29 @@ def test_a_reason_may_be_empty_and_is_not_too_long() -> None:
         assert not is_reason(value)
 
 
-def test_a_number_is_one_that_the_journal_can_hold() -> None:
-    numbers: list[object] = [0, 0.0, 1.5, 2**53 - 1]
-    assert all(map(is_number, numbers))
-    others: list[object] = [-1, -0.5, 2**53, 1e300, math.inf, math.nan, True, "1", None]
-    assert not any(map(is_number, others))
+def test_a_host_has_a_name_that_can_be_printed() -> None:
+    assert all(map(is_host, ("a", "10.0.0.1", "[fd00::1]", "h\u00f6st", "x" * LONGEST_TEXT)))
+    for value in ("", "a\n", "a\x1b[2J", "a\x9b", "a\u202eb", "x" * (LONGEST_TEXT + 1), None, 5):
+        assert not is_host(value)
+
+
+def test_a_time_is_one_that_a_clock_can_show() -> None:
+    times: list[object] = [0, 0.0, 1.5, time.time(), END_OF_TIME]
+    assert all(map(is_time, times))
+    assert datetime.fromtimestamp(END_OF_TIME, tz=timezone.utc).isoformat() == "2100-01-01T00:00:00+00:00"
+    others: list[object] = [
+        -1, -0.5, END_OF_TIME + 1, 2**53 - 1, 2**53, 1e300, 10**400, math.inf, math.nan, True, "1", None
+    ]  # fmt: skip
+    assert not any(map(is_time, others))
+
+
+def test_a_duration_is_one_that_a_program_can_take() -> None:
+    durations: list[object] = [0, 0.0, 1.5, LONGEST_SECONDS]
+    assert all(map(is_duration, durations))
+    others: list[object] = [
+        -1, -0.5, LONGEST_SECONDS + 1, 2**53 - 1, 1e300, 10**400, math.inf, math.nan, True, "1", None
+    ]  # fmt: skip
+    assert not any(map(is_duration, others))
 
 
 def test_a_count_is_a_whole_number_up_to_a_limit() -> None:
@@ -71,6 +97,19 @@ def test_parameters_and_metrics_have_valid_names_and_values() -> None:
     assert are_metrics({"val/loss": 0.5, "state": "ok"})
     no_metrics: list[object] = [None, [], {"a\nb": 1}, {1: 1}, {"x": None}, {"x": math.inf}, {"x": True}]
     assert not any(map(are_metrics, no_metrics))
+
+
+def test_metrics_are_numbers_that_fit_into_a_float() -> None:
+    for value in (10**308, -(10**308), 1.7e308, "inf", "-inf", "nan"):
+        assert are_metrics({"x": value})
+    for value in (10**400, -(10**400), 2**1024):
+        assert not are_metrics({"x": value})
+
+
+def test_metrics_are_not_too_many() -> None:
+    assert MOST_METRICS > output.MOST_METRICS + 1, "what workers send is taken"
+    assert are_metrics(dict.fromkeys(map(str, range(MOST_METRICS)), 0.5))
+    assert not are_metrics(dict.fromkeys(map(str, range(MOST_METRICS + 1)), 0.5))
 
 
 def test_a_message_has_exactly_the_fields_that_are_checked() -> None:

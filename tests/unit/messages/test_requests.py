@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,9 @@ def test_files_that_are_no_requests_are_removed(bench: Bench) -> None:
     bench.files.requests.mkdir()
     for name, text in {"a.json": "{", "b.json": "[]", "c.json": '{"action": "explode", "tasks": []}'}.items():
         (bench.files.requests / name).write_text(text)
+    os.mkfifo(bench.files.requests / "pipe.json")
+    (bench.files.requests / "nested.json").write_text("[" * 100_000)
+    (bench.files.requests / "device.json").symlink_to("/dev/zero")
     bench.turn()
     assert list(bench.files.requests.iterdir()) == []
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,15 @@ def test_an_old_status_is_no_status(tmp_path: Path) -> None:
         read_status(tmp_path / "status.json")
     with pytest.raises(FrameworkError, match="not started yet"):
         read_status(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize("damage", [os.mkfifo, lambda path: path.write_text("{"), lambda path: path.mkdir()])
+def test_what_is_no_status_is_an_error_and_not_waited_for(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    damage(tmp_path / "status.json")
+    with pytest.raises(FrameworkError, match="it is no status"):
+        read_status(tmp_path / "status.json")
 
 
 def test_the_summary_names_every_figure_host_and_notice() -> None:

@@ -40,7 +40,18 @@ def test_a_worker_of_an_older_framework_has_no_reports() -> None:
 
 @pytest.mark.parametrize(
     "reports",
-    [5, [3, 0.5], [[3]], [[0, 0.5]], [["3", 0.5]], [[3, "good"]], [[3, None]], [[3, True]], [[1, 0.5]] * 101],
+    [
+        5,
+        [3, 0.5],
+        [[3]],
+        [[0, 0.5]],
+        [["3", 0.5]],
+        [[3, "good"]],
+        [[3, None]],
+        [[3, True]],
+        [[3, 10**400]],
+        [[1, 0.5]] * 101,
+    ],
     ids=lambda reports: str(reports)[:40],
 )
 def test_invalid_reports_are_refused(reports: Any) -> None:
@@ -54,10 +65,10 @@ def test_invalid_reports_are_refused(reports: Any) -> None:
     "change",
     [
         {"kind": "nonsense"}, {"kind": ["beat"]}, {"kind": None}, {"host": 5}, {"host": ""}, {"slots": "2"},
-        {"slots": -1}, {"slots": True}, {"slots": 10**9}, {"slots": float("inf")}, {"running": "x"},
-        {"running": [["x"]]}, {"running": [f"{TASK}.x"]}, {"running": [TASK]}, {"running": [f"{TASK}.0"]},
-        {"running": [f"{TASK}.\u0661"]}, {"running": [f"{TASK}.01"]}, {"reserved": [f"../../{TASK}.1"]},
-        {"reserved": [f"{TASK}.{'9' * 9999}"]},
+        {"host": "a\x1b[2J"}, {"slots": -1}, {"slots": True}, {"slots": 10**9}, {"slots": float("inf")},
+        {"running": "x"}, {"running": [["x"]]}, {"running": [f"{TASK}.x"]}, {"running": [TASK]},
+        {"running": [f"{TASK}.0"]}, {"running": [f"{TASK}.\u0661"]}, {"running": [f"{TASK}.01"]},
+        {"reserved": [f"../../{TASK}.1"]}, {"reserved": [f"{TASK}.{'9' * 9999}"]},
         {"incarnation": None}, {"notice": "x" * 10_000}, {"unfit": "yes"}, {"extra": 1},
     ],
     ids=lambda change: str(change)[:40],
@@ -67,6 +78,22 @@ def test_an_event_with_an_invalid_field_is_refused(change: dict[str, Any]) -> No
         parse_event(BEAT | change)
 
 
+@pytest.mark.parametrize("started", [2**53 - 1, 10**400, -1, "now", float("nan")], ids=lambda it: str(it)[:9])
+def test_a_start_at_an_impossible_time_is_refused(started: object) -> None:
+    news = HEADER | {"kind": "started", "task": TASK, "attempt": 1, "started": started}
+    with pytest.raises(MessageError, match="an impossible started"):
+        parse_event(news)
+
+
+@pytest.mark.parametrize(
+    "metrics", [{"x": 10**400}, dict.fromkeys(map(str, range(1001)), 0)], ids=[400, 1001]
+)
+def test_metrics_that_are_too_large_or_too_many_are_refused(metrics: object) -> None:
+    news = HEADER | {"kind": "metrics", "task": TASK, "attempt": 1, "metrics": metrics}
+    with pytest.raises(MessageError, match="an impossible metrics"):
+        parse_event(news)
+
+
 @pytest.mark.parametrize("content", [None, [], "beat", 5, {}])
 def test_content_that_is_no_event_is_refused(content: object) -> None:
     with pytest.raises(MessageError):
@@ -74,9 +101,14 @@ def test_content_that_is_no_event_is_refused(content: object) -> None:
 
 
 def test_the_limits_of_heartbeats_are_accepted() -> None:
-    limits = {"slots": 100_000, "running": [f"{TASK}.{2**31 - 1}"], "notice": "x" * 2000}
+    limits = {"slots": 10_000, "running": [f"{TASK}.{2**31 - 1}"], "notice": "x" * 2000}
     assert parse_event(BEAT | limits).to_message() == BEAT | limits
-    for beyond in ({"slots": 100_001}, {"running": [f"{TASK}.{2**31}"]}, {"notice": "x" * 2001}):
+    for beyond in (
+        {"slots": 10_001},
+        {"running": [f"{TASK}.1"] * 20_001},
+        {"running": [f"{TASK}.{2**31}"]},
+        {"notice": "x" * 2001},
+    ):
         with pytest.raises(MessageError):
             parse_event(BEAT | beyond)
 
