@@ -61,7 +61,7 @@ class Messenger:
         return self.waiting.get(host, 0)
 
     def pause(self, seconds: float) -> None:
-        master.time.sleep(seconds)
+        master.time.sleep(seconds)  # type: ignore[attr-defined]  # the clock of a test
 
     def purge(self, host: str) -> int:
         self.purged.append(host)
