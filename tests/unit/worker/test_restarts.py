@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import signal
 import threading
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from worker_bench import (
 from framework.messages.task_ids import AttemptId
 from framework.runner.orphans import task_processes
 from framework.worker import worker as worker_module
+from framework.worker.held_attempts import Phase
 
 FINE = name_of("fine")
 
@@ -338,8 +341,30 @@ def test_a_runner_that_is_told_to_end_hands_its_tasks_back(live: RunnerBench) ->
 
 
 def test_a_stop_that_comes_with_the_attempt_ends_it(live: RunnerBench) -> None:
-    with live.worker._lock:
-        live.begin("sleep")
-        live.worker.stop_attempts([AttemptId(SLEEPING, 1)])
+    assert live.process is not None
+    live.process.send_signal(signal.SIGSTOP)  # it will read both at once
+    live.begin("sleep")
+    live.worker.stop_attempts([AttemptId(SLEEPING, 1)])
+    live.process.send_signal(signal.SIGCONT)
     wait_until(lambda: live.recorder.results, 30)
     assert live.recorder.states == ["stopped"]
+
+
+def test_an_outcome_that_the_runner_cannot_write_down_is_not_lost_with_the_connection(
+    live: RunnerBench,
+) -> None:
+    assert live.process is not None
+    assert live.link is not None
+    live.begin("sleep")
+    wait_until(lambda: live.executions() and live.beat()["running"])
+    no_limit = resource.RLIM_INFINITY
+    resource.prlimit(live.process.pid, resource.RLIMIT_FSIZE, (1, no_limit))  # as if its disk was full
+    for task in task_processes(live.files.tasks):
+        os.kill(task, signal.SIGKILL)
+    wait_until(lambda: [held for held in live.worker._held if held.phase is Phase.EXITED])
+    live.link.cut()
+    wait_until(lambda: live.worker.has_runner)
+    assert (live.beat()["running"], live.recorder.results) == ([name_of("sleep")], [])
+    resource.prlimit(live.process.pid, resource.RLIMIT_FSIZE, (no_limit, no_limit))
+    wait_until(lambda: live.recorder.results)
+    assert live.recorder.states == ["failed"]
