@@ -7,6 +7,7 @@ journal a moment later. Results that a killed run did not write into the journal
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -107,7 +108,7 @@ def _run_snapshot(
     with _Signals() as signals:
         try:
             transport.connect()
-            master.presume_lost()  # but for what the runner has just named
+            _deliver_kept_results(master, files, publisher)
             status = _take_turns(master, transport, signals, files, show)
         except JournalError as error:
             raise FrameworkError(
@@ -157,6 +158,14 @@ def _take_turns(
             transport.stop_all()
         if signals.count > 1:
             orphans.kill_orphans(files.worker.tasks)
+
+
+def _deliver_kept_results(master: Master, files: LocalFiles, publisher: LocalPublisher) -> None:
+    """Take what is under way for lost, but for results on disk, and what the runner has just named."""
+    for sent in master.presume_lost():
+        kept = files.worker.attempt(sent.id.task, sent.id.number).result
+        with suppress(FileNotFoundError, ValueError):  # a task without a complete result is run again
+            publisher.deliver_result(sent.id, json.loads(kept.read_text()), lambda: None)
 
 
 def _check_program(project: Project) -> None:
