@@ -165,13 +165,30 @@ def test_a_directory_that_cannot_be_used(files: LocalFiles, monkeypatch: pytest.
     expect_refusal(files, r"my data: cannot be used \(Not a directory\); choose another directory")
 
 
-def test_tasks_of_an_earlier_run_are_killed(files: LocalFiles) -> None:
+def test_tasks_of_an_earlier_run_and_those_that_outlive_this_one_are_killed(files: LocalFiles) -> None:
     environment = os.environ | {"TASK_DIR": str(files.worker.attempt("0" * 16, 1).work)}
-    with subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True) as earlier:
-        try:
-            # a moment after exec
-            wait_for(lambda: earlier.pid in task_processes(files.worker.tasks))
-            with run_lock(files):
-                assert gone(earlier.pid)
-        finally:
-            earlier.kill()
+
+    def start() -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True)
+        wait_for(lambda: process.pid in task_processes(files.worker.tasks))  # a moment after exec
+        return process
+
+    earlier = start()
+    try:
+        with run_lock(files):
+            assert gone(earlier.pid)
+            later = start()
+        assert gone(later.pid)
+        later.wait()
+    finally:
+        earlier.kill()
+        earlier.wait()
+
+
+def test_they_are_killed_when_the_run_fails_too(files: LocalFiles) -> None:
+    environment = os.environ | {"TASK_DIR": str(files.worker.attempt("0" * 16, 1).work)}
+    with pytest.raises(FrameworkError, match="killed 5 times"), run_lock(files):
+        process = subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True)
+        wait_for(lambda: process.pid in task_processes(files.worker.tasks))
+        raise FrameworkError("killed 5 times")
+    assert process.wait(60) == -signal.SIGKILL

@@ -58,7 +58,11 @@ class Bench:
         files = self.files.attempt(TASK, self.attempts)
         environment = {"TASK_DIR": str(files.work)}
         job = Job(
-            f"{TASK}.{self.attempts}", str(files.directory), str(self.project), environment, ["sh", "-c", script]
+            f"{TASK}.{self.attempts}",
+            str(files.directory),
+            str(self.project),
+            environment,
+            ["sh", "-c", script],
         )
         self.runner.connection.send(do="run", jobs=[job.to_message()])
         return files.stdout

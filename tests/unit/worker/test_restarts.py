@@ -16,6 +16,7 @@ from worker_bench import (
     SLEEPING,
     TASK,
     FakeRunner,
+    Recorder,
     RunnerBench,
     WorkerBench,
     name_of,
@@ -28,6 +29,7 @@ from framework.messages.task_ids import AttemptId
 from framework.runner.orphans import task_processes
 from framework.worker import worker as worker_module
 from framework.worker.held_attempts import Phase
+from framework.worker.worker import Worker
 
 FINE = name_of("fine")
 
@@ -107,6 +109,20 @@ def test_a_result_that_was_kept_is_only_forgotten(bench: WorkerBench, runner: Fa
     runner = bench.connect_fake(held)
     assert (bench.recorder.results, bench.recorder.events) == ([], [])
     assert runner.told("forget") == [FINE]
+
+
+def test_a_result_that_is_only_in_its_directory_is_delivered_again(
+    bench: WorkerBench, runner: FakeRunner
+) -> None:
+    """As in a local run, whose publisher keeps nothing before the journal does."""
+    begun(bench, runner, "fine")
+    held = runner.holds(DONE)
+    runner.says("ended", execution=DONE)
+    bench.recorder = Recorder()
+    identity = bench.worker.identity
+    bench.worker = Worker(identity, bench.files, bench.code, 2, bench.recorder, syncs_results=False)
+    runner = bench.connect_fake(held)
+    assert (bench.recorder.states, runner.told("forget")) == (["done"], [FINE])
 
 
 def test_what_was_lost_without_a_worker_is_told_as_lost(bench: WorkerBench, runner: FakeRunner) -> None:
