@@ -17,7 +17,7 @@ LOCK_PATIENCE_SECONDS = 10.0  # longest wait until the tasks of a killed run are
 
 @contextmanager
 def run_lock(files: LocalFiles) -> Iterator[int]:
-    """Lock the directory for one run, and kill tasks of earlier runs; yields the descriptor of the lock.
+    """Lock the directory for one run; kill tasks of earlier runs, and its own; yields the lock's descriptor.
 
     A runner that inherits the descriptor keeps the lock: if this process is killed, no other run begins
     before the runner has ended its tasks.
@@ -34,7 +34,10 @@ def run_lock(files: LocalFiles) -> Iterator[int]:
     with lock:
         _lock(lock.fileno(), files)
         orphans.kill_orphans(files.worker.tasks)
-        yield lock.fileno()
+        try:
+            yield lock.fileno()
+        finally:
+            orphans.kill_orphans(files.worker.tasks)  # nobody else does if the runner was killed last
 
 
 def _lock(descriptor: int, files: LocalFiles) -> None:

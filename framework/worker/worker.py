@@ -79,7 +79,8 @@ class Worker:
     `slots`: how many may run at a time; None: as many as the host has CPUs. The resources that the project
     asks for may allow fewer or, as far as they are CPUs, more. `free_disk`: bytes that have to be free on the
     disk for tasks to run; None: what the project says. `memory`: bytes that tasks may use; None: what this
-    process may. `syncs_results`: results in the directories of attempts survive a power failure.
+    process may. `syncs_results`: results in the directories of attempts survive a power failure, and are there
+    only if the publisher has kept them.
     """
 
     def __init__(
@@ -465,7 +466,7 @@ class Worker:
             except (KeyError, TypeError, MessageError) as error:
                 log.error("attempt %s of the runner cannot be taken up: %r", attempt, error)
                 return
-            if self._files_of(held.assignment).result.exists():
+            if self._syncs_results and self._files_of(held.assignment).result.exists():
                 self._forget([attempt])  # this worker's predecessor died before it could say so
                 return
             self._held.begin(held)

@@ -95,9 +95,7 @@ def draw(seed: int, seconds: float) -> list[Fault]:
     when = 0.0
     while (when := when + chance.uniform(1, LONGEST_LULL)) < seconds:
         (kind,) = chance.choices(KINDS, [kind.weight for kind in KINDS])
-        role: Role = (
-            "host" if kind.of_hosts else chance.choice(ROLES)
-        )
+        role: Role = "host" if kind.of_hosts else chance.choice(ROLES)
         host = MASTER if role in ("broker", "master") else chance.choice(WORKERS)
         # The long ones are rare.
         lasts = kind.shortest + (kind.longest - kind.shortest) * chance.random() ** 3

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from celery import Celery, _state, signals
-from worker_bench import TASK, WorkerBench
+from worker_bench import DONE, TASK, FakeRunner, WorkerBench, assignment, wait_until
 
 from framework.broker import worker_app
 from framework.broker.celery_app import STOP_COMMAND, TASK_NAME
 from framework.messages.identity import Identity
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import Heartbeat
-from framework.worker.worker import AttemptFailed, Worker
+from framework.worker.worker import AttemptFailed, AttemptLeft, Worker
 
 
 @pytest.fixture
@@ -24,20 +28,26 @@ def bench(tmp_path: Path) -> WorkerBench:
 
 
 @pytest.fixture
-def app(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch) -> Celery:
+def stopping() -> list[str]:
+    """What Celery's end has led to."""
+    return []
+
+
+@pytest.fixture
+def app(bench: WorkerBench, stopping: list[str], monkeypatch: pytest.MonkeyPatch) -> Celery:
     """The application of the bench's worker; what it registers with Celery is forgotten afterwards."""
     monkeypatch.setattr(_state, "_on_app_finalizers", set())
-    for signal in (signals.task_received, signals.task_revoked, signals.worker_shutting_down):
-        monkeypatch.setattr(signal, "receivers", [])
+    for each in (signals.task_received, signals.task_revoked, signals.worker_shutting_down):
+        monkeypatch.setattr(each, "receivers", [])
     monkeypatch.setattr(worker_app, "make_app", lambda identity: Celery("test", set_as_current=False))
-    return worker_app.make_worker_app(bench.worker)
+    return worker_app.make_worker_app(bench.worker, lambda: stopping.append("stopping"))
 
 
 def test_an_attempt_that_celery_drops_is_held_no_longer(bench: WorkerBench, app: Celery) -> None:
     for name in (f"{TASK}.1", f"{TASK}.2", "garbage", None):
-        signals.task_received.send(sender=None, request=SimpleNamespace(id=name))
+        signals.task_received.send(sender=None, request=Request(name))
     assert bench.beat()["reserved"] == [f"{TASK}.1", f"{TASK}.2"]
-    signals.task_revoked.send(sender=None, request=SimpleNamespace(id=f"{TASK}.1"))
+    signals.task_revoked.send(sender=None, request=Request(f"{TASK}.1"))
     assert bench.beat()["reserved"] == [f"{TASK}.2"]
     app.tasks[TASK_NAME].apply(args=["garbage"], task_id=f"{TASK}.2")
     assert bench.beat()["reserved"] == []
@@ -60,7 +70,7 @@ def test_the_worker_runs_the_message_and_holds_the_attempt_no_longer(
     bench: WorkerBench, app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[object] = []
-    monkeypatch.setattr(bench.worker, "run", ran.append)
+    monkeypatch.setattr(bench.worker, "run", lambda message, _: ran.append(message))
     bench.worker.reserve(AttemptId(TASK, 1))
     app.tasks[TASK_NAME].apply(args=[{"x": 1}], task_id=f"{TASK}.1")
     app.tasks[TASK_NAME].apply(args=[1, 2], kwargs={"more": 3}, task_id="garbage")
@@ -72,7 +82,7 @@ def test_the_worker_runs_the_message_and_holds_the_attempt_no_longer(
 def test_a_failed_attempt_is_a_failed_celery_task(
     bench: WorkerBench, app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(_: object) -> None:
+    def run(*_: object) -> None:
         raise AttemptFailed("exit code 3")
 
     monkeypatch.setattr(bench.worker, "run", run)
@@ -80,59 +90,238 @@ def test_a_failed_attempt_is_a_failed_celery_task(
     assert (result.state, str(result.result)) == ("FAILURE", "exit code 3")
 
 
-def test_a_worker_that_celery_shuts_down_stops_its_attempts(
+class Request:
+    """What Celery knows of a message that it has received."""
+
+    def __init__(self, attempt: str | None) -> None:
+        self.id = attempt
+        self.acknowledged = 0
+
+    def acknowledge(self) -> None:
+        self.acknowledged += 1
+
+
+def receive(app: Celery, attempt: str) -> Request:
+    request = Request(attempt)
+    signals.task_received.send(sender=None, request=request)
+    return request
+
+
+def test_a_message_is_acknowledged_once_its_attempt_is_on_the_disk_of_the_runner(
+    bench: WorkerBench, app: Celery
+) -> None:
+    assert app.tasks[TASK_NAME].acks_late, "not when Celery begins with it"
+    runner = bench.connect_fake()
+    name = f"{TASK}.1"
+    request = receive(app, name)
+    results: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: results.append(app.tasks[TASK_NAME].apply(args=[assignment("fine")], task_id=name))
+    )
+    thread.start()
+    wait_until(lambda: runner.sent)
+    runner.says("started", when=1.0)
+    assert request.acknowledged == 0
+    runner.says("taken")
+    wait_until(lambda: request.acknowledged)
+    assert thread.is_alive(), "a thread of Celery's waits for its end"
+    runner.says("ended", execution=DONE)
+    thread.join(60)
+    assert (request.acknowledged, results[0].state) == (1, "SUCCESS")
+
+
+def test_an_attempt_that_is_left_to_the_next_worker_has_no_outcome_for_celery(
+    bench: WorkerBench, app: Celery
+) -> None:
+    runner = bench.connect_fake()
+    name = f"{TASK}.1"
+    request = receive(app, name)
+    results: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: results.append(app.tasks[TASK_NAME].apply(args=[assignment("fine")], task_id=name))
+    )
+    thread.start()
+    wait_until(lambda: runner.sent)
+    runner.says("taken")
+    bench.worker.leave(for_good=False)
+    thread.join(60)
+    assert (request.acknowledged, results[0].state) == (1, "IGNORED")
+    assert (runner.told("stop"), bench.recorder.results) == ([], [])
+    assert bench.beat()["running"] == [name], "it is held all the same"
+
+
+def test_a_message_of_which_celery_knows_nothing_is_run_too(
     bench: WorkerBench, app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stopped: list[None] = []
-    monkeypatch.setattr(bench.worker, "stop", lambda: stopped.append(None))
+    def run(message: object, on_taken: Callable[[], None]) -> None:
+        on_taken()
+        raise AttemptLeft
+
+    monkeypatch.setattr(bench.worker, "run", run)
+    assert app.tasks[TASK_NAME].apply(args=[{}], task_id=f"{TASK}.1").state == "IGNORED"
+
+
+def test_celery_forgets_a_message_that_was_acknowledged_or_revoked(
+    bench: WorkerBench, app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(message: object, on_taken: Callable[[], None]) -> None:
+        on_taken()
+
+    monkeypatch.setattr(bench.worker, "run", run)
+    revoked, ran = receive(app, f"{TASK}.1"), receive(app, f"{TASK}.2")
+    signals.task_revoked.send(sender=None, request=revoked)
+    for name in (f"{TASK}.1", f"{TASK}.2", f"{TASK}.2"):
+        app.tasks[TASK_NAME].apply(args=[{}], task_id=name)
+    assert (revoked.acknowledged, ran.acknowledged) == (0, 1)
+
+
+def test_celery_tells_when_it_shuts_down_and_waits_for_nobody(
+    app: Celery, stopping: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     signals.worker_shutting_down.send(sender=None)
-    assert stopped == [None]
+    wait_until(lambda: stopping == ["stopping"])
 
 
-def test_the_worker_is_served_in_the_order_in_which_nothing_is_lost(
+def test_a_signal_may_come_while_a_message_is_sent_to_the_runner(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[str] = []
-    shutdown: list[Callable[[], None]] = []
+    """The thread that it interrupts holds a lock that leave() needs."""
+    lock, left = threading.Lock(), threading.Event()
 
-    class Publisher:
-        def __init__(self, identity: Identity, spool: Path) -> None:
-            assert spool == bench.files.spool
-            self.connected = SimpleNamespace(wait=lambda: calls.append("wait for the queue"))
+    def leave() -> None:
+        with lock:
+            left.set()
 
-        def begin(self, heartbeat: Callable[[], Heartbeat]) -> None:
-            calls.append("begin to send")
-            monkeypatch.setattr(Worker, "restart_if_due", lambda worker: calls.append("restart if due"))
-            assert heartbeat().source.host == "host1"
+    monkeypatch.setattr(_state, "_on_app_finalizers", set())
+    for each in (signals.task_received, signals.task_revoked, signals.worker_shutting_down):
+        monkeypatch.setattr(each, "receivers", [])
+    monkeypatch.setattr(worker_app, "make_app", lambda identity: Celery("test", set_as_current=False))
+    worker_app.make_worker_app(bench.worker, leave)
+    with lock:
+        signals.worker_shutting_down.send(sender=None)
+    assert left.wait(60)
 
-        def close(self, timeout: float) -> None:
-            calls.append(f"close within {timeout:.0f} s")
 
-    class App:
-        def worker_main(self, arguments: list[str]) -> None:
-            calls.append("consume")
-            assert arguments[0] == "worker"
-            assert "--hostname=worker@host1" in arguments
-            assert "--pool=threads" in arguments
-            assert "--concurrency=2" in arguments
+class Served:
+    """What serve() has begun, in its order; Celery, the broker and the runner are none."""
 
-    def connect(function: Callable[[], None], weak: bool) -> None:
-        assert weak is False
-        shutdown.append(function)
+    def __init__(self, bench: WorkerBench, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[str] = []
+        self.killed: list[int] = []
+        self.shutdown: list[Callable[[], None]] = []
+        self.worker: Worker
+        self.heartbeat: Callable[[], Heartbeat]
+        self.stop: Callable[[], None]
+        self.bench = bench
+        self.runner_comes_at = "wait for the queue"
+        served = self
 
-    monkeypatch.setattr(worker_app, "BrokerPublisher", Publisher)
-    monkeypatch.setattr(worker_app, "make_worker_app", lambda worker: App())
-    monkeypatch.setattr(
-        worker_app, "signals", SimpleNamespace(worker_shutdown=SimpleNamespace(connect=connect))
+        class Publisher:
+            def __init__(self, identity: Identity, spool: Path) -> None:
+                assert spool == bench.files.spool
+                self.connected = SimpleNamespace(wait=lambda: served.note("wait for the queue"))
+
+            def begin(self, heartbeat: Callable[[], Heartbeat]) -> None:
+                served.note("begin to send")
+                served.heartbeat = heartbeat
+                assert heartbeat().source.host == "host1"
+
+            def close(self, timeout: float) -> None:
+                served.note(f"close within {timeout:.0f} s")
+
+        class Link:
+            def __init__(self, worker: Worker, files: object) -> None:
+                assert files == bench.files
+                served.worker = worker
+
+            def start(self) -> None:
+                served.note("wait for the runner")
+
+        class App:
+            def worker_main(self, arguments: list[str]) -> None:
+                served.note("consume")
+                assert served.worker.has_runner
+                assert arguments[0] == "worker"
+                assert "--hostname=worker@host1" in arguments
+                assert "--pool=threads" in arguments
+                assert "--concurrency=2" in arguments
+
+        def make_app(worker: Worker, on_stopping: Callable[[], None]) -> App:
+            served.stop = on_stopping
+            return App()
+
+        def connect(function: Callable[[], None], weak: bool) -> None:
+            assert weak is False
+            served.shutdown.append(function)
+
+        monkeypatch.setattr(worker_app, "RUNNER_SECONDS", 0.3)
+        monkeypatch.setattr(worker_app, "BrokerPublisher", Publisher)
+        monkeypatch.setattr(worker_app, "RunnerLink", Link)
+        monkeypatch.setattr(worker_app, "make_worker_app", make_app)
+        monkeypatch.setattr(
+            worker_app, "signals", SimpleNamespace(worker_shutdown=SimpleNamespace(connect=connect))
+        )
+        monkeypatch.setattr(
+            Worker, "finish_earlier_results", lambda worker: self.note("finish earlier results")
+        )
+        monkeypatch.setattr("os.kill", lambda pid, number: self.killed.append(number))
+
+    def note(self, call: str) -> None:
+        self.calls.append(call)
+        if call == self.runner_comes_at:
+            self.runner = FakeRunner(self.worker)
+            self.runner.connect()
+
+    def serve(self) -> None:
+        identity = self.bench.worker.identity
+        worker_app.serve(identity, self.bench.files.path, self.bench.code, 2, 7 * 2**20)
+
+
+@pytest.fixture
+def served(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch) -> Served:
+    return Served(bench, monkeypatch)
+
+
+@pytest.mark.parametrize("runner_comes_at", ["wait for the runner", "begin to send", "wait for the queue"])
+def test_the_worker_is_served_in_the_order_in_which_nothing_is_lost(
+    served: Served, runner_comes_at: str
+) -> None:
+    served.runner_comes_at = runner_comes_at
+    began = time.monotonic()
+    served.serve()
+    assert (time.monotonic() - began >= 0.3) == (runner_comes_at != "wait for the runner"), (
+        "the first heartbeat names what runs, if there is a runner"
     )
-    monkeypatch.setattr(
-        Worker, "finish_earlier_results", lambda worker: calls.append("finish earlier results")
-    )
-    worker_app.serve(bench.worker.identity, bench.files.path, bench.code, 2)
-    assert calls == [
-        "finish earlier results", "begin to send", "restart if due", "wait for the queue", "consume",
+    assert served.calls == [
+        "finish earlier results", "wait for the runner", "begin to send", "wait for the queue", "consume",
     ]  # fmt: skip
-    calls.clear()
-    for function in shutdown:
+    assert served.worker._allocator._devices.memory == 7 * 2**20
+    served.calls.clear()
+    for function in served.shutdown:
         function()
-    assert calls == [f"close within {worker_app.FLUSH_SECONDS:.0f} s"]
+    assert served.calls == [f"close within {worker_app.FLUSH_SECONDS:.0f} s"]
+
+
+def test_a_worker_restarts_for_new_framework_files_once_and_what_runs_goes_on(
+    bench: WorkerBench, served: Served
+) -> None:
+    served.serve()
+    served.worker.begin(assignment("sleep"))
+    served.runner.says("taken", "sleep")
+    assert served.heartbeat().slots == 2
+    assert served.killed == []
+    bench.push("v2", "f2")
+    assert [served.heartbeat().slots for _ in range(3)] == [0, 0, 0]
+    assert served.killed == [signal.SIGTERM]
+    served.stop()
+    assert (served.runner.told("stop"), served.runner.sent[-1]["do"]) == ([], "run"), "it is not told"
+    assert [str(attempt) for attempt in served.heartbeat().running] == [served.runner.told("run")[0]]
+
+
+def test_a_worker_that_is_stopped_leaves_for_good(served: Served) -> None:
+    served.serve()
+    served.worker.begin(assignment("sleep"))
+    served.runner.says("taken", "sleep")
+    served.stop()
+    assert served.runner.sent[-1] == {"do": "leave"}
+    assert len(served.heartbeat().running) == 1

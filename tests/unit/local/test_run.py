@@ -107,11 +107,10 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def guard_of(process: int) -> int:
-    """The one child of a run that is no task."""
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    (guard,) = [child for child in children if b"orphans" in Path(f"/proc/{child}/cmdline").read_bytes()]
-    return int(guard)
+def runner_of(process: int) -> int:
+    """The one child of a run."""
+    (runner,) = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return int(runner)
 
 
 @pytest.fixture
@@ -204,7 +203,8 @@ def test_a_command_can_name_the_variables_of_its_task(bench: Bench) -> None:
     code, output = bench.run()
     assert code == 0, output
     files = bench.files.worker.attempt(bench.rows()[0]["task"], 1)
-    path = (bench.files.code / "current").resolve() / "framework" / "in_tasks"
+    in_tasks = (bench.files.code / "current").resolve() / "framework" / "in_tasks"
+    path = os.pathsep.join([str(in_tasks), *sys.path])  # the user's own comes second
     values = (files.task, 1, files.work, path, 1)
     expected = [f"--{name}={value}" for name, value in zip(names, values, strict=True)]
     assert files.stdout.read_text().splitlines() == [*expected, "--x=1"]
@@ -240,16 +240,17 @@ def test_a_second_interruption_does_not_wait_for_tasks_that_will_not_end(bench: 
     assert (result["state"], result["exit_code"]) == ("stopped", 128 + signal.SIGKILL)
 
 
-@pytest.mark.parametrize("guard", ["lives", "is killed, too"])
+@pytest.mark.parametrize("runner", ["lives", "is killed, too"])
 def test_a_run_that_is_killed_leaves_no_task_behind_and_the_next_one_goes_on(
-    bench: Bench, guard: str
+    bench: Bench, runner: str
 ) -> None:
     process = bench.interrupt()
-    if guard != "lives":
-        os.kill(guard_of(process.pid), signal.SIGKILL)
+    if runner != "lives":
+        os.kill(process.pid, signal.SIGSTOP)  # it starts no other one
+        os.kill(runner_of(process.pid), signal.SIGKILL)
     process.kill()
     process.wait()
-    if guard == "lives":
+    if runner == "lives":
         wait_until(lambda: not bench.processes())
     else:
         assert bench.processes(), "left to the next run"
@@ -259,6 +260,46 @@ def test_a_run_that_is_killed_leaves_no_task_behind_and_the_next_one_goes_on(
     assert bench.processes() == []
     # the fifth may have been waiting for a slot, and then was lost, too
     assert [row["attempts"] for row in bench.rows()][:4] == ["1", "1", "2", "2"]
+
+
+def test_a_runner_that_is_killed_is_replaced_and_its_tasks_run_again(bench: Bench) -> None:
+    process = bench.interrupt()
+    os.kill(runner_of(process.pid), signal.SIGKILL)
+    code, output = ended(process)
+    assert (code, bench.ran()) == (0, ["1", "2", "3", "3", "4", "4", "5"]), output
+    assert output.count("the runner of this run was killed; another one is started") == 1
+    assert bench.states() == ["done"] * 5
+    assert [row["attempts"] for row in bench.rows()][2:4] == ["2", "2"]
+    assert bench.processes() == []
+
+
+def test_a_runner_that_is_killed_again_and_again_ends_the_run_with_one_clear_error(bench: Bench) -> None:
+    bench.write(x="[1]", program="kill -KILL $PPID; sleep 60")
+    code, output = bench.run()
+    assert code == 1
+    assert "the process that runs the tasks was killed 5 times in a minute" in output
+    assert "Traceback" not in output
+    assert (bench.ran(), bench.processes()) == (["1"] * 5, [])
+
+
+def test_a_run_that_is_killed_between_a_result_and_its_journal_loses_nothing(bench: Bench) -> None:
+    go = shlex.quote(str(bench.path / "go"))
+    bench.write(x="[1]", program=f"until [ -e {go} ]; do sleep 0.02; done")
+    process = bench.start()
+    wait_until(bench.marks.exists)
+    with sqlite3.connect(bench.files.master.journal, isolation_level=None) as journal:
+        wait_until(lambda: journal.execute("SELECT started FROM attempts").fetchall() not in ([], [(None,)]))
+        journal.execute("BEGIN IMMEDIATE")  # the run's own transactions wait
+        (bench.path / "go").touch()
+        wait_until(lambda: list(bench.files.worker.tasks.glob("*/1/result.json")))
+        process.kill()
+        process.wait()
+        journal.execute("ROLLBACK")
+    journal.close()
+    assert bench.ran() == ["1"]
+    code, output = bench.run()
+    assert (code, bench.ran()) == (0, []), output
+    assert [(row["loss"], row["attempts"]) for row in bench.rows()] == [("1", "1")]
 
 
 def test_a_result_that_is_on_disk_and_not_in_the_journal_is_found(bench: Bench) -> None:
@@ -411,6 +452,21 @@ def test_a_sweep_file_in_a_directory_below_its_program(bench: Bench, monkeypatch
     files = LocalFiles(bench.path / "results/local/wide")
     outputs = {file.read_text() for file in files.worker.tasks.glob("*/1/stdout")}
     assert outputs == {"", "mode disabled\nloss=2\n"}
+
+
+def test_tasks_see_the_environment_of_the_user(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "größe")
+    monkeypatch.setenv("IMAGE", "mine")
+    bench.write(x="[1]", program='echo "$MY_TOKEN, $IMAGE"; command -v python')
+    code, output = bench.run()
+    assert code == 0, output
+    (row,) = bench.rows()
+    lines = bench.files.worker.attempt(row["task"], 1).stdout.read_text().splitlines()
+    assert lines[:2] == ["größe, mine", os.path.join(os.path.dirname(sys.executable), "python")]
+    with sqlite3.connect(bench.files.master.journal) as journal:
+        (image,) = journal.execute("SELECT image FROM tasks").fetchone()
+    journal.close()
+    assert not image
 
 
 def test_two_runs_do_not_share_a_directory(bench: Bench) -> None:

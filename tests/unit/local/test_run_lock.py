@@ -63,6 +63,19 @@ def test_a_run_has_the_directory_for_itself(files: LocalFiles) -> None:
             assert files.lock.read_text() == str(os.getpid())
 
 
+def test_the_lock_can_be_handed_on(files: LocalFiles) -> None:
+    with run_lock(files) as lock:
+        os.set_inheritable(lock, True)
+        heir = subprocess.Popen(["sleep", "60"], pass_fds=[lock])
+    try:
+        expect_refusal(files, "another run uses this directory")
+    finally:
+        heir.kill()
+        heir.wait()
+    with run_lock(files):
+        pass
+
+
 def test_a_number_that_was_longer_is_replaced_as_a_whole(files: LocalFiles) -> None:
     files.path.mkdir()
     files.lock.write_text("9" * 20)
@@ -99,15 +112,18 @@ RUN = """
 import sys, time
 from pathlib import Path
 from framework.files import LocalFiles
-from framework.runner.orphans import task_processes
 from framework.local.run_lock import run_lock
-with run_lock(LocalFiles(Path(sys.argv[1]))):
+from framework.local.runner_process import RunnerProcess
+files = LocalFiles(Path(sys.argv[1]))
+with run_lock(files) as lock:
+    runner = RunnerProcess(files.worker, lock)
+    runner.start()
     print("locked", flush=True)
     time.sleep(60)
 """
 
 
-def test_the_guard_of_a_run_that_was_killed_holds_the_lock_until_the_tasks_are_gone(
+def test_the_runner_of_a_run_that_was_killed_holds_the_lock_until_its_tasks_are_gone(
     files: LocalFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = [sys.executable, "-c", RUN, str(files.path)]
@@ -115,15 +131,15 @@ def test_the_guard_of_a_run_that_was_killed_holds_the_lock_until_the_tasks_are_g
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == b"locked\n"
-        (guard,) = children(run.pid)
-        assert os.getsid(guard) == guard, "Ctrl-C does not reach it"
-        os.kill(guard, signal.SIGSTOP)
+        (runner,) = children(run.pid)
+        assert os.getsid(runner) == runner, "Ctrl-C does not reach it"
+        os.kill(runner, signal.SIGSTOP)
         run.kill()
     with monkeypatch.context() as patched:
         patched.setattr(run_lock_module, "LOCK_PATIENCE_SECONDS", 0.3)
         with pytest.raises(FrameworkError, match=f"process {run.pid}"), run_lock(files):
             pytest.fail("it was locked")
-    os.kill(guard, signal.SIGCONT)
+    os.kill(runner, signal.SIGCONT)
     with run_lock(files):
         pass
 
@@ -167,3 +183,12 @@ def test_tasks_of_an_earlier_run_and_those_that_outlive_this_one_are_killed(file
     finally:
         earlier.kill()
         earlier.wait()
+
+
+def test_they_are_killed_when_the_run_fails_too(files: LocalFiles) -> None:
+    environment = os.environ | {"TASK_DIR": str(files.worker.attempt("0" * 16, 1).work)}
+    with pytest.raises(FrameworkError, match="killed 5 times"), run_lock(files):
+        process = subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True)
+        wait_for(lambda: process.pid in task_processes(files.worker.tasks))
+        raise FrameworkError("killed 5 times")
+    assert process.wait(60) == -signal.SIGKILL

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from worker_bench import (
     SLEEPING,
     TASK,
     FakeRunner,
+    Recorder,
     RunnerBench,
     WorkerBench,
     name_of,
@@ -25,6 +28,8 @@ from worker_bench import (
 from framework.messages.task_ids import AttemptId
 from framework.runner.orphans import task_processes
 from framework.worker import worker as worker_module
+from framework.worker.held_attempts import Phase
+from framework.worker.worker import Worker
 
 FINE = name_of("fine")
 
@@ -104,6 +109,20 @@ def test_a_result_that_was_kept_is_only_forgotten(bench: WorkerBench, runner: Fa
     runner = bench.connect_fake(held)
     assert (bench.recorder.results, bench.recorder.events) == ([], [])
     assert runner.told("forget") == [FINE]
+
+
+def test_a_result_that_is_only_in_its_directory_is_delivered_again(
+    bench: WorkerBench, runner: FakeRunner
+) -> None:
+    """As in a local run, whose publisher keeps nothing before the journal does."""
+    begun(bench, runner, "fine")
+    held = runner.holds(DONE)
+    runner.says("ended", execution=DONE)
+    bench.recorder = Recorder()
+    identity = bench.worker.identity
+    bench.worker = Worker(identity, bench.files, bench.code, 2, bench.recorder, syncs_results=False)
+    runner = bench.connect_fake(held)
+    assert (bench.recorder.states, runner.told("forget")) == (["done"], [FINE])
 
 
 def test_what_was_lost_without_a_worker_is_told_as_lost(bench: WorkerBench, runner: FakeRunner) -> None:
@@ -338,8 +357,30 @@ def test_a_runner_that_is_told_to_end_hands_its_tasks_back(live: RunnerBench) ->
 
 
 def test_a_stop_that_comes_with_the_attempt_ends_it(live: RunnerBench) -> None:
-    with live.worker._lock:
-        live.begin("sleep")
-        live.worker.stop_attempts([AttemptId(SLEEPING, 1)])
+    assert live.process is not None
+    live.process.send_signal(signal.SIGSTOP)  # it will read both at once
+    live.begin("sleep")
+    live.worker.stop_attempts([AttemptId(SLEEPING, 1)])
+    live.process.send_signal(signal.SIGCONT)
     wait_until(lambda: live.recorder.results, 30)
     assert live.recorder.states == ["stopped"]
+
+
+def test_an_outcome_that_the_runner_cannot_write_down_is_not_lost_with_the_connection(
+    live: RunnerBench,
+) -> None:
+    assert live.process is not None
+    assert live.link is not None
+    live.begin("sleep")
+    wait_until(lambda: live.executions() and live.beat()["running"])
+    no_limit = resource.RLIM_INFINITY
+    resource.prlimit(live.process.pid, resource.RLIMIT_FSIZE, (1, no_limit))  # as if its disk was full
+    for task in task_processes(live.files.tasks):
+        os.kill(task, signal.SIGKILL)
+    wait_until(lambda: [held for held in live.worker._held if held.phase is Phase.EXITED])
+    live.link.cut()
+    wait_until(lambda: live.worker.has_runner)
+    assert (live.beat()["running"], live.recorder.results) == ([name_of("sleep")], [])
+    resource.prlimit(live.process.pid, resource.RLIMIT_FSIZE, (no_limit, no_limit))
+    wait_until(lambda: live.recorder.results)
+    assert live.recorder.states == ["failed"]
