@@ -35,7 +35,7 @@ def publisher(tmp_path: Path) -> BrokerPublisher:
 def test_a_result_leaves_the_disk_only_when_the_broker_has_it(
     publisher: BrokerPublisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publisher.deliver_result(AttemptId("a", 1), {"x": 1})
+    publisher.deliver_result(AttemptId("a", 1), {"x": 1}, lambda: None)
     file = tmp_path / "spool" / "a.1.json"
     on_disk: list[bool] = []
 
@@ -94,7 +94,7 @@ def test_a_result_is_synced_before_it_is_offered_and_unlinked_after_the_confirma
 ) -> None:
     calls = record_disk_calls(monkeypatch)
     monkeypatch.setattr(publisher._wake, "set", lambda: calls.append("wake"))
-    publisher.deliver_result(ATTEMPT, {"x": 1})
+    publisher.deliver_result(ATTEMPT, {"x": 1}, lambda: None)
     name = f"{ATTEMPT}.json"
     assert calls == [f"fsync {name}", f"replace {name}", "fsync spool/", "wake"]
     calls.clear()
@@ -192,8 +192,8 @@ def test_results_are_sent_first_then_events_then_a_heartbeat(
     publisher: BrokerPublisher, broker: Broker, tmp_path: Path
 ) -> None:
     publisher.publish_event(started(1))
-    publisher.deliver_result(AttemptId(ATTEMPT.task, 2), {"x": 2})
-    publisher.deliver_result(AttemptId(ATTEMPT.task, 1), {"x": 1})
+    publisher.deliver_result(AttemptId(ATTEMPT.task, 2), {"x": 2}, lambda: None)
+    publisher.deliver_result(AttemptId(ATTEMPT.task, 1), {"x": 1}, lambda: None)
     assert not publisher.connected.is_set()
     publisher._closing.set()
     broker.run()
@@ -211,7 +211,7 @@ def test_results_are_sent_first_then_events_then_a_heartbeat(
 def test_what_was_not_confirmed_is_sent_again_with_the_next_connection(
     publisher: BrokerPublisher, broker: Broker, tmp_path: Path
 ) -> None:
-    publisher.deliver_result(ATTEMPT, {"x": 1})
+    publisher.deliver_result(ATTEMPT, {"x": 1}, lambda: None)
     for number in (1, 2):
         publisher.publish_event(started(number))
     broker.publish_errors = {queues.RESULTS: [ConnectionResetError()], queues.EVENTS: [TimeoutError()]}
@@ -284,7 +284,7 @@ def test_what_is_handed_over_while_the_publisher_sends_is_not_overlooked(
     def heartbeat() -> Heartbeat:
         if not woken:
             publisher.publish_event(started(1))
-            publisher.deliver_result(ATTEMPT, {"x": 1})
+            publisher.deliver_result(ATTEMPT, {"x": 1}, lambda: None)
         return HEARTBEAT
 
     def wait(_: float) -> bool:
@@ -304,7 +304,7 @@ def test_a_publisher_that_is_closed_sends_what_is_left_and_a_last_heartbeat(
 ) -> None:
     publisher.begin(lambda: HEARTBEAT)
     assert publisher.connected.wait(60)
-    publisher.deliver_result(ATTEMPT, {"x": 1})
+    publisher.deliver_result(ATTEMPT, {"x": 1}, lambda: None)
     publisher.close(60)
     assert not publisher.is_alive()
     assert list((tmp_path / "spool").iterdir()) == []

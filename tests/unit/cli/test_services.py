@@ -61,12 +61,13 @@ def test_a_worker_has_the_slots_that_it_was_given(
 ) -> None:
     served: list[tuple[Any, ...]] = []
     monkeypatch.setattr(worker_app, "serve", lambda *arguments: served.append(arguments))
+    monkeypatch.setenv("TASK_MEMORY", "512")
     if given is None:
         monkeypatch.delenv("SLOTS", raising=False)
     else:
         monkeypatch.setenv("SLOTS", given)
     assert cli.main(["worker"]) == 0
-    assert served == [(identity("worker"), locations.DATA, locations.CODE, slots)]
+    assert served == [(identity("worker"), locations.DATA, locations.CODE, slots, 512 * 2**20)]
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "two", "1.5", " "])
