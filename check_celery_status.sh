@@ -85,7 +85,7 @@ show_workers() {
     fi
   done
   printf 'workers expected: %s (%s)\n' "${#expected[@]}" "${expected[*]}"
-  printf 'workers missing:  %s%s\n' "${#missing[@]}" "${missing[*]:+ (${missing[*]}); see docker logs $INFRASTRUCTURE-worker there}"
+  printf 'workers missing:  %s%s\n' "${#missing[@]}" "${missing[*]:+ (${missing[*]}); see docker logs $INFRASTRUCTURE-worker and $INFRASTRUCTURE-runner there}"
   ((${#missing[@]} == 0))
 }
 

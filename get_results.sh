@@ -9,6 +9,8 @@
 #
 # Copies only what is not here yet, so it can be run repeatedly, while tasks run and after infra_clean.sh.
 # A host that does not answer is named, the others are still asked, and the exit code is 1.
+# Of an attempt, only files, directories, and links that stay inside it are copied; what is left out is named. From one host, no more
+# than RESULTS_LIMIT in config.sh is taken.
 #
 #   results/<project>/results.csv                   a row for each combination of the set
 #   results/<project>/tasks/<task>/<attempt>/       parameters.json, stdout, stderr, result.json, files/
@@ -28,7 +30,11 @@ main() {
   parse_options -o,--output= -a,--all -- "$@"
   OUTPUT=$(absolute_path "${OPTIONS[OUTPUT]:-$CHECKOUT/results}" "$PWD")
   trap finish EXIT
+  MESSAGES_FILTER=first_messages
   use_record
+  take_from_config RESULTS_LIMIT
+  check_number RESULTS_LIMIT 1 100000000
+  stop_on_problems 2
   make_directories
   probe_all_hosts
   copy_table results.csv
@@ -67,10 +73,10 @@ copy_table() {
       complain "${HOST_NAMES[host]}: the master could not write $name; the previous one was copied"
   fi
   table="$(data_directory "$host" master)/$name"
-  if ! on_host "$host" test -e "$table"; then
+  if ! on_host "$host" test -f "$table"; then
     step "${HOST_NAMES[host]}" "there is no $name yet"
-  elif on_host "$host" cat -- "$table" >"$INCOMING/$name"; then
-    mv -- "$INCOMING/$name" "$RESULTS/$name"
+  elif on_host "$host" cat -- "$table" | take_bytes "$host" "$INCOMING" >"$INCOMING/$name"; then
+    mv --no-target-directory -- "$INCOMING/$name" "$RESULTS/$name"
   else
     complain "${HOST_NAMES[host]}: $table could not be read; see above"
   fi
@@ -94,9 +100,9 @@ copy_results_of_tasks() {
   list_missing_attempts "$host" >"$wanted" || give_up "$name: its finished tasks could not be listed"
   count=$(wc -l <"$wanted")
   while mapfile -t -n "$ATTEMPTS_AT_ONCE" -u 3 attempts && ((${#attempts[@]} > 0)); do
-    unpack_attempts "$host" "$INCOMING/$host" "${attempts[@]}" || give_up "$name: its results could not be copied; run this again"
+    fetch_attempts "$host" "${attempts[@]}" || give_up "$name: its results could not be copied; run this again"
     bytes=$((bytes + $(count_bytes "$INCOMING/$host")))
-    put_into_place "$INCOMING/$host" "${attempts[@]}" || give_up "$name: its results could not be put into $RESULTS"
+    put_into_place "$host" "${attempts[@]}" || give_up "$name: its results could not be put into $RESULTS"
   done 3<"$wanted"
   step "$name" "$count new results of tasks, $(numfmt --to=iec-i --suffix=B "$bytes")"
 }
@@ -105,44 +111,52 @@ copy_results_of_tasks() {
 list_missing_attempts() {
   local finished="$INCOMING/$1.finished" here="$INCOMING/$1.here"
   list_finished_attempts "$1" >"$finished" || return
-  find "$RESULTS/tasks" -mindepth 2 -maxdepth 2 -printf '%P\n' | LC_ALL=C sort >"$here" || return
+  find "$RESULTS/tasks/" -mindepth 2 -maxdepth 2 -type d -printf '%P\n' | LC_ALL=C sort >"$here" || return
   LC_ALL=C comm -23 "$finished" "$here" | leave_out_namesakes "$1"
 }
 
 # leave_out_namesakes HOST: copies stdin without the attempts that another of our hosts made according to results.csv. Another copy
 # of the tool, with the same project and hosts, leaves such attempts.
-leave_out_namesakes() {
-  local table="$RESULTS/results.csv"
+leave_out_namesakes() (
+  table="$RESULTS/results.csv"
   [[ -e $table ]] || table=/dev/null
+  ulimit -S -v "$MEMORY_LIMIT" || exit
+  # A line begins a row if the quotes before it are even in number: text between quotes can have newlines.
   awk -F , -v host="${HOST_NAMES[$1]}" -v hosts=" ${HOST_NAMES[*]} " '
-    FILENAME == ARGV[1] { made_by[$1 "/" $3] = $4; next }
+    FILENAME == ARGV[1] {
+      if (quotes % 2 == 0) made_by[$1 "/" $3] = $4
+      quotes += gsub(/"/, "&")
+      next
+    }
     !($0 in made_by) || made_by[$0] == host || !index(hosts, " " made_by[$0] " ")' "$table" -
-}
+)
 
 # list_finished_attempts HOST: prints the attempts that have a result.json. Accepts from a host only names that tasks and attempts
 # can have.
 list_finished_attempts() {
   # shellcheck disable=SC2016 # expands over there
-  on_host "$1" sh -c '[ ! -d "$1" ] || exec find "$1" -mindepth 3 -maxdepth 3 -name result.json -printf "%P\n"' \
+  on_host "$1" sh -c '[ ! -d "$1" ] || exec find "$1" -mindepth 3 -maxdepth 3 -type f -name result.json -printf "%P\n"' \
     list "$(tasks_directory "$1")" |
-    sed -n -E 's|^([0-9a-f]{16}/[0-9]+)/result\.json$|\1|p' |
-    LC_ALL=C sort
+    take_bytes "$1" "$INCOMING" |
+    sed -n -E 's|^([0-9a-f]{16}/[1-9][0-9]{0,9})/result\.json$|\1|p' |
+    LC_ALL=C sort --unique
 }
 
 tasks_directory() {
   printf '%s/tasks\n' "$(data_directory "$1" worker)"
 }
 
-# unpack_attempts HOST DIRECTORY ATTEMPT…: copies attempts into DIRECTORY here, which is emptied first.
-unpack_attempts() {
-  local host=$1 directory=$2
-  shift 2
-  rm -rf -- "$directory" && mkdir -- "$directory" || return
-  # A task may have left files that even their owner cannot read or remove.
+# fetch_attempts HOST ATTEMPT…: copies attempts into INCOMING/HOST, which is emptied first, and warns of what is left out of them.
+fetch_attempts() {
+  local host=$1
+  shift
+  rm -rf -- "${INCOMING:?}/$host" || return
+  # A task may have left files that even their owner cannot read or remove, and large ones that are mostly holes.
   printf '%s\n' "$@" |
     on_host_stdin "$host" tar --create --file - --directory "$(tasks_directory "$host")" \
-      --mode=u+rwX --ignore-failed-read --files-from - |
-    tar --extract --file - --directory "$directory" --no-same-owner
+      --mode=u+rwX --sparse --ignore-failed-read --files-from - |
+    unpack "$host" "$INCOMING" "$host" || return
+  keep_safe "$INCOMING/$host" | warn_of_left_out "$host"
 }
 
 # count_bytes DIRECTORY: prints the bytes of all files in it.
@@ -150,20 +164,30 @@ count_bytes() {
   find "$1" -type f -printf '%s\n' | awk '{ sum += $1 } END { printf "%.0f\n", sum }'
 }
 
-# put_into_place DIRECTORY ATTEMPT…: renames each attempt. One that is there already stays: another host or another get_results.sh
-# may have been quicker.
+# put_into_place HOST ATTEMPT…: renames each attempt. One that is there already stays: another host or another get_results.sh may
+# have been quicker. Fails, after the others, if one is no directory here or as it came: nothing may go where a link leads.
 put_into_place() {
-  local directory=$1 attempt
-  shift
+  local directory="$INCOMING/$1" tasks="$RESULTS/tasks" attempt code=0 wanted=()
   {
     flock 4 || return
-    (cd -- "$RESULTS/tasks" && mkdir -p -- "${@%/*}") || return
-    for attempt in "$@"; do
-      if [[ ! -e $RESULTS/tasks/$attempt ]]; then
-        mv --no-target-directory -- "$directory/$attempt" "$RESULTS/tasks/$attempt" || return
+    for attempt in "${@:2}"; do
+      if ! is_directory "$directory/${attempt%/*}" || ! is_directory "$directory/$attempt"; then
+        warn "${HOST_NAMES[$1]}: attempt $attempt was not sent as a directory"
+        code=1
+      elif [[ -L $tasks/${attempt%/*} || -L $tasks/$attempt ]]; then
+        warn "${HOST_NAMES[$1]}: attempt $attempt was not copied, since a link is in its place in $tasks; remove it"
+        code=1
+      elif [[ ! -e $tasks/$attempt ]]; then
+        wanted+=("$attempt")
       fi
     done
+    ((${#wanted[@]} > 0)) || return "$code"
+    (cd -- "$tasks" && mkdir -p -- "${wanted[@]%/*}") || return
+    for attempt in "${wanted[@]}"; do
+      mv --no-target-directory -- "$directory/$attempt" "$tasks/$attempt" || return
+    done
   } 4<"$RESULTS"
+  return "$code"
 }
 
 # complain MESSAGE: reports a failure; the script goes on and will end with 1.
@@ -189,6 +213,7 @@ finish() {
   stop_parallel_jobs
   close_connections
   if [[ $INCOMING ]]; then
+    chmod --recursive u+rwX -- "$INCOMING" # a host decides on the modes of directories
     rm -rf -- "$INCOMING"
   fi
 }

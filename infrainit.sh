@@ -16,7 +16,8 @@
 #   -b, --broker ADDRESS     where workers reach the broker, if not at the master host's own name or address; without -m,
 #                            workers join the broker that runs there
 #   -f, --from-config        take all options from config.sh; those on the command line win. Without -f, config.sh is written
-#   -y, --yes                install Docker, and missing tools on this machine, without asking
+#   -y, --yes                without asking: install Docker, and missing tools on this machine; begin running tasks again where
+#                            the container that they run in has to be replaced
 #   -n, --dry-run            show every command, change nothing
 #       --recover            if the master's disk is lost: rebuild its journal from what the workers kept, before anything is run
 #       --wait               stay until all tasks have ended, copy the results to this machine; exit 0 only if all succeeded
@@ -49,8 +50,10 @@ main() {
   install_docker_here
   record_infrastructure
   make_certificates
-  build_both_images
+  build_images
   validate_project
+  build_image_of_tasks
+  ask_before_tasks_end
   install_docker_there
   send_all_images
   send_files
@@ -187,15 +190,31 @@ make_certificates() {
   run make_secrets "${addresses[@]}"
 }
 
-build_both_images() {
+build_images() {
   doing "building the images"
-  build_images
+  build_our_images
 }
 
+# validate_project: comes before the image of the tasks is built, which may take long.
 validate_project() {
   doing "checking the project"
   stage_code
+  read_needs
+  add_optuna
   validate_project_in_image
+}
+
+build_image_of_tasks() {
+  doing "building the image of the tasks"
+  build_runner_image
+  name_version
+}
+
+# ask_before_tasks_end: comes before anything is changed on a host.
+ask_before_tasks_end() {
+  [[ $WORKERS ]] || return 0
+  doing "checking whether running tasks would have to begin again"
+  ask_about_tasks "${WORKER_HOSTS[@]}"
 }
 
 send_all_images() {

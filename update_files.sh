@@ -28,8 +28,12 @@ main() {
   choose_hosts
   connect_to_hosts
   WORKER_IMAGE_ID=$(worker_image_in_use)
+  RUNNER_IMAGE_ID=$(runner_image_in_use)
   stage_code
+  read_needs
   validate_project_in_image
+  compare_runner_image
+  name_version
   for_each_host send_code "${TARGET_HOSTS[@]}"
   for_each_host switch_code "${TARGET_HOSTS[@]}"
   report
@@ -85,6 +89,17 @@ connect_to_hosts() {
     say "no host was changed; -a can leave out any host except the master's"
   fi
   stop_on_problems 1
+}
+
+# compare_runner_image: warns if ./infrainit.sh -f would make another image for the tasks than the one that runs.
+compare_runner_image() {
+  local image
+  [[ ! $DRY_RUN ]] || return 0
+  if ! image=$(NAMES_ONLY=yes make_runner_image); then
+    warn "$RUNNER_IMAGE_ID runs, and what it was made of is not on this machine; if requirements.txt or image: has changed: ./infrainit.sh -f"
+  elif [[ $image != "$RUNNER_IMAGE_ID" ]]; then
+    warn "the packages in requirements.txt, or the image: of the project, are not in the image that runs: ./infrainit.sh -f builds and sends it"
+  fi
 }
 
 report() {

@@ -103,6 +103,11 @@ class Code:
         return int(text) if text.isdecimal() else None
 
     @property
+    def image(self) -> str:
+        """The image in which the tasks of this version run; empty if it was not said."""
+        return self._optional_property("image")
+
+    @property
     def _file(self) -> Path:
         return self.path / "VERSION"
 

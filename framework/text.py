@@ -7,6 +7,6 @@ def text_problem(text: str) -> str | None:
     """The reason why `text` can be neither a metaparameter nor a metric; None if it can."""
     if "\0" in text:
         return "text with a NUL character cannot be passed to a program; remove it"
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         return "text with half of a surrogate pair is not valid Unicode; remove it"
     return None

@@ -144,6 +144,10 @@ class MasterConnection:
             return int(queue.queue_declare(passive=True).message_count)
         return 0
 
+    def pause(self, seconds: float) -> None:
+        """Let messages come together."""
+        time.sleep(seconds)
+
     def purge(self, host: str) -> int:
         """Empty the queue of `host`; returns the number of its messages."""
         with self._queue(host) as queue:

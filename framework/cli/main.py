@@ -23,13 +23,8 @@ from framework.cli.master_commands import (
     run_status,
     run_watch,
 )
-from framework.cli.services import (
-    run_celery,
-    run_flower,
-    run_master,
-    run_wait_workers,
-    run_worker,
-)
+from framework.cli.needs import run_needs
+from framework.cli.services import run_celery, run_flower, run_master, run_wait_workers, run_worker
 from framework.configuration.import_file import import_file
 from framework.configuration.load import load_project
 from framework.configuration.resource_settings import size_in_bytes
@@ -220,6 +215,8 @@ def _add_services(add: Add) -> None:
     add("master", run_master, "Run the master, in its container.")
     add("worker", run_worker, "Run a worker, in its container.")
     add("flower", run_flower, "Run Flower, in its container.")
+    needs = add("needs", run_needs, "Print the image that a project names, and whether it needs Optuna.")
+    needs.add_argument("project", type=Path, help="directory of the project")
     wait = add("wait-workers", run_wait_workers, "Wait until the workers on these hosts answer.")
     wait.add_argument("hosts", nargs="+", metavar="HOST", help="name of a worker host")
     wait.add_argument(

@@ -34,13 +34,19 @@ _SWEEP_SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def load_project(
-    path: Path, name: str | None = None, *, root: Path | None = None, run_cap: int | None = None
+    path: Path,
+    name: str | None = None,
+    *,
+    root: Path | None = None,
+    run_cap: int | None = None,
+    is_run_here: bool = True,
 ) -> Project:
     """The project in the directory `path`, or the one that the W&B sweep file `path` describes.
 
     Its name is `name` (default: that of the directory, or of the file without its suffix). A directory with a
     sweep file in place of project.yml is a project too. `root`: the directory of a sweep file's project;
     default: see read_sweep(). `run_cap`: the largest number of tasks, in place of what the files say.
+    `is_run_here`: a project that needs Optuna is wrong where it is not installed.
     Raises ProjectError with everything that is wrong in its files, each with file, line and column.
     """
     is_file = path.is_file() and path.suffix in _SWEEP_SUFFIXES
@@ -51,12 +57,14 @@ def load_project(
     name = name or (path.stem if is_file else path.resolve().name)
     sweep_file = path if is_file else ProjectFiles(path).sweep
     if sweep_file is not None:
-        return _load_sweep(sweep_file, name, root, run_cap)
+        return _load_sweep(sweep_file, name, root, run_cap, is_run_here)
     if root is not None:
         raise ProjectError([f"{path}: --root goes with a W&B sweep file, and this is none; leave it out"])
     files = ProjectFiles(path)
     problems = Problems()
-    settings = Settings(files.settings, read_settings(files.settings, problems), problems)
+    settings = Settings(
+        files.settings, read_settings(files.settings, problems), problems, is_run_here=is_run_here
+    )
     method = _read_method(settings, run_cap)
     space = read_parameters(files.parameters, problems, grid=method.name == "grid")
     project = _read_project(name, path, settings, method, space, problems)
@@ -70,7 +78,7 @@ def load_code(code: Code, name: str | None = None) -> Project:
     return load_project(sweep or code.project_path, name, root=root, run_cap=code.run_cap)
 
 
-def _load_sweep(file: Path, name: str, root: Path | None, run_cap: int | None) -> Project:
+def _load_sweep(file: Path, name: str, root: Path | None, run_cap: int | None, is_run_here: bool) -> Project:
     """The project of a W&B sweep file; see load_project()."""
     if root is not None and not root.is_dir():
         raise ProjectError(
@@ -82,7 +90,7 @@ def _load_sweep(file: Path, name: str, root: Path | None, run_cap: int | None) -
         raise ProjectError(
             [f"{file}: is not in {sweep.root}; copy it there, as the sweep belongs to its project"]
         )
-    settings = Settings(file, sweep.settings, problems, is_wandb=True)
+    settings = Settings(file, sweep.settings, problems, is_wandb=True, is_run_here=is_run_here)
     method = _read_method(settings, run_cap)
     top = Position(file, 1, 1)
     space = read_space(

@@ -46,8 +46,8 @@ KEYS = (
     "defaults",
 )
 _WITHOUT_OPTUNA = (
-    "needs Optuna, which is not installed here; add a line 'optuna' to requirements.txt, and run "
-    "./infrainit.sh -f; without a cluster: pip install 'infrainit[adaptive]'"
+    "needs Optuna, which is not installed here; ./infrainit.sh -f sends an image that has it to the hosts; "
+    "without a cluster: pip install 'infrainit[adaptive]'"
 )
 _METRIC = "write it and its goal, as in the lines 'metric: accuracy' and 'goal: maximize'"
 # Metrics of which more is better, as words of a name: val_accuracy, f1@5. Others need a goal.
@@ -67,13 +67,20 @@ class Settings:
     """The entries of project.yml; a wrong value becomes a problem, and its default is read in its place."""
 
     def __init__(
-        self, file: Path, entries: Sequence[Entry] | None, problems: Problems, *, is_wandb: bool = False
+        self,
+        file: Path,
+        entries: Sequence[Entry] | None,
+        problems: Problems,
+        *,
+        is_wandb: bool = False,
+        is_run_here: bool = True,
     ) -> None:
         """`entries` is None if the file could not be read, which is then among the problems.
 
-        `is_wandb`: they are those of a W&B sweep file.
+        `is_wandb`: they are those of a W&B sweep file. `is_run_here`: what they need has to be installed.
         """
         self.is_wandb = is_wandb
+        self._is_run_here = is_run_here
         self._problems = problems
         self._entries = {entry.name: entry for entry in entries or ()}
         for name in self._entries.keys() - KEYS:
@@ -122,7 +129,7 @@ class Settings:
     def _check_study(self, key: str) -> None:
         if "metric" not in self:
             self._add(key, f"{key}: needs a metric to compare tasks by; {_METRIC}")
-        if find_spec("optuna") is None:
+        if self._is_run_here and find_spec("optuna") is None:
             self._add(key, f"{key}: {_WITHOUT_OPTUNA}")
 
     def read(self, key: str, convert: Callable[[Node], T], default: T) -> T:

@@ -43,7 +43,7 @@ _METRIC_NOTICES = {
 }
 _UNAVAILABLE = {
     "job": "launch jobs are W&B's own; write program: with the script that runs",
-    "image_uri": "launch jobs are W&B's own; write image: with the base of the worker image",
+    "image_uri": "launch jobs are W&B's own; write image: with the image that the tasks run in",
     "scheduler": "schedulers are W&B's own; write method: grid, random or another of this framework's",
     "metrics": "results are ranked by one metric; write metric: {name: …, goal: …}",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -187,6 +187,11 @@ class Database:
     def _execute(self, statement: str, *values: object) -> sqlite3.Cursor:
         with self._lock, self._translated():
             return self._connection.execute(statement, values)
+
+    def _execute_many(self, statement: str, rows: Iterable[Sequence[object]]) -> int:
+        """Execute a statement once for each row of values; returns the number of rows that it has changed."""
+        with self._lock, self._translated():
+            return self._connection.executemany(statement, rows).rowcount
 
     def _change(self, statement: str, *values: object) -> bool:
         return self._execute(statement, *values).rowcount > 0

@@ -55,6 +55,16 @@ class Member:
 
 
 @dataclass(frozen=True)
+class NewAttempt:
+    """The next attempt of a task, which is about to be sent."""
+
+    task: str
+    number: int  # of its combination
+    parameters: Mapping[str, Value]
+    host: str
+
+
+@dataclass(frozen=True)
 class AttemptRecord:
     """An attempt of a task. Times are seconds since the epoch."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +24,7 @@ from framework.project.project import Project
 log = logging.getLogger(__name__)
 
 _PAGE = 512  # combinations looked up, and written, at once
+_LARGEST = 4 << 20  # bytes of a result; 500 metrics of 200 characters each need a fraction of it
 _SPOOL = WorkerFiles(Path()).spool.name
 _RESULT = AttemptFiles(Path(), "", 0).result.name
 
@@ -94,16 +97,35 @@ def find_results(directories: Iterable[Path]) -> Iterator[Path]:
             elif Path(path).name != _SPOOL:
                 continue
             for file in (Path(path) / name for name in sorted(names) if name.endswith(".json")):
-                if file.resolve() not in seen:
-                    seen.add(file.resolve())
+                # The directory's links are followed, not the file's own: what a task left is not opened so.
+                known = Path(os.path.realpath(path), file.name)
+                if known not in seen:
+                    seen.add(known)
                     yield file
 
 
 def _read(file: Path, project: Project) -> AttemptResult:
-    result = AttemptResult.from_message(json.loads(file.read_bytes()))
+    result = AttemptResult.from_message(json.loads(_content(file)))
     if result.project != project.name:
         raise UsageError("they belong to another project")
     return result
+
+
+def _content(file: Path) -> bytes:
+    """Read a file that a task may have put there: a link, a FIFO, a file without an end."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a socket, or a device that is not there
+            raise UsageError("they are no regular files") from error
+        raise
+    with open(descriptor, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UsageError("they are no regular files")
+        content = opened.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise UsageError(f"they are larger than {_LARGEST >> 20} MiB")
+    return content
 
 
 def _kind(error: Exception) -> str:

@@ -3,8 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO
@@ -34,22 +33,21 @@ def write_results(project: Project, journal: Journal, path: Path, *, removed: bo
         writer = csv.writer(_UnixLines(text))
         writer.writerow(column_names(names, metrics))
         for record in journal.ended_members():
-            complete = replace(record, parameters=project.complete(record.number, record.parameters))
-            writer.writerow(_row(complete, names, metrics))
+            writer.writerow(_row(record, project.complete(record.number, record.parameters), names, metrics))
         for record in journal.ended_others() if removed else ():
-            writer.writerow(_row(record, names, metrics))
+            writer.writerow(_row(record, record.parameters, names, metrics))
         text.detach()  # flushes it; the file itself is closed by its owner
 
 
 def column_names(parameters: Iterable[str], metrics: Iterable[str]) -> list[str]:
     """The header of results.csv, no name twice."""
-    names = list(_FIXED)
+    names = dict.fromkeys(_FIXED)
     for kind, own in (("parameter", parameters), ("metric", metrics)):
         for name in own:
             while name in names:
                 name = f"{kind}.{name}"
-            names.append(name)
-    return names
+            names[name] = None
+    return list(names)
 
 
 class _UnixLines:
@@ -62,7 +60,9 @@ class _UnixLines:
         return self._file.write(row.removesuffix("\r\n") + "\n")
 
 
-def _row(record: TaskRecord, parameters: Iterable[str], metrics: Iterable[str]) -> list[str]:
+def _row(
+    record: TaskRecord, complete: Mapping[str, Value], parameters: Iterable[str], metrics: Iterable[str]
+) -> list[str]:
     fixed = [
         record.task,
         record.state,
@@ -74,8 +74,11 @@ def _row(record: TaskRecord, parameters: Iterable[str], metrics: Iterable[str]) 
         record.code,
         record.reason,
     ]
-    values = [(record.parameters, name) for name in parameters] + [(record.metrics, name) for name in metrics]
-    return [*fixed, *(shown(known[name]) if name in known else "" for known, name in values)]
+    return [*fixed, *_cells(complete, parameters), *_cells(record.metrics, metrics)]
+
+
+def _cells(known: Mapping[str, Value], names: Iterable[str]) -> list[str]:
+    return [shown(known[name]) if name in known else "" for name in names]
 
 
 def shown(value: Value) -> str:

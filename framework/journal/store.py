@@ -12,6 +12,7 @@ from framework.journal.records import (
     AttemptEnd,
     AttemptRecord,
     Member,
+    NewAttempt,
     TaskOutcome,
     TaskRecord,
     TaskState,
@@ -37,25 +38,43 @@ class Journal(Database):
 
         Raises FrameworkError if the task has ended or is under way.
         """
+        return self.assign_all([NewAttempt(task, number, parameters, host)], when)[0]
+
+    def assign_all(self, attempts: Sequence[NewAttempt], when: float) -> list[int]:
+        """Write that tasks are about to be sent; returns the numbers of their attempts, in this order.
+
+        Raises FrameworkError if one of the tasks has ended or is under way, or is named twice.
+        """
         with self.batch():
-            row = self._row("SELECT state, attempts FROM tasks WHERE task = ?", task)
-            if row is not None and row["state"] != "waiting":
-                raise FrameworkError(f"task {task} cannot be sent: it is {row['state']}")
-            attempt = 1 if row is None else int(row["attempts"]) + 1
-            self._execute(
-                f"""INSERT INTO tasks (task, number, parameters, state, attempts, host, sent, sweep)
-                VALUES (?, ?, ?, 'sent', ?, ?, ?, {_SWEEP})
+            known = self._rows(
+                "SELECT task, state, attempts FROM tasks WHERE task IN (SELECT value FROM json_each(?))",
+                json.dumps([each.task for each in attempts]),
+            )
+            before = {task: (str(state), int(number)) for task, state, number in known}
+            sweep = self._value(f"SELECT {_SWEEP}")
+            numbers, tasks, sent = [], [], []
+            for each in attempts:
+                state, last = before.get(each.task, ("waiting", 0))
+                if state != "waiting":
+                    raise FrameworkError(f"task {each.task} cannot be sent: it is {state}")
+                before[each.task] = ("sent", last + 1)
+                numbers.append(last + 1)
+                parameters = json.dumps(dict(each.parameters))
+                tasks.append((each.task, each.number, parameters, last + 1, each.host, when, sweep))
+                sent.append((each.task, last + 1, each.host, when))
+            self._execute_many(
+                """INSERT INTO tasks (task, number, parameters, state, attempts, host, sent, sweep)
+                VALUES (?, ?, ?, 'sent', ?, ?, ?, ?)
                 ON CONFLICT (task) DO UPDATE SET number = excluded.number, sweep = excluded.sweep,
                 state = excluded.state, parameters = excluded.parameters,
                 attempts = excluded.attempts, host = excluded.host, sent = excluded.sent, started = NULL,
-                seconds = NULL, exit_code = NULL, reason = '', code = '', image = '', metrics = '{{}}'""",
-                task, number, json.dumps(dict(parameters)), attempt, host, when,
-            )  # fmt: skip
-            self._execute(
-                "INSERT INTO attempts (task, attempt, host, state, sent) VALUES (?, ?, ?, 'sent', ?)",
-                task, attempt, host, when,
-            )  # fmt: skip
-            return attempt
+                seconds = NULL, exit_code = NULL, reason = '', code = '', image = '', metrics = '{}'""",
+                tasks,
+            )
+            self._execute_many(
+                "INSERT INTO attempts (task, attempt, host, state, sent) VALUES (?, ?, ?, 'sent', ?)", sent
+            )
+            return numbers
 
     def start(self, task: str, attempt: int, host: str, when: float) -> bool:
         """Write that an attempt runs; False if it runs already, has ended, or was never sent."""
@@ -138,6 +157,41 @@ class Journal(Database):
                     result.code, result.image, json.dumps(dict(result.metrics)), result.task,
                 )  # fmt: skip
             return ends
+
+    def finish_done(self, results: Iterable[AttemptResult]) -> list[AttemptResult]:
+        """Write what finish() would write for those of `results` that end the attempt under way of a task.
+
+        All of `results` are done. Returns those that it has written, one for each task; the others are left
+        to finish().
+        """
+        with self.batch():
+            by_task: dict[str, AttemptResult] = {}
+            for result in results:
+                by_task.setdefault(result.task, result)
+            under_way = self._rows(
+                """SELECT task, attempt FROM tasks JOIN attempts USING (task)
+                WHERE task IN (SELECT value FROM json_each(?)) AND attempt >= first
+                AND tasks.state IN ('sent', 'running') AND attempts.state IN ('sent', 'running')""",
+                json.dumps(list(by_task)),
+            )
+            ended = [by_task[task] for task, attempt in under_way if by_task[task].attempt == attempt]
+            ends, others = [], []
+            for each in ended:
+                end = (each.host, each.started, each.seconds, each.exit_code, each.reason)
+                ends.append((*end, each.task, each.attempt))
+                metrics = json.dumps(dict(each.metrics))
+                others.append((*end, each.code, each.image, metrics, each.attempt, each.task))
+            self._execute_many(
+                """UPDATE attempts SET state = 'done', host = ?, started = ?, seconds = ?, exit_code = ?,
+                reason = ? WHERE task = ? AND attempt = ?""",
+                ends,
+            )
+            self._execute_many(
+                """UPDATE tasks SET state = 'done', host = ?, started = ?, seconds = ?, exit_code = ?,
+                reason = ?, code = ?, image = ?, metrics = ?, attempts = max(attempts, ?) WHERE task = ?""",
+                others,
+            )
+            return ended
 
     def lost(self, task: str, attempt: int, reason: str, final: bool) -> bool:
         """Write that no worker holds an attempt. True if the task has failed with it for good (`final`).
@@ -344,6 +398,10 @@ class Journal(Database):
         """True if finish() would take this result as one that it has not seen yet."""
         before = self._attempt_state(result.task, result.attempt)
         return before not in ("done", "failed", "timeout") and (before != "stopped" or result.state == "done")
+
+    def knows(self, task: str) -> bool:
+        """True if there is a record of the task."""
+        return self._row("SELECT 1 FROM tasks WHERE task = ?", task) is not None
 
     def get(self, task: str) -> TaskRecord | None:
         row = self._row("SELECT * FROM tasks WHERE task = ?", task)

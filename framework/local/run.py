@@ -7,7 +7,6 @@ journal a moment later. Results that a killed run did not write into the journal
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -108,7 +107,7 @@ def _run_snapshot(
     with _Signals() as signals:
         try:
             transport.connect()
-            _deliver_kept_results(master, files, publisher)
+            master.send_again(transport)
             status = _take_turns(master, transport, signals, files, show)
         except JournalError as error:
             raise FrameworkError(
@@ -158,14 +157,6 @@ def _take_turns(
             transport.stop_all()
         if signals.count > 1:
             orphans.kill_orphans(files.worker.tasks)
-
-
-def _deliver_kept_results(master: Master, files: LocalFiles, publisher: LocalPublisher) -> None:
-    """Take what is under way for lost, but for results on disk, and what the runner has just named."""
-    for sent in master.presume_lost():
-        kept = files.worker.attempt(sent.id.task, sent.id.number).result
-        with suppress(FileNotFoundError, ValueError):  # a task without a complete result is run again
-            publisher.deliver_result(sent.id, json.loads(kept.read_text()), lambda: None)
 
 
 def _check_program(project: Project) -> None:

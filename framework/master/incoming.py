@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 from framework.errors import FrameworkError, JournalError, MessageError
 from framework.master.quarantine import Quarantine
@@ -24,6 +26,8 @@ from framework.scheduler.sweep_state import Sweep
 
 log = logging.getLogger(__name__)
 
+Content: TypeAlias = AttemptResult | WorkerEvent
+
 LONGEST_MESSAGE = 4 * 2**20  # bytes; no valid message is as long
 
 
@@ -35,29 +39,66 @@ class Incoming:
         self._sweep = sweep
         self._quarantine = quarantine
 
-    def take(self, message: Any) -> None:
-        """Apply a message to the sweep, or quarantine it if it is not exactly valid.
+    def take(self, messages: Sequence[Any]) -> None:
+        """Apply messages to the sweep in their order, and quarantine those that are not exactly valid.
 
-        Nothing in it is fatal. Raises JournalError.
+        Nothing in them is fatal. Raises JournalError.
         """
-        queue = str(message.delivery_info.get("routing_key", ""))
-        dead = queue == queues.DEAD
-        try:
-            if dead:
-                queue = str((message.headers or {}).get("x-first-death-queue", ""))
-            if dead and queue != queues.RESULTS:
-                raise MessageError(f"a dead letter of the queue {queue}")
-            content = self._read(message.body, queue)
-            if queue == queues.RESULTS:
-                self._take_result(AttemptResult.from_message(content))
+        read: list[tuple[Any, Content]] = []
+        for message in messages:
+            with self._quarantining(message):
+                read.append((message, self._content(message)))
+        ended = {content.id for _, content in read if isinstance(content, AttemptResult)}
+        done: list[tuple[Any, AttemptResult]] = []  # in a row
+        for message, content in read:
+            if isinstance(content, AttemptResult) and content.state == "done":
+                done.append((message, content))
+            elif isinstance(content, Started) and content.attempt in ended:
+                continue  # its end says when it began, too
             else:
-                self._take_event(parse_event(content))
+                self._take_done(done)
+                done = []
+                with self._quarantining(message):
+                    self._apply(content)
+        self._take_done(done)
+
+    def _take_done(self, done: Sequence[tuple[Any, AttemptResult]]) -> None:
+        """Apply results that are done: those that end what is under way at once, then each other one."""
+        results = [result for _, result in done]
+        left = set(map(id, self._sweep.finish_done(results, time.monotonic()))) if done else set()
+        for message, result in done:
+            if id(result) in left:
+                with self._quarantining(message):
+                    self._apply(result)
+
+    @contextmanager
+    def _quarantining(self, message: Any) -> Iterator[None]:
+        """Quarantine the message if the block raises anything but JournalError."""
+        try:
+            yield
         except JournalError:
             raise
         except Exception as error:
             if not isinstance(error, FrameworkError | ValueError):
                 log.exception("unexpected message")
-            self._quarantine.add(queues.DEAD if dead else queue, message.body, str(error))
+            queue = str(message.delivery_info.get("routing_key", ""))
+            self._quarantine.add(queue, message.body, str(error))
+
+    def _content(self, message: Any) -> Content:
+        """What a message says. Raises FrameworkError or ValueError if it is not valid."""
+        queue = str(message.delivery_info.get("routing_key", ""))
+        if queue == queues.DEAD:
+            queue = str((message.headers or {}).get("x-first-death-queue", ""))
+            if queue != queues.RESULTS:
+                raise MessageError(f"a dead letter of the queue {queue}")
+        content = self._read(message.body, queue)
+        return AttemptResult.from_message(content) if queue == queues.RESULTS else parse_event(content)
+
+    def _apply(self, content: Content) -> None:
+        if isinstance(content, AttemptResult):
+            self._take_result(content)
+        else:
+            self._take_event(content)
 
     def _read(self, body: Any, queue: str) -> object:
         if len(body) > LONGEST_MESSAGE:

@@ -12,7 +12,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,13 +31,13 @@ from framework.messages.assignment import Assignment
 from framework.messages.identity import Identity
 from framework.messages.status import Status
 from framework.messages.task_ids import AttemptId
-from framework.placement.hosts import SentAttempt
-from framework.scheduler.sweep_state import Sweep
+from framework.scheduler.sweep_state import Sending, Sweep
 
 log = logging.getLogger(__name__)
 
 RECEIVE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
+GATHER_SECONDS = 0.02  # between the beginnings of two turns, while hosts have enough to do
 BROKER_CHECK_SECONDS = 5.0  # between two checks that the broker answers, well below a lease
 
 
@@ -44,6 +45,7 @@ class Messenger(Protocol):
     """Receives the messages of workers, and sends messages to them."""
 
     def receive(self, timeout: float) -> list[Any]: ...
+    def pause(self, seconds: float, /) -> None: ...
     def send(self, host: str, assignment: Assignment, /) -> None: ...
     def waiting_for(self, host: str, /) -> int: ...
     def purge(self, host: str, /) -> int: ...
@@ -70,7 +72,7 @@ class Master:
         self._journal = Journal(files.journal)
         program = program_version(project.path, project.sweep_file)
         note_program(self._journal, self._code.version, program)
-        provenance = Provenance(self._journal, program, identity.image, code)
+        provenance = Provenance(self._journal, program, self._code.image, code)
         self._sweep = Sweep(project, self._journal, provenance, files.pause)
         self._notices = Notices()
         self._control = Control(files.requests, self._sweep)
@@ -79,15 +81,19 @@ class Master:
         self._publisher = StatusPublisher(
             self._sweep, self._journal, quarantine, self._notices, files, self._code.version, advice
         )
+        self._code_current = code / "current"
+        self._code_link = ""  # what `current` has named in the last turn
         self._stopping = False
+        self._turn_began = 0.0
         self._received = time.monotonic()  # when messages of workers were received last
         self._broker_check_due = 0.0
 
-    def presume_lost(self) -> list[SentAttempt]:
-        """Take all attempts under way for lost, unless their results arrive in the next turn."""
-        return self._sweep.presume_lost()
+    def send_again(self, messenger: Messenger) -> None:
+        """Send all attempts under way: for a worker that begins each once, and may have died meanwhile."""
+        self._send_tasks(messenger, self._sweep.under_way())
 
     def close(self) -> None:
+        self._publisher.close()
         self._journal.close()
 
     def status(self) -> Status:
@@ -143,7 +149,7 @@ class Master:
             except JournalError as error:
                 log.warning("%s", error)
                 executed = []
-            self._publisher.publish()
+            self._publisher.publish(at_once=bool(executed))
             self._control.acknowledge(executed)
             time.sleep(RECEIVE_SECONDS)
 
@@ -151,35 +157,46 @@ class Master:
         self._stopping = True
 
     def turn(self, messenger: Messenger) -> None:
-        """Take messages, send tasks to hosts with room, publish. Raises the messenger's errors."""
+        """Take messages, send tasks to hosts with room, publish. Raises the messenger's errors.
+
+        All that a turn writes into the journal is one transaction: nothing is acknowledged, and nothing sent,
+        before it is on the disk. What is sent and lost from there on is sent again when its lease ends.
+        """
+        self._gather(messenger)
         executed = self._control.execute()
-        self._sweep.advance()
-        self._take_messages(messenger)
+        messages = messenger.receive(RECEIVE_SECONDS if self._sweep.is_idle else 0.001)
         self._check_broker(messenger)
         self._renew_leases_after_silence()
-        self._end_leases(messenger)
-        self._sweep.review_hosts(time.monotonic())
-        self._sweep.pause_if_too_many_failed()
-        self._sweep.pause_if_metric_is_missing()
+        with self._journal.batch():
+            self._sweep.count_known()
+            self._incoming.take(messages)
+            self._sweep.prune_tasks()
+            self._end_leases(messenger)
+            self._sweep.review_hosts(time.monotonic())
+            self._sweep.pause_if_too_many_failed()
+            self._sweep.pause_if_metric_is_missing()
+            sendings = self._sweep.assign_tasks(time.monotonic())
+        for message in messages:
+            message.ack()
         self._send_stop_orders(messenger)
-        self._send_tasks(messenger)
-        self._publisher.publish()
+        self._send_tasks(messenger, sendings)
+        self._publisher.publish(at_once=bool(executed))
         self._control.acknowledge(executed)
         self._take_up_new_code(messenger)
 
-    def _take_messages(self, messenger: Messenger) -> None:
-        messages = messenger.receive(RECEIVE_SECONDS if self._sweep.is_idle else 0.001)
-        with self._journal.batch():
-            for message in messages:
-                self._incoming.take(message)
-            self._sweep.prune_tasks()
-        for message in messages:
-            message.ack()
+    def _gather(self, messenger: Messenger) -> None:
+        """Let the messages of short tasks come together: a turn for many costs little more than for one."""
+        due = self._turn_began + GATHER_SECONDS
+        if self._sweep.is_far_ahead and (now := time.monotonic()) < due:
+            messenger.pause(due - now)
+        self._turn_began = time.monotonic()
 
     def _check_broker(self, messenger: Messenger) -> None:
         """Ask the broker something: if it hangs, it holds this turn up, and no lease ends meanwhile."""
+        if time.monotonic() < self._broker_check_due:
+            return
         host = next(iter(self._sweep.host_names), None)
-        if host is not None and time.monotonic() >= self._broker_check_due:
+        if host is not None:
             messenger.waiting_for(host)
             self._broker_check_due = time.monotonic() + BROKER_CHECK_SECONDS
 
@@ -206,9 +223,8 @@ class Master:
             log.info("worker host %s is told to stop %s", host, ", ".join(map(str, attempts)))
             messenger.stop(host, attempts)
 
-    def _send_tasks(self, messenger: Messenger) -> None:
-        # Only when the journal has them: what is lost from here on is sent again when its lease ends.
-        for sending in self._sweep.assign_tasks(time.monotonic()):
+    def _send_tasks(self, messenger: Messenger, sendings: Iterable[Sending]) -> None:
+        for sending in sendings:
             assignment = Assignment(
                 self._identity.infrastructure,
                 self._identity.project,
@@ -220,6 +236,10 @@ class Master:
 
     def _take_up_new_code(self, messenger: Messenger) -> None:
         """Restart this process from the code that was pushed; the journal keeps its state."""
+        with suppress(OSError):  # Code.current says what is wrong
+            before, self._code_link = self._code_link, os.readlink(self._code_current)
+            if self._code_link == before:
+                return
         code = Code.current(self._code_root)
         if code.version == self._code.version:
             self._publisher.accept_code()
@@ -232,6 +252,6 @@ class Master:
             return
         log.info("code %s was pushed: the master restarts to take it up", code.version)
         messenger.close()
-        self._journal.close()
+        self.close()
         os.environ["PYTHONPATH"] = str(code.path)
         os.execv(sys.executable, [sys.executable, "-m", "framework", "master"])

@@ -19,6 +19,7 @@ from framework.scheduler.sweep_state import Sweep
 
 log = logging.getLogger(__name__)
 
+STATUS_SECONDS = 0.25  # at least, between two statuses
 RESULTS_SECONDS = 5.0  # at least, between two results.csv before the sweep has ended
 
 
@@ -39,7 +40,7 @@ ON_HOSTS = Advice(
 
 
 class StatusPublisher:
-    """Writes the status in every turn of the master, and results.csv when it has changed."""
+    """Writes the status several times a second, and results.csv when it has changed."""
 
     def __init__(
         self,
@@ -61,6 +62,9 @@ class StatusPublisher:
         self._refused_version = ""
         self._results_written = 0  # their version
         self._results_due = 0.0
+        self._status_due = 0.0
+        self._is_behind = False  # the status that is written, behind what has happened since
+        self._shown: tuple[object, ...] = ()  # of the last status: what people and programs wait for
 
     @property
     def refused_version(self) -> str:
@@ -79,11 +83,14 @@ class StatusPublisher:
         self._refused_version = ""
         self._notices.clear("code")
 
-    def publish(self) -> None:
-        """Write what has changed; a file that cannot be written is a notice, and is tried again."""
-        progress = self._sweep.progress(time.monotonic())
+    def publish(self, *, at_once: bool = False) -> None:
+        """Write what has changed; a file that cannot be written is a notice, and is tried again.
+
+        The status is written at most every STATUS_SECONDS, unless it is to be `at_once`, or it says that the
+        sweep is finished, paused or resumed, or has another notice of the master.
+        """
         try:
-            self._write_results(progress.finished)
+            self._write_results(self._sweep.is_finished)
             self._quarantine.save()
             self._notices.clear("files")
         except (OSError, JournalError) as error:
@@ -92,10 +99,31 @@ class StatusPublisher:
             if self._notices.get("files") != notice:
                 log.error("%s", notice)
             self._notices.set("files", notice)
+        shown = (self._is_finished, self._sweep.paused, self._refused_version, *self._notices)
+        began = time.monotonic()
+        if at_once or shown != self._shown or began >= self._status_due:
+            self._shown = shown
+            self._write_status()
+            ended = time.monotonic()
+            self._status_due = began + max(STATUS_SECONDS, 20 * (ended - began))
+        else:
+            self._is_behind = True
+
+    def close(self) -> None:
+        """Write the status, if it was not when it was published last."""
+        if self._is_behind:
+            self._write_status()
+
+    def _write_status(self) -> None:
         try:
             self.status().write(self._files.status)
+            self._is_behind = False
         except OSError as error:
             log.error("cannot write the status: %s", error)
+
+    @property
+    def _is_finished(self) -> bool:
+        return self._sweep.is_finished and self._results_written == self._sweep.results_version
 
     def status(self) -> Status:
         """The status at this moment."""
@@ -110,7 +138,7 @@ class StatusPublisher:
             done=tally.done,
             failed=tally.failed,
             running=progress.running,
-            finished=progress.finished and self._results_written == self._sweep.results_version,
+            finished=self._is_finished,
             seconds_left=progress.seconds_left,
             refused_version=self._refused_version,
             notices=self._all_notices(progress, paused),

@@ -97,6 +97,16 @@ class HostHealth:
         limits = self.limits(usable, now)
         return {other for other in usable if other != host and limits.get(other, 1) > 0}
 
+    @property
+    def is_unblemished(self) -> bool:
+        """True if no host is suspended, or has a failure: there is nothing to review."""
+        return not any(each.failures or each.suspended for each in self._hosts.values())
+
+    def is_proven(self, host: str) -> bool:
+        """True if the last task that ended there was done."""
+        record = self._hosts.get(host)
+        return record is not None and record.succeeded is not None and not record.failures
+
     def is_suspect(self, host: str) -> bool:
         """True if the last task that ended there failed, and that may be the host's fault."""
         return bool(self._hosts.get(host, HealthRecord()).failures)

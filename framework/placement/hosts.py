@@ -5,9 +5,9 @@ Pure bookkeeping: no clock, no broker, no journal; `now` is the reading of a mon
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import Heartbeat
@@ -15,7 +15,10 @@ from framework.messages.worker_events import Heartbeat
 LEASE_SECONDS = 30.0
 # Results that a restarted worker had on its disk arrive before its first heartbeat, but in another queue.
 RESTART_GRACE_SECONDS = 3.0
-_NO_LIMITS: Mapping[str, int] = MappingProxyType({})
+FORGET_SECONDS = 24 * 3600.0  # without a heartbeat, after which a host that has nothing is not known any more
+MOST_HOSTS = 4000  # a heartbeat of one more is ignored
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -46,22 +49,22 @@ class WorkerHost:
         """The number of attempts that have started."""
         return sum(attempt.started for attempt in self.sent.values())
 
-    def room(self, spare: int, limit: int | None = None) -> int:
-        """The number of tasks that it may be sent, if it may have at most `limit`.
-
-        `spare`: how many may wait there beside those that run.
-        """
-        most = self.slots + min(spare, self.slots)
-        return (most if limit is None else min(most, limit)) - len(self.sent)
+    def room(self, window: int) -> int:
+        """The number of attempts that it may be sent, with so many for each slot."""
+        return self.slots * window - len(self.sent)
 
 
 class WorkerHosts:
     """All hosts that have sent a heartbeat to this master, or were sent an attempt by an earlier one."""
 
-    def __init__(self, lease: float = LEASE_SECONDS) -> None:
+    def __init__(self, lease: float = LEASE_SECONDS, most: int = MOST_HOSTS) -> None:
         self.lease = lease
+        self.most = most
         self._hosts: dict[str, WorkerHost] = {}
         self._host_of: dict[str, str] = {}  # by task
+        self._next_expiry = 0.0  # no lease ends before
+        self._next_forgetting = 0.0
+        self._has_warned = False
 
     def __iter__(self) -> Iterator[WorkerHost]:
         return iter(self._hosts.values())
@@ -74,10 +77,16 @@ class WorkerHosts:
         """The attempts of all hosts."""
         return [attempt for host in self for attempt in host.sent.values()]
 
+    @property
+    def have_attempts(self) -> bool:
+        """True if any host has an attempt."""
+        return bool(self._host_of)
+
     def reset(self) -> None:
         """Forget all hosts, and all that was sent to them."""
         self._hosts.clear()
         self._host_of.clear()
+        self._next_expiry = 0.0
 
     def get(self, task: str) -> SentAttempt | None:
         """The attempt of a task that was sent and has not ended."""
@@ -89,11 +98,36 @@ class WorkerHosts:
         host = self._hosts.setdefault(attempt.host, WorkerHost(attempt.host, 0, "", attempt.seen))
         host.sent[attempt.id.task] = attempt
         self._host_of[attempt.id.task] = attempt.host
+        self._next_expiry = min(self._next_expiry, self._expiry(attempt))
 
     def remove(self, task: str) -> SentAttempt | None:
         """Forget the attempt of a task: it has ended, or was lost."""
         host = self._host_of.pop(task, None)
         return self._hosts[host].sent.pop(task) if host else None
+
+    def may_know(self, name: str, now: float) -> bool:
+        """False for one host too many: nobody has so many, somebody invents them."""
+        if name in self._hosts or len(self._hosts) < self.most:
+            return True
+        self.forget_silent(now, self.lease)
+        if len(self._hosts) < self.most:
+            return True
+        if not self._has_warned:
+            log.warning(
+                "%d hosts are known: heartbeats of %s and other new ones are ignored", self.most, name
+            )
+            self._has_warned = True
+        return False
+
+    def forget_silent(self, now: float, seconds: float = FORGET_SECONDS) -> list[str]:
+        """Forget hosts that have nothing, and have sent no heartbeat for so long; returns their names."""
+        if now < self._next_forgetting:
+            return []
+        self._next_forgetting = now + self.lease
+        silent = [host.name for host in self if not host.sent and now - host.last_heartbeat > seconds]
+        for name in silent:
+            del self._hosts[name]
+        return silent
 
     def take_heartbeat(self, heartbeat: Heartbeat, now: float) -> None:
         """Renew the leases of what a heartbeat names; what an earlier incarnation ran is gone with it."""
@@ -108,12 +142,14 @@ class WorkerHosts:
                 attempt.started = attempt.started or attempt.id in heartbeat.running
             elif restarted and attempt.started and attempt.lost_at is None:
                 attempt.lost_at = now + RESTART_GRACE_SECONDS
+                self._next_expiry = min(self._next_expiry, attempt.lost_at)
             elif restarted:
                 attempt.seen = now  # its message is in the queue again
 
     def is_alive(self, name: str, now: float) -> bool:
         """True if the host has sent a heartbeat within a lease."""
-        return now - self._hosts[name].last_heartbeat <= self.lease
+        host = self._hosts.get(name)
+        return host is not None and now - host.last_heartbeat <= self.lease
 
     def expired(self, now: float) -> dict[str, list[SentAttempt]]:
         """By host, the attempts that no worker has held for a lease.
@@ -121,10 +157,23 @@ class WorkerHosts:
         If the host is alive, they may still wait in its queue.
         """
         by_host: dict[str, list[SentAttempt]] = {}
+        if now < self._next_expiry:
+            return by_host
+        self._next_expiry = now + self.lease  # of an attempt that is sent from now on
         for attempt in self.attempts:
+            self._next_expiry = min(self._next_expiry, self._expiry(attempt))
             if (attempt.lost_at is not None and now >= attempt.lost_at) or now - attempt.seen > self.lease:
                 by_host.setdefault(attempt.host, []).append(attempt)
         return by_host
+
+    def waiting(self, name: str) -> set[AttemptId]:
+        """The attempts of a host that have not started."""
+        host = self._hosts.get(name)
+        return {each.id for each in host.sent.values() if not each.started} if host else set()
+
+    def _expiry(self, attempt: SentAttempt) -> float:
+        ends = attempt.seen + self.lease
+        return ends if attempt.lost_at is None else min(ends, attempt.lost_at)
 
     def renew(self, now: float) -> None:
         """Restart all leases: the master itself could not receive heartbeats until now."""
@@ -132,20 +181,6 @@ class WorkerHosts:
             host.last_heartbeat = now
             for attempt in host.sent.values():
                 attempt.seen = now
-
-    def choose(
-        self, now: float, spare: int, avoid: Collection[str] = (), limits: Mapping[str, int] = _NO_LIMITS
-    ) -> str | None:
-        """The live host with the most room, none of `avoid` if possible; None if none has room.
-
-        `limits`: how many tasks some hosts may have at most.
-        """
-        candidates = [
-            (host.name in avoid, -host.room(spare), host.name)
-            for host in self
-            if self.is_alive(host.name, now) and host.room(spare, limits.get(host.name)) > 0
-        ]
-        return min(candidates)[2] if candidates else None
 
     def usable(self, now: float) -> set[str]:
         """The live hosts that have slots, free or not."""

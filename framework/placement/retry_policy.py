@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from framework.journal.store import Journal
 from framework.messages.assignment import AttemptResult
 from framework.placement.host_health import HostHealth
 from framework.placement.hosts import WorkerHosts
+from framework.placement.vacancies import Vacancies
 from framework.project.project import Project
 from framework.project.resources import why_nowhere
 
@@ -53,25 +54,37 @@ class RetryPolicy:
             self._unfit_since = None
         elif self._unfit_since is None:
             self._unfit_since = now
-        for message in self._health.review(self._hosts.usable(now), now):
-            log.warning("%s", message)
+        if not self._health.is_unblemished:
+            for message in self._health.review(self._hosts.usable(now), now):
+                log.warning("%s", message)
 
     def limits(self, now: float) -> Mapping[str, int]:
         """The number of tasks that suspended hosts may have."""
-        return self._health.limits(self._hosts.usable(now), now)
+        return {} if self._health.is_unblemished else self._health.limits(self._hosts.usable(now), now)
 
-    def choose_host(
-        self, task: str, avoid: str, now: float, spare: int, limits: Mapping[str, int]
-    ) -> str | None:
+    def vacancies(self, now: float, window: int, without_room: Container[str] = ()) -> Vacancies:
+        """The hosts that may be sent attempts, with so many for each slot.
+
+        `without_room`: hosts that have handed attempts back; like those that are not proven they get few.
+        """
+        return Vacancies(
+            self._hosts,
+            now,
+            window,
+            self.limits(now),
+            lambda host: host not in without_room and self._health.is_proven(host),
+        )
+
+    def choose_host(self, task: str, avoid: str, now: float, vacancies: Vacancies) -> str | None:
         """The host for a task, if possible one on which it has not failed; None to wait for another.
 
         It waits only while the host that has room may be at fault. `avoid`: the host of its last attempt;
-        empty if it had none. `spare` and `limits` as in WorkerHosts.choose.
+        empty if it had none.
         """
         if not avoid:
-            return self._hosts.choose(now, spare, limits=limits)
+            return vacancies.best()
         failed_on = self._journal.failed_on(task)
-        host = self._hosts.choose(now, spare, failed_on | {avoid}, limits)
+        host = vacancies.best(failed_on | {avoid})
         if host in failed_on and self._health.is_suspect(host):
             others = self._health.others(host, self._hosts.usable(now), now)
             return None if others - failed_on else host

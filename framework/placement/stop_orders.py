@@ -25,7 +25,9 @@ class StopOrders:
         An attempt that only one has named may have ended since: its result came in another queue.
         """
         self.add(host, attempts & self._unwanted.get(host, set()))
-        self._unwanted[host] = attempts
+        self._unwanted.pop(host, None)
+        if attempts:
+            self._unwanted[host] = attempts
 
     def take(self) -> dict[str, list[AttemptId]]:
         """Remove and return all orders: the attempts by host."""

@@ -29,7 +29,7 @@ class Project:
     goal: Goal
     timeout: float | None  # seconds that an attempt may take; None: no limit
     retries: int  # number of attempts after the first that failed
-    image: str | None  # base of the worker image; None: the usual one
+    image: str | None  # the image that tasks run in on hosts; None: the usual one
     space: Combinations  # the combinations of the sweep: the method's choice from the search space
     max_failures: int | None = None  # number of failed tasks that stops the sweep; None: no limit
     function: str | None = None  # module:name, called with the metaparameters; None: the command runs

@@ -24,9 +24,7 @@ def main() -> int:
     parser.add_argument("--link", type=Path, metavar="SOCKET", help="socket on which the worker listens")
     parser.add_argument("--connection", type=int, metavar="N", help="descriptor of a socket to the worker")
     parser.add_argument("--log", type=Path, required=True, metavar="FILE", help="record of attempts")
-    parser.add_argument(
-        "--tasks", type=Path, required=True, metavar="DIR", help="directories of the attempts"
-    )
+    parser.add_argument("--tasks", type=Path, metavar="DIR", help="directories of the attempts")
     parser.add_argument("--code", type=Path, metavar="DIR", help="versions of the code, with a link current")
     parser.add_argument(
         "--running",

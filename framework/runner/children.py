@@ -1,4 +1,4 @@
-"""Children of the runner: the ends of its processes, and those that it becomes the parent of."""
+"""Children of the runner: the ends of its processes, and orphans that are left to it."""
 
 from __future__ import annotations
 
@@ -8,35 +8,43 @@ import os
 import signal
 from typing import Callable
 
-from framework.runner.orphans import living_children
-from framework.runner.process import End, end_of
+from framework.runner.orphans import knows_children, living_children
+from framework.runner.process import End, end_of, raise_oom_score
+
+_EXEC_SECONDS = 0.05  # until an exec that has begun is complete
 
 
 class Children:
     """Children of this process, whose ends SIGCHLD announces; use it in the main thread's event loop.
 
     `adopts`: this process becomes the parent of processes that outlive their own (see adopt_orphans). They
-    are reaped when they end; children that were not announced by observe() or keep() must not exist then.
+    are reaped when they end; no other child may exist then that was not announced by observe().
     """
 
     def __init__(self, adopts: bool = False) -> None:
-        self._adopts = adopts
+        self._adopts = adopts and knows_children()
         self._observers: dict[int, Callable[[End], None]] = {}
-        self._kept: set[int] = set()  # ours, reaped by whoever called keep()
+        self._kept: set[int] = set()  # ours, until reap()
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._on_signal)
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
 
     def observe(self, pid: int, on_end: Callable[[End], None]) -> None:
-        """Call `on_end` once, from the event loop, when the child `pid` has ended; it is not reaped."""
+        """Call `on_end` once, from the event loop, when the child `pid` has ended; it is not reaped.
+
+        Short of memory, the kernel prefers to end it.
+        """
         self._kept.add(pid)
         self._observers[pid] = on_end
-        asyncio.get_running_loop().call_soon(self._look_at, pid)  # it may have ended before
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._look_at, pid)  # it may have ended before
+        if not raise_oom_score(pid):
+            loop.call_later(_EXEC_SECONDS, self._raise_oom_score, pid)
 
-    def keep(self, pid: int) -> None:
-        """Leave the child `pid` alone until reap()."""
-        self._kept.add(pid)
+    def _raise_oom_score(self, pid: int) -> None:
+        if pid in self._kept:
+            raise_oom_score(pid)
 
     def reap(self, pid: int) -> None:
         """Wait for the end of the child `pid`, and free its number."""

@@ -19,7 +19,7 @@ from framework.runner.children import Children
 from framework.runner.descriptors import send_descriptors
 from framework.runner.environment import shared_environment
 from framework.runner.job import Job
-from framework.runner.process import End, Process, raise_oom_score, signal_group, signal_name, spawn
+from framework.runner.process import End, Process, signal_group, signal_name, spawn
 
 _PACKAGES = str(Path(__file__).parents[2])  # so that the server imports this version of the framework
 _DEATH_SECONDS = 5.0  # longest wait for the end of a process that was killed, or has closed its sockets
@@ -116,7 +116,6 @@ class _Server:
                 shared=[theirs.fileno()],
             )
         children.observe(self._pid, self._on_end)
-        raise_oom_score(self._pid)
 
     def send(self, request: _Request) -> socket.socket:
         """Send a call; return the channel on which its start and its end are reported."""

@@ -6,6 +6,20 @@ import os
 from contextlib import suppress
 
 _PR_SET_DUMPABLE = 4  # of <linux/prctl.h>
+_DESCRIPTORS = "/proc/self/fd"
+_MOST_DESCRIPTORS = 256  # where they cannot be listed
+
+
+def keep_descriptors() -> None:
+    """Have no program that this process starts inherit what it was given: its connection, its lock."""
+    try:
+        found = [int(name) for name in os.listdir(_DESCRIPTORS)]
+    except OSError:  # no /proc, or hide_memory() was called before
+        found = list(range(_MOST_DESCRIPTORS))
+    for descriptor in found:
+        if descriptor > 2:
+            with suppress(OSError):  # it is closed, as the one that was listed is by now
+                os.set_inheritable(descriptor, False)
 
 
 def hide_memory() -> None:
@@ -17,12 +31,3 @@ def hide_memory() -> None:
         import ctypes  # a Python may have been built without it
 
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-def keep_descriptors() -> None:
-    """Keep from processes that are started what this one was given: the worker's connection, and its lock."""
-    with suppress(OSError):
-        for name in os.listdir("/dev/fd"):
-            with suppress(OSError):  # that of the list itself
-                if int(name) > 2:
-                    os.set_inheritable(int(name), False)

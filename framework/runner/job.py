@@ -43,7 +43,7 @@ class Job:
         """Return a new counter for the reports of the metric; None if no task is ended early."""
         if self.ranked is None or self.early_termination is None:
             return None
-        rule = dict(self.early_termination)
+        rule = _known(EarlyTermination, self.early_termination)
         rungs = tuple(rule.pop("rungs", ()))
         return Reports(self.ranked, EarlyTermination(rungs=rungs, **rule))
 
@@ -53,5 +53,10 @@ class Job:
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Job:
         """Fields of a newer worker are ignored. Raises TypeError if one is missing."""
-        known = {each.name for each in fields(cls)}
-        return cls(**{name: value for name, value in message.items() if name in known})
+        return cls(**_known(cls, message))
+
+
+def _known(kind: type, message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the fields that the dataclass `kind` has."""
+    known = {each.name for each in fields(kind)}
+    return {name: value for name, value in message.items() if name in known}

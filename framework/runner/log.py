@@ -1,7 +1,8 @@
-"""Log of a runner: which attempts it was given, and how they ended; it survives the death of both sides.
+"""Log of a runner: the attempts that it was given, and their outcomes.
 
-Each line is a seal and a record, as JSON. The seal is an HMAC-SHA256 of the record with a key that the worker
-keeps where tasks cannot read: a line that a crash has torn, or that a task has written, is not believed.
+It survives the death of both sides. Each line is a seal and a record, as JSON. The seal is an HMAC-SHA256 of
+the record with a key that the worker keeps where tasks cannot read: a line that a crash has torn, or that a
+task has written, is not believed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hmac
 import json
 import logging
 import os
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,14 +44,14 @@ class RunnerLog:
         self._key = key
         self._pending: list[bytes] = []
         self._large = _LARGE  # bytes from which it is written anew
-        self._is_torn = False  # the last write may have stopped inside a line
+        self._size = 0  # bytes of whole lines
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            path.unlink()  # a task has put it there
+        _remove_foreign(path)
         self._file = os.open(path, _FLAGS, 0o600)
+        _sync_directory(path)
         self._read()
         if not self.entries:
-            os.ftruncate(self._file, 0)
+            self._empty()
 
     def close(self) -> None:
         os.close(self._file)
@@ -77,11 +79,13 @@ class RunnerLog:
         """Have the disk hold all changes until now. Raises OSError; then it is to be called again."""
         if not self._pending:
             return
-        start = b"\n" if self._is_torn else b""
-        self._is_torn = True
-        _write(self._file, start + b"".join(self._pending))
+        if os.fstat(self._file).st_size > self._size:
+            os.ftruncate(self._file, self._size)  # what is torn, from a crash or from a disk that was full
+        content = b"".join(self._pending)
+        _write(self._file, content)
         os.fdatasync(self._file)
-        self._pending, self._is_torn = [], False
+        self._size += len(content)
+        self._pending = []
         self._shrink()
 
     def _append(self, **record: Any) -> None:
@@ -96,15 +100,18 @@ class RunnerLog:
 
     def _shrink(self) -> None:
         """Remove records of attempts that are forgotten, once they are many."""
-        size = os.fstat(self._file).st_size
-        if size > _SMALL and not self.entries:
-            os.ftruncate(self._file, 0)
-        elif size > self._large:
+        if self._size > _SMALL and not self.entries:
+            self._empty()
+        elif self._size > self._large:
             try:
                 self._rewrite()
             except OSError as error:  # the disk is full: it goes on growing
                 log.warning("%s: cannot be written anew: %s", self._path, error.strerror)
-            self._large = max(_LARGE, 2 * os.fstat(self._file).st_size)
+            self._large = max(_LARGE, 2 * self._size)
+
+    def _empty(self) -> None:
+        os.ftruncate(self._file, 0)
+        self._size = 0
 
     def _rewrite(self) -> None:
         """Replace the file by one that holds only what is not forgotten. Raises OSError."""
@@ -128,6 +135,8 @@ class RunnerLog:
             raise
         os.close(self._file)
         self._file = file
+        self._size = os.fstat(file).st_size
+        _sync_directory(self._path)
 
     # Reading.
 
@@ -135,9 +144,10 @@ class RunnerLog:
         ignored = 0
         with open(self._path, "rb") as file:
             for line in file:
-                self._is_torn = not line.endswith(b"\n")
+                is_whole = line.endswith(b"\n")
+                self._size += len(line) if is_whole else 0
                 seal, _, text = line.rstrip(b"\n").partition(b" ")
-                if not self._is_torn and hmac.compare_digest(seal, self._seal(text)):
+                if is_whole and hmac.compare_digest(seal, self._seal(text)):
                     self._take(json.loads(text))
                 elif line.strip():
                     ignored += 1
@@ -159,6 +169,23 @@ def _write(file: int, content: bytes) -> None:
     left = memoryview(content)
     while left:
         left = left[os.write(file, left) :]
+
+
+def _remove_foreign(path: Path) -> None:
+    """Remove what is no file of ours: a task has put it there. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    elif path.is_symlink() or (path.exists() and not path.is_file()):
+        path.unlink()
+
+
+def _sync_directory(path: Path) -> None:
+    """Have the disk hold the name of a file, too."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def running_since(path: Path) -> list[float]:

@@ -23,6 +23,7 @@ _SHORT_SECONDS = 1.0  # no attempt so short can use up all process numbers
 _PR_SET_CHILD_SUBREAPER = 36  # of <linux/prctl.h>
 _EXEC_SECONDS = 0.1  # longest wait for a process in the midst of exec
 _EXEC_PAUSE_SECONDS = 0.001
+_CHILDREN = "/proc/self/task/{}/children"
 _LONGEST_READ = 2**17  # bytes of an environment that are read at once
 
 
@@ -81,10 +82,15 @@ def end_children() -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
+def knows_children() -> bool:
+    """Return False where the kernel does not list the children of a process; living_children() finds none."""
+    return os.path.exists(_CHILDREN.format(os.getpid()))
+
+
 def living_children(but: Collection[int] = ()) -> set[int]:
     """Return the living children of this process, which has one thread, and reap the others, except `but`."""
     try:
-        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+        with open(_CHILDREN.format(os.getpid()), encoding="ascii") as file:
             found = set(map(int, file.read().split())).difference(but)
     except OSError:
         return set()

@@ -140,8 +140,11 @@ def signal_group(pid: int, number: int) -> None:
         log.warning("cannot send signal %d to process group %d: %s", number, pid, error.strerror)
 
 
-def raise_oom_score(pid: int) -> None:
-    """Short of memory, have the kernel end process `pid` and its children rather than this process."""
+def raise_oom_score(pid: int) -> bool:
+    """Short of memory, have the kernel end process `pid` and its children rather than this process.
+
+    False if that is refused: as long as its exec is not complete, it is hidden as this process is (isolation.py).
+    """
     try:
         with open("/proc/self/oom_score_adj", encoding="ascii") as own:
             score = min(int(own.read()) + OOM_SCORE, 1000)
@@ -149,6 +152,8 @@ def raise_oom_score(pid: int) -> None:
             file.write(str(score))
     except OSError as error:  # the process has ended, or there is no /proc
         log.debug("cannot set oom_score_adj of process %d: %s", pid, error)
+        return not isinstance(error, PermissionError)
+    return True
 
 
 def signal_name(number: int) -> str:

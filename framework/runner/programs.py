@@ -9,7 +9,7 @@ from framework.runner.alarm import Alarm
 from framework.runner.children import Children
 from framework.runner.functions import CallProcess, Functions
 from framework.runner.job import Job
-from framework.runner.process import End, Process, raise_oom_score, signal_group, spawn
+from framework.runner.process import End, Process, signal_group, spawn
 
 
 def start(
@@ -38,7 +38,6 @@ class _CommandProcess(Process):
         self._children = children
         self._alarm = alarm
         children.observe(pid, self._on_end)
-        raise_oom_score(pid)
 
     def _on_end(self, end: End) -> None:
         self.end = end

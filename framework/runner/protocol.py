@@ -53,7 +53,10 @@ class Lines:
         *lines, self._partial = (self._partial + chunk).split(b"\n")
         if len(self._partial) > self.longest:
             raise ValueError(f"a line of more than {self.longest} bytes")
-        messages = [json.loads(line) for line in lines]
+        try:
+            messages = [json.loads(line) for line in lines]
+        except RecursionError as error:
+            raise ValueError("a line that is nested too deeply") from error
         if not all(isinstance(message, dict) for message in messages):
             raise ValueError("a line that is no object")
         return messages

@@ -1,4 +1,4 @@
-"""Runner: executes the attempts that its worker gives it, and keeps what became of them until it is known."""
+"""Runner: executes the attempts that its worker gives it, and keeps their outcomes."""
 
 from __future__ import annotations
 
@@ -75,6 +75,7 @@ class Runner:
         self._functions = Functions(self._children)
         # A task may send signals to this process; SIGTERM counts only if it comes from outside the container.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python's own handler would end it
         background = [self._watch_signals(is_init), self._watch_code(), self._watch_worker(), self._connect()]
         watchers = [asyncio.ensure_future(each) for each in background]
         await self._ended.wait()
@@ -102,6 +103,7 @@ class Runner:
                 await link.closed.wait()
                 if self._options.connection is not None:
                     await self._end(kill=True)
+                    return  # the number may be that of another file by now
             await asyncio.sleep(CONNECT_SECONDS)
 
     def on_connection(self, link: _Link) -> None:
@@ -176,17 +178,17 @@ class Runner:
         return self._log
 
     def _begin(self, job: Job) -> None:
-        entry = self._records.entries.get(job.attempt)
-        if entry is not None:
-            self._say_held(job.attempt, entry)
+        name = job.attempt
+        if name in self._records.entries:
+            self._say_held(name, self._records.entries[name])
             return
         if self._is_ending:
-            self._say(event="refused", attempt=job.attempt, reason="the runner of this host ends")
+            self._say(event="refused", attempt=name, reason="the runner of this host ends")
             return
-        self._records.give(job.attempt, job.context)
-        self._say_when_durable(event="taken", attempt=job.attempt)
-        self._running[job.attempt] = attempt = self._attempt(job)  # from now on it can be stopped
-        task = asyncio.ensure_future(self._execute(job.attempt, attempt))
+        attempt = self._running[name] = self._attempt(job)
+        self._records.give(name, job.context)
+        self._say_when_durable(event="taken", attempt=name)
+        task = asyncio.ensure_future(self._execute(name, attempt))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -275,11 +277,13 @@ class Runner:
         while self._options.code is not None:
             await asyncio.sleep(CODE_SECONDS)
             is_idle = self._log is not None and not self._log.entries and not self._unsaid
-            if is_idle and self._framework_version() != self._framework:
+            if is_idle and self._framework_version() not in ("", self._framework):
                 log.warning("new framework files: the runner restarts to use them")
+                self._is_ending = True  # what the worker gives it from now on is refused, and given again
                 self._ended.set()
 
     def _framework_version(self) -> str:
+        """Return the version of the framework that new processes use; "" if it is unknown."""
         try:
             return Code.current(self._options.code).framework_version if self._options.code else ""
         except FrameworkError as error:
@@ -313,7 +317,7 @@ class Runner:
         deadline = time.monotonic() + (0.0 if kill else FAREWELL_SECONDS)
         while self._log is not None and (self._log.entries or self._unsaid) and time.monotonic() < deadline:
             await asyncio.sleep(GATHER_SECONDS)
-        if self._log is not None and not self._is_flush_due:
+        if self._log is not None:
             self._flush()
         self._ended.set()
 

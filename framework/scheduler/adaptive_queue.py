@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from framework.journal.provenance import Provenance
-from framework.journal.records import ENDED
+from framework.journal.records import ENDED, TaskOutcome
 from framework.journal.store import Journal
 from framework.journal.tally import Tally
 from framework.journal.trials import Trials, most_combinations
@@ -50,7 +50,7 @@ class AdaptiveQueue:
     def count_known(self) -> None:
         """Do nothing: all that had ended was counted at the start."""
 
-    def look_ahead(self, is_sent: Callable[[str], bool]) -> None:
+    def look_ahead(self, is_sent: Callable[[str], bool], wanted: int = 1) -> None:
         """Do nothing: a suggestion is made when it is taken, so that all results until then count."""
 
     def take(self) -> QueuedTask | None:
@@ -84,8 +84,8 @@ class AdaptiveQueue:
     def is_open(self, task: str) -> bool:
         return task in self._open
 
-    def close(self, task: str) -> None:
+    def close(self, task: str, outcome: TaskOutcome | None = None) -> None:
         self.withdraw(task)
         if task in self._open:
             self._open.remove(task)
-            self.tally.count(self._journal.outcomes([task])[task])
+            self.tally.count(outcome or self._journal.outcomes([task])[task])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from framework.journal.provenance import Provenance
-from framework.journal.records import ENDED, Member
+from framework.journal.records import ENDED, Member, TaskOutcome
 from framework.journal.store import Journal
 from framework.journal.tally import Enumeration, Tally
 from framework.project.project import Project
@@ -51,8 +52,8 @@ class TaskQueue(Protocol):
     def count_known(self) -> None:
         """Count more of the results of earlier runs, if some are not counted yet."""
 
-    def look_ahead(self, is_sent: Callable[[str], bool], /) -> None:
-        """Find the next task with no terminal record that `is_sent(task)` is false for."""
+    def look_ahead(self, is_sent: Callable[[str], bool], /, wanted: int = 1) -> None:
+        """Find the next tasks with no terminal record that `is_sent(task)` is false for, if none is known."""
 
     def take(self) -> QueuedTask | None:
         """Remove and return the next task, those to be sent again first; None if none is known (yet)."""
@@ -69,8 +70,8 @@ class TaskQueue(Protocol):
     def is_open(self, task: str, /) -> bool:
         """True if the task was taken or met in this sweep, and has not ended."""
 
-    def close(self, task: str, /) -> None:
-        """Count a task that has ended now, if it belongs to the sweep."""
+    def close(self, task: str, /, outcome: TaskOutcome | None = None) -> None:
+        """Count a task that has ended now, if it belongs to the sweep; `outcome`: if the caller knows it."""
 
 
 class IndexedQueue:
@@ -84,8 +85,9 @@ class IndexedQueue:
         self._project = project
         self._journal = journal
         self._enumeration = Enumeration(project, journal)
-        self._ahead: QueuedTask | None = None
-        self._again: list[QueuedTask] = []  # a heap
+        self._ahead: OrderedDict[str, QueuedTask] = OrderedDict()  # the next tasks, the first one first
+        self._again: dict[str, QueuedTask] = {}  # the tasks that are to be sent again
+        self._again_in_order: list[QueuedTask] = []  # a heap; those that are no more in _again are skipped
         self._position = 0  # the search for the next task has met the combinations below it
         self._open: set[str] = set()  # the tasks of these that have not ended
         if journal.open_sweep(project.definition):
@@ -98,7 +100,7 @@ class IndexedQueue:
 
     @property
     def is_ready(self) -> bool:
-        return self._ahead is not None or self._position >= self.tally.total
+        return bool(self._ahead) or self._position >= self.tally.total
 
     @property
     def is_finished(self) -> bool:
@@ -116,17 +118,19 @@ class IndexedQueue:
             if each.outcome.state in ENDED:
                 self.tally.count(each.outcome)
 
-    def look_ahead(self, is_sent: Callable[[str], bool]) -> None:
-        scanned, page, counted = 0, 1, self._enumeration.position
-        while scanned < SCAN_LIMIT and not self.is_ready and self._position < counted:
-            # Most often the first combination will do; where many have results, whole pages are read.
+    def look_ahead(self, is_sent: Callable[[str], bool], wanted: int = 1) -> None:
+        if self._ahead:
+            return
+        scanned, page, counted = 0, wanted, self._enumeration.position
+        while scanned < SCAN_LIMIT and len(self._ahead) < wanted and self._position < counted:
+            # Most often the first combinations will do; where many have results, whole pages are read.
             numbers = range(self._position, min(self._position + page, counted))
             members = self._journal.members(numbers)
             for number in numbers:
-                if self.is_ready:
+                if len(self._ahead) == wanted:
                     break
                 self._meet(number, members.get(number), is_sent)
-            scanned, page = scanned + len(numbers), min(2 * page, PAGE)
+            scanned, page = scanned + len(numbers), max(wanted, min(2 * page, PAGE))
 
     def _meet(self, number: int, member: Member | None, is_sent: Callable[[str], bool]) -> None:
         self._position = number + 1
@@ -136,42 +140,42 @@ class IndexedQueue:
         task = member.task if member else self._project.task_id(parameters)
         self._open.add(task)
         if not is_sent(task):
-            self._ahead = QueuedTask(number, task, member.host if member else "", parameters)
+            self._ahead[task] = QueuedTask(number, task, member.host if member else "", parameters)
 
     def take(self) -> QueuedTask | None:
-        if self._again:
-            return heapq.heappop(self._again)
-        following, self._ahead = self._ahead, None
-        return following
+        while self._again:
+            queued = heapq.heappop(self._again_in_order)
+            if self._again.get(queued.task) is queued:
+                del self._again[queued.task]
+                return queued
+        self._again_in_order.clear()
+        return self._ahead.popitem(last=False)[1] if self._ahead else None
 
     def put_back(self, queued: QueuedTask) -> None:
-        heapq.heappush(self._again, queued)
+        self._again[queued.task] = queued
+        heapq.heappush(self._again_in_order, queued)
 
     def requeue(self, task: str) -> bool:
         record = self._journal.get(task)
         if record is None or record.state != "waiting" or task not in self._open:
             return False
-        known = [self._ahead, *self._again] if self._ahead else self._again
-        if any(queued.task == task for queued in known):
+        if task in self._ahead or task in self._again:
             return False
         self.put_back(QueuedTask(record.number, task, record.host, record.parameters))
         return True
 
     def withdraw(self, task: str) -> None:
-        if self._ahead and self._ahead.task == task:
-            self._ahead = None
-        if any(queued.task == task for queued in self._again):
-            self._again = [queued for queued in self._again if queued.task != task]
-            heapq.heapify(self._again)
+        self._ahead.pop(task, None)
+        self._again.pop(task, None)
 
     def is_open(self, task: str) -> bool:
         return task in self._open
 
-    def close(self, task: str) -> None:
+    def close(self, task: str, outcome: TaskOutcome | None = None) -> None:
         self.withdraw(task)  # a lost attempt may end a task that waits to be sent again
         if task in self._open or self._is_counted_and_not_met(task):
             self._open.discard(task)
-            self.tally.count(self._journal.outcomes([task])[task])
+            self.tally.count(outcome or self._journal.outcomes([task])[task])
 
     def _is_counted_and_not_met(self, task: str) -> bool:
         """True for a task that the enumeration has passed, and the search for the next task has not."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-import sys
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framework.journal.provenance import Provenance
+from framework.journal.records import NewAttempt, TaskOutcome
 from framework.journal.store import Journal
 from framework.journal.trials import so_far
 from framework.journal.unreported_metric import unreported_message
@@ -22,6 +23,7 @@ from framework.messages.worker_events import Heartbeat, MetricsUpdate, Started
 from framework.placement.hosts import SentAttempt, WorkerHosts
 from framework.placement.retry_policy import RetryPolicy
 from framework.placement.stop_orders import StopOrders
+from framework.placement.window import NO_SPARE, ONE_SPARE, RecentMean, window
 from framework.project.project import Project
 from framework.scheduler.adaptive_queue import AdaptiveQueue
 from framework.scheduler.pause import Pause
@@ -34,11 +36,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MOST_IN_TURN = 1000  # attempts that are sent; the broker takes about as many in a second
 LOST_ATTEMPTS_LIMIT = 5
+CALL_BACK_SECONDS = 10.0  # between two orders to hand back what waits at a host: the first may be lost
 SILENT_TASKS_LIMIT = 3  # done tasks without the metric that others are compared by
-SHORT_TASK_SECONDS = (
-    2.0  # a host is sent more tasks than it runs if they are shorter: it never waits for the master
-)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,10 @@ class Sweep:
         self._silent = 0  # tasks done in a row, since a resume, without the metric that a study needs
         self._done_seconds = 0.0  # sum over the tasks done in this process's life
         self._done_count = 0
+        self._recent = RecentMean()  # of the tasks done
+        self._has_more = False  # there may be more to send at once
+        self._per_slot = 0  # attempts that a slot was allowed in the last turn
+        self._handed_back: dict[str, float] = {}  # by host without room for what waits there: the last order
         self.load()
 
     def load(self) -> None:
@@ -107,57 +112,82 @@ class Sweep:
     @property
     def is_idle(self) -> bool:
         """True if nothing is to be done before a message arrives."""
-        return self._queue.is_ready and self._rerun is None
+        return self._queue.is_ready and self._rerun is None and not self._has_more
 
     def count_known(self) -> None:
         """Count more of the results of earlier runs, if some are not counted yet."""
         self._queue.count_known()
 
-    def advance(self) -> None:
-        """Count more of the results of earlier runs, and find the next task."""
-        with self._journal.batch():
-            self._queue.count_known()
-            self._look_ahead()
-
     def assign_tasks(self, now: float) -> list[Sending]:
-        """Assign as many tasks as the hosts have room for; send them once this is in the journal."""
-        if self._pause.reason or self._rerun or self._lacks_metric():
-            return []
-        # While tasks of hours run, none may wait at one host while another is free.
-        mean = self.mean_seconds
-        is_short = mean is not None and mean < SHORT_TASK_SECONDS
-        spare = sys.maxsize if is_short and not self._silent else 0
-        limits = self._policy.limits(now)
-        sendings, later = [], []
+        """Assign as many tasks as the hosts have room for, and find the next one.
+
+        Send them once this is in the journal.
+        """
         with self._journal.batch():
-            while self._hosts.choose(now, spare, limits=limits) is not None:
-                self._look_ahead()
-                queued = self._queue.take()
-                if queued is None:
-                    break
-                host = self._policy.choose_host(queued.task, queued.avoid, now, spare, limits)
-                if host is None:
-                    later.append(queued)
-                else:
-                    sendings.append(self._assign(queued, host, now))
-        for queued in later:
-            self._queue.put_back(queued)
+            self._per_slot = 0 if self._sends_nothing() else self._window(now)
+            self._has_more = False
+            sendings = self._assign_tasks(now) if self._per_slot else []
+            self._look_ahead(1, ())
         return sendings
 
-    def _look_ahead(self) -> None:
-        self._queue.look_ahead(lambda task: self._hosts.get(task) is not None)
+    def _sends_nothing(self) -> bool:
+        return bool(self._pause.reason or self._rerun or self._lacks_metric())
 
-    def _assign(self, queued: QueuedTask, host: str, now: float) -> Sending:
-        number = self._journal.assign(queued.task, queued.number, queued.parameters, host, time.time())
-        sending = Sending(AttemptId(queued.task, number), host, queued)
-        self._hosts.add(SentAttempt(sending.id, host, now))
-        return sending
+    def _assign_tasks(self, now: float) -> list[Sending]:
+        vacancies = self._policy.vacancies(now, self._per_slot, self._handed_back)
+        chosen: dict[str, tuple[QueuedTask, str]] = {}  # with the host, by task
+        later = []
+        while vacancies and len(chosen) < MOST_IN_TURN:
+            self._look_ahead(min(vacancies.total, MOST_IN_TURN), chosen)
+            queued = self._queue.take()
+            if queued is None:
+                break
+            host = self._policy.choose_host(queued.task, queued.avoid, now, vacancies)
+            if host is None:
+                later.append(queued)
+            else:
+                vacancies.take(host)
+                chosen[queued.task] = (queued, host)
+        for queued in later:
+            self._queue.put_back(queued)
+        self._has_more = len(chosen) == MOST_IN_TURN
+        return self._assign(list(chosen.values()), now) if chosen else []
+
+    @property
+    def is_far_ahead(self) -> bool:
+        """True if hosts have so many short tasks that none of their slots needs another at once."""
+        return self._per_slot > ONE_SPARE
+
+    def _window(self, now: float) -> int:
+        """Attempts for each slot."""
+        if self._silent:
+            return NO_SPARE
+        tally = self._queue.tally
+        per_slot = window(self._recent.seconds, tally.total - tally.ended, self._hosts.live_slots(now))
+        # The later a combination is suggested, the more is known.
+        return min(per_slot, ONE_SPARE) if self.project.method.is_adaptive else per_slot
+
+    def _look_ahead(self, wanted: int, chosen: Container[str]) -> None:
+        self._queue.look_ahead(lambda task: self._hosts.get(task) is not None or task in chosen, wanted)
+
+    def _assign(self, chosen: Sequence[tuple[QueuedTask, str]], now: float) -> list[Sending]:
+        attempts = [NewAttempt(each.task, each.number, each.parameters, host) for each, host in chosen]
+        sendings = []
+        for number, (queued, host) in zip(
+            self._journal.assign_all(attempts, time.time()), chosen, strict=True
+        ):
+            sending = Sending(AttemptId(queued.task, number), host, queued)
+            self._hosts.add(SentAttempt(sending.id, host, now))
+            sendings.append(sending)
+        return sendings
 
     # Events of workers.
 
     def take_heartbeat(self, heartbeat: Heartbeat, now: float) -> None:
         """Renew leases; take back lost attempts that still run; have unwanted attempts stopped."""
         host = heartbeat.source.host
+        if not self._hosts.may_know(host, now):
+            return
         if host not in self._hosts:
             log.info("worker host %s has %d slots", host, heartbeat.slots)
         self._hosts.take_heartbeat(heartbeat, now)
@@ -178,7 +208,7 @@ class Sweep:
         if sent is not None and sent.id == attempt:
             return True
         # Of a journal that is gone: it does no harm, and its result can be recovered.
-        return self._journal.get(attempt.task) is None
+        return not self._journal.knows(attempt.task)
 
     def _take_back(self, attempt: AttemptId, host: str) -> bool:
         """Reinstate an attempt that was thought lost and runs; False if it is not wanted."""
@@ -218,7 +248,26 @@ class Sweep:
 
     def knows(self, task: str) -> bool:
         """True if the journal knows the task."""
-        return self._journal.get(task) is not None
+        return self._journal.knows(task)
+
+    def finish_done(self, results: Sequence[AttemptResult], now: float) -> list[AttemptResult]:
+        """Note the ends of attempts that are done, all at once; returns those that are left to finish()."""
+        if self._study is not None:
+            return list(results)
+        under_way = []
+        for result in results:
+            sent = self._hosts.get(result.task)
+            if sent is not None and sent.id == result.id:
+                under_way.append(result)
+        ended = self._journal.finish_done(under_way)
+        for result in ended:
+            self._policy.record(result, now)
+            self._hosts.remove(result.task)
+            self._queue.close(result.task, TaskOutcome("done", result.code, result.image))
+            self._count_done(result)
+        self.results_version += bool(ended)
+        written = set(map(id, ended))
+        return [result for result in results if id(result) not in written]
 
     def finish(self, result: AttemptResult, now: float) -> None:
         """Note the end of an attempt; its task ends with it if it is done, or may not be tried again."""
@@ -235,17 +284,33 @@ class Sweep:
         ended_the_task = self._journal.finish(result, final)
         if sent is not None and (ended_the_task or sent.id == result.id):
             self._hosts.remove(result.task)
+            if result.state == "stopped" and result.exit_code is None:
+                self._call_back(sent.host, now)
         if ended_the_task:
             self._end(result.task)
             if result.state == "done":
-                self._done_seconds += result.seconds
-                self._done_count += 1
+                self._count_done(result)
             else:
                 log.warning("task %s failed on %s: %s", result.task, result.host, result.reason)
         elif (record := self._journal.get(result.task)) and record.state == "pruned":
             self.results_version += 1  # the journal knows now how long it ran
         else:
             self._requeue(result.task)
+
+    def _call_back(self, host: str, now: float) -> None:
+        """Have a host that has handed an attempt back hand back all that wait there.
+
+        Its devices are in use by others: it would keep each for as long as the first one.
+        """
+        if now - self._handed_back.get(host, -math.inf) >= CALL_BACK_SECONDS:
+            self._handed_back[host] = now
+            self._stop_orders.add(host, self._hosts.waiting(host))
+
+    def _count_done(self, result: AttemptResult) -> None:
+        self._handed_back.pop(result.host, None)
+        self._done_seconds += result.seconds
+        self._done_count += 1
+        self._recent.add(result.seconds)
 
     def prune_tasks(self) -> None:
         """End early the tasks that the study wants ended, unless they have ended meanwhile."""
@@ -300,7 +365,7 @@ class Sweep:
         if record is not None:
             self.results_version += 1
             self._failed_now |= record.state == "failed"
-            self._queue.close(task)
+            self._queue.close(task, TaskOutcome(record.state, record.code, record.image))
             if self._study is not None:
                 self._study.end(record)
                 if record.state == "done":
@@ -325,14 +390,16 @@ class Sweep:
         """Restart all leases: the master itself could not receive heartbeats until now."""
         self._hosts.renew(now)
 
-    def presume_lost(self) -> list[SentAttempt]:
-        """Take all attempts under way for lost, unless their results arrive in this turn; returns them.
-
-        For a master whose workers have all ended.
-        """
-        for attempt in self._hosts.attempts:
-            attempt.lost_at = time.monotonic()
-        return self._hosts.attempts
+    def under_way(self) -> list[Sending]:
+        """All attempts under way, to be sent again to a worker that knows which of them it has begun."""
+        attempts = self._hosts.attempts
+        records = self._journal.records([attempt.id.task for attempt in attempts])
+        return [
+            Sending(attempt.id, attempt.host, QueuedTask(record.number, record.task, "", record.parameters))
+            for attempt in attempts
+            if (record := records.get(attempt.id.task))
+            and self.project.task_id(record.parameters) == record.task  # it may be one of an earlier sweep
+        ]
 
     # Requests of people.
 
@@ -415,7 +482,9 @@ class Sweep:
 
     def pause_if_metric_is_missing(self) -> None:
         """Pause a sweep that needs the metric and has none, once what runs has ended: it may report it."""
-        if self._pause.reason or self._hosts.attempts or not self._lacks_metric():
+        if self._silent < SILENT_TASKS_LIMIT or self._pause.reason or self._hosts.have_attempts:
+            return
+        if not self._lacks_metric():
             return
         key = f"method: {self.project.method.name}" if self.project.method.is_adaptive else "early_terminate:"
         message = unreported_message(self.project.metric or "", self._journal)
@@ -431,7 +500,9 @@ class Sweep:
         return self._silent >= SILENT_TASKS_LIMIT and not self._journal.has_metric(self.project.metric or "")
 
     def review_hosts(self, now: float) -> None:
-        """Suspend hosts on which different tasks fail, and take healthy ones back."""
+        """Suspend hosts on which different tasks fail, take healthy ones back, forget those long silent."""
+        for host in self._hosts.forget_silent(now):
+            log.info("worker host %s is forgotten: it has sent nothing for long", host)
         self._policy.review_hosts(now)
 
     def take_stop_orders(self) -> dict[str, list[AttemptId]]:
@@ -445,6 +516,11 @@ class Sweep:
     # For the status.
 
     @property
+    def is_finished(self) -> bool:
+        """True if every combination has a terminal record, and none is to run again."""
+        return self._queue.is_finished and self._rerun is None
+
+    @property
     def mean_seconds(self) -> float | None:
         """The mean duration of the tasks that were done in this process's life."""
         return self._done_seconds / self._done_count if self._done_count else None
@@ -456,7 +532,7 @@ class Sweep:
         return SweepProgress(
             tally=tally,
             running=sum(each.started and self._queue.is_open(each.id.task) for each in hosts.attempts),
-            finished=self._queue.is_finished and self._rerun is None,
+            finished=self.is_finished,
             seconds_left=seconds_left(self.mean_seconds, left, hosts.live_slots(now)),
             paused=self._pause.reason,
             no_host_reason=self._policy.no_host_reason(now) if left else "",

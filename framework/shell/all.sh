@@ -28,6 +28,8 @@ source "$CHECKOUT/framework/shell/config.sh"
 source "$CHECKOUT/framework/shell/project_directory.sh"
 # shellcheck source=framework/shell/ssh.sh
 source "$CHECKOUT/framework/shell/ssh.sh"
+# shellcheck source=framework/shell/archives.sh
+source "$CHECKOUT/framework/shell/archives.sh"
 # shellcheck source=framework/shell/hosts.sh
 source "$CHECKOUT/framework/shell/hosts.sh"
 # shellcheck source=framework/shell/roles.sh

@@ -2,7 +2,7 @@
 # The settings: command line, config.sh and defaults. Also reads and writes config.sh and other files of bash assignments.
 
 # The settings as config.sh names them; the second list has no options and is set in config.sh only.
-readonly CONFIG_ONLY=(SLOTS BROKER_IMAGE WORKER_IMAGE DEBIAN_MIRROR FLOWER_PORT BROKER_PORT)
+readonly CONFIG_ONLY=(SLOTS BROKER_IMAGE WORKER_IMAGE DEBIAN_MIRROR FLOWER_PORT BROKER_PORT RESULTS_LIMIT)
 readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT BROKER MASTER WORKERS "${CONFIG_ONLY[@]}")
 
 # shellcheck disable=SC2034 # set_setting assigns them by name; other files read them
@@ -20,6 +20,7 @@ readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT BROKER MASTER WORKERS "${CONFIG
   DEBIAN_MIRROR=''         # where the base image is bootstrapped from if no registry answers
   FLOWER_PORT=5555         # published on the master host
   BROKER_PORT=5671         # the same
+  RESULTS_LIMIT=20480      # MiB that one call of a script takes from a host, at most
 }
 declare -gA ASSIGNED=() # name → value in the file that read_assignments read last
 
@@ -29,21 +30,28 @@ readonly CONFIG=$CHECKOUT/config.sh
 # then from the defaults above.
 collect_settings() {
   local name
-  ASSIGNED=()
-  if [[ -e $CONFIG ]]; then
-    read_assignments "$CONFIG" "${SETTINGS[@]}"
-  elif [[ $FROM_CONFIG ]]; then
+  if [[ $FROM_CONFIG && ! -e $CONFIG ]]; then
     usage_error "-f: there is no $CONFIG; give the options once without -f, or copy config.sh.example"
   fi
-  for name in "${CONFIG_ONLY[@]}"; do
-    set_setting "$name" "${ASSIGNED[$name]:-}" "$CHECKOUT"
-  done
+  take_from_config "${CONFIG_ONLY[@]}"
   for name in "${SETTINGS[@]}"; do
     if [[ -v OPTIONS[$name] ]]; then
       set_setting "$name" "${OPTIONS[$name]}" "$PWD"
     elif [[ $FROM_CONFIG ]]; then
       set_setting "$name" "${ASSIGNED[$name]:-}" "$CHECKOUT"
     fi
+  done
+}
+
+# take_from_config NAME…: takes these settings from config.sh, if there is one.
+take_from_config() {
+  local name
+  ASSIGNED=()
+  if [[ -e $CONFIG ]]; then
+    read_assignments "$CONFIG" "${SETTINGS[@]}"
+  fi
+  for name in "$@"; do
+    set_setting "$name" "${ASSIGNED[$name]:-}" "$CHECKOUT"
   done
 }
 
@@ -81,6 +89,7 @@ check_settings() {
   check_number SLOTS 1 100000
   check_number FLOWER_PORT 1 65535
   check_number BROKER_PORT 1 65535
+  check_number RESULTS_LIMIT 1 100000000
   if [[ $FLOWER_PORT == "$BROKER_PORT" ]]; then
     problem "FLOWER_PORT and BROKER_PORT in config.sh are the same"
   fi
@@ -98,7 +107,7 @@ check_remote_path() {
 check_number() {
   local value=${!1}
   [[ $value ]] || return 0
-  if [[ ! $value =~ ^[0-9]{1,6}$ ]] || ((10#$value < $2 || 10#$value > $3)); then
+  if [[ ! $value =~ ^[0-9]{1,9}$ ]] || ((10#$value < $2 || 10#$value > $3)); then
     problem "$1 in config.sh must be a whole number from $2 to $3, not $(quote "$value")"
   fi
 }

@@ -44,11 +44,17 @@ start_flower() {
   start_container "$1" flower
 }
 
+# start_worker HOST: the runner, in which the tasks run, and the worker, which gives them to it. Each is replaced without the other.
 start_worker() {
+  local directory
   if [[ $(fact "$1" gpus) == [1-9]* && $(usable_gpus "$1") == 0 ]]; then
     warn "${HOST_NAMES[$1]}: has GPUs, but its Docker cannot use them; install nvidia-container-toolkit there, and run this again"
   fi
   make_data_directory "$1" worker
+  directory=$(data_directory "$1" worker)
+  change_host "$1" mkdir -p -- "$directory/tasks"
+  change_host "$1" install --directory --mode=0700 -- "$directory/runner" "$directory/link"
+  start_container "$1" runner
   start_container "$1" worker
 }
 
@@ -62,11 +68,10 @@ make_data_directory() {
 start_container() {
   local host=$1 role=$2 options settings state name=${HOST_NAMES[$1]} container="$INFRASTRUCTURE-$2"
   read_words options "${role}_options" "$host"
-  push_secrets "$host" "$role"
-  settings=$({
-    print_words "${options[@]}"
-    secrets_digest "$role"
-  } | sha256sum | cut -c 1-64)
+  if has_secrets "$role"; then
+    push_secrets "$host" "$role"
+  fi
+  settings=$(settings_digest "$role" "${options[@]}")
   state=$(container_state "$host" "$role")
   case $state in
     "running $settings "*)
@@ -84,10 +89,20 @@ start_container() {
       remove_container "$host" "$role"
       ;;
   esac
-  create_network "$host"
+  create_network "$host" "$role"
   # docker prints the container's id
   change_docker "$host" run --label "infrainit.settings=$settings" "${options[@]}" >/dev/null ||
     die "$name: $role could not be started; see above"
+}
+
+# settings_digest ROLE OPTION…: prints a digest of all that a container is started with.
+settings_digest() {
+  {
+    print_words "${@:2}"
+    if has_secrets "$1"; then
+      secrets_digest "$1"
+    fi
+  } | sha256sum | cut -c 1-64
 }
 
 # container_state HOST ROLE: prints "state settings restarts exit-code"; nothing if there is no such container.
@@ -134,12 +149,15 @@ require_ours() {
   fi
 }
 
+# create_network HOST ROLE: the tasks have one of their own.
 create_network() {
-  if ! has_docker "$1" || [[ ! $(find_ours "$1" network ls --no-trunc) ]]; then
+  local name=$INFRASTRUCTURE
+  [[ $2 != runner ]] || name+=-tasks
+  if ! has_docker "$1" || [[ ! $(find_ours "$1" network ls --no-trunc --filter "name=^$name\$") ]]; then
     change_docker "$1" network create \
       --driver bridge \
       --label "infrainit.infrastructure=$INFRASTRUCTURE" \
-      "$INFRASTRUCTURE" >/dev/null
+      "$name" >/dev/null
   fi
 }
 
@@ -151,7 +169,7 @@ create_volume() {
 }
 
 # worker_image_in_use: prints the name of the worker image with which the infrastructure was started. It is run on this machine, so
-# only a name that images.sh makes will do.
+# only a name that images.sh makes, or made in earlier versions, will do.
 worker_image_in_use() {
   local state environment image
   state=$(container_state "$MASTER_HOST" master)
@@ -164,6 +182,59 @@ worker_image_in_use() {
   image=$(sed -n 's/^IMAGE=//p' <<<"$environment")
   [[ $image =~ ^infrainit-worker(-[a-z0-9-]+)?:[0-9a-f]{12}$ ]] || unreadable "$MASTER_HOST" "the image ${image:-(none)}" || return
   printf '%s\n' "$image"
+}
+
+# runner_image_in_use: prints the name of the image that tasks run in, as the version of the files on the master host has it.
+runner_image_in_use() {
+  local name=${HOST_NAMES[MASTER_HOST]} file version image
+  file=$(code_directory "$MASTER_HOST")/current/VERSION
+  version=$(on_host "$MASTER_HOST" cat -- "$file") ||
+    die "$name: there is no version of the project's files; ./infrainit.sh -f pushes them"
+  image=$(sed -n 's/^image=//p' <<<"$version")
+  [[ $image ]] || die "$name: an earlier version of this tool has pushed the files; ./infrainit.sh -f brings all of it up to date"
+  [[ $image =~ ^infrainit-runner(-[a-z0-9-]+)?:[0-9a-f]{12}$ ]] || unreadable "$MASTER_HOST" "the image $image" || return
+  printf '%s\n' "$image"
+}
+
+# Tasks that a replaced container would end
+
+# ask_about_tasks HOST…: ends the program if starting workers on these hosts would end tasks, unless the user agrees.
+ask_about_tasks() {
+  local tasks
+  tasks=$(for_each_host print_tasks_to_end "$@")
+  [[ $tasks ]] || return 0
+  say "$tasks"
+  [[ ! $ASSUME_YES && ! $DRY_RUN ]] || return 0
+  confirm "replace the runners, and let these tasks begin again?" ||
+    die "tasks run, and nothing was changed; wait until they have ended, or let them begin again: $(quote "$CHECKOUT/infrainit.sh") -f -y"
+}
+
+# print_tasks_to_end HOST: prints a line if starting the worker there would end tasks.
+print_tasks_to_end() {
+  local host=$1 options settings state answer count seconds tasks
+  if [[ $(fact "$host" docker) != ok ]]; then
+    return 0 # it is to be installed
+  fi
+  read_words options runner_options "$host"
+  settings=$(settings_digest runner "${options[@]}")
+  state=$(container_state "$host" runner)
+  if [[ ! $state ]]; then
+    state=$(container_state "$host" worker) # earlier versions of this tool ran the tasks in it
+  fi
+  [[ $state == "running "* && $state != "running $settings "* ]] || return 0
+  answer=$(docker_on "$host" exec "$INFRASTRUCTURE-runner" python3 -I -S "$RUNNER_PROGRAM" --log /data/runner/log --running 2>&1) || true
+  count=${answer%% *} seconds=${answer#* }
+  if [[ $answer != "$count $seconds" ]] || ! is_number "$count" || ! is_number "$seconds"; then
+    answer=$(tail -n 1 <<<"$answer")
+    tasks="an unknown number of tasks run (its runner says: ${answer:0:100})"
+  elif ((count == 0)); then
+    return 0
+  elif ((count == 1)); then
+    tasks="1 task runs (since $(duration "$seconds"))"
+  else
+    tasks="$count tasks run (the longest since $(duration "$seconds"))"
+  fi
+  printf '%s: %s; a new image or new settings of the runner make them begin again\n' "${HOST_NAMES[host]}" "$tasks"
 }
 
 # Waiting: a command in the container tells whether it is ready
@@ -217,11 +288,12 @@ restart_count() {
   cut -d ' ' -f 3 <<<"${state:-removed none 0}"
 }
 
-# wait_workers HOST…: waits until the master has had an answer from the worker of each of these hosts.
+# wait_workers HOST…: waits until the master has had an answer from the worker of each of these hosts. A worker answers when it has
+# its runner.
 wait_workers() {
-  local host restarts
-  while read -r host restarts; do
-    RESTARTS["$host worker"]=$restarts
+  local host role restarts
+  while read -r host role restarts; do
+    RESTARTS["$host $role"]=$restarts
   done < <(for_each_host print_worker_restarts "$@")
   if ! wait_until "$WORKERS_SECONDS" "all workers answer" ask_workers "$@"; then
     for_each_host show_silent_worker "$@"
@@ -230,10 +302,13 @@ wait_workers() {
 }
 
 print_worker_restarts() {
-  printf '%s %s\n' "$1" "$(restart_count "$1" worker)"
+  local role
+  for role in runner worker; do
+    printf '%s %s %s\n' "$1" "$role" "$(restart_count "$1" "$role")"
+  done
 }
 
-# ask_workers HOST…: fails with NEVER_READY if a worker has ended or restarted.
+# ask_workers HOST…: fails with NEVER_READY if a worker or a runner has ended or restarted.
 ask_workers() {
   ask_master_for_workers 5 "$@" && return
   stays_up "$MASTER_HOST" master || return "$NEVER_READY"
@@ -251,11 +326,12 @@ ask_master_for_workers() {
 }
 
 worker_stays_up() {
-  stays_up "$1" worker || exit 1 # for_each_host was called where errexit is off
+  stays_up "$1" runner && stays_up "$1" worker || exit 1 # for_each_host was called where errexit is off
 }
 
 show_silent_worker() {
   if ! ask_master_for_workers 2 "$1" >/dev/null 2>&1; then # its answer has been shown already
+    show_last_lines "$1" "$INFRASTRUCTURE-runner"
     show_last_lines "$1" "$INFRASTRUCTURE-worker"
   fi
 }
@@ -271,7 +347,7 @@ show_last_lines() {
 # remove_container HOST ROLE
 remove_container() {
   require_ours "$1" container "$INFRASTRUCTURE-$2" || return
-  change_docker "$1" stop "$INFRASTRUCTURE-$2" >/dev/null # a worker hands its tasks back
+  change_docker "$1" stop "$INFRASTRUCTURE-$2" >/dev/null # a runner ends its tasks, and a worker hands them back
   change_docker "$1" rm --force --volumes "$INFRASTRUCTURE-$2" >/dev/null
 }
 
@@ -292,7 +368,7 @@ unwanted_roles() {
     printf '%s\n' flower master broker
   fi
   if ! is_one_of "$1" "${WORKER_HOSTS[@]}"; then
-    echo worker
+    printf '%s\n' runner worker # in this order: the worker delivers the last results
   fi
 }
 

@@ -3,6 +3,7 @@
 # image and its arguments, every word ended by a NUL; read_words reads them into an array.
 
 readonly MEBIBYTE=1048576
+readonly RUNNER_PROGRAM=/code/current/framework/runner/__main__.py
 
 # read_words ARRAY COMMAND…: stores the NUL-ended words that COMMAND prints in ARRAY. Fails if COMMAND fails.
 read_words() {
@@ -18,7 +19,7 @@ print_words() {
 
 # broker_options HOST
 broker_options() {
-  service_options "$1" broker
+  service_with_secrets_options "$1" broker
   print_words --network "$INFRASTRUCTURE"
   print_words --network-alias broker
   print_words --hostname broker  # part of its data directory's name: another one would mean an empty directory
@@ -40,7 +41,7 @@ broker_options() {
 # master_options HOST
 master_options() {
   local directory
-  service_options "$1" master
+  service_with_secrets_options "$1" master
   print_words --network "$INFRASTRUCTURE"
   print_words --hostname master
   print_words --stop-timeout 30 # to write what it has received
@@ -54,7 +55,7 @@ master_options() {
 
 # flower_options HOST
 flower_options() {
-  service_options "$1" flower
+  service_with_secrets_options "$1" flower
   print_words --network "$INFRASTRUCTURE"
   print_words --hostname flower
   print_words --stop-timeout 10
@@ -68,45 +69,86 @@ flower_options() {
   print_words "$WORKER_IMAGE_ID" flower
 }
 
-# worker_options HOST
-worker_options() {
-  local name=${HOST_NAMES[$1]} address endpoint memory directory
-  address=$(broker_address "$1")
-  endpoint=$(broker_endpoint "$1")
-  memory=$(memory_limit "$1" worker)
-  service_options "$1" worker
-  if [[ $address == *:* ]]; then
-    print_words --network host # an IPv6 address: Docker's own networks have IPv6 only if somebody has set it up
-  else
-    print_words --network "$INFRASTRUCTURE"
-  fi
+# runner_options HOST: the container that tasks run in. It gets no secret, and neither the broker's network nor its address.
+runner_options() {
+  local name=${HOST_NAMES[$1]} memory code directory
+  memory=$(memory_limit "$1" runner)
+  code=$(code_directory "$1")
+  directory=$(data_directory "$1" worker)
+  service_options "$1" runner # without --init: the runner is process 1 itself, to which tasks can send no signal
+  print_words --network "$INFRASTRUCTURE-tasks"
   print_words --hostname "${name:0:63}" # the kernel refuses longer ones
-  print_words --stop-timeout 60         # its tasks get 10 s to end; then it hands them back to the master
+  print_words --stop-timeout 60         # its tasks get 10 s to end
   print_words --pids-limit 32768        # threads count, and every task may start one for each core
   # Data loaders pass batches through /dev/shm, for which Docker's default is 64 MB. Pages in use count as memory.
   print_words --shm-size "$((memory / 2))m"
   if (($(usable_gpus "$1") > 0)); then
     print_words --gpus all
   fi
+  # What an image of the user's may say otherwise.
+  print_words --workdir /
+  print_words --stop-signal SIGTERM
+  print_words --no-healthcheck
+  print_words --env "IMAGE=$RUNNER_IMAGE_ID"
+  user_options
+  print_mount type=bind "source=$code" target=/code readonly
+  print_mount type=bind "source=$directory/tasks" target=/data/tasks
+  print_mount type=bind "source=$directory/runner" target=/data/runner
+  print_mount type=bind "source=$directory/link" target=/data/link readonly # so that no task replaces the worker's socket
+  print_words --entrypoint python3 "$RUNNER_IMAGE_ID" -I -S "$RUNNER_PROGRAM"
+  print_words --link /data/link/socket --log /data/runner/log --tasks /data/tasks --code /code
+}
+
+# worker_options HOST: it depends in nothing on the runner's image, so that a new requirements.txt leaves it running.
+worker_options() {
+  local name=${HOST_NAMES[$1]} address endpoint memory directory
+  address=$(broker_address "$1")
+  endpoint=$(broker_endpoint "$1")
+  memory=$(memory_limit "$1" runner)
+  service_with_secrets_options "$1" worker
+  if [[ $address == *:* ]]; then
+    print_words --network host # an IPv6 address: Docker's own networks have IPv6 only if somebody has set it up
+  else
+    print_words --network "$INFRASTRUCTURE"
+  fi
+  print_words --hostname "${name:0:63}"
+  print_words --stop-timeout 30 # to deliver what it has
+  print_words --pids-limit 1024
+  if (($(usable_gpus "$1") > 0)); then
+    print_words --gpus all,capabilities=utility # nvidia-smi, and nothing to compute with
+  fi
   if [[ $SLOTS ]]; then # otherwise as many as its CPUs, or as the project's resources allow
     print_words --env "SLOTS=$SLOTS"
   fi
+  print_words --env "TASK_MEMORY=$memory" # MiB, for all tasks together
   framework_options "$1" "$endpoint"
   directory=$(data_directory "$1" worker)
   print_mount type=bind "source=$directory" target=/data
   print_words "$WORKER_IMAGE_ID" worker
 }
 
+# trial_options IMAGE PROGRAM ARGUMENT…: for a container on this machine that tries whether the image has the program.
+trial_options() {
+  one_off_options "$(id -u):$(id -g)"
+  limit_options
+  print_words --workdir / --entrypoint "$2" "$1" "${@:3}"
+}
+
+# needs_options: for a container on this machine that says what the staged project needs.
+needs_options() {
+  stage_options
+  limit_options
+  print_words "$WORKER_IMAGE_ID" needs "./$PROJECT_NAME"
+}
+
 # plan_options: for a container on this machine that checks the staged project, and whether it fits the workers if all are known.
 plan_options() {
   local host
-  one_off_options "$(id -u):$(id -g)"
-  print_mount type=bind "source=$STAGE" target=/code/current readonly
-  print_mount type=bind "source=$STAGE/project" "target=/project/$PROJECT_NAME" readonly
-  print_words --workdir /project "$WORKER_IMAGE_ID" plan "./$PROJECT_NAME"
+  stage_options
+  print_words "$WORKER_IMAGE_ID" plan "./$PROJECT_NAME"
   if knows_all_workers; then
     for host in "${WORKER_HOSTS[@]}"; do
-      print_words --host "${HOST_NAMES[host]}" "$(fact "$host" cores)" "$(memory_limit "$host" worker)" "$(usable_gpus "$host")"
+      print_words --host "${HOST_NAMES[host]}" "$(fact "$host" cores)" "$(memory_limit "$host" runner)" "$(usable_gpus "$host")"
     done
   fi
 }
@@ -132,16 +174,28 @@ one_off_options() {
   print_words --security-opt no-new-privileges
 }
 
+# stage_options: of containers that read the staged project.
+stage_options() {
+  one_off_options "$(id -u):$(id -g)"
+  print_mount type=bind "source=$STAGE" target=/code/current readonly
+  print_mount type=bind "source=$STAGE/project" "target=/project/$PROJECT_NAME" readonly
+  print_words --workdir /project
+}
+
+# limit_options: of containers that do little.
+limit_options() {
+  print_words --memory 512m
+  print_words --pids-limit 128
+}
+
 # service_options HOST ROLE: the options of all containers that stay.
 service_options() {
-  local memory secrets
+  local memory
   memory=$(memory_limit "$1" "$2")
-  secrets=$(secrets_directory "$1" "$2")
   print_words --detach
   print_words --name "$INFRASTRUCTURE-$2"
   print_words --label "infrainit.infrastructure=$INFRASTRUCTURE"
   print_words --label "infrainit.role=$2"
-  print_words --init                   # reaps processes that tasks leave behind, and passes signals on
   print_words --restart unless-stopped # comes back after a crash and a reboot, but not after `docker stop`
   print_words --log-driver local       # the default one never deletes anything
   print_words --log-opt max-size=10m
@@ -150,6 +204,14 @@ service_options() {
   print_words --cap-drop ALL
   print_words --security-opt no-new-privileges
   print_words --memory "${memory}m"
+}
+
+# service_with_secrets_options HOST ROLE: of those that stay and run programs of ours only.
+service_with_secrets_options() {
+  local secrets
+  secrets=$(secrets_directory "$1" "$2")
+  service_options "$1" "$2"
+  print_words --init # passes signals on, and reaps processes that are left behind
   print_mount type=bind "source=$secrets" target=/secrets readonly
 }
 
@@ -162,12 +224,17 @@ framework_options() {
   print_words --env "HOST=${HOST_NAMES[$1]}"
   print_words --env "BROKER=$2"
   print_words --env "IMAGE=$WORKER_IMAGE_ID"
-  print_words --env HOME=/tmp # the user has neither a home nor a name in the container
+  user_options
+  print_mount type=bind "source=$code" target=/code readonly
+}
+
+# user_options: the user has neither a home nor a name in the container.
+user_options() {
+  print_words --env HOME=/tmp
   print_words --env USER=worker
   if [[ ${TZ:-} ]]; then
     print_words --env "TZ=$TZ"
   fi
-  print_mount type=bind "source=$code" target=/code readonly
 }
 
 # print_published_port HOST PORT CONTAINER_PORT: for everybody who reaches the host. Docker's rules come before those of ufw.
@@ -206,13 +273,13 @@ memory_limit() {
   case $2 in
     broker) between 512 "$((total / 4))" 4096 ;;
     master) echo 1024 ;;
-    flower) echo 512 ;;
-    worker)
+    flower | worker) echo 512 ;;
+    runner)
       reserve=$(between 512 "$((total / 10))" 4096) # for the host itself
       if ((host == MASTER_HOST)); then
         others=$(($(memory_limit "$host" broker) + 1024 + 512))
       fi
-      between 512 "$((total - reserve - others))" "$total"
+      between 512 "$((total - reserve - others - 512))" "$total" # 512: the worker
       ;;
   esac
 }

@@ -3,7 +3,7 @@
 # renamed, so that no reader ever sees half of it.
 
 STAGE=''        # temporary copy of what is pushed: framework/, project/ and VERSION
-CODE_VERSION='' # the name of the content of STAGE: c and 12 hexadecimal digits, so that no program reads it as a number
+CODE_VERSION='' # the name of the content of STAGE, when name_version has completed it: c and 12 hexadecimal digits, so that no program reads it as a number
 readonly ARCHIVE_OPTIONS=( # the same files give the same bytes, whoever owns them and whenever they were written
   --sort=name
   --mtime=@0
@@ -31,7 +31,7 @@ digest_on() {
   on_host "$1" sh -c "$DIGEST_SCRIPT" digest "$2" "${ARCHIVE_OPTIONS[@]}"
 }
 
-# stage_code: copies framework and project to STAGE and sets CODE_VERSION. The copy is checked and then pushed, so that an edit in
+# stage_code: copies framework and project to STAGE. The copy is checked and then pushed, so that an edit in
 # between makes no difference. The caller's exit trap calls remove_stage.
 stage_code() {
   local framework project exclusions
@@ -44,6 +44,12 @@ stage_code() {
   framework=$(digest_on 0 "$STAGE/framework")
   project=$(digest_on 0 "$STAGE/project")
   printf 'framework=%s\nproject=%s\n' "${framework:0:12}" "${project:0:12}" >"$STAGE/VERSION"
+}
+
+# name_version: notes in STAGE the image in which its tasks run, and sets CODE_VERSION. The master knows by it which results come from
+# another image.
+name_version() {
+  printf 'image=%s\n' "$RUNNER_IMAGE_ID" >>"$STAGE/VERSION"
   CODE_VERSION=$(sha256sum <"$STAGE/VERSION")
   CODE_VERSION=c${CODE_VERSION:0:12}
 }

@@ -3,28 +3,49 @@
 #
 #   infrainit-base:SUITE                 minimal Debian; trixie has Python 3.13, forky has RabbitMQ 4.3
 #   infrainit-broker:INPUTS
-#   infrainit-worker[-PROJECT]:INPUTS    with PROJECT: its requirements.txt is in it, too
+#   infrainit-worker:INPUTS              ours, the same for all projects, with or without Optuna: worker, master and Flower
+#   infrainit-runner[-PROJECT]:INPUTS    the user's, in which tasks run: Debian with Python, or the project's image:, and its
+#                                        requirements.txt as one layer
 #
 # INPUTS is a digest of everything that the image is built from: the same name is the same image, on every host.
 
 # The names of the images to run. Docker's ids would not do: an engine that keeps its images in containerd uses different ones.
 BROKER_IMAGE_ID=''
 WORKER_IMAGE_ID=''
+RUNNER_IMAGE_ID=''
 
-# build_images: sets BROKER_IMAGE_ID (if there is a master host) and WORKER_IMAGE_ID.
-build_images() {
+NAMES_ONLY='' # not empty: build and pull nothing; what is made of an image that is not here has no name
+
+# build_our_images: sets BROKER_IMAGE_ID (if there is a master host) and WORKER_IMAGE_ID.
+build_our_images() {
   if [[ $MASTER_HOST ]]; then
     BROKER_IMAGE_ID=$(make_broker_image)
   fi
-  WORKER_IMAGE_ID=$(make_worker_image)
+  WORKER_IMAGE_ID=$(make_worker_image stage_worker)
+}
+
+# add_optuna: sets WORKER_IMAGE_ID to the image that has it, if the project needs it.
+add_optuna() {
+  if [[ $NEEDS_OPTUNA ]]; then
+    WORKER_IMAGE_ID=$(make_worker_image stage_adaptive_worker)
+  fi
+}
+
+# build_runner_image: sets RUNNER_IMAGE_ID.
+build_runner_image() {
+  RUNNER_IMAGE_ID=$(make_runner_image)
 }
 
 # send_images HOST: sends the images that its containers need.
 send_images() {
+  local images=("$WORKER_IMAGE_ID")
   if [[ $1 == "$MASTER_HOST" ]]; then
-    send_image "$1" "$BROKER_IMAGE_ID"
+    images+=("$BROKER_IMAGE_ID")
   fi
-  send_image "$1" "$WORKER_IMAGE_ID"
+  if is_one_of "$1" "${WORKER_HOSTS[@]}"; then
+    images+=("$RUNNER_IMAGE_ID")
+  fi
+  send_missing "$1" "${images[@]}"
 }
 
 # The functions called make_… print the name of the image.
@@ -38,44 +59,79 @@ make_broker_image() {
   fi
 }
 
+# make_worker_image STAGE: with the layers of the usual runner below its own, so that hosts keep them once.
 make_worker_image() {
-  local base name=infrainit-worker
+  local base
   if [[ $WORKER_IMAGE ]]; then
-    make_name_for "$WORKER_IMAGE" "$name"
-    return
-  fi
-  base=$(project_base)
-  if [[ $base || -e $PROJECT_PATH/requirements.txt ]]; then
-    name+=-$(image_name_of_project)
-  fi
-  if [[ $base ]]; then
-    get_image "$base"
+    make_name_for "$WORKER_IMAGE" infrainit-worker
   else
-    base=infrainit-base:trixie
-    build_base trixie
+    base=$(make_usual_runner)
+    build_image infrainit-worker "$base" "$1"
   fi
-  build_image "$name" "$base" stage_worker
+}
+
+make_usual_runner() {
+  build_base trixie
+  build_image infrainit-runner infrainit-base:trixie stage_python
+}
+
+# make_runner_image: of the project, whose needs read_needs knows. An image of the user's that has all it needs is used as it is.
+make_runner_image() {
+  local name base
+  name=infrainit-runner-$(image_name_of_project)
+  if [[ ! $PROJECT_IMAGE ]]; then
+    base=$(make_usual_runner) || return
+  else
+    get_image "$PROJECT_IMAGE" || return
+    if ! has_python "$PROJECT_IMAGE"; then
+      base=$(build_image "$name" "$PROJECT_IMAGE" stage_python) || return
+    elif [[ -e $PROJECT_PATH/requirements.txt ]]; then
+      base=$PROJECT_IMAGE
+    else
+      make_name_for "$PROJECT_IMAGE" "$name"
+      return
+    fi
+  fi
+  if [[ -e $PROJECT_PATH/requirements.txt ]]; then
+    build_image "$name" "$base" stage_packages --build-arg "WORKER=$WORKER_IMAGE_ID"
+  else
+    printf '%s\n' "$base"
+  fi
+}
+
+# has_python IMAGE: can the image run the runner, with python3 in its PATH? If not, and apt-get cannot install it, ends the program.
+has_python() {
+  local code=0
+  try_in_image "$1" python3 -c 'import asyncio, json, socket, subprocess, sys; sys.exit(sys.version_info < (3, 8))' || code=$?
+  case $code in
+    0) return 0 ;;
+    125) die "the image $1 cannot be run on this machine; see above" ;;
+  esac
+  try_in_image "$1" apt-get --version ||
+    die "image: $1 has no python3 of 3.8 or newer in its PATH, and no apt-get to install one: add Python to the image, or name another"
+  return 1
+}
+
+# try_in_image IMAGE PROGRAM ARGUMENT…: fails as PROGRAM does; with 125 if Docker itself fails, whose reason is shown then.
+try_in_image() {
+  local options message code=0
+  read_words options trial_options "$@"
+  message=$(change_docker 0 run "${options[@]}" 2>&1) || code=$?
+  if [[ $DRY_RUN ]] || ((code == 125)); then
+    printf '%s\n' "$message" >&2
+  fi
+  return "$code"
 }
 
 # make_name_for IMAGE NAME: tags an image of the user's with a name that changes when IMAGE does.
 make_name_for() {
   local image=$1 name digest
-  get_image "$image"
-  digest=$(image_content 0 "$image" | sha256sum)
+  get_image "$image" || return
+  # In a dry run it may be missing.
+  digest=$({ ! has_image 0 "$image" || image_content 0 "$image"; } | sha256sum)
   name=$2:${digest:0:12}
-  change_docker 0 tag "$image" "$name"
+  [[ $NAMES_ONLY ]] || change_docker 0 tag "$image" "$name"
   printf '%s\n' "$name"
-}
-
-# project_base: prints the image that the project names; nothing if it names none. Accepts one plain name only, so that the result
-# is always that of the framework, which reads the file as YAML.
-project_base() {
-  local file lines base
-  file=$PROJECT_PATH/$(settings_of_project)
-  lines=$(grep -cE "^['\"]?image['\"]?[[:space:]]*:" "$file") || return 0
-  base=$(sed -nE "s/^image:[[:space:]]+(['\"]?)([A-Za-z0-9][A-Za-z0-9._\/:@-]*)\1([[:space:]]+#.*|[[:space:]]*)$/\2/p" "$file")
-  [[ $lines == 1 && $base && $base != *$'\n'* ]] || die "$file: image: write it once, with the plain name of a Docker image"
-  printf '%s\n' "$base"
 }
 
 # image_name_of_project: prints the project's name with only the characters that Docker allows.
@@ -96,8 +152,11 @@ has_image() {
 
 # get_image IMAGE: pulls an image of the user's unless this engine has it.
 get_image() {
-  has_image 0 "$1" ||
-    run_long "pulling $1" change_docker 0 pull "$1" ||
+  if has_image 0 "$1"; then
+    return 0
+  fi
+  [[ ! $NAMES_ONLY ]] || return
+  run_long "pulling $1" change_docker 0 pull "$1" ||
     die "the image $1 is not on this machine and cannot be pulled; see above"
 }
 
@@ -111,8 +170,8 @@ image_content() {
 # build_base SUITE: makes infrainit-base:SUITE once, from a registry, or else from the Debian mirror.
 build_base() {
   local suite=$1
-  if has_image 0 "infrainit-base:$suite"; then
-    return
+  if [[ $NAMES_ONLY ]] || has_image 0 "infrainit-base:$suite"; then
+    return 0
   fi
   # A mirror in config.sh means that the usual places are out of reach.
   if [[ ! $DEBIAN_MIRROR ]] && pull_base "$suite"; then
@@ -168,29 +227,34 @@ install_debootstrap() {
 
 # Building
 
-# build_image NAME BASE STAGE: builds an image from the files that the function STAGE puts into a directory, unless it exists
-# already; prints NAME:INPUTS.
+# build_image NAME BASE STAGE [OPTION…]: builds an image from the files that the function STAGE puts into a directory, unless it
+# exists already; prints NAME:INPUTS.
 build_image() (
   base=$2
+  if [[ $NAMES_ONLY ]]; then
+    has_image 0 "$base" || exit
+  fi
   context=$(mktemp -d)
   trap 'rm -rf -- "$context"' EXIT
   "$3" "$context" || exit
   set_modes "$context" || exit
   inputs=$(digest_inputs "$context" "$base") || exit
   image=$1:${inputs:0:12}
-  if ! has_image 0 "$image"; then
-    run_long "building $image" docker_build "$image" "$base" "$inputs" "$context" ||
+  if [[ ! $NAMES_ONLY ]] && ! has_image 0 "$image"; then
+    run_long "building $image" docker_build "$image" "$base" "$inputs" "$context" "${@:4}" ||
       die "the image $image cannot be built; see above"
   fi
   printf '%s\n' "$image"
 )
 
+# docker_build IMAGE BASE INPUTS DIRECTORY [OPTION…]
 docker_build() {
   local image=$1 base=$2 inputs=$3 context=$4 options=() name
   options=(
     --tag "$image"
     --label "infrainit.inputs=$inputs"
     --build-arg "BASE=$base"
+    "${@:5}"
   )
   # Without a value docker takes it from the environment: an address may hold a password. None of these stays in the image.
   for name in http_proxy https_proxy no_proxy PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST; do
@@ -226,20 +290,30 @@ stage_broker() {
 }
 
 stage_worker() {
-  cp -- "$CHECKOUT"/docker/worker/* "$1" || return
-  if [[ -e $PROJECT_PATH/requirements.txt ]]; then
-    cp -- "$PROJECT_PATH/requirements.txt" "$1/project-requirements.txt" || return
-  else
-    : >"$1/project-requirements.txt"
-  fi
-  mkdir -- "$1/certificates"
-  stage_certificates "$1/certificates"
+  cp -- "$CHECKOUT"/docker/worker/{Dockerfile,framework,install_packages,requirements.txt} "$1"
 }
 
-# stage_certificates DIRECTORY: copies the authorities that were added to this machine, such as a company's, so that the build
-# reaches package indexes as this machine does.
+# stage_adaptive_worker DIRECTORY: with Optuna.
+stage_adaptive_worker() {
+  stage_worker "$1" &&
+    cat -- "$CHECKOUT/docker/worker/requirements-adaptive.txt" >>"$1/requirements.txt"
+}
+
+stage_python() {
+  cp -- "$CHECKOUT"/docker/runner/python/* "$1" &&
+    stage_certificates "$1/certificates"
+}
+
+stage_packages() {
+  cp -- "$CHECKOUT"/docker/runner/packages/* "$PROJECT_PATH/requirements.txt" "$1" &&
+    stage_certificates "$1/certificates"
+}
+
+# stage_certificates DIRECTORY: makes it, and copies the authorities that were added to this machine, such as a company's, so that the
+# build reaches package indexes as this machine does.
 stage_certificates() {
   local file bundle=${SSL_CERT_FILE:-}
+  mkdir -- "$1" || return
   for file in /usr/local/share/ca-certificates/*.crt /usr/local/share/ca-certificates/*/*.crt; do
     if [[ -e $file ]]; then
       cp -- "$file" "$1" || return
@@ -252,27 +326,30 @@ stage_certificates() {
 
 # Sending
 
-# send_image HOST IMAGE: streams the image to a host that lacks it.
-send_image() {
-  local host=$1 image=$2 name=${HOST_NAMES[$1]}
+# send_missing HOST IMAGE…: streams those that the host lacks, as one archive: what they share is in it once.
+send_missing() {
+  local host=$1 name=${HOST_NAMES[$1]} image missing=()
   if ((host == 0)); then
     return
   fi
-  if [[ $DRY_RUN ]]; then
-    show_on "$name" docker load "(with $image, if it is not there)"
-    return
-  fi
-  if is_same_image "$host" "$image"; then
-    return
-  fi
-  check_host_for_image "$host" "$image"
-  step "$name" "sending the image $image"
-  docker_on 0 save "$image" | compress | change_host_stdin "$host" docker load >/dev/null ||
-    die "$name: sending the image $image failed; see above, and run this again"
-  is_same_image "$host" "$image" || {
-    change_docker "$host" image rm "$image" >/dev/null
-    die "$name: the image $image did not arrive whole; run this again"
-  }
+  for image in "${@:2}"; do
+    if [[ $DRY_RUN ]]; then
+      show_on "$name" docker load "(with $image, if it is not there)"
+    elif ! is_same_image "$host" "$image"; then
+      missing+=("$image")
+    fi
+  done
+  ((${#missing[@]} > 0)) || return 0
+  check_host_for_images "$host" "${missing[@]}"
+  step "$name" "sending the image ${missing[*]}"
+  docker_on 0 save "${missing[@]}" | compress | change_host_stdin "$host" docker load >/dev/null ||
+    die "$name: sending the image ${missing[*]} failed; see above, and run this again"
+  for image in "${missing[@]}"; do
+    is_same_image "$host" "$image" || {
+      change_docker "$host" image rm "$image" >/dev/null
+      die "$name: the image $image did not arrive whole; run this again"
+    }
+  done
 }
 
 # is_same_image HOST IMAGE: does the host have this image, with the same layers?
@@ -280,23 +357,26 @@ is_same_image() {
   has_image "$1" "$2" && [[ $(image_content "$1" "$2") == "$(image_content 0 "$2")" ]]
 }
 
-# check_host_for_image HOST IMAGE: ends the program unless the host has the image's architecture, and room for it.
-check_host_for_image() {
-  local host=$1 image=$2 name=${HOST_NAMES[$1]} here there directory size free
-  here=$(docker_on 0 image inspect --format '{{.Architecture}}' "$image")
+# check_host_for_images HOST IMAGE…: ends the program unless the host has the images' architecture, and room for all of them.
+check_host_for_images() {
+  local host=$1 image name=${HOST_NAMES[$1]} here there directory size total=0 free
   there=$(docker_on "$host" version --format '{{.Server.Arch}}')
   [[ $there =~ ^[a-z0-9_]+$ ]] || unreadable "$host" "$there"
-  [[ $here == "$there" ]] ||
-    die "$name: is $there, but the image $image is for $here; run this from a $there machine, or leave the host out of -a"
+  for image in "${@:2}"; do
+    here=$(docker_on 0 image inspect --format '{{.Architecture}}' "$image")
+    [[ $here == "$there" ]] ||
+      die "$name: is $there, but the image $image is for $here; run this from a $there machine, or leave the host out of -a"
+    size=$(docker_on 0 image inspect --format '{{.Size}}' "$image")
+    is_number "$size" || unreadable 0 "$size"
+    total=$((total + size))
+  done
   directory=$(docker_on "$host" info --format '{{.DockerRootDir}}')
   [[ $directory == /* && $directory != *[[:cntrl:]]* ]] || unreadable "$host" "$directory"
-  size=$(docker_on 0 image inspect --format '{{.Size}}' "$image")
-  is_number "$size" || unreadable 0 "$size"
   free=$(on_host "$host" df --portability --block-size=1 -- "$directory" | awk 'NR == 2 { print $4 }')
   is_number "$free" || unreadable "$host" "$free"
   # The engine unpacks the archive first, and then keeps the layers: twice its size, and something to go on with.
-  ((free > 3 * size)) ||
-    die "$name: $directory has $((free >> 20)) MiB free, and the image $image takes $((3 * size >> 20)) MiB to load; make room there"
+  ((free > 3 * total)) ||
+    die "$name: $directory has $((free >> 20)) MiB free, and the image ${*:2} takes $((3 * total >> 20)) MiB to load; make room there"
 }
 
 # compress: copies stdin to stdout, compressed; docker load recognises the format by itself.

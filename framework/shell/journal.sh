@@ -1,6 +1,12 @@
 # shellcheck shell=bash
 # The master's journal when it moves to another host, or when its disk is lost.
 
+# What is taken of a master's data directories, as regular expression: not the status, which would look like that of the new master
+# before that runs.
+readonly JOURNAL_FILES='\./[^/]+/(journal\.sqlite(-wal|-shm|-journal)?|(all_)?results\.csv|stopped|quarantine\.jsonl|requests/[^/]+\.json)'
+# The same of a worker's: the results of its tasks, without the files of the tasks, and results not sent yet.
+readonly RESULT_FILES='\./(tasks/[0-9a-f]{16}/[0-9]+/result\.json|spool/[^/]+\.json)'
+
 # move_journal OLD NEW: copies the master's data directories from the recorded master host OLD to the host NEW. The files on OLD
 # stay, and those of an earlier master on NEW are kept beside the new ones.
 move_journal() {
@@ -18,9 +24,7 @@ move_journal() {
   step "${HOST_NAMES[new]}" "copying the journal from ${HOST_NAMES[old]}"
   change_host "$new" rm -rf -- "$to.new" "$to.old"
   change_host "$new" mkdir -p -- "$to.new"
-  # Without the status: it would look like that of the new master before that runs.
-  on_host "$old" tar --create --file - --directory "$from" --exclude=status.json . |
-    change_host_stdin "$new" tar --extract --file - --directory "$to.new" --no-same-owner
+  copy_files "$old" "$from" "$new" "$to.new" "$JOURNAL_FILES"
   if on_host "$new" test -d "$to"; then
     change_host "$new" mv --no-target-directory -- "$to" "$to.old"
   fi
@@ -39,17 +43,27 @@ rebuild_journal() {
     elif on_host "$host" test -d "$(data_directory "$host" worker)"; then
       step "${HOST_NAMES[host]}" "collecting the results that its worker kept"
       change_host "$MASTER_HOST" mkdir -p -- "$kept/$host"
-      pack_results "$host" | change_host_stdin "$MASTER_HOST" tar --extract --file - --directory "$kept/$host" --no-same-owner
+      copy_files "$host" "$(data_directory "$host" worker)" "$MASTER_HOST" "$kept/$host" "$RESULT_FILES"
     fi
   done
   recover_journal "$MASTER_HOST"
   change_host "$MASTER_HOST" rm -rf -- "$kept"
 }
 
-# pack_results HOST: prints an archive of the results of its tasks, without the files of the tasks, and of results not sent yet.
-pack_results() {
+# copy_files HOST DIRECTORY OTHER_HOST OTHER_DIRECTORY PATHS: copies the regular files in DIRECTORY whose paths are like the expression
+# PATHS. HOST says what they are: so they are chosen again where they arrive.
+copy_files() {
+  local counted code=0
+  counted=$(mktemp -d)
+  pack_files "$1" "$2" "$5" | take_bytes "$1" "$counted" | unpack_named "$3" "$4" "$5" || code=$?
+  rm -r -- "$counted"
+  return "$code"
+}
+
+# pack_files HOST DIRECTORY PATHS: prints an archive.
+pack_files() {
   # shellcheck disable=SC2016 # expands over there
   on_host "$1" sh -c '
-    cd -- "$1" && find . -mindepth 2 -maxdepth 4 \( -path "./tasks/*/*/result.json" -o -path "./spool/*.json" \) -print0 |
-      tar --create --file - --null --files-from - --ignore-failed-read' pack "$(data_directory "$1" worker)"
+    cd -- "$1" && find . -maxdepth 4 -type f -regextype posix-extended -regex "$2" -print0 |
+      tar --create --file - --sparse --null --no-recursion --files-from - --ignore-failed-read' pack "$2" "$3"
 }

@@ -1,16 +1,37 @@
 # shellcheck shell=bash
-# Containers that run once: the framework checks a project, or rebuilds a journal.
+# Containers that run once: the framework reads or checks a project, or rebuilds a journal.
 
-# validate_project_in_image: runs the framework's check of the staged project in the worker image. If the project is invalid, the
-# framework shows what is wrong, and the program ends with 2.
+# What the project needs, as its files say: read_needs sets both.
+PROJECT_IMAGE='' # the image that its tasks run in; empty: the usual one
+NEEDS_OPTUNA=''  # not empty: the master needs Optuna
+
+# read_needs: asks the framework in the worker image what the staged project needs. If the project is invalid, the framework shows
+# what is wrong, and the program ends with 2.
+read_needs() {
+  local options answer code=0
+  read_words options needs_options
+  answer=$(change_docker 0 run "${options[@]}") || code=$?
+  stop_on_invalid_project "$code"
+  [[ ! $DRY_RUN ]] || return 0
+  [[ $answer =~ ^(image=([A-Za-z0-9][A-Za-z0-9._/:@-]*)$'\n')?optuna=(yes|no)$ ]] || unreadable 0 "$answer"
+  # shellcheck disable=SC2034 # images.sh reads both
+  PROJECT_IMAGE=${BASH_REMATCH[2]} NEEDS_OPTUNA=${BASH_REMATCH[3]/#no/}
+}
+
+# validate_project_in_image: runs the framework's check of the staged project in the worker image, and whether it fits the workers.
 validate_project_in_image() {
   local options code=0
   read_words options plan_options
   change_docker 0 run "${options[@]}" | printable >&2 || code=$?
-  case $code in
+  stop_on_invalid_project "$code"
+}
+
+# stop_on_invalid_project CODE: ends the program if the framework's exit code says that the project cannot be run.
+stop_on_invalid_project() {
+  case $1 in
     0) ;;
     2) usage_error "the project $PROJECT_PATH cannot be run; the errors to correct are above" ;;
-    *) die "the project $PROJECT_PATH could not be checked in the image $WORKER_IMAGE_ID (exit code $code); see above" ;;
+    *) die "the project $PROJECT_PATH could not be checked in the image $WORKER_IMAGE_ID (exit code $1); see above" ;;
   esac
 }
 

@@ -35,6 +35,11 @@ secrets_path() {
   printf '%s\n' "$CHECKOUT/.infra/secrets"
 }
 
+# has_secrets ROLE: the runner has none.
+has_secrets() {
+  [[ $1 != runner ]]
+}
+
 # secrets_digest ROLE: prints a digest of the role's secrets on this machine.
 secrets_digest() {
   digest_on 0 "$(secrets_path)/$1"

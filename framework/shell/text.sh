@@ -79,6 +79,19 @@ is_number() {
   [[ $1 =~ ^(0|[1-9][0-9]{0,17})$ ]]
 }
 
+# duration SECONDS: prints it in the unit that people would use.
+duration() {
+  if (($1 < 120)); then
+    echo "$1 s"
+  elif (($1 < 120 * 60)); then
+    echo "$(($1 / 60)) min"
+  elif (($1 < 48 * 3600)); then
+    echo "$(($1 / 3600)) h"
+  else
+    echo "$(($1 / 86400)) d"
+  fi
+}
+
 # is_one_of WORD CANDIDATE…
 is_one_of() {
   local candidate

@@ -116,6 +116,7 @@ class Worker:
         self._image = identity.image
         self._runner_gone_at: float | None = time.monotonic()
         self._is_leaving = False
+        self._reviewed = ""  # version of the code that all waiting attempts were compared with
 
     # Reports to the master.
 
@@ -192,7 +193,7 @@ class Worker:
             given = [str(held.id) for held in begun if held.phase is not Phase.WAITING]
             if given and self._runner:
                 self._runner.send(do="stop", attempts=given)
-            self._start_waiting()
+            self._review_waiting()
 
     def stop(self) -> None:
         """Stop every attempt, and begin no other."""
@@ -247,13 +248,17 @@ class Worker:
             raise
         with self._lock:
             if self._held.get(assignment.id):
-                log.warning("task %s was received again while it runs: ignored", assignment.id)
+                log.info("task %s was received again while it is held: ignored", assignment.id)
                 return None
             if self._has_ended_before(assignment):
                 return None
+            is_first = not self._held.in_phase(Phase.WAITING)
             held = HeldAttempt(assignment, hand_back_at=time.monotonic() + HAND_BACK_SECONDS)
             self._held.begin(held)
-            self._start_waiting()
+            if held.is_unwanted or self._is_leaving:
+                self._end_unrun(held, "stopped before it began")
+            elif is_first:  # else there are no devices even for those that came before
+                self._start_waiting()
             return held
 
     def _read(self, message: object) -> Assignment:
@@ -287,7 +292,7 @@ class Worker:
         files = self._files_of(assignment)
         if files.result.exists():
             # Its message was repeated, or the master has lost its journal.
-            log.warning("task %s has ended here before: its result is sent again", assignment.id)
+            log.info("task %s has ended here before: its result is sent again", assignment.id)
             kept = json.loads(files.result.read_text())
             ours = {"infrastructure": self.identity.infrastructure}
             self._publisher.deliver_result(assignment.id, kept | ours, lambda: None)
@@ -319,25 +324,37 @@ class Worker:
                     elif held.phase is Phase.GIVEN:
                         self._take_back(held)
             self._start_waiting()
+            self._review_waiting()
 
-    def _start_waiting(self) -> None:
-        """Give the runner what waits, as far as there are devices; hand back what is not to run here."""
+    def _review_waiting(self) -> None:
+        """Hand back what waits and is not to run here, or has waited for too long."""
+        now = time.monotonic()
+        code = Code.current(self._code)
         for held in self._held.in_phase(Phase.WAITING):
-            now = time.monotonic()
-            code = Code.current(self._code)
             if held.is_unwanted or self._is_leaving:
                 self._end_unrun(held, "stopped before it began")
             elif problem := self._mismatch(held.assignment, code):
                 self._end_unrun(held, f"{problem}, which came while it waited: handed back")
-            elif now >= held.retry_at and self._start(held, code):
-                pass
             elif now >= held.hand_back_at:
                 self._end_unrun(held, f"there was no room for it in {HAND_BACK_SECONDS:.0f} s: handed back")
 
+    def _start_waiting(self) -> None:
+        """Give the runner what waits, in its order, as far as there are devices."""
+        waiting = self._held.in_phase(Phase.WAITING)
+        if self._runner is None or not waiting:
+            return
+        now = time.monotonic()
+        code = Code.current(self._code)
+        if code.version != self._reviewed:
+            self._reviewed = code.version
+            self._review_waiting()
+        for held in waiting:
+            if held.phase is Phase.WAITING and now >= held.retry_at and not self._start(held, code):
+                break  # all tasks of a project need the same
+
     def _start(self, held: HeldAttempt, code: Code) -> bool:
-        """Give an attempt to the runner, with the code that is current; False if something is missing."""
-        if self._runner is None:
-            return False
+        """Give an attempt to the runner, with the code that is current; False if there are no devices."""
+        assert self._runner is not None
         allocation = self._allocator.allocate(self._needs(code), 0.0)
         if allocation is None:
             return False

@@ -14,6 +14,7 @@ class Goal(Enum):
     """How soon things are to go on, as a median: what, and within how many seconds."""
 
     KILLED = "what a killed worker ran runs elsewhere", 45
+    RUNNER = "what a killed runner ran runs again", 15
     BROKER = "work goes on after a restart of the broker", 15
     MASTER = "work goes on after a crash of the master", 15
 

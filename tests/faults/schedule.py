@@ -15,7 +15,7 @@ from checkout import at
 from sets import MASTER, WORKERS, Attempt, TaskSet
 from testbed import Bed, Host, docker, wait_for
 
-Role = Literal["worker", "broker", "master", "host"]
+Role = Literal["worker", "runner", "broker", "master", "host"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Kind:
     longest: float
 
 
+ROLES: tuple[Role, ...] = ("worker", "worker", "runner", "broker", "master")  # one is drawn
 KINDS = (
     Kind("crash", 5, False, 0, 0),  # SIGKILL to the first process of a container: Docker starts it again
     Kind("kill", 4, False, 2, 15),  # `docker kill`, and later `docker start`
@@ -65,14 +66,14 @@ class Fault:
         """The containers that it hits."""
         if not self.kind.of_hosts:
             return {(self.host, self.role)}
-        worker: set[tuple[Host, Role]] = {(self.host, "worker")}
-        return worker | MASTERS if self.host == MASTER else worker
+        both: set[tuple[Host, Role]] = {(self.host, "worker"), (self.host, "runner")}
+        return both | MASTERS if self.host == MASTER else both
 
-    def ends_worker(self, host: str) -> bool:
-        """Does what the worker of this host runs end with it?"""
+    def ends_tasks(self, host: str) -> bool:
+        """Does what runs on this host end with it?"""
         return (
             self.host.name == host
-            and self.role in ("worker", "host")
+            and self.role in ("runner", "host")
             and self.kind.name not in ("pause", "cut")
         )
 
@@ -94,7 +95,9 @@ def draw(seed: int, seconds: float) -> list[Fault]:
     when = 0.0
     while (when := when + chance.uniform(1, LONGEST_LULL)) < seconds:
         (kind,) = chance.choices(KINDS, [kind.weight for kind in KINDS])
-        role: Role = "host" if kind.of_hosts else chance.choice(("worker", "worker", "broker", "master"))
+        role: Role = (
+            "host" if kind.of_hosts else chance.choice(ROLES)
+        )
         host = MASTER if role in ("broker", "master") else chance.choice(WORKERS)
         # The long ones are rare.
         lasts = kind.shortest + (kind.longest - kind.shortest) * chance.random() ** 3
@@ -118,7 +121,7 @@ class Happening:
 
         None if nothing did, or if another fault there, or of broker or master, came before.
         """
-        hosts = {host.name for host, role in self.fault.hits if role == "worker"}
+        hosts = {host.name for host, role in self.fault.hits if role in ("worker", "runner")}
         if self.fault.hits & MASTERS:
             hosts = {host.name for host in WORKERS}
         starts = [
@@ -173,9 +176,9 @@ class Chaos:
         self.happened = [each.result() for each in under_way]
 
     def explains(self, host: str, since: float, until: float) -> bool:
-        """Did the worker of a host end between these times, or was it out of reach for a lease?"""
+        """Did the runner of a host end between these times, or was its worker out of reach for a lease?"""
         return any(
-            each.fault.ends_worker(host) and each.ended > since and each.began < until
+            each.fault.ends_tasks(host) and each.ended > since and each.began < until
             for each in self.happened
         ) or any(
             silence.of_host

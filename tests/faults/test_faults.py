@@ -9,18 +9,47 @@ import pytest
 from checkout import Checkout, at
 from figures import Figures, Goal
 from schedule import cut
-from sets import MASTER, SLOTS, TaskSet
-from testbed import HOST1, HOST2, HOST3, wait_for
+from sets import MASTER, SLOTS, WORKERS, TaskSet
+from testbed import HOST1, HOST2, HOST3, Host, wait_for
 
 pytestmark = pytest.mark.usefixtures("infrastructure")
 
 
-def test_a_worker_that_crashes_is_restarted_and_repeats_what_it_ran(checkout: Checkout) -> None:
+def test_a_worker_that_crashes_repeats_nothing(checkout: Checkout) -> None:
     tasks = TaskSet(checkout, "crash", 12, 5)
     tasks.start()
-    checkout.bed.inside(HOST2, "kill", "-9", tasks.first_process(HOST2, "worker"))
-    outcome = tasks.finish()
-    tasks.check(outcome, repeats=SLOTS)
+    for _ in range(2):
+        checkout.bed.inside(HOST2, "kill", "-9", tasks.first_process(HOST2, "worker"))
+        time.sleep(4)
+    tasks.check(tasks.finish(), repeats=0)
+
+
+def test_a_worker_that_is_stopped_and_started_again_repeats_nothing(checkout: Checkout) -> None:
+    tasks = TaskSet(checkout, "restarted", 12, 5)
+    tasks.start()
+    at(checkout.bed, HOST2, "restart", tasks.role("worker"))
+    at(checkout.bed, HOST3, "stop", tasks.role("worker"))
+    time.sleep(5)
+    at(checkout.bed, HOST3, "start", tasks.role("worker"))
+    tasks.check(tasks.finish(), repeats=0)
+
+
+def test_a_worker_with_a_new_framework_repeats_nothing(checkout: Checkout) -> None:
+    tasks = TaskSet(checkout, "updated", 12, 6)
+    tasks.start()
+    incarnations = worker_starts(tasks)
+    module = checkout.path / "framework" / "worker" / "disk.py"
+    module.write_text(module.read_text() + "\n")
+    checkout.run("update_files.sh")
+    wait_for("all workers have restarted", lambda: not set(incarnations) & set(worker_starts(tasks)), 30)
+    assert sum(host["running"] for host in tasks.status()["hosts"].values()) > 0, "they did not wait"
+    tasks.check(tasks.finish(), repeats=0)
+
+
+def worker_starts(tasks: TaskSet) -> list[str]:
+    """When the worker of each host was started last."""
+    started = "inspect", "--format", "{{.State.StartedAt}}", tasks.role("worker")
+    return [f"{host.name} {at(tasks.bed, host, *started)}" for host in WORKERS]
 
 
 def test_what_a_killed_worker_ran_runs_elsewhere(checkout: Checkout, figures: Figures) -> None:
@@ -34,17 +63,65 @@ def test_what_a_killed_worker_ran_runs_elsewhere(checkout: Checkout, figures: Fi
     assert outcome.seconds < 45 + 18 / (2 * SLOTS) * 5 + 10
 
 
-def test_a_stopped_worker_hands_its_tasks_back_and_leaves_no_process(checkout: Checkout) -> None:
-    tasks = TaskSet(checkout, "stopped", 12, 5)
+def test_what_a_killed_runner_ran_is_told_as_lost_at_once(checkout: Checkout, figures: Figures) -> None:
+    tasks = TaskSet(checkout, "runner", 18, 5)
     tasks.start()
-    at(checkout.bed, HOST3, "stop", tasks.role("worker"))
-    assert (
-        "run.py"
-        not in checkout.bed.inside(HOST3, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout
-    )
-    tasks.wait("its tasks are handed back", lambda status: status["hosts"]["host3"]["running"] == 0, 10)
+    killed = time.time()
+    checkout.bed.inside(HOST2, "kill", "-9", tasks.first_process(HOST2, "runner"))
     outcome = tasks.finish()
     tasks.check(outcome, repeats=SLOTS)
+    figures.measured(Goal.RUNNER, tasks.until_rerun(HOST2, killed))
+    lost = [attempt for attempt in tasks.attempts() if attempt.state == "lost"]
+    assert {attempt.host for attempt in lost} == {"host2"}
+    assert all("runner" in attempt.reason for attempt in lost)
+
+
+def test_worker_and_runner_that_are_killed_together_repeat_only_what_ran(checkout: Checkout) -> None:
+    tasks = TaskSet(checkout, "both", 18, 4)
+    tasks.start()
+    processes = [tasks.first_process(HOST2, role) for role in ("worker", "runner")]
+    checkout.bed.inside(HOST2, "kill", "-9", *processes)
+    tasks.check(tasks.finish(), repeats=SLOTS)
+
+
+def test_what_ends_while_there_is_no_worker_is_reported_when_it_is_back(checkout: Checkout) -> None:
+    tasks = TaskSet(checkout, "away", 12, 5)
+    tasks.start()
+    at(checkout.bed, HOST2, "kill", tasks.role("worker"))
+    time.sleep(8)  # what it ran has ended
+    at(checkout.bed, HOST2, "start", tasks.role("worker"))
+    outcome = tasks.finish()
+    tasks.check(outcome, repeats=0)
+    assert all(attempt.state == "done" for attempt in tasks.attempts())
+
+
+def test_a_runner_that_is_stopped_hands_its_tasks_back_at_once(checkout: Checkout) -> None:
+    tasks = TaskSet(checkout, "stopped", 12, 5)
+    tasks.start()
+    at(checkout.bed, HOST3, "stop", tasks.role("runner"))
+    assert not runs_a_task(tasks, HOST3)
+    tasks.wait("its tasks are handed back", lambda status: status["hosts"]["host3"]["running"] == 0, 10)
+    tasks.wait("the status says why", lambda status: any(
+        "its runner does not answer" in notice for notice in status["notices"]
+    ), 10)  # fmt: skip
+    outcome = tasks.finish()
+    tasks.check(outcome, repeats=SLOTS)
+
+
+def test_a_stopped_worker_that_does_not_come_back_hands_its_tasks_back(checkout: Checkout) -> None:
+    tasks = TaskSet(checkout, "left", 6, 40)
+    tasks.start()
+    at(checkout.bed, HOST3, "stop", tasks.role("worker"))
+    wait_for("its host is free", lambda: not runs_a_task(tasks, HOST3), 35)
+    outcome = tasks.finish(300)
+    tasks.check(outcome, repeats=SLOTS)
+    assert {attempt.state for attempt in tasks.attempts() if attempt.host == "host3"} == {"lost"}
+
+
+def runs_a_task(tasks: TaskSet, host: Host) -> bool:
+    """True if a program of a task runs on the host."""
+    command_lines = tasks.bed.inside(host, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout
+    return "run.py" in command_lines
 
 
 def test_a_broker_that_restarts_repeats_nothing(checkout: Checkout, figures: Figures) -> None:

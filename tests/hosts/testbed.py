@@ -258,7 +258,7 @@ class Bed:
             ASSUME_YES=yes PROJECT_PATH=$1/tasks
             build_base trixie
             make_broker_image
-            build_image infrainit-worker infrainit-base:trixie stage_worker
+            make_worker_image stage_worker
         """
         execute(["bash", "-c", script, "testbed", CHECKOUT], timeout=1200)
         for stage in ("plain", "engine"):

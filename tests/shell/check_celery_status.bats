@@ -59,7 +59,7 @@ p: 6 combinations: 4 done, 1 running, 1 waiting, 0 failed'
   answer local far-222
   check
   assert_equal "$status" 1
-  assert_line 'workers missing:  1 (far-2222); see docker logs infra-01234567-worker there'
+  assert_line 'workers missing:  1 (far-2222); see docker logs infra-01234567-worker and infra-01234567-runner there'
   assert_part '4 done'
 }
 

@@ -13,7 +13,7 @@ setup() {
   PROJECT_NAME='my, "project"'
   HOSTS=(local far) HOST_NAMES=(local far) SSH_DESTINATIONS=('' far) SSH_PORTS=('' '')
   MASTER_HOST=0 WORKER_HOSTS=(0)
-  BROKER_IMAGE_ID=broker:1 WORKER_IMAGE_ID=worker:1
+  BROKER_IMAGE_ID=broker:1 WORKER_IMAGE_ID=worker:1 RUNNER_IMAGE_ID=runner:1
   TZ=''
   FACTS=([0.home]="$HOME" [0.uid]=1000 [0.gid]=100 [0.cores]=8 [0.memory]=$((16 * 1024 * MEBIBYTE)) [0.gpus]=0 [0.docker]=ok)
   FACTS+=([1.home]="$HOME/far" [1.uid]=1 [1.gid]=2 [1.cores]=4 [1.memory]=$((4 * 1024 * MEBIBYTE)) [1.gpus]=0 [1.docker]=ok)
@@ -72,6 +72,138 @@ docker 'network' 'create' '--driver' 'bridge' '--label' 'infrainit.infrastructur
 docker 'run' ${options[*]@Q}"
 }
 
+@test "start_worker: the runner on a network of its own, then the worker; link and log are the user's alone" {
+  local data="$HOME/far/celery_tasks/worker/$PROJECT_NAME" runner worker
+  read_words runner runner_options 1
+  read_words worker worker_options 1
+  umask 000
+  start_worker 1
+  assert_equal "$(changes)" "docker 'network' 'create' '--driver' 'bridge' '--label' 'infrainit.infrastructure=infra-01234567' 'infra-01234567-tasks'
+docker 'run' ${runner[*]@Q}
+docker 'network' 'create' '--driver' 'bridge' '--label' 'infrainit.infrastructure=infra-01234567' 'infra-01234567'
+docker 'run' ${worker[*]@Q}"
+  [[ -d $data/tasks ]]
+  assert_equal "$(stat -c %a "$data/runner" "$data/link" | tr '\n' ' ')" '700 700 '
+}
+
+@test "a network is made unless there is one of that name" {
+  stub docker '[[ "$*" != *"network ls"*"name=^infra-01234567\$"* ]] || printf "%064d\n" 1'
+  start_worker 0
+  assert_equal "$(changes | grep "^docker 'network'" | grep -o "'[^']*'$")" "'infra-01234567-tasks'"
+}
+
+@test "start_worker: new packages replace the runner alone, new secrets the worker alone" {
+  local role settings
+  start_worker 0
+  # Each container has the settings with which it was started.
+  stub docker "settings='$BATS_TEST_TMPDIR/settings'"'
+    case "$*" in
+      "ps --all"*"role=runner"*) printf "%064d\n" 1 ;;
+      "ps --all"*) printf "%064d\n" 2 ;;
+      "container inspect"*infrainit.infrastructure*) echo infra-01234567 ;;
+      "container inspect"*1) echo "running $(cat "$settings.runner") 0 0" ;;
+      "container inspect"*2) echo "running $(cat "$settings.worker") 0 0" ;;
+    esac'
+  for role in runner worker; do
+    sed -n "s/.*'infrainit.settings=\([0-9a-f]*\)'.*'infra-01234567-$role'.*/\1/p" "$CALLS" >"$BATS_TEST_TMPDIR/settings.$role"
+  done
+  : >"$CALLS"
+  capture start_worker 0
+  assert_line 'local: runner runs already'
+  assert_line 'local: worker runs already'
+  assert_equal "$(changes)" ''
+  RUNNER_IMAGE_ID=runner:2
+  capture start_worker 0
+  assert_part 'local: replacing runner'
+  assert_line 'local: worker runs already'
+  assert_equal "$(changes | grep -o "'stop' .*")" "'stop' 'infra-01234567-runner'"
+  : >"$CALLS"
+  RUNNER_IMAGE_ID=runner:1
+  echo other >"$TOOL/.infra/secrets/worker/password"
+  capture start_worker 0
+  assert_line 'local: runner runs already'
+  assert_equal "$(changes | grep -o "'stop' .*")" "'stop' 'infra-01234567-worker'"
+}
+
+# has_tasks ANSWER [STATE]: the runner is STATE, and the worker says ANSWER of its tasks.
+has_tasks() {
+  printf '%b' "$1" >"$BATS_TEST_TMPDIR/tasks"
+  stub docker "case \"\$*\" in
+    'ps --all'*) printf '%064d\\n' 1 ;;
+    'container inspect'*) echo '${2:-running x 0 0}' ;;
+    'exec infra-01234567-runner python3 -I -S /code/current/framework/runner/__main__.py --log /data/runner/log --running') cat '$BATS_TEST_TMPDIR/tasks' ;;
+  esac"
+}
+
+@test "ask_about_tasks: without a terminal and without -y, tasks that would begin again end the program" {
+  has_tasks '3 68400\n'
+  capture ask_about_tasks 0 1
+  assert_equal "$status" 1
+  assert_line 'local: 3 tasks run (the longest since 19 h); a new image or new settings of the runner make them begin again'
+  assert_line 'far: 3 tasks run (the longest since 19 h); a new image or new settings of the runner make them begin again'
+  assert_part 'error: tasks run, and nothing was changed; wait until they have ended, or let them begin again: '
+  assert_part "infrainit.sh' -f -y"
+  has_tasks '1 59\n'
+  capture ask_about_tasks 0
+  assert_part 'local: 1 task runs (since 59 s); '
+  assert_equal "$(changes)" ''
+}
+
+@test "ask_about_tasks: -y agrees; a dry run says it" {
+  has_tasks '3 68400\n'
+  ASSUME_YES=yes capture ask_about_tasks 0
+  assert_equal "$status" 0
+  assert_part '3 tasks run'
+  DRY_RUN=yes capture ask_about_tasks 0
+  assert_equal "$status" 0
+  assert_part '3 tasks run'
+}
+
+@test "ask_about_tasks: nothing to ask where nothing runs, or the runner stays, or is to be made" {
+  local options settings
+  has_tasks '0 0\n'
+  capture ask_about_tasks 0
+  assert_equal "$status|$messages" '0|'
+  has_tasks '3 60\n' 'exited x 0 1'
+  capture ask_about_tasks 0
+  assert_equal "$status|$messages" '0|'
+  read_words options runner_options 0
+  settings=$(settings_digest runner "${options[@]}")
+  has_tasks '3 60\n' "running $settings 0 0"
+  capture ask_about_tasks 0
+  assert_equal "$status|$messages" '0|'
+  has_container ''
+  capture ask_about_tasks 0
+  assert_equal "$status|$messages" '0|'
+  FACTS[0.docker]=missing
+  stub docker 'exit 127'
+  capture ask_about_tasks 0
+  assert_equal "$status|$messages" '0|'
+}
+
+@test "ask_about_tasks: an answer that is none means that tasks may run, and is not computed with" {
+  local evil='BASH_VERSINFO[$(touch evil;echo 0)] 1' answer
+  for answer in "$evil" '' '3' '03 4' '3 4 5' '3 x' 'usage: framework\nno such command'; do
+    has_tasks "$answer"
+    capture ask_about_tasks 0
+    assert_equal "$answer $status" "$answer 1"
+    assert_part 'local: an unknown number of tasks run (its runner says: '
+  done
+  assert_part '(its runner says: no such command)'
+  [[ ! -e evil ]]
+}
+
+@test "ask_about_tasks: a worker of an earlier version, which runs the tasks itself, is asked about" {
+  stub docker 'case "$*" in
+    "ps --all"*"role=worker"*) printf "%064d\n" 1 ;;
+    "container inspect"*) echo "running x 0 0" ;;
+    exec*) echo "invalid choice: running" >&2; exit 2 ;;
+  esac'
+  capture ask_about_tasks 0
+  assert_equal "$status" 1
+  assert_part 'local: an unknown number of tasks run (its runner says: invalid choice: running)'
+}
+
 @test "start_master, start_flower, start_worker: the container with its options; data directories are the user's own" {
   local role host options
   for role in master flower worker; do
@@ -92,7 +224,7 @@ docker 'run' ${options[*]@Q}"
   FACTS[0.gpu_runtime]=1
   capture start_worker 0
   refute_part nvidia
-  [[ $(changes | tail -n 1) == *"'--gpus' 'all'"* ]]
+  [[ $(changes) == *"'--gpus' 'all' "*"'--gpus' 'all,capabilities=utility' "* ]]
 }
 
 @test "a running container with the same settings is left untouched, a stopped one started, any other replaced" {
@@ -143,6 +275,7 @@ docker 'run' ${options[*]@Q}"
   [[ $(stat -c %a "$ROOT/secrets/infra-01234567/master") == 700 ]]
   cmp "$ROOT/secrets/infra-01234567/master/password" "$TOOL/.infra/secrets/master/password"
   cmp "$HOME/far/celery_tasks/secrets/infra-01234567/worker/password" "$TOOL/.infra/secrets/worker/password"
+  assert_equal "$(ls "$HOME/far/celery_tasks/secrets/infra-01234567")" worker
   [[ ! -e $ROOT/secrets/infra-01234567/worker ]]
   assert_equal "$(grep -c secret-of "$CALLS")" 0
 }
@@ -214,11 +347,13 @@ docker 'run' ${options[*]@Q}"
 
 @test "waiting for workers: ends at once when one has ended, and shows the logs of those that do not answer" {
   WORKER_HOSTS=(0 1)
-  has_container 'running x 0 0' 'running x 0 0' 'running x 0 0' 'exited x 0 1'
+  has_container 'running x 0 0' 'running x 0 0' 'running x 0 0' 'running x 0 0' 'running x 0 0' 'exited x 0 1'
   capture wait_workers 0 1
   assert_equal "$status" 1
-  assert_part 'the container of worker does not run'
+  assert_part ' does not run: it is exited, exit code 1'
   assert_line 'far: last words'
+  assert_part 'far: the last lines of infra-01234567-runner'
+  assert_part 'far: the last lines of infra-01234567-worker'
   assert_part 'not all workers answer'
 }
 
@@ -254,6 +389,50 @@ docker 'network' 'rm' $one $two"
   capture remove_unwanted 0
   assert_equal "$(changes | grep "'rm'" | tr '\n' ' ')" "docker 'rm' '--force' '--volumes' 'infra-01234567-flower' \
 docker 'rm' '--force' '--volumes' 'infra-01234567-master' docker 'rm' '--force' '--volumes' 'infra-01234567-broker' "
+  : >"$CALLS"
+  MASTER_HOST=0 WORKER_HOSTS=(1)
+  capture remove_unwanted 0
+  assert_equal "$(changes | grep -o "'stop' .*" | tr '\n' ' ')" "'stop' 'infra-01234567-runner' 'stop' 'infra-01234567-worker' "
+}
+
+@test "waiting for workers: each container of a worker host has to stay up" {
+  local role
+  for role in runner worker; do
+    stub docker "case \"\$*\" in
+      'ps --all'*role=$role*) printf '%064d\\n' 1 ;;
+      'ps --all'*) printf '%064d\\n' 2 ;;
+      'container inspect'*1) echo >>'$BATS_TEST_TMPDIR/$role'; echo \"running x \$((\$(wc -l <'$BATS_TEST_TMPDIR/$role') - 1)) 0\" ;;
+      'container inspect'*) echo 'running x 0 0' ;;
+      exec*) exit 1 ;;
+    esac"
+    capture wait_workers 0
+    assert_equal "$status" 1
+    assert_part "local: the container of $role has ended, and Docker has started it again"
+  done
+}
+
+@test "runner_image_in_use: that of the version on the master host, and nothing that is no name of ours" {
+  local answer
+  version() {
+    mkdir -p "$ROOT/code/$PROJECT_NAME/current"
+    printf 'framework=a\nproject=b\n%s\n' "$1" >"$ROOT/code/$PROJECT_NAME/current/VERSION"
+  }
+  capture runner_image_in_use
+  assert_equal "$status|$output" '1|'
+  assert_part "error: local: there is no version of the project's files; ./infrainit.sh -f pushes them"
+  version image=infrainit-runner-p:0123456789ab
+  capture runner_image_in_use
+  assert_equal "$status|$output" '0|infrainit-runner-p:0123456789ab'
+  version ''
+  capture runner_image_in_use
+  assert_equal "$status" 1
+  assert_part 'local: an earlier version of this tool has pushed the files; ./infrainit.sh -f brings'
+  for answer in --privileged 'infrainit-runner:0123456789ab x' infrainit-worker:0123456789ab $'infrainit-runner:0123456789ab\nimage=a'; do
+    version "image=$answer"
+    capture runner_image_in_use
+    assert_equal "$status|$output" '1|'
+    assert_part 'local: the answer cannot be read: the image '
+  done
 }
 
 @test "nothing is removed that is no id, or that Docker itself does not call ours" {

@@ -13,7 +13,7 @@ setup() {
   REMOTE_PATH="my tasks" PROJECT_NAME='my, "project"'
   HOSTS=(local far) HOST_NAMES=(local far) SSH_DESTINATIONS=('' far) SSH_PORTS=('' '')
   MASTER_HOST=0 WORKER_HOSTS=(0)
-  BROKER_IMAGE_ID=broker:1 WORKER_IMAGE_ID=worker:1
+  BROKER_IMAGE_ID=broker:1 WORKER_IMAGE_ID=worker:1 RUNNER_IMAGE_ID=runner:1
   TZ=''
   FACTS=([0.home]="/home/it's me" [0.uid]=1000 [0.gid]=100 [0.cores]=8 [0.memory]=$((16 * 1024 * MEBIBYTE)) [0.gpus]=0)
   FACTS+=([1.home]=/far [1.uid]=1 [1.gid]=2 [1.cores]=4 [1.memory]=$((4 * 1024 * MEBIBYTE)) [1.gpus]=0 [1.client_address]=10.0.0.9)
@@ -26,13 +26,18 @@ words() {
   printf '%s\n' "${words[@]}"
 }
 
-# common_words HOST_NAME ROLE USER MEMORY SECRETS: the first words of each container that stays.
+# common_words ROLE USER MEMORY: the first words of each container that stays.
 common_words() {
-  printf '%s\n' --detach --name "infra-01234567-$2" \
-    --label infrainit.infrastructure=infra-01234567 --label "infrainit.role=$2" \
-    --init --restart unless-stopped --log-driver local --log-opt max-size=10m --log-opt max-file=5 \
-    --user "$3" --cap-drop ALL --security-opt no-new-privileges --memory "$4" \
-    --mount "type=bind,source=$5/my tasks/secrets/infra-01234567/$2,target=/secrets,readonly"
+  printf '%s\n' --detach --name "infra-01234567-$1" \
+    --label infrainit.infrastructure=infra-01234567 --label "infrainit.role=$1" \
+    --restart unless-stopped --log-driver local --log-opt max-size=10m --log-opt max-file=5 \
+    --user "$2" --cap-drop ALL --security-opt no-new-privileges --memory "$3"
+}
+
+# words_with_secrets ROLE USER MEMORY HOME: the same of those with secrets.
+words_with_secrets() {
+  common_words "$1" "$2" "$3"
+  printf '%s\n' --init --mount "type=bind,source=$4/my tasks/secrets/infra-01234567/$1,target=/secrets,readonly"
 }
 
 # framework_words HOST_NAME BROKER [TZ]
@@ -43,7 +48,7 @@ framework_words() {
 
 @test "broker_options: the whole command" {
   assert_equal "$(words broker_options 0)" "$(
-    common_words local broker 1000:100 4096m "/home/it's me"
+    words_with_secrets broker 1000:100 4096m "/home/it's me"
     printf '%s\n' --network infra-01234567 --network-alias broker --hostname broker --stop-timeout 120 --pids-limit 2048 \
       --env HOME=/var/lib/rabbitmq --env RABBITMQ_NODENAME=rabbit@localhost --env ERL_EPMD_ADDRESS=127.0.0.1 \
       --mount type=volume,source=infra-01234567-broker,target=/var/lib/rabbitmq \
@@ -54,7 +59,7 @@ framework_words() {
 @test "master_options: the whole command, with TZ" {
   TZ=Europe/Berlin
   assert_equal "$(words master_options 1)" "$(
-    common_words far master 1:2 1024m /far
+    words_with_secrets master 1:2 1024m /far
     printf '%s\n' --network infra-01234567 --hostname master --stop-timeout 30 --pids-limit 1024 --env STATUS=/dev/shm/status.json
     framework_words far broker:5671 Europe/Berlin
     printf '%s\n' --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
@@ -64,7 +69,7 @@ framework_words() {
 
 @test "flower_options: the whole command; it has no data" {
   assert_equal "$(words flower_options 0)" "$(
-    common_words local flower 1000:100 512m "/home/it's me"
+    words_with_secrets flower 1000:100 512m "/home/it's me"
     printf '%s\n' --network infra-01234567 --hostname flower --stop-timeout 10 --pids-limit 1024
     framework_words local broker:5671
     printf '%s\n' --mount "type=bind,\"source=/home/it's me/my tasks/code/my, \"\"project\"\"\",target=/code,readonly" \
@@ -72,11 +77,64 @@ framework_words() {
   )"
 }
 
+# runner_words [TZ]: what follows after the GPUs of the runner on the host far.
+runner_words() {
+  local data='source=/far/my tasks/worker/my, ""project""'
+  printf '%s\n' --workdir / --stop-signal SIGTERM --no-healthcheck --env IMAGE=runner:1 --env HOME=/tmp --env USER=worker \
+    ${1:+--env "TZ=$1"} \
+    --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
+    --mount "type=bind,\"$data/tasks\",target=/data/tasks" \
+    --mount "type=bind,\"$data/runner\",target=/data/runner" \
+    --mount "type=bind,\"$data/link\",target=/data/link,readonly" \
+    --entrypoint python3 runner:1 -I -S /code/current/framework/runner/__main__.py \
+    --link /data/link/socket --log /data/runner/log --tasks /data/tasks --code /code
+}
+
+@test "runner_options: the whole command, with GPUs and TZ" {
+  WORKER_HOSTS=(1) SLOTS=3 TZ=Asia/Tokyo FACTS[1.gpus]=2 FACTS[1.gpu_runtime]=1
+  assert_equal "$(words runner_options 1)" "$(
+    common_words runner 1:2 3072m
+    printf '%s\n' --network infra-01234567-tasks --hostname far --stop-timeout 60 --pids-limit 32768 --shm-size 1536m --gpus all
+    runner_words Asia/Tokyo
+  )"
+}
+
+@test "runner_options: the whole command, without GPUs, the same however the worker reaches the broker" {
+  FACTS[1.client_address]=2001:db8::7 FACTS[1.gpus]=2 FACTS[1.gpu_runtime]=0 BROKER_PORT=7000
+  assert_equal "$(words runner_options 1)" "$(
+    common_words runner 1:2 3072m
+    printf '%s\n' --network infra-01234567-tasks --hostname far --stop-timeout 60 --pids-limit 32768 --shm-size 1536m
+    runner_words
+  )"
+}
+
+@test "runner_options: no secret, no broker, nothing of the infrastructure's, and a link that is read-only" {
+  local host
+  WORKER_HOSTS=(0 1)
+  for host in 0 1; do
+    output=$(words runner_options "$host") messages=''
+    refute_part secrets
+    refute_part BROKER
+    refute_part broker
+    refute_part 5671
+    refute_part 10.0.0.9
+    refute_part INFRASTRUCTURE
+    refute_part worker:1
+    refute_part --init
+    refute_part --publish
+    refute_part --cap-add
+    assert_equal "$(grep -A 1 -x -e --network <<<"$output")" "--network"$'\n'infra-01234567-tasks
+    assert_equal "$(grep -c 'target=/data/link,readonly$' <<<"$output")" 1
+    assert_equal "$(grep -c target=/data/ <<<"$output")" 3
+  done
+}
+
 @test "worker_options: the whole command, with SLOTS, GPUs and TZ" {
   WORKER_HOSTS=(1) SLOTS=3 TZ=Asia/Tokyo FACTS[1.gpus]=2 FACTS[1.gpu_runtime]=1
   assert_equal "$(words worker_options 1)" "$(
-    common_words far worker 1:2 3584m /far
-    printf '%s\n' --network infra-01234567 --hostname far --stop-timeout 60 --pids-limit 32768 --shm-size 1792m --gpus all --env SLOTS=3
+    words_with_secrets worker 1:2 512m /far
+    printf '%s\n' --network infra-01234567 --hostname far --stop-timeout 30 --pids-limit 1024 --gpus all,capabilities=utility \
+      --env SLOTS=3 --env TASK_MEMORY=3072
     framework_words far 10.0.0.9:5671 Asia/Tokyo
     printf '%s\n' --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
       --mount 'type=bind,"source=/far/my tasks/worker/my, ""project""",target=/data' worker:1 worker
@@ -86,22 +144,32 @@ framework_words() {
 @test "worker_options: the whole command, without SLOTS and GPUs, at a broker with an IPv6 address" {
   FACTS[1.client_address]=2001:db8::7 FACTS[1.gpus]=2 FACTS[1.gpu_runtime]=0 BROKER_PORT=7000
   assert_equal "$(words worker_options 1)" "$(
-    common_words far worker 1:2 3584m /far
-    printf '%s\n' --network host --hostname far --stop-timeout 60 --pids-limit 32768 --shm-size 1792m
+    words_with_secrets worker 1:2 512m /far
+    printf '%s\n' --network host --hostname far --stop-timeout 30 --pids-limit 1024 --env TASK_MEMORY=3072
     framework_words far '[2001:db8::7]:7000'
     printf '%s\n' --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
       --mount 'type=bind,"source=/far/my tasks/worker/my, ""project""",target=/data' worker:1 worker
   )"
 }
 
+@test "worker_options: a new image for the tasks leaves the worker as it is" {
+  local before
+  before=$(words worker_options 1)
+  RUNNER_IMAGE_ID=runner:2
+  assert_equal "$(words worker_options 1)" "$before"
+}
+
 @test "worker_options: a worker on the master host uses the infrastructure's own network" {
   assert_equal "$(words worker_options 0 | grep -x 'BROKER=.*')" BROKER=broker:5671
 }
 
-@test "worker_options: the host's name is cut to what the kernel accepts" {
+@test "worker_options, runner_options: the host's name is cut to what the kernel accepts" {
+  local role
   HOST_NAMES[1]=$(printf 'x%.0s' {1..70})
-  assert_equal "$(words worker_options 1 | grep -A 1 -x -e --hostname)" "--hostname
+  for role in worker runner; do
+    assert_equal "$(words "${role}_options" 1 | grep -A 1 -x -e --hostname)" "--hostname
 $(printf 'x%.0s' {1..63})"
+  done
 }
 
 @test "ports: published only as far as they are needed, over IPv4 and IPv6" {
@@ -125,14 +193,28 @@ $(printf 'x%.0s' {1..63})"
     printf '%s\n' --rm --network none --user "$(id -u):$(id -g)" --cap-drop ALL --security-opt no-new-privileges \
       --mount 'type=bind,"source=/tmp/a, ""stage""",target=/code/current,readonly' \
       --mount 'type=bind,"source=/tmp/a, ""stage""/project","target=/project/my, ""project""",readonly' \
-      --workdir /project worker:1 plan './my, "project"' --host local 8 9114 2 --host far 4 3584 0
+      --workdir /project worker:1 plan './my, "project"' --host local 8 8602 2 --host far 4 3072 0
+  )"
+}
+
+@test "needs_options, trial_options: the whole commands, without network, with limits" {
+  STAGE='/tmp/a, "stage"'
+  local once
+  once=$(printf '%s\n' --rm --network none --user "$(id -u):$(id -g)" --cap-drop ALL --security-opt no-new-privileges)
+  assert_equal "$(words needs_options)" "$(
+    printf '%s\n' "$once" --mount 'type=bind,"source=/tmp/a, ""stage""",target=/code/current,readonly' \
+      --mount 'type=bind,"source=/tmp/a, ""stage""/project","target=/project/my, ""project""",readonly' \
+      --workdir /project --memory 512m --pids-limit 128 worker:1 needs './my, "project"'
+  )"
+  assert_equal "$(words trial_options torch:2 python3 -c 'a b')" "$(
+    printf '%s\n' "$once" --memory 512m --pids-limit 128 --workdir / --entrypoint python3 torch:2 -c 'a b'
   )"
 }
 
 @test "plan_options: resources are left out unless all workers are known" {
   STAGE=/stage MASTER=local WORKER_HOSTS=(0 1)
   plan_arguments() { words plan_options | sed '1,/^plan$/d' | tr '\n' ' '; }
-  assert_equal "$(plan_arguments)" './my, "project" --host local 8 9114 0 --host far 4 3584 0 '
+  assert_equal "$(plan_arguments)" './my, "project" --host local 8 8602 0 --host far 4 3072 0 '
   BROKER=example.org # other workers can join
   assert_equal "$(plan_arguments)" './my, "project" '
   BROKER='' FACTS[1.memory]=''
@@ -162,11 +244,11 @@ $(printf 'x%.0s' {1..63})"
 @test "memory_limit: never less than a container needs to start, and a reserve for the host" {
   limits() {
     FACTS[0.memory]=$(($1 * MEBIBYTE + 12345))
-    printf '%s ' "$(memory_limit 0 broker)" "$(memory_limit 0 worker)"
+    printf '%s ' "$(memory_limit 0 broker)" "$(memory_limit 0 worker)" "$(memory_limit 0 runner)"
   }
-  assert_equal "$(limits 1024)" '512 512 '
-  assert_equal "$(limits 8192)" '2048 3789 '
-  assert_equal "$(limits 524288)" '4096 514560 '
+  assert_equal "$(limits 1024)" '512 512 512 '
+  assert_equal "$(limits 8192)" '2048 512 3277 '
+  assert_equal "$(limits 524288)" '4096 512 514048 '
   MASTER_HOST=1
-  assert_equal "$(limits 8192)" '2048 7373 '
+  assert_equal "$(limits 8192)" '2048 512 6861 '
 }

@@ -16,8 +16,15 @@ setup() {
   stub ssh 'exec sh -c "${@: -1}"'
   prepare_ssh
   make_project "it's a \"project\""
+  RUNNER_IMAGE_ID=infrainit-runner:0123456789ab
   PROJECT_NAME="it's a \"project\"" PROJECT_PATH="$TOOL/tasks/it's a \"project\""
   CODE="$HOME/my tasks/code/$PROJECT_NAME"
+}
+
+# stage: a version that can be pushed.
+stage() {
+  stage_code
+  name_version
 }
 
 teardown() {
@@ -28,7 +35,7 @@ teardown() {
 @test "the version follows from the content, not from times, owners, or who may write" {
   local first
   mkdir "$PROJECT_PATH/a"
-  stage_code
+  stage
   first=$CODE_VERSION
   [[ $first =~ ^c[0-9a-f]{12}$ ]]
   touch -d '1 year ago' "$PROJECT_PATH/parameters.yml"
@@ -37,17 +44,17 @@ teardown() {
   touch "$PROJECT_PATH/results/x" "$PROJECT_PATH/a/.git/x" "$PROJECT_PATH/x.pyc" "$TOOL/framework/shell/x.sh" "$TOOL/framework/x.pyc"
   mkdir -p "$PROJECT_PATH/.venv/lib"
   touch "$PROJECT_PATH/.venv/pyvenv.cfg" "$PROJECT_PATH/.venv/lib/x"
-  stage_code
+  stage
   assert_equal "$CODE_VERSION" "$first"
 }
 
 @test "other content, names, modes or framework make another version" {
   local seen
-  stage_code
+  stage
   seen=$CODE_VERSION
   change() {
     "$@"
-    stage_code
+    stage
     [[ $seen != *$CODE_VERSION* ]]
     seen+=" $CODE_VERSION"
   }
@@ -57,6 +64,7 @@ teardown() {
   change touch "$TOOL/framework/new.py"
   change mkdir -p "$PROJECT_PATH/a/results" # a directory results is left out only at the top
   change ln -s x "$PROJECT_PATH/link"
+  change eval RUNNER_IMAGE_ID=infrainit-runner-p:0123456789ab
 }
 
 @test "what a version holds" {
@@ -64,7 +72,7 @@ teardown() {
   echo hello >"$PROJECT_PATH/sub dir/a file"
   ln -s "sub dir/a file" "$PROJECT_PATH/link"
   touch "$TOOL/framework/code.py"
-  stage_code
+  stage
   push_code 1 2>/dev/null
   cd "$HOME/far home/my tasks/code/$PROJECT_NAME"
   assert_equal "$(readlink current)" "$CODE_VERSION"
@@ -75,12 +83,13 @@ project/link lrwxrwxrwx
 project/parameters.yml -r--r--r--
 project/project.yml -r--r--r--
 project/sub dir/a file -r--r--r--"
-  assert_equal "$(cut -d = -f 1 "$CODE_VERSION/VERSION" | tr '\n' ' ')" 'framework project '
+  assert_equal "$(cut -d = -f 1 "$CODE_VERSION/VERSION" | tr '\n' ' ')" 'framework project image '
+  assert_equal "$(tail -n 1 "$CODE_VERSION/VERSION")" image=infrainit-runner:0123456789ab
   assert_equal "$(cat current/project/link)" hello
 }
 
 @test "nothing is sent to a host that has the version" {
-  stage_code
+  stage
   push_code 0
   : >"$CALLS"
   stub tar
@@ -92,13 +101,13 @@ project/sub dir/a file -r--r--r--"
 }
 
 @test "changed files are listed, with the host" {
-  stage_code
+  stage
   push_code 0
   sed -i s/2/3/ "$PROJECT_PATH/parameters.yml"
   mkdir "$PROJECT_PATH/new dir"
   touch "$PROJECT_PATH/new dir/file" "$PROJECT_PATH/and so on"
   local before=$CODE_VERSION
-  stage_code
+  stage
   capture push_code 0
   assert_equal "$messages" "local: sending version $CODE_VERSION of framework and project
 local: version $CODE_VERSION instead of $before
@@ -107,18 +116,18 @@ local:   added project/new dir
 local:   changed project/parameters.yml"
   before=$CODE_VERSION
   rm -r "$PROJECT_PATH/new dir"
-  stage_code
+  stage
   capture push_code 0
   assert_line "local:   removed project/new dir"
 }
 
 @test "a version that an earlier form of the tool pushed, without the letter, is compared with the new one" {
-  stage_code
+  stage
   push_code 0
   mv "$CODE/$CODE_VERSION" "$CODE/123e45678901"
   ln -sfn 123e45678901 "$CODE/current"
   touch "$PROJECT_PATH/new"
-  stage_code
+  stage
   capture push_code 0
   assert_line "local: version $CODE_VERSION instead of 123e45678901"
   assert_line 'local:   added project/new'
@@ -126,21 +135,21 @@ local:   changed project/parameters.yml"
 }
 
 @test "of many changes some are listed and the others counted" {
-  stage_code
+  stage
   push_code 0
   touch "$PROJECT_PATH"/{1..25}
-  stage_code
+  stage
   capture push_code 0
   assert_equal "$(grep -c ' added ' <<<"$messages")" 20
   assert_line 'local:   and 5 more'
 }
 
 @test "a broken transfer leaves no new version, and current unchanged" {
-  stage_code
+  stage
   push_code 0
   local before=$CODE_VERSION
   touch "$PROJECT_PATH/new"
-  stage_code
+  stage
   stub find 'exit 1'
   hash -r # bash remembers the real one
   capture push_code 0
@@ -157,14 +166,14 @@ local:   changed project/parameters.yml"
 @test "a version gets its name only after its files are on the disk" {
   stub sync "[[ -e \${*: -1}/project/project.yml ]] && ls -A \"\$(dirname \"\${*: -1}\")\" >'$BATS_TEST_TMPDIR/at-sync'"
   hash -r # bash remembers the real one
-  stage_code
+  stage
   push_code 0
   local new="$CODE/.$CODE_VERSION.infra-01234567"
   assert_equal "$(grep '^sync' "$CALLS")" "sync '--file-system' ${new@Q}"
   assert_equal "$(<"$BATS_TEST_TMPDIR/at-sync")" ".$CODE_VERSION.infra-01234567"
   stub sync 'echo "no space left" >&2; exit 1'
   touch "$PROJECT_PATH/new"
-  stage_code
+  stage
   capture push_code 0
   assert_equal "$status" 1
   [[ ! -e $CODE/$CODE_VERSION ]]
@@ -173,21 +182,21 @@ local:   changed project/parameters.yml"
 @test "virtual environments are not sent, and a message says so when something is sent" {
   mkdir -p "$PROJECT_PATH"/{.venv,env}
   touch "$PROJECT_PATH"/{.venv,env}/pyvenv.cfg
-  stage_code
+  stage
   capture push_code 1
   assert_line 'far: left out: the virtual environment env,.venv; list packages in requirements.txt'
   [[ ! -e "$HOME/far home/my tasks/code/$PROJECT_NAME/current/project/.venv" ]]
   capture push_code 1
   refute_part 'left out'
   rm -r "$PROJECT_PATH"/{.venv,env}
-  stage_code
+  stage
   capture push_code 0
   refute_part 'left out'
 }
 
 @test "a dry run writes nothing" {
   DRY_RUN=yes
-  stage_code
+  stage
   capture push_code 1
   assert_equal "$status" 0
   assert_part "far\$ tar --extract --file - --directory '$HOME/far home/my tasks/code/it'\\''s a \"project\"/.$CODE_VERSION.infra-01234567'"
@@ -203,7 +212,7 @@ local:   changed project/parameters.yml"
 
 @test "the directory on a host is for its user alone, whatever the umask is there; one that is there keeps its mode" {
   umask 000
-  stage_code
+  stage
   push_code 1
   assert_equal "$(stat -c %a "$HOME/far home/my tasks")" 700
   mkdir -m 755 "$HOME/my tasks"

@@ -18,6 +18,8 @@ setup() {
     export HOME='$FAR_HOME'"'
     exec sh -c "${@: -1}"'
   act_as_docker
+  AS_USER=()
+  ((EUID != 0)) || AS_USER=(setpriv --bounding-set '-dac_override,-dac_read_search') # root reads everything
   RESULTS="$TOOL/results/my project"
   TABLE="$HOME/my tasks/master/my project/results.csv"
   mkdir -p "$(dirname "$TABLE")" "$FAR_HOME"
@@ -217,12 +219,278 @@ all_attempts() {
   assert_line 'far: 1 new results of tasks, 41B'
 }
 
+# Hostile hosts: what they answer, or what a task on them has left.
+
+# far_attempt ATTEMPT: one that has ended on far; prints its directory.
+far_attempt() {
+  make_attempt "$FAR_HOME" "$1"
+  printf '%s\n' "$FAR_HOME/my tasks/worker/my project/tasks/$1"
+}
+
+# answer_with_archive FILE: whatever results far is asked for, it sends this archive.
+answer_with_archive() {
+  stub tar "if [[ \$HOME == *far && \$* == *--create* ]]; then cat >/dev/null; exec cat '$1'; fi
+    exec /usr/bin/env -u STUB PATH=\"\${PATH#*:}\" tar \"\$@\""
+}
+
+@test "hostile host: a link in place of a task's or an attempt's directory moves nothing" {
+  local mine="$BATS_TEST_TMPDIR/mine" lie="$BATS_TEST_TMPDIR/lie"
+  far_attempt 00000000000000aa/1
+  far_attempt 00000000000000bb/1
+  mkdir -p "$mine/1" "$lie/00000000000000bb"
+  echo mine >"$mine/1/file"
+  ln -s "$mine" "$lie/00000000000000aa"
+  ln -s "$mine/1" "$lie/00000000000000bb/1"
+  tar --create --file "$BATS_TEST_TMPDIR/lie.tar" --directory "$lie" .
+  answer_with_archive "$BATS_TEST_TMPDIR/lie.tar"
+  get
+  assert_equal "$status" 1
+  assert_line 'far: warning: far: attempt 00000000000000aa/1 was not sent as a directory'
+  assert_line 'far: warning: far: attempt 00000000000000bb/1 was not sent as a directory'
+  assert_equal "$(cat "$mine/1/file")" mine
+  assert_equal "$(find "$RESULTS/tasks" -mindepth 1)" ''
+}
+
+@test "hostile host: links in results/ that an earlier run made are not followed" {
+  local mine="$BATS_TEST_TMPDIR/mine"
+  far_attempt 00000000000000aa/1
+  far_attempt 00000000000000bb/1
+  far_attempt 00000000000000cc/1
+  mkdir -p "$mine" "$RESULTS/tasks/00000000000000bb"
+  ln -s "$mine" "$RESULTS/tasks/00000000000000aa"
+  ln -s "$mine/nothing" "$RESULTS/tasks/00000000000000bb/1"
+  get
+  assert_equal "$status" 1
+  assert_part "attempt 00000000000000aa/1 was not copied, since a link is in its place in $RESULTS/tasks; remove it"
+  assert_part 'attempt 00000000000000bb/1 was not copied, since a link'
+  assert_equal "$(find "$mine" -mindepth 1)" ''
+  [[ -e $RESULTS/tasks/00000000000000cc/1/result.json ]]
+}
+
+@test "hostile host: of an attempt, only files, directories and links that stay inside it are kept" {
+  local attempt kept="$RESULTS/tasks/00000000000000aa/1"
+  attempt=$(far_attempt 00000000000000aa/1)
+  mkdir "$attempt/files/deep"
+  ln -s ../deep "$attempt/files/a dir/inside"
+  ln -s . "$attempt/here"
+  ln -s nowhere "$attempt/files/dangling"
+  ln -s loop "$attempt/loop"
+  ln "$attempt/stdout" "$attempt/files/same"
+  ln -s here/../../../../results.csv "$attempt/files/over a link"
+  ln -s ../../../../.. "$attempt/files/a dir/up"
+  ln -s /etc "$attempt/files/absolute"
+  ln -s ../../00000000000000aa "$attempt/$'another\n task'"
+  mkfifo "$attempt/stderr"
+  get
+  assert_equal "$status" 0
+  assert_part 'far: warning: far: only files, directories and links within an attempt are copied; left out: 00000000000000aa/1/'
+  assert_part ', and 2 more'
+  assert_equal "$(cd "$kept" && find . -type l | LC_ALL=C sort | tr '\n' ' ')" './files/a dir/inside ./files/dangling ./here ./loop '
+  assert_equal "$(find "$kept" ! -type f ! -type d ! -type l)" ''
+  assert_equal "$(cat "$kept/files/same")" 00000000000000aa/1
+}
+
+@test "hostile host: names of what is left out forge no line" {
+  local attempt
+  attempt=$(far_attempt 00000000000000aa/1)
+  ln -s /etc "$attempt/x"$'\nfar: all is well\e]52;c;x\a'
+  get
+  assert_equal "$status" 0
+  assert_part '00000000000000aa/1/x?far: all is well?]52;c;x?'
+}
+
+@test "hostile host: no setuid, no modes beyond the umask, no owner, no device" {
+  local lie="$BATS_TEST_TMPDIR/lie/00000000000000aa/1" kept="$RESULTS/tasks/00000000000000aa/1" owner=()
+  far_attempt 00000000000000aa/1
+  mkdir -p "$lie/closed"
+  echo '{}' >"$lie/result.json"
+  echo x >"$lie/closed/x"
+  chmod 6777 "$lie/result.json"
+  if ((EUID == 0)); then
+    mknod "$lie/disk" b 7 0
+    mknod "$lie/null" c 1 3
+    owner=(--owner=12345 --group=12345)
+  fi
+  (cd "$BATS_TEST_TMPDIR/lie" && find . -print0 |
+    tar --create --file "$BATS_TEST_TMPDIR/lie.tar" "${owner[@]}" --mode=a+rwxst,o+t --null --no-recursion --files-from -)
+  answer_with_archive "$BATS_TEST_TMPDIR/lie.tar"
+  umask 022
+  get
+  assert_equal "$status" 0
+  assert_equal "$(find "$kept" ! -type f ! -type d)" ''
+  assert_equal "$(find "$kept" -perm /7022)" ''
+  assert_equal "$(find "$kept" ! -user "$EUID")" ''
+  if ((EUID == 0)); then
+    assert_part 'left out: 00000000000000aa/1/'
+  fi
+}
+
+@test "hostile host: directories that nobody may enter do not stay behind" {
+  local lie="$BATS_TEST_TMPDIR/lie"
+  far_attempt 00000000000000aa/1
+  mkdir -p "$lie/00000000000000aa/1/closed" "$lie/other/closed"
+  echo '{}' >"$lie/00000000000000aa/1/result.json"
+  tar --create --file "$BATS_TEST_TMPDIR/lie.tar" --mode=a-rwx --directory "$lie" .
+  answer_with_archive "$BATS_TEST_TMPDIR/lie.tar"
+  capture "${AS_USER[@]}" "$TOOL/get_results.sh"
+  assert_equal "$status" 1
+  assert_equal "$(find "$RESULTS/tasks" -mindepth 1)" ''
+  assert_equal "$(find "$RESULTS" -mindepth 1 -maxdepth 1 | wc -l)" 2 # results.csv and tasks
+}
+
+@test "hostile host: names that lead out, and hard links to what is outside" {
+  local lie="$BATS_TEST_TMPDIR/lie/in/there" mine="$BATS_TEST_TMPDIR/mine"
+  far_attempt 00000000000000aa/1
+  echo secret >"$mine"
+  mkdir -p "$lie/00000000000000aa/1"
+  echo '{}' >"$lie/00000000000000aa/1/result.json"
+  echo x >"$BATS_TEST_TMPDIR/lie/evil"
+  # A hard link to a file that the archive names with its absolute path.
+  ln "$mine" "$lie/00000000000000aa/1/hard"
+  tar --create --file "$BATS_TEST_TMPDIR/lie.tar" --absolute-names --directory "$lie" ../../evil "$mine" 00000000000000aa
+  answer_with_archive "$BATS_TEST_TMPDIR/lie.tar"
+  get
+  assert_equal "$status" 1
+  assert_part "Member name contains '..'"
+  assert_equal "$(find "$TOOL/results" -name evil)" ''
+  assert_equal "$(stat --format=%h "$mine")" 2 # here and in $lie
+  assert_equal "$(find "$RESULTS/tasks" -mindepth 1)" ''
+}
+
+@test "hostile host: a FIFO in place of result.json does not stop the others" {
+  local attempt
+  attempt=$(far_attempt 00000000000000aa/1)
+  far_attempt 00000000000000bb/1
+  rm "$attempt/result.json"
+  mkfifo "$attempt/result.json"
+  rm "$TABLE"
+  mkfifo "$TABLE"
+  stub docker
+  capture timeout 20 "$TOOL/get_results.sh"
+  assert_equal "$status" 0
+  assert_line 'local: there is no results.csv yet'
+  assert_equal "$(all_attempts)" '00000000000000bb/1/result.json '
+}
+
+@test "a file that is mostly holes arrives with them" {
+  local attempt kept="$RESULTS/tasks/00000000000000aa/1/files/model"
+  attempt=$(far_attempt 00000000000000aa/1)
+  echo RESULTS_LIMIT=2 >"$TOOL/config.sh"
+  truncate --size=1G "$attempt/files/model"
+  get
+  assert_equal "$status" 0
+  assert_equal "$(stat --format=%s "$kept")" 1073741824
+  (($(du --block-size=1K "$kept" | cut -f 1) < 100))
+}
+
+@test "RESULTS_LIMIT: a host that sends more is named, what came before stays, other hosts are not affected" {
+  local attempt
+  sed -i 's/ATTEMPTS_AT_ONCE=500/ATTEMPTS_AT_ONCE=1/' "$TOOL/get_results.sh"
+  echo RESULTS_LIMIT=1 >"$TOOL/config.sh"
+  make_attempt "$HOME" 00000000000000cc/1
+  far_attempt 00000000000000aa/1
+  attempt=$(far_attempt 00000000000000bb/1)
+  head --bytes=2M /dev/urandom >"$attempt/files/large"
+  get
+  assert_equal "$status" 1
+  assert_line 'far: warning: far: it sends more than 1 MiB, the rest was not taken; if so much is right, set RESULTS_LIMIT in config.sh to more'
+  refute_part 'Unexpected EOF'
+  assert_equal "$(all_attempts)" '00000000000000aa/1/result.json 00000000000000cc/1/result.json '
+  assert_equal "$(find "$RESULTS" -mindepth 1 -maxdepth 1 | wc -l)" 2 # results.csv and tasks
+  echo RESULTS_LIMIT=3 >"$TOOL/config.sh"
+  get
+  assert_equal "$status" 0
+  assert_equal "$(all_attempts | wc -w)" 3
+}
+
+@test "RESULTS_LIMIT: holds for all that a host sends, in sum, and if it never ends" {
+  local number attempt
+  echo RESULTS_LIMIT=1 >"$TOOL/config.sh"
+  sed -i 's/ATTEMPTS_AT_ONCE=500/ATTEMPTS_AT_ONCE=1/' "$TOOL/get_results.sh"
+  for number in {1..4}; do
+    attempt=$(far_attempt "00000000000000aa/$number")
+    head --bytes=400K /dev/urandom >"$attempt/files/large"
+  done
+  get
+  assert_equal "$status" 1
+  assert_equal "$(all_attempts | wc -w)" 2
+  # Without an end: the archive, the list of attempts, the table.
+  truncate --size=1T "$BATS_TEST_TMPDIR/huge"
+  stub tar "if [[ \$HOME == *far && \$* == *--create* ]]; then set -- --create --file - --directory '$BATS_TEST_TMPDIR' huge; fi
+    exec /usr/bin/env -u STUB PATH=\"\${PATH#*:}\" tar \"\$@\""
+  capture timeout 60 "$TOOL/get_results.sh"
+  assert_equal "$status" 1
+  assert_part 'far: it sends more than 1 MiB'
+  rm "$STUBS/tar"
+  stub find '[[ $HOME != *far ]] || exec yes 00000000000000aa/1/result.json
+    exec /usr/bin/find "$@"'
+  capture timeout 60 "$TOOL/get_results.sh"
+  assert_equal "$status" 1
+  assert_part 'far: it sends more than 1 MiB'
+  rm "$STUBS/find"
+  stub cat '[[ $* != *results.csv ]] || exec yes
+    exec /usr/bin/env PATH="${PATH#*:}" cat "$@"'
+  capture timeout 60 "$TOOL/get_results.sh"
+  assert_equal "$status" 1
+  assert_part 'local: it sends more than 1 MiB'
+  rm "$STUBS/cat"
+  assert_equal "$(cat "$RESULTS/results.csv")" new
+}
+
+@test "RESULTS_LIMIT: many empty files count, too" {
+  local attempt
+  echo RESULTS_LIMIT=1 >"$TOOL/config.sh"
+  attempt=$(far_attempt 00000000000000aa/1)
+  (cd "$attempt/files" && touch {1..300})
+  get
+  assert_equal "$status" 1
+  assert_part 'far: it sends more than 1 MiB'
+  assert_equal "$(all_attempts)" ''
+}
+
+@test "hostile host: a name without an end in an archive ends tar, not this machine's memory" {
+  stub tar '[[ $* != *--extract* ]] || ulimit -v >limit
+    exec /usr/bin/env -u STUB PATH="${PATH#*:}" tar "$@"'
+  far_attempt 00000000000000aa/1
+  get
+  assert_equal "$status" 0
+  assert_equal "$(cat limit)" 2097152
+}
+
+@test "hostile host: messages without an end are cut" {
+  far_attempt 00000000000000aa/1
+  stub find '[[ $HOME != *far ]] || yes "all is well" | head --bytes=5M >&2
+    exec /usr/bin/find "$@"'
+  get
+  assert_equal "$status" 0
+  assert_part 'far: all is well'
+  ((${#messages} < 200000))
+  assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
+}
+
+@test "RESULTS_LIMIT: must be a number" {
+  echo RESULTS_LIMIT=much >"$TOOL/config.sh"
+  get
+  assert_equal "$status" 2
+  assert_part 'RESULTS_LIMIT in config.sh must be a whole number from 1 to 100000000, not much'
+}
+
+@test "hostile host: text in results.csv forges no row" {
+  make_attempt "$HOME" 00000000000000aa/1
+  make_attempt "$FAR_HOME" 00000000000000bb/1
+  stub docker
+  printf '%s\n' task,state,attempts,host,started,seconds,exit_code,code,reason \
+    '00000000000000bb,failed,1,far,1,1,1,v,"a ""quote""' 00000000000000aa,done,1,far,x '00000000000000bb,done,1,local,x"' \
+    00000000000000aa,done,1,local,1,1,0,v, '00000000000000cc,failed,1,far,1,1,1,v,"' 00000000000000aa,done,1,far,x '"' >"$TABLE"
+  get
+  assert_equal "$status" 0
+  assert_equal "$(all_attempts)" '00000000000000aa/1/result.json 00000000000000bb/1/result.json '
+}
+
 @test "files that their owner cannot read: the others are copied" {
-  local as_user=()
-  ((EUID != 0)) || as_user=(setpriv --bounding-set '-dac_override,-dac_read_search') # root reads everything
   make_attempt "$FAR_HOME" 00000000000000aa/1
   chmod 0 "$FAR_HOME/my tasks/worker/my project/tasks/00000000000000aa/1/stdout"
-  capture "${as_user[@]}" "$TOOL/get_results.sh"
+  capture "${AS_USER[@]}" "$TOOL/get_results.sh"
   assert_equal "$status" 0
   assert_part 'Permission denied'
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '

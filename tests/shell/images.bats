@@ -30,13 +30,19 @@ setup() {
       pull*) [[ ${REGISTRY:-} ]] && echo pulled >"$(image "${@: -1}")" || { echo "no such host" >&2; exit 1; } ;;
       tag*) cp "$(image "$2")" "$(image "$3")" ;;
       import*) cat >"$(image "${@: -1}")" ;;
+      run*) # PYTHON and APT: the exit codes of these programs in the image
+        case "$*" in
+          *"--entrypoint python3"*) exit "${PYTHON:-0}" ;;
+          *"--entrypoint apt-get"*) exit "${APT:-0}" ;;
+        esac ;;
       build*)
         ls "${@: -1}"/* >"$ENGINES/context"
         find "${@: -1}" -printf "%m %P\n" >"$ENGINES/modes"
         echo "build says this"
         [[ ${BUILD:-} != fails ]] && cp "$ENGINES/context" "$(image "$3")" ;;
-      save*) [[ ${SAVE:-} != fails ]] && { echo "$2"; echo "${SAVED:-$(cat "$(image "$2")")}"; } ;;
-      load*) zcat | { read -r name; cat >"$(image "$name")"; } ;;
+      save*) # a line for each image
+        [[ ${SAVE:-} != fails ]] && for name in "${@:2}"; do echo "$name ${SAVED:-$(cat "$(image "$name")")}"; done ;;
+      load*) zcat | while read -r name layers; do echo "$layers" >"$(image "$name")"; done ;;
     esac'
   stub ssh '[[ $* != *" -O "* ]] && HOST_OF_STUB=hostA bash -c "${@: -1}"'
   stub sudo 'exec "${@:2}"' # without --preserve-env
@@ -49,10 +55,17 @@ setup() {
   unset SSL_CERT_FILE http_proxy https_proxy no_proxy PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST
 }
 
-# build: build_images, then BROKER_IMAGE_ID and WORKER_IMAGE_ID as output.
+# build: our images; BROKER_IMAGE_ID and WORKER_IMAGE_ID as output.
 build() {
-  build_images
+  build_our_images
   printf '%s\n' "$BROKER_IMAGE_ID" "$WORKER_IMAGE_ID"
+}
+
+# build_runner: the project's; RUNNER_IMAGE_ID as output.
+build_runner() {
+  WORKER_IMAGE_ID=infrainit-worker:0123456789ab
+  build_runner_image
+  printf '%s\n' "$RUNNER_IMAGE_ID"
 }
 
 # calls PATTERN: how many calls of programs look like this?
@@ -60,7 +73,7 @@ calls() {
   grep -c -- "$1" "$CALLS" || true
 }
 
-@test "build_images: takes the base from a registry" {
+@test "build_our_images: takes the base from a registry" {
   REGISTRY=yes capture build
   assert_equal "$status" 0
   assert_equal "$(calls "^docker 'import'")" 0
@@ -68,7 +81,7 @@ calls() {
   [[ $output == infrainit-broker:????????????$'\n'infrainit-worker:???????????? ]]
 }
 
-@test "build_images: bootstraps the base where no registry answers" {
+@test "build_our_images: bootstraps the base where no registry answers" {
   DEBIAN_MIRROR='' capture build
   assert_equal "$status" 0
   assert_part 'no such host'
@@ -76,7 +89,7 @@ calls() {
   assert_equal "$(<"$ENGINES/local/infrainit-base:trixie")" 'bootstrapped trixie from http://deb.debian.org/debian'
 }
 
-@test "build_images: a mirror in config.sh is used without asking a registry" {
+@test "build_our_images: a mirror in config.sh is used without asking a registry" {
   DEBIAN_MIRROR=http://mirror.example/debian REGISTRY=yes capture build
   assert_equal "$status" 0
   assert_equal "$(calls "^docker 'pull'")" 0
@@ -90,7 +103,7 @@ calls() {
   assert_equal "$(debian_mirror)" http://deb.debian.org/debian
 }
 
-@test "build_images: says why there is no base" {
+@test "build_our_images: says why there is no base" {
   echo 'echo "no space left" >&2; exit 1' >"$TOOL/docker/base.sh"
   capture build
   assert_equal "$status" 1
@@ -98,20 +111,20 @@ calls() {
   assert_part 'DEBIAN_MIRROR in config.sh.example'
 }
 
-@test "build_images: builds once, and again when an input has changed" {
+@test "build_our_images: builds once, and again when an input has changed" {
   REGISTRY=yes capture build
   local before=$output
   REGISTRY=yes capture build
   assert_equal "$output" "$before"
-  assert_equal "$(calls "^docker 'build'")" 2
+  assert_equal "$(calls "^docker 'build'")" 3 # the usual runner's is below the worker's
   echo >>"$TOOL/docker/worker/requirements.txt"
   REGISTRY=yes capture build
   assert_equal "$(head -n 1 <<<"$output")" "$(head -n 1 <<<"$before")"
   [[ $output != "$before" ]]
-  assert_equal "$(calls "^docker 'build'")" 3
+  assert_equal "$(calls "^docker 'build'")" 4
 }
 
-@test "build_images: the umask, and the modes of the checkout, make no difference to an image" {
+@test "build_our_images: the umask, and the modes of the checkout, make no difference to an image" {
   local before
   REGISTRY=yes capture build
   assert_equal "$(awk '$1 != 755 && $1 != 644' "$ENGINES/modes")" ''
@@ -128,11 +141,11 @@ calls() {
   grep -qx '755 framework' "$ENGINES/modes"
 }
 
-@test "build_images: modes are part of an image's name" {
+@test "build_our_images: modes are part of an image's name" {
   local before
   REGISTRY=yes capture build
   before=$output
-  chmod a+x "$TOOL/docker/worker/install_base"
+  chmod a+x "$TOOL/docker/worker/install_packages"
   REGISTRY=yes capture build
   [[ $output != "$before" ]]
 }
@@ -152,17 +165,66 @@ calls() {
   assert_equal "$(tar --list --verbose --file base.tar | awk '{ print $1 }' | sort -u | tr '\n' ' ')" '-rw-r--r-- drwxr-xr-x '
 }
 
-@test "build_images: the broker's only where the master is" {
+@test "build_our_images: the broker's only where the master is" {
   REGISTRY=yes MASTER_HOST='' capture build
-  assert_equal "$(calls "^docker 'build'")" 1
+  assert_equal "$(calls "^docker 'build'")" 2
   [[ $output == $'\n'infrainit-worker:* ]]
 }
 
-@test "build_images: a project with requirements gets an image of its own" {
+@test "build_our_images: the worker's is the same for all projects, on the layers of the usual runner" {
+  REGISTRY=yes MASTER_HOST='' capture build
+  local before=$output runner
+  runner=$(cd "$ENGINES/local" && echo infrainit-runner*)
+  assert_equal "$(calls "'BASE=$runner' '")" 1
   echo numpy >"$PROJECT_PATH/requirements.txt"
-  REGISTRY=yes capture build
-  assert_part infrainit-worker-my-set:
-  grep -q '/project-requirements.txt$' "$ENGINES/context"
+  PROJECT_NAME=other PROJECT_IMAGE=torch:2 REGISTRY=yes MASTER_HOST='' capture build
+  assert_equal "$output" "$before"
+}
+
+@test "add_optuna: another image for the worker, only if the project needs it" {
+  local before
+  WORKER_IMAGE_ID=$(REGISTRY=yes make_worker_image stage_worker 2>/dev/null)
+  before=$WORKER_IMAGE_ID
+  add_optuna
+  assert_equal "$WORKER_IMAGE_ID" "$before"
+  NEEDS_OPTUNA=yes
+  add_optuna
+  [[ $WORKER_IMAGE_ID == infrainit-worker:???????????? && $WORKER_IMAGE_ID != "$before" ]]
+  capture stage_adaptive_worker "$TMPDIR"
+  assert_equal "$(grep -cE '^(celery|optuna)==' "$TMPDIR/requirements.txt")" 2
+  [[ ! -e $TMPDIR/requirements-adaptive.txt ]]
+}
+
+@test "build_runner_image: the usual one for a project that names nothing, without a layer of its own" {
+  REGISTRY=yes capture build_runner
+  assert_equal "$status" 0
+  [[ $output == infrainit-runner:???????????? ]]
+  assert_equal "$(calls "^docker 'build'")" 1
+}
+
+@test "build_runner_image: requirements are one build on the usual one, with nothing of ours" {
+  local usual
+  echo click==7.1.2 >"$PROJECT_PATH/requirements.txt"
+  REGISTRY=yes capture build_runner
+  assert_equal "$status" 0
+  [[ $output == infrainit-runner-my-set:???????????? ]]
+  usual=$(cd "$ENGINES/local" && echo infrainit-runner:*)
+  assert_equal "$(calls "'BASE=$usual' '--build-arg' 'WORKER=infrainit-worker:0123456789ab'")" 1
+  assert_equal "$(xargs -n 1 basename <"$ENGINES/context" | grep -v crt | sort | tr '\n' ' ')" \
+    'Dockerfile certificates: install_packages.py requirements.txt '
+  assert_equal "$(grep -c constraint "$TOOL"/docker/runner/packages/* | cut -d : -f 2 | sort -u)" 0
+}
+
+@test "build_runner_image: the same for another worker image; another one for other requirements" {
+  local first
+  echo numpy >"$PROJECT_PATH/requirements.txt"
+  REGISTRY=yes capture build_runner
+  first=$output
+  WORKER_IMAGE_ID=infrainit-worker:111111111111
+  assert_equal "$(make_runner_image)" "$first"
+  echo scipy >>"$PROJECT_PATH/requirements.txt"
+  REGISTRY=yes capture build_runner
+  [[ $output == infrainit-runner-my-set:* && $output != "$first" ]]
 }
 
 @test "image_name_of_project: only what Docker allows" {
@@ -172,46 +234,85 @@ calls() {
   done
 }
 
-@test "project_base: a plain name, with or without quotes" {
-  local line
-  for line in 'image: a.example:5000/b/c-d:1.2@sha256:00' 'image:   "a"' "image: 'a'  # why" $'image: a \r'; do
-    printf 'command: x\n%s\nmetric: image\ngoal: maximize\n' "$line" >"$PROJECT_PATH/project.yml"
-    capture project_base
-    assert_equal "$status" 0
-    [[ $output == a* && $output != *[\'\"\ ]* ]]
-  done
-  echo '#image: a' >"$PROJECT_PATH/project.yml"
-  capture project_base
-  assert_equal "$status $output" '0 '
-  rm "$PROJECT_PATH/project.yml"
-  echo 'image: b:2' >"$PROJECT_PATH/sweep.yml"
-  capture project_base
-  assert_equal "$status $output" '0 b:2'
-}
-
-@test "project_base: refuses everything that YAML might read differently" {
-  local line
-  for line in 'image:' 'image: ~/x' 'image : a' '"image": a' 'image: a b' 'image: "a' 'image: [a]' 'image: >-' 'image: a#b' $'image: a\nimage: b'; do
-    echo "$line" >"$PROJECT_PATH/project.yml"
-    capture project_base
-    assert_equal "$line: $status" "$line: 1"
-    assert_part 'project.yml: image:'
-  done
-}
-
-@test "build_images: a project's own base image is pulled, and used" {
-  echo 'image: torch:2' >>"$PROJECT_PATH/project.yml"
-  REGISTRY=yes MASTER_HOST='' capture build
+@test "build_runner_image: a project's own image is pulled, and used as it is" {
+  local before
+  PROJECT_IMAGE=torch:2 REGISTRY=yes capture build_runner
   assert_equal "$status" 0
-  assert_equal "$(calls "BASE=torch:2")" 1
-  assert_part infrainit-worker-my-set:
+  [[ $output == infrainit-runner-my-set:???????????? ]]
+  assert_equal "$(calls "^docker 'build'")" 0
+  assert_equal "$(<"$ENGINES/local/$output")" pulled
+  assert_equal "$(calls "^docker 'run' '--rm' '--network' 'none' .*'--entrypoint' 'python3' 'torch:2'")" 1
+  before=$output
+  echo other >"$ENGINES/local/torch:2"
+  PROJECT_IMAGE=torch:2 capture build_runner
+  [[ $output != "$before" ]]
   rm "$ENGINES"/local/*
-  capture build
+  PROJECT_IMAGE=torch:2 capture build_runner
   assert_equal "$status" 1
   assert_part 'torch:2 is not on this machine and cannot be pulled'
 }
 
-@test "build_images: BROKER_IMAGE and WORKER_IMAGE are not built, and their content is in the name" {
+@test "build_runner_image: a project's own image with its requirements is one build" {
+  echo numpy >"$PROJECT_PATH/requirements.txt"
+  PROJECT_IMAGE=torch:2 REGISTRY=yes capture build_runner
+  assert_equal "$status" 0
+  [[ $output == infrainit-runner-my-set:???????????? ]]
+  assert_equal "$(calls "^docker 'build'") $(calls "'BASE=torch:2' '--build-arg' 'WORKER=")" '1 1'
+}
+
+@test "build_runner_image: Python is installed where there is none but apt-get, below the requirements" {
+  PROJECT_IMAGE=debian:13 REGISTRY=yes PYTHON=127 capture build_runner
+  assert_equal "$status" 0
+  [[ $output == infrainit-runner-my-set:???????????? ]]
+  assert_equal "$(calls "^docker 'build'") $(calls "'BASE=debian:13'")" '1 1'
+  grep -q install_python "$ENGINES/context"
+  local python=$output
+  echo numpy >"$PROJECT_PATH/requirements.txt"
+  PROJECT_IMAGE=debian:13 REGISTRY=yes PYTHON=127 capture build_runner
+  assert_equal "$status" 0
+  assert_equal "$(calls "^docker 'build'") $(calls "'BASE=$python' '--build-arg' 'WORKER=")" '2 1'
+}
+
+@test "build_runner_image: an image without Python and apt-get is refused, with what to do" {
+  PROJECT_IMAGE=busybox REGISTRY=yes PYTHON=127 APT=127 capture build_runner
+  assert_equal "$status" 1
+  assert_part 'error: image: busybox has no python3 of 3.8 or newer in its PATH, and no apt-get to install one: add Python to the image'
+  assert_equal "$(calls "^docker '\(build\|tag\)'")" 0
+  PROJECT_IMAGE=busybox REGISTRY=yes PYTHON=125 capture build_runner
+  assert_equal "$status" 1
+  assert_part 'error: the image busybox cannot be run on this machine'
+}
+
+@test "make_runner_image: its name without building, pulling or tagging" {
+  local name
+  name() { NAMES_ONLY=yes capture make_runner_image; }
+  name
+  assert_equal "$status|$output" '1|' # the base is not here
+  REGISTRY=yes capture build_runner
+  : >"$CALLS"
+  local usual=$output
+  name
+  assert_equal "$status|$output" "0|$usual"
+  echo numpy >"$PROJECT_PATH/requirements.txt"
+  name
+  assert_equal "$status" 0
+  [[ $output == infrainit-runner-my-set:???????????? && ! -e $ENGINES/local/$output ]]
+  name=$output
+  assert_equal "$(calls "^docker '\(build\|tag\|pull\|import\)'")" 0
+  assert_equal "$(make_runner_image 2>/dev/null)" "$name"
+  rm "$PROJECT_PATH/requirements.txt"
+  PROJECT_IMAGE=torch:2
+  name
+  assert_equal "$status|$output" '1|'
+  echo pulled >"$ENGINES/local/torch:2"
+  : >"$CALLS"
+  name
+  name=$output
+  assert_equal "$(calls "^docker '\(build\|tag\|pull\|import\)'")" 0
+  assert_equal "$(make_runner_image 2>/dev/null)" "$name"
+}
+
+@test "build_our_images: BROKER_IMAGE and WORKER_IMAGE are not built, and their content is in the name" {
   local first
   echo one >"$ENGINES/local/mine:1"
   BROKER_IMAGE=mine:1 WORKER_IMAGE=mine:1 capture build
@@ -227,8 +328,8 @@ calls() {
 @test "docker build: gets proxies and package indexes by name only, as they may hold passwords" {
   export https_proxy=http://user:secret@proxy PIP_INDEX_URL=https://user:secret@index
   REGISTRY=yes capture build
-  assert_equal "$(calls "'--build-arg' 'https_proxy'")" 2
-  assert_equal "$(calls "'--build-arg' 'PIP_INDEX_URL'")" 2
+  assert_equal "$(calls "'--build-arg' 'https_proxy'")" 3
+  assert_equal "$(calls "'--build-arg' 'PIP_INDEX_URL'")" 3
   assert_equal "$(calls secret)" 0
   assert_equal "$(calls no_proxy)" 0
 }
@@ -236,7 +337,11 @@ calls() {
 @test "docker build: gets the bundle of authorities that this machine trusts" {
   echo certificate >"$BATS_TEST_TMPDIR/bundle"
   export SSL_CERT_FILE="$BATS_TEST_TMPDIR/bundle"
-  REGISTRY=yes capture build
+  REGISTRY=yes capture build_runner
+  grep -q 'SSL_CERT_FILE.crt$' "$ENGINES/context"
+  echo numpy >"$PROJECT_PATH/requirements.txt"
+  REGISTRY=yes capture build_runner
+  assert_equal "$(calls "^docker 'build'")" 2
   grep -q 'SSL_CERT_FILE.crt$' "$ENGINES/context"
 }
 
@@ -253,89 +358,99 @@ calls() {
   assert_equal "$(ls "$TMPDIR")" ''
 }
 
-@test "build_images: a dry run builds and pulls nothing" {
+@test "a dry run builds, pulls and runs nothing" {
   DRY_RUN=yes capture build
   assert_equal "$status" 0
   assert_part 'docker build'
-  assert_equal "$(calls "^docker '\(build\|pull\|import\|tag\)'")" 0
+  PROJECT_IMAGE=torch:2 DRY_RUN=yes capture build_runner
+  assert_equal "$status" 0
+  assert_part 'docker run --rm --network none'
+  assert_part 'docker tag torch:2 infrainit-runner-my-set:'
+  assert_equal "$(calls "^docker '\(build\|pull\|import\|tag\|run\)'")" 0
 }
 
-@test "send_image: to a host that lacks it" {
+@test "send_missing: to a host that lacks it" {
   echo layers >"$ENGINES/local/i:1"
-  capture send_image 1 i:1
+  capture send_missing 1 i:1
   assert_equal "$status" 0
   assert_line 'hostA: sending the image i:1'
   assert_equal "$(<"$ENGINES/hostA/i:1")" layers
 }
 
-@test "send_image: not to this machine, nor to a host that has the same layers" {
+@test "send_missing: not to this machine, nor to a host that has the same layers" {
   echo layers | tee "$ENGINES/local/i:1" >"$ENGINES/hostA/i:1"
-  capture send_image 0 i:1
-  capture send_image 1 i:1
+  capture send_missing 0 i:1
+  capture send_missing 1 i:1
   assert_equal "$status $output $messages" '0  '
   assert_equal "$(calls "^docker 'save'")" 0
 }
 
-@test "send_image: sends again if the host has other layers under the name" {
+@test "send_missing: sends again if the host has other layers under the name" {
   echo layers >"$ENGINES/local/i:1"
   echo others >"$ENGINES/hostA/i:1"
-  capture send_image 1 i:1
+  capture send_missing 1 i:1
   assert_equal "$(<"$ENGINES/hostA/i:1")" layers
 }
 
-@test "send_image: fails when the engine here cannot save it, or less arrives" {
+@test "send_missing: fails when the engine here cannot save it, or less arrives" {
   echo layers >"$ENGINES/local/i:1"
-  SAVE=fails capture send_image 1 i:1
+  SAVE=fails capture send_missing 1 i:1
   assert_equal "$status" 1
   assert_part 'hostA: sending the image i:1 failed'
-  SAVED=laye capture send_image 1 i:1
+  SAVED=laye capture send_missing 1 i:1
   assert_equal "$status" 1
   assert_part 'did not arrive whole'
   [[ ! -e $ENGINES/hostA/i:1 ]]
 }
 
-@test "send_image: refuses another architecture, and a host without room" {
+@test "send_missing: refuses another architecture, and a host without room" {
   echo layers >"$ENGINES/local/i:1"
-  ARCHITECTURE=arm64 capture send_image 1 i:1
+  ARCHITECTURE=arm64 capture send_missing 1 i:1
   assert_equal "$status" 1
   assert_part 'hostA: is arm64, but the image i:1 is for amd64'
   stub df 'echo Filesystem; echo "/dev/x 9 9 2999999 1% /"'
-  capture send_image 1 i:1
+  capture send_missing 1 i:1
   assert_equal "$status" 1
   assert_part 'hostA: / has 2 MiB free'
   assert_equal "$(calls "^docker 'save'")" 0
 }
 
-@test "send_image: what a host says of its disk is not computed with" {
+@test "send_missing: what a host says of its disk is not computed with" {
   local evil='BASH_VERSINFO[$(touch evil;echo 0)]'
   echo layers >"$ENGINES/local/i:1"
   stub df "echo Filesystem; echo '/dev/x 9 9 BASH_VERSINFO[\$(touch\${IFS}evil)] 1% /'"
-  capture send_image 1 i:1
+  capture send_missing 1 i:1
   assert_equal "$status" 1
   assert_part 'hostA: the answer cannot be read: BASH_VERSINFO'
   [[ ! -e evil ]]
   rm "$STUBS/df"
   sed -i "s|^      info\*) echo / ;;|      info*) echo --x ;;|" "$STUBS/docker"
-  capture send_image 1 i:1
+  capture send_missing 1 i:1
   assert_equal "$status" 1
   assert_part 'hostA: the answer cannot be read: --x'
-  ARCHITECTURE=$'\033]0;x\007' capture send_image 1 i:1
+  ARCHITECTURE=$'\033]0;x\007' capture send_missing 1 i:1
   assert_part 'hostA: the answer cannot be read: ?]0;x?'
 }
 
-@test "send_images: the broker's goes to the master's host only" {
-  BROKER_IMAGE_ID=b:1 WORKER_IMAGE_ID=w:1
-  echo layers | tee "$ENGINES/local/b:1" >"$ENGINES/local/w:1"
-  send_images 1
-  assert_equal "$(ls "$ENGINES/hostA")" w:1
-  MASTER_HOST=1
+@test "send_images: the broker's goes to the master's host only, the runner's to those of workers only" {
+  BROKER_IMAGE_ID=b:1 WORKER_IMAGE_ID=w:1 RUNNER_IMAGE_ID=r:1 WORKER_HOSTS=(1)
+  echo layers | tee "$ENGINES/local/b:1" "$ENGINES/local/r:1" >"$ENGINES/local/w:1"
+  capture send_images 1
+  assert_line 'hostA: sending the image w:1 r:1'
+  assert_equal "$(ls "$ENGINES/hostA")" $'r:1\nw:1'
+  assert_equal "$(calls "^docker 'save'")" 1 # what they share is sent once
+  rm "$ENGINES/hostA/w:1"
+  capture send_images 1
+  assert_line 'hostA: sending the image w:1'
+  rm "$ENGINES"/hostA/*
+  MASTER_HOST=1 WORKER_HOSTS=(0)
   send_images 1
   assert_equal "$(ls "$ENGINES/hostA")" $'b:1\nw:1'
 }
 
-@test "send_image: a dry run sends nothing" {
+@test "send_missing: a dry run sends nothing" {
   DRY_RUN=yes
-  capture send_image 1 i:1
+  capture send_missing 1 i:1
   assert_equal "$status" 0
   assert_part 'hostA$ docker load'
   assert_equal "$(<"$CALLS")" ''

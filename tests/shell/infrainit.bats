@@ -14,6 +14,7 @@ setup() {
     *DockerRootDir*) echo / ;;
     *"image ls"*) echo an-image ;;
     *"image inspect"*) echo "amd64 [layers]" ;;
+    *" needs "*) echo optuna=no ;;
     *" plan "*) ;;
     "run --label"*) echo "no container today" >&2; exit 125 ;;
   esac'
@@ -30,8 +31,10 @@ act_as_engine() {
       *"info --format {{.ID}}"*) echo ENGINE ;;
       *DockerRootDir*) echo / ;;
       *"image inspect"*) echo "amd64 [layers]" ;;
+      *" needs "*) echo optuna=no ;;
       "run --label "*) echo "running ${3#*=} 0 0" >"$(id_of "${6##*-}")" ;;
       "ps --all --no-trunc --filter label=infrainit.role="*) [[ ! -e $(id_of "${5##*=}") ]] || id_of "${5##*=}" ;;
+      "container inspect"*infrainit.infrastructure*) name=${*: -1}; echo "${name%-*}" ;;
       "container inspect"*) cat "${@: -1}" ;;
       *" framework watch"*)
         echo >>../watched
@@ -139,6 +142,8 @@ assert_order() {
         *DockerRootDir*) echo / ;;
         *'image ls'*) echo an-image ;;
         *'image inspect'*) echo 'amd64 [layers]' ;;
+        'ps --all'*) ;;
+        *' needs '*) echo optuna=no ;;
         *' plan '*) ;;
         *) echo 'no more' >&2; exit 1 ;;
       esac
@@ -173,8 +178,9 @@ assert_order() {
   before=$(files)
   infrainit -d digits -m local -w local -n
   assert_equal "$status" 0
-  assert_order '/config.sh' '/.infra/id' '/.infra/record' '/infra_clean.sh' 'make_secrets' ' plan ' \
-    '-broker --label' '-master --label' '-flower --label' '-worker --label' 'dry run: nothing was changed'
+  assert_order '/config.sh' '/.infra/id' '/.infra/record' '/infra_clean.sh' 'make_secrets' ' needs ' ' plan ' \
+    'building the image of the tasks' 'sending images' '-broker --label' '-master --label' '-flower --label' '-runner --label' \
+    '-worker --label' 'dry run: nothing was changed'
   assert_equal "$(files)" "$before"
   assert_equal "$(grep -cE "^docker '(run|rm|build|volume' 'create|network' 'create)" "$CALLS")" 0
 }
@@ -211,12 +217,31 @@ assert_order() {
     *DockerRootDir*) echo / ;;
     *"image ls"*) echo an-image ;;
     *"image inspect"*) echo "amd64 [layers]" ;;
+    *" needs "*) echo optuna=no ;;
     *" plan "*) echo "parameters.yml:1:2: wrong" >&2; exit 2 ;;
   esac'
   infrainit -d digits -m local -w local
   assert_equal "$status" 2
   assert_part 'parameters.yml:1:2: wrong'
   assert_equal "$(grep -c -- "'--detach'" "$CALLS")" 0
+}
+
+@test "what the project needs is asked first, and a project in trouble ends with 2 before its images are built" {
+  stub docker 'case "$*" in
+    version*) echo 28.5.2 ;;
+    *DockerRootDir*) echo / ;;
+    *"image inspect --format {{.Id}} infrainit-runner-"*) exit 1 ;;
+    *"image inspect"*) echo "amd64 [layers]" ;;
+    *"context inspect"*) echo default ;;
+    *" needs "*) echo optuna=yes ;;
+    *" plan "*) exit 2 ;;
+  esac'
+  echo numpy >"$TOOL/tasks/digits/requirements.txt"
+  infrainit -d digits -m local -w local
+  assert_equal "$status" 2
+  assert_equal "$(grep -c "'build'" "$CALLS")" 0
+  assert_equal "$(grep -o "'\(needs\|plan\)'" "$CALLS" | tr '\n' ' ')" "'needs' 'plan' "
+  [[ $(grep -o "'infrainit-worker:[^ ]*' 'needs'" "$CALLS" | cut -d ' ' -f 1) != $(grep -o "'infrainit-worker:[^ ]*' 'plan'" "$CALLS" | cut -d ' ' -f 1) ]]
 }
 
 @test "infrainit.sh works through a link and from another directory" {
@@ -285,17 +310,19 @@ assert_order() {
   refute_part $'\033]'
 }
 
-# interrupt_and_answer ANSWER: infrainit.sh --wait on a terminal, with Ctrl-C while it watches the tasks.
-interrupt_and_answer() {
-  capture python3 - "$1" "$TOOL/infrainit.sh" -d digits -m local -w local --wait <<'PYTHON'
+# on_terminal TEXT=REPLY… -- OPTION…: infrainit.sh on a terminal; when it has shown TEXT, REPLY is typed, one after the other.
+on_terminal() {
+  capture python3 - "$TOOL/infrainit.sh" "$@" <<'PYTHON'
 import os, pty, signal, sys
 
-answer, command = sys.argv[1], sys.argv[2:]
+end = sys.argv.index("--")
+replies = [tuple(word.encode().split(b"=")) for word in sys.argv[2:end]]
+command = [sys.argv[1], *sys.argv[end + 1 :]]
 process, terminal = pty.fork()
 if process == 0:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # bats' jobs in the background ignore it
     os.execv(command[0], command)
-output, replies = b"", [(b"watching", b"\x03"), (b"[y/N]", answer.encode() + b"\n")]
+output = b""
 while True:
     try:
         chunk = os.read(terminal, 65536)
@@ -309,6 +336,11 @@ while True:
 print(output.decode().replace("\r", ""))
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 PYTHON
+}
+
+# interrupt_and_answer ANSWER: infrainit.sh --wait on a terminal, with Ctrl-C while it watches the tasks.
+interrupt_and_answer() {
+  on_terminal watching=$'\003' "[y/N]=$1"$'\n' -- -d digits -m local -w local --wait
 }
 
 @test "Ctrl-C while the tasks run: the sweep is paused if the user wants it" {
@@ -340,4 +372,29 @@ PYTHON
   grep -qx "HOSTS='h1'" "$TOOL/.infra/record"
   grep -qx "WORKERS='local'" "$TOOL/.infra/record"
   grep -qx "RECORDED_HOSTS='h1'" "$TOOL/infra_clean.sh"
+}
+
+@test "tasks that would begin again are asked about before anything is sent or started" {
+  act_as_engine 'exit 0'
+  infrainit -d digits -m local -w local
+  assert_equal "$status" 0
+  sed -i 's|^      \*" needs "\*)|      *" --running"*) echo 2 7200 ;;\n&|' "$STUBS/docker"
+  echo numpy >"$TOOL/tasks/digits/requirements.txt"
+  : >"$CALLS"
+  infrainit -f </dev/null
+  assert_equal "$status" 1
+  assert_line 'local: 2 tasks run (the longest since 2 h); a new image or new settings of the runner make them begin again'
+  assert_part "infrainit.sh' -f -y"
+  assert_equal "$(grep -cE "^docker '(run' '--label|stop|rm)" "$CALLS")" 0
+  on_terminal $'[y/N]=n\n' -- -f
+  assert_equal "$status" 1
+  assert_part 'replace the runners, and let these tasks begin again? [y/N]'
+  assert_equal "$(grep -cE "^docker '(run' '--label|stop|rm)" "$CALLS")" 0
+  on_terminal $'[y/N]=y\n' -- -f
+  assert_equal "$status" 0
+  assert_part 'local: replacing runner'
+  echo scipy >"$TOOL/tasks/digits/requirements.txt"
+  infrainit -f -y </dev/null
+  assert_equal "$status" 0
+  assert_order '2 tasks run' 'local: replacing runner' 'local: worker runs already'
 }

@@ -75,3 +75,70 @@ content() {
   assert_line 'far: collecting the results that its worker kept'
   [[ ! -e "$HERE/master/a project/recovered" ]]
 }
+
+# answer_with_archive: whatever far is asked to pack, it sends what lies in $LIE, with all modes set.
+answer_with_archive() {
+  tar --create --file "$BATS_TEST_TMPDIR/lie.tar" --mode=a+rwxst --directory "$LIE" .
+  stub ssh "words=\${*: -1}
+    if [[ \$words == *--create* ]]; then
+      [[ \$words =~ ([0-9a-f]{32}) ]] && echo \"\${BASH_REMATCH[1]}\" && exec cat '$BATS_TEST_TMPDIR/lie.tar'
+    fi
+    exec sh -c \"\$words\""
+}
+
+@test "hostile host: of a journal that moves, only regular files of known names are kept" {
+  LIE="$BATS_TEST_TMPDIR/lie"
+  in_directory "$FAR/master" 'a project/journal.sqlite'
+  in_directory "$LIE" 'a project/journal.sqlite' 'a project/requests/1.json' 'a project/evil' 'a project/.bashrc' 'a project/x/journal.sqlite'
+  ln -s /etc "$LIE/a project/etc"
+  ln -s /etc/passwd "$LIE/a project/results.csv"
+  mkfifo "$LIE/a project/quarantine.jsonl"
+  ((EUID != 0)) || mknod "$LIE/a project/stopped" c 1 3
+  answer_with_archive
+  umask 022
+  capture move_journal 1 0
+  assert_equal "$status" 0
+  assert_equal "$(content "$HERE/master")" './a project/journal.sqlite ./a project/requests/1.json '
+  assert_equal "$(find "$HERE/master" ! -type f ! -type d)" ''
+  assert_equal "$(find "$HERE/master" -perm /7022)" ''
+}
+
+@test "hostile host: a journal without an end stops at RESULTS_LIMIT, and the one that was here stays" {
+  LIE="$BATS_TEST_TMPDIR/lie" RESULTS_LIMIT=1
+  in_directory "$FAR/master" 'a project/journal.sqlite'
+  in_directory "$HERE/master" 'a project/older.sqlite'
+  mkdir -p "$LIE/a project"
+  head --bytes=2M /dev/urandom >"$LIE/a project/journal.sqlite"
+  answer_with_archive
+  capture move_journal 1 0
+  [[ $status != 0 ]]
+  assert_part 'far: it sends more than 1 MiB'
+  assert_equal "$(content "$HERE/master")" './a project/older.sqlite '
+}
+
+@test "hostile host: of what workers kept, only regular files of known names reach the recovery" {
+  local task=tasks/00000000000000aa/1
+  LIE="$BATS_TEST_TMPDIR/lie" MASTER_HOST=0
+  in_directory "$FAR/worker/a project" "$task/result.json"
+  in_directory "$LIE" "$task/result.json" "$task/../../../evil" spool/1.json spool/x
+  mkdir -p "$LIE/tasks/00000000000000bb/1"
+  mkfifo "$LIE/tasks/00000000000000bb/1/result.json"
+  ln -s /etc/passwd "$LIE/spool/2.json"
+  answer_with_archive
+  stub docker "cp -r '$HERE/master/a project/recovered' '$BATS_TEST_TMPDIR/seen'"
+  capture rebuild_journal
+  assert_equal "$status" 0
+  assert_equal "$(content "$BATS_TEST_TMPDIR/seen")" "./1/spool/1.json ./1/$task/result.json "
+  assert_equal "$(find "$BATS_TEST_TMPDIR/seen" ! -type f ! -type d)" ''
+}
+
+@test "rebuild_journal: FIFOs that tasks left in place of results do not hang it" {
+  local task=tasks/00000000000000aa/1
+  MASTER_HOST=0
+  in_directory "$FAR/worker/a project" spool/1.json "$task/stdout"
+  mkfifo "$FAR/worker/a project/$task/result.json" "$FAR/worker/a project/spool/2.json"
+  stub docker "cp -r '$HERE/master/a project/recovered' '$BATS_TEST_TMPDIR/seen'"
+  capture rebuild_journal
+  assert_equal "$status" 0
+  assert_equal "$(find "$BATS_TEST_TMPDIR/seen" ! -type d -printf '%P\n')" 1/spool/1.json
+}

@@ -43,6 +43,57 @@ teardown() {
 '--mount' 'type=bind,source=$STAGE/project,target=/project/p,readonly' '--workdir' '/project' 'worker:1' 'plan' './p'"
 }
 
+# answer TEXT: what the framework prints, written as for printf.
+answer() {
+  printf %b "$1" >"$BATS_TEST_TMPDIR/answer"
+  stub docker "cat '$BATS_TEST_TMPDIR/answer'"
+}
+
+# needs: read_needs, then what it has set as output.
+needs() {
+  read_needs
+  printf '%s|%s\n' "$PROJECT_IMAGE" "$NEEDS_OPTUNA"
+}
+
+@test "read_needs: what the framework says of the staged copy, without network" {
+  stage_code
+  answer 'optuna=no\n'
+  capture needs
+  assert_equal "$status $output" '0 |'
+  assert_equal "$(<"$CALLS")" "docker 'run' '--rm' '--network' 'none' '--user' '$(id -u):$(id -g)' '--cap-drop' 'ALL' \
+'--security-opt' 'no-new-privileges' '--mount' 'type=bind,source=$STAGE,target=/code/current,readonly' \
+'--mount' 'type=bind,source=$STAGE/project,target=/project/p,readonly' '--workdir' '/project' \
+'--memory' '512m' '--pids-limit' '128' 'worker:1' 'needs' './p'"
+  answer 'image=a.example:5000/b/c-d_e:1.2@sha256:00\noptuna=yes\n'
+  capture needs
+  assert_equal "$status $output" '0 a.example:5000/b/c-d_e:1.2@sha256:00|yes'
+}
+
+@test "read_needs: an answer that is none ends the program" {
+  stage_code
+  local wrong
+  for wrong in '' 'image=a\n' 'image=--privileged\noptuna=no\n' 'image=a b\noptuna=no\n' 'image=\noptuna=no\n' 'optuna=no\noptuna=yes\n' \
+    'image=\0303\0244\noptuna=no\n' 'optuna=maybe\n'; do
+    answer "$wrong"
+    capture needs
+    assert_equal "$wrong $status|$output" "$wrong 1|"
+    assert_part 'local: the answer cannot be read'
+  done
+}
+
+@test "read_needs: an invalid project ends the program with 2, a failure with 1" {
+  stage_code
+  stub docker 'echo "p/project.yml:1:1: wrong" >&2; exit 2'
+  capture needs
+  assert_equal "$status" 2
+  assert_line 'p/project.yml:1:1: wrong'
+  assert_part "the project $PROJECT_PATH cannot be run"
+  stub docker 'exit 125'
+  capture needs
+  assert_equal "$status" 1
+  assert_part 'could not be checked in the image worker:1 (exit code 125)'
+}
+
 @test "recover_journal: the framework reads the master's data directory; a failure names the host" {
   stub docker
   capture recover_journal 0

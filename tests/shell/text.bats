@@ -76,3 +76,8 @@ setup() {
   assert_equal "$(quote_for_any_shell tar --create 'a b' "it's" $'x\ny' 'a!b' 'c\d' '' =ls a=b ü)" \
     "tar --create 'a b' 'it\0047s' 'x\0012y' 'a\0041b' 'c\0134d' '' '=ls' a=b '\0303\0274'"
 }
+
+@test "duration: in the unit that people would use" {
+  assert_equal "$(for seconds in 0 119 120 7199 7200 172799 172800; do duration "$seconds"; done | paste -sd ,)" \
+    '0 s,119 s,2 min,119 min,2 h,47 h,2 d'
+}

@@ -19,8 +19,16 @@ WORKERS=local,1
 RECORD
   act_as_host
   act_as_docker ''
-  HERE="$HOME/my tasks/code/my project"
   FAR="$BATS_TEST_TMPDIR/far/my tasks/code/my project"
+  HERE="$HOME/my tasks/code/my project"
+  push_first_version infrainit-runner:0123456789ab
+}
+
+# push_first_version IMAGE: what infrainit.sh has pushed to the master host, for tasks in IMAGE.
+push_first_version() {
+  mkdir -p "$HERE/c00000000000"
+  printf 'framework=a\nproject=b\nimage=%s\n' "$1" >"$HERE/c00000000000/VERSION"
+  ln -sfn c00000000000 "$HERE/current"
 }
 
 # act_as_host [COMMAND]: far is a host with a home of its own; COMMAND is run there first, with what it is asked in "$asked".
@@ -37,7 +45,9 @@ act_as_docker() {
   stub docker "case \"\$*\" in
     'ps --all '*) printf '%064d\\n' 1 ;;
     *State.Status*) echo 'running x 0 0' ;;
-    *Config.Env*) printf 'A=b\nIMAGE=infrainit-worker-p:0123456789ab\n' ;;
+    *Config.Env*) printf 'A=b\nIMAGE=infrainit-worker:0123456789ab\n' ;;
+    *'image inspect'*) echo 'amd64 [layers]' ;;
+    *' needs '*) echo \"\${NEEDS:-optuna=no}\" ;;
     'run '*) $1 ;;
   esac"
 }
@@ -67,7 +77,7 @@ versions() {
 
 @test "the project is checked in the image that runs" {
   update
-  grep -q "^docker 'run' .* 'infrainit-worker-p:0123456789ab' 'plan' './my project'" "$CALLS"
+  grep -q "^docker 'run' .* 'infrainit-worker:0123456789ab' 'plan' './my project'" "$CALLS"
 }
 
 @test "an invalid project changes nothing, exit code 2" {
@@ -75,7 +85,7 @@ versions() {
   update
   assert_equal "$status" 2
   assert_line 'my project/parameters.yml:3:1: what is wrong'
-  assert_equal "$(versions "$HERE") $(versions "$FAR")" '0 0'
+  assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 0'
 }
 
 @test "a host that is down is reported, and nothing is changed on any host" {
@@ -85,7 +95,7 @@ versions() {
   update
   assert_equal "$status" 1
   assert_part 'error: far: it does not answer'
-  assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 1'
+  assert_equal "$(versions "$HERE") $(versions "$FAR")" '2 1'
 }
 
 @test "a host that cannot take the files: no host uses the new version" {
@@ -107,10 +117,10 @@ versions() {
     rm -rf "$BATS_TEST_TMPDIR/far/my tasks"
     update -a "$name"
     assert_equal "$status" 0
-    assert_equal "$(versions "$HERE") $(versions "$FAR")" '0 1'
+    assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 1'
   done
   update --hosts local,far
-  assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 1'
+  assert_equal "$(versions "$HERE") $(versions "$FAR")" '2 1'
 }
 
 @test "-a with a host that is not in the infrastructure" {
@@ -125,7 +135,7 @@ versions() {
   update -n
   assert_equal "$status" 0
   assert_part "far\$ mv --no-target-directory -- "
-  assert_equal "$(versions "$HERE") $(versions "$FAR")" '0 0'
+  assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 0'
 }
 
 @test "no infrastructure, or no master" {
@@ -137,6 +147,51 @@ versions() {
   update
   assert_equal "$status" 1
   assert_part 'nothing was started from'
+}
+
+@test "tasks stay in the image that runs" {
+  push_first_version infrainit-runner-my-project:0123456789ab
+  update
+  assert_equal "$status" 0
+  assert_equal "$(grep ^image= "$HERE/current/VERSION" "$FAR/current/VERSION" | cut -d : -f 2-)" \
+    $'image=infrainit-runner-my-project:0123456789ab\nimage=infrainit-runner-my-project:0123456789ab'
+}
+
+@test "packages or an image that do not run yet are reported, and nothing is built" {
+  local warning='warning: the packages in requirements.txt, or the image: of the project, are not in the image that runs: ./infrainit.sh -f'
+  update
+  assert_part "$warning" # the name of the usual image is another one
+  push_first_version "$(
+    load_tool >/dev/null
+    NAMES_ONLY=yes make_runner_image
+  )"
+  update
+  assert_equal "$status" 0
+  refute_part warning
+  echo numpy >"$TOOL/tasks/my project/requirements.txt"
+  update
+  assert_equal "$status" 0
+  assert_part "$warning"
+  rm "$TOOL/tasks/my project/requirements.txt"
+  NEEDS=$'image=torch:2\noptuna=no' update
+  assert_part "$warning"
+  assert_equal "$(grep -cE "^docker '(build|pull|tag|import)" "$CALLS")" 0
+}
+
+@test "what the image that runs was made of is not here: said, as it cannot be compared" {
+  act_as_docker ''
+  sed -i "s/.*image inspect.*/*'image inspect'*) exit 1 ;;/" "$STUBS/docker"
+  update
+  assert_equal "$status" 0
+  assert_part 'warning: infrainit-runner:0123456789ab runs, and what it was made of is not on this machine'
+}
+
+@test "files of an earlier version of the tool are not mixed with this one's" {
+  echo framework=a >"$HERE/current/VERSION"
+  update
+  assert_equal "$status" 1
+  assert_part 'local: an earlier version of this tool has pushed the files; ./infrainit.sh -f'
+  assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 0'
 }
 
 @test "usage" {

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import os
 import sys
 import textwrap
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from runner_bench import RunnerBench
 
 import framework
+from framework.errors import FrameworkError
 from framework.files import AttemptFiles, WorkerFiles
 from framework.messages.metrics import Metric
-from framework.project.early_termination import Reports
+from framework.project.early_termination import EarlyTermination
 from framework.runner import attempt
-from framework.runner.attempt import Execution, run_attempt
-from framework.runner.environment import task_environment
-from framework.runner.functions import Call, Functions
-from framework.runner.programs import Command
+from framework.runner.attempt import Attempt, Execution
+from framework.runner.children import Children
+from framework.runner.environment import attempt_variables
+from framework.runner.functions import Functions
+from framework.runner.job import Job
 from framework.runner.working_directory import project_tree
 
 CODE = Path(framework.__file__).parents[1]
 TASK_PATH = str(CODE / "framework" / "in_tasks")  # PYTHONPATH of a task
 TASK = "0123456789abcdef"
-ENVIRONMENT = {
+ENVIRONMENT = {  # of the runner
     "PATH": os.environ["PATH"],
     "HOME": "/tmp",
-    "BROKER": "secret",
     "CUDA_VISIBLE_DEVICES": "0",
-    "LD_PRELOAD": "",
+    "OF_THE_IMAGE": "x",
 }
 
 # Beginning of every module: it makes imports countable, and processes findable.
@@ -49,30 +52,60 @@ note("imported")
 
 
 class CommandBench:
-    """A project whose tasks are commands."""
+    """A project whose tasks are commands, and whose attempts run in an event loop of this process."""
 
     def __init__(self, path: Path) -> None:
         self.project = path / "a project"
         self.project.mkdir()
         self.files = self.attempt(TASK)
         self.seen: list[dict[str, Metric]] = []
-        self.reports: Reports | None = None
-        self.stop = threading.Event()
+        self.reports: list[tuple[int, Metric]] = []  # those seen last
+        self.early_termination: EarlyTermination | None = None
+        self._stop: Callable[[], object] = lambda: None
 
     def attempt(self, task: str) -> AttemptFiles:
         return WorkerFiles(self.project.parent / "worker's data").attempt(task, 3)
 
     def run(self, *argv: str, timeout: float | None = 20.0, files: AttemptFiles | None = None) -> Execution:
-        files = files or self.files
-        environment = task_environment(ENVIRONMENT, files, CODE, {})
-        project_tree.cache_clear()  # a test may have changed the project since
-        return run_attempt(
-            Command(argv), files, self.project, environment, timeout, self.on_metrics, self.stop,
-            self.reports, "accuracy",
-        )  # fmt: skip
+        return self.run_all([(files or self.files, argv)], timeout)[0]
 
-    def on_metrics(self, metrics: dict[str, Metric]) -> None:
+    def run_all(
+        self, commands: Iterable[tuple[AttemptFiles, Sequence[str]]], timeout: float | None = 20.0
+    ) -> list[Execution]:
+        """Run them side by side."""
+        project_tree.cache_clear()  # a test may have changed the project since
+        before = os.getcwd()
+        try:
+            return asyncio.run(self._run([self._job(*each, timeout) for each in commands]))
+        finally:
+            os.chdir(before)
+
+    async def _run(self, jobs: Iterable[Job]) -> list[Execution]:
+        children = Children()
+        functions = Functions(children)
+        attempts = [Attempt(job, ENVIRONMENT, children, functions, self.on_metrics) for job in jobs]
+        loop = asyncio.get_running_loop()
+        self._stop = lambda: [loop.call_soon_threadsafe(attempt.stop) for attempt in attempts]
+        return await asyncio.gather(*(attempt.run() for attempt in attempts))
+
+    def _job(self, files: AttemptFiles, argv: Sequence[str], timeout: float | None) -> Job:
+        early = self.early_termination
+        return make_job(
+            files,
+            self.project,
+            command=list(argv),
+            timeout=timeout,
+            ranked="accuracy",
+            early_termination=dataclasses.asdict(early) if early else None,
+        )
+
+    def stop(self) -> None:
+        """Stop what runs; for other threads."""
+        self._stop()
+
+    def on_metrics(self, metrics: dict[str, Metric], reports: list[tuple[int, Metric]]) -> None:
         self.seen.append(metrics)
+        self.reports = reports
 
     def python(self, program: str, timeout: float | None = 20.0) -> Execution:
         return self.run(sys.executable, "-c", program, timeout=timeout)
@@ -81,49 +114,60 @@ class CommandBench:
         return self.run("sh", "-c", script, timeout=timeout)
 
 
+def make_job(
+    files: AttemptFiles, project: Path, environment: Mapping[str, str] | None = None, **fields: Any
+) -> Job:
+    """The job of an attempt for a runner with the variables ENVIRONMENT."""
+    return Job(
+        attempt=f"{files.task}.{files.attempt}",
+        directory=str(files.directory),
+        project_path=str(project),
+        environment=attempt_variables(files, CODE, ENVIRONMENT, environment or {}),
+        **{"command": [], **fields},
+    )
+
+
 class CallBench:
-    """A project whose tasks are calls of a function in its module `train`."""
+    """A project whose tasks are calls of a function in its module `train`, made by a runner."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.project = path / "a project"
         self.project.mkdir()
-        self.functions = Functions()
-        self.seen: list[dict[str, Metric]] = []
         self.attempts: list[AttemptFiles] = []
-        self.threads = ThreadPoolExecutor(8)
+        self.runner = RunnerBench(path, ENVIRONMENT, {"attempt.GRACE_SECONDS": 0.3})
+        self.runner.start()
 
     def write(self, program: str) -> None:
         (self.project / "train.py").write_text(HEAD + textwrap.dedent(program))
 
-    def run(
+    def run(self, **options: Any) -> Execution:
+        return self.begin(**options).result()
+
+    def begin(
         self,
         timeout: float | None = 20.0,
         function: str = "train:run",
-        stop: threading.Event | None = None,
         project: Path | None = None,
         environment: dict[str, str] | None = None,
         **parameters: Any,
-    ) -> Execution:
+    ) -> RunningCall:
         files = WorkerFiles(self.path / "worker's data").attempt(f"{len(self.attempts):016x}", 3)
         self.attempts.append(files)
-        project_tree.cache_clear()  # a test may have changed the project since
-        return run_attempt(
-            Call(self.functions, function, parameters),
+        job = make_job(
             files,
             project or self.project,
-            task_environment(ENVIRONMENT | (environment or {}), files, CODE, {}),
-            timeout,
-            self.seen.append,
-            stop or threading.Event(),
+            environment,
+            function=function,
+            parameters=parameters,
+            timeout=timeout,
         )
+        self.runner.run(job)
+        return RunningCall(self.runner, job.attempt)
 
-    def begin(self, **options: Any) -> Future[Execution]:
-        """Run it in a thread, once the one before has its place."""
-        number = len(self.attempts)
-        future = self.threads.submit(self.run, **options)
-        wait_for(lambda: len(self.attempts) > number)
-        return future
+    @property
+    def seen(self) -> list[dict[str, Metric]]:
+        return [event["metrics"] for event in self.runner.events("metrics")]
 
     def pids(self, name: str) -> list[int]:
         file = self.project / name
@@ -136,6 +180,25 @@ class CallBench:
     @property
     def stderr(self) -> str:
         return self.attempts[-1].stderr.read_text()
+
+
+@dataclass(frozen=True)
+class RunningCall:
+    """A call that a runner was given."""
+
+    runner: RunnerBench
+    attempt: str
+
+    def stop(self) -> None:
+        self.runner.send(do="stop", attempts=[self.attempt])
+
+    def result(self, seconds: float = 30.0) -> Execution:
+        """Wait for the end. Raises FrameworkError if the runner is short of something."""
+        event = self.runner.wait("ended", "refused", attempt=self.attempt, seconds=seconds)
+        if event["event"] == "refused":
+            raise FrameworkError(event["reason"])
+        self.runner.send(do="forget", attempts=[self.attempt])
+        return Execution(**event["execution"])
 
 
 def gone(pid: int) -> bool:
@@ -187,11 +250,10 @@ def commands(tmp_path: Path, short_grace: None) -> Iterator[CommandBench]:
 
 
 @pytest.fixture
-def calls(tmp_path: Path, short_grace: None) -> Iterator[CallBench]:
+def calls(tmp_path: Path) -> Iterator[CallBench]:
     bench = CallBench(tmp_path)
     yield bench
-    bench.threads.shutdown()
-    bench.functions.close()
+    bench.runner.end()
     expect_no_child()
     for name in ("imported", "called"):
         for pid in bench.pids(name):

@@ -60,6 +60,9 @@ class Messenger:
     def waiting_for(self, host: str) -> int:
         return self.waiting.get(host, 0)
 
+    def pause(self, seconds: float) -> None:
+        master.time.sleep(seconds)
+
     def purge(self, host: str) -> int:
         self.purged.append(host)
         return self.waiting.pop(host, 0)
@@ -128,6 +131,7 @@ def stand_still(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     for module in (master, sweep_state, incoming, publisher):
         monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(publisher, "STATUS_SECONDS", 0.0)  # a test sees what each turn has done
     return clock
 
 
@@ -160,7 +164,9 @@ class Bench:
         (self.path / "code/current").symlink_to(version)
 
     def start(self, image: str = "i") -> Master:
-        identity = Identity("master", "infra-1", "p", "local", "broker:5671", image, self.path)
+        """A master; the tasks of the current version run in `image`."""
+        (self.path / "code/current/VERSION").write_text(f"framework=f1\nproject=p1\nimage={image}\n")
+        identity = Identity("master", "infra-1", "p", "local", "broker:5671", "", self.path)
         return Master(identity, self.files, self.path / "code")
 
     def turn(self) -> list[tuple[str, Assignment]]:

@@ -57,6 +57,7 @@ class RunnerBench:
         self.messages = path / "messages"  # what the runner wrote to stderr
         self.process: subprocess.Popen[bytes] | None = None
         self.hello: Event = {}
+        self.wrapper = wrapper
         self._argv = [*wrapper, python, "-I", "-S", "-B"]
         self._environment = dict(os.environ if environment is None else environment)
         self._constants = constants or {}

@@ -92,7 +92,7 @@ def test_without_optuna_the_user_is_told_what_to_do(
     found = directory.problem(
         settings="command: train\nmethod: tpe\nrun_cap: 9\nmetric: loss\ngoal: minimize"
     )
-    assert re.search(r"2:1: method: needs Optuna.*requirements\.txt.*adaptive", found)
+    assert re.search(r"2:1: method: needs Optuna.*infrainit\.sh -f.*adaptive", found)
     assert directory.load(settings="command: train\nmetric: loss\ngoal: minimize")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,38 @@ def test_results_of_several_workers(
         assert opened.assign(identity(2), 2, {"x": 2}, "a", 1.0) == 2
     assert cli.main(arguments) == 0
     assert "0 taken; 4 tasks" in capsys.readouterr().out
+
+
+def test_what_is_no_regular_file_of_a_result_s_size_is_not_read(tmp_path: Path, project: Path) -> None:
+    worker = tmp_path / "a"
+    good = keep(worker, 0, 1, "done")
+    for attempt, make in enumerate((os.mkfifo, make_socket, os.mkdir), start=2):
+        file = keep(worker, 0, attempt, "done")
+        file.unlink()
+        make(file)
+    linked = keep(worker, 1, 1, "done")
+    elsewhere = tmp_path / "elsewhere.json"
+    linked.rename(elsewhere)
+    linked.symlink_to(elsewhere)
+    large = keep(worker, 2, 1, "done")
+    with large.open("a") as opened:
+        opened.truncate(10 << 30)  # all holes
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        recovery = recover(load_project(project), journal, [worker])
+        assert journal.get(identity(1)) is None
+    assert good.exists()
+    assert (recovery.found, recovery.taken) == (5, 1)
+    assert recovery.skipped == {"they are no regular files": 3, "they are larger than 4 MiB": 1}
+
+
+def make_socket(path: Path) -> None:
+    here = Path.cwd()
+    os.chdir(path.parent)  # a socket's path has 108 bytes at most
+    try:
+        with socket.socket(socket.AF_UNIX) as opened:
+            opened.bind(path.name)
+    finally:
+        os.chdir(here)
 
 
 def test_a_terminal_record_stays(tmp_path: Path, project: Path) -> None:

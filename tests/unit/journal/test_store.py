@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from journal_bench import FAILED, RESULT, TASK, sent, state
 
 from framework.errors import FrameworkError, JournalError, UnknownTaskError
-from framework.journal.records import Member, TaskOutcome
+from framework.journal.records import Member, NewAttempt, TaskOutcome
 from framework.journal.store import Journal
 
 
@@ -629,3 +630,88 @@ def test_the_first_attempt_to_report_a_step_counts(journal: Journal) -> None:
     journal.again([TASK])
     journal.report(TASK, 2, 27, 0.1)  # late, of an attempt from before
     assert journal.reports() == {}
+
+
+def test_several_tasks_are_assigned_at_once_each_with_the_number_of_its_own_next_attempt(
+    journal: Journal,
+) -> None:
+    others = [f"{number:016x}" for number in range(3)]
+    assert sent(journal) == 1
+    journal.finish(FAILED, final=False)
+    attempts = [NewAttempt(task, number, {"C": number}, "b") for number, task in enumerate([*others, TASK])]
+    assert journal.assign_all(attempts, 300.0) == [1, 1, 1, 2]
+    record = journal.get(TASK)
+    assert record is not None
+    assert (record.state, record.attempts, record.host, record.sent, record.reason) == (
+        "sent",
+        2,
+        "b",
+        300.0,
+        "",
+    )
+    assert (record.parameters, record.number) == ({"C": 3}, 3)
+    assert [attempt.state for attempt in journal.attempts(TASK)] == ["failed", "sent"]
+    assert [each.task for each in journal.under_way()] == [*others, TASK]
+
+
+def test_tasks_are_assigned_all_or_none(journal: Journal) -> None:
+    new = [NewAttempt(f"{number:016x}", number, {}, "a") for number in range(3)]
+    sent(journal)
+    for wrong in ([*new, NewAttempt(TASK, 7, {}, "a")], [*new, new[0]]):
+        with pytest.raises(FrameworkError, match="cannot be sent: it is sent"):
+            journal.assign_all(wrong, 1.0)
+    assert [each.task for each in journal.under_way()] == [TASK]
+    assert journal.assign_all([], 1.0) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_many_results_at_once_are_written_as_one_after_the_other(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    tasks = [f"{number:016x}" for number in range(8)]
+    with Journal(tmp_path / "one.sqlite") as one, Journal(tmp_path / "other.sqlite") as other:
+        for _ in range(60):
+            task, number = rng.choice(tasks), rng.randint(1, 3)
+            result = dataclasses.replace(RESULT, task=task, attempt=number, host=rng.choice("ab"))
+            results = [
+                dataclasses.replace(result, task=each, attempt=rng.randint(1, 3), metrics={"m": rng.random()})
+                for each in rng.choices(tasks, k=rng.randrange(4))
+                if one.knows(each)
+            ]
+            action = rng.randrange(8)
+            for journal in (one, other):
+                state = record.state if (record := journal.get(task)) else "waiting"
+                if action < 3 and state == "waiting":
+                    journal.assign(task, 1, {"x": 1}, "a", 1.0)
+                elif action == 3 and journal.knows(task):
+                    journal.lost(task, number, "lost", final=False)
+                elif action == 4 and journal.knows(task):
+                    journal.reinstate(task, number, "b")
+                elif action == 5:
+                    journal.again([task])
+                elif action == 6 and journal.knows(task):
+                    journal.finish(dataclasses.replace(result, state="failed"), final=False)
+                elif action == 7 and state in ("sent", "running"):
+                    journal.prune(task, "worse")
+            for each in results:
+                one.finish(each, final=True)
+            written = other.finish_done(results)
+            assert len({each.task for each in written}) == len(written)
+            for each in results:
+                if not any(each is done for done in written):
+                    other.finish(each, final=True)
+            for table in ("tasks", "attempts"):
+                rows = f"SELECT * FROM {table} ORDER BY 1, 2"
+                assert list(map(tuple, one._rows(rows))) == list(map(tuple, other._rows(rows)))
+
+
+def test_results_that_end_nothing_under_way_are_left(journal: Journal) -> None:
+    sent(journal)
+    journal.lost(TASK, 1, "lost", final=False)
+    sent(journal)
+    younger = dataclasses.replace(RESULT, attempt=2)
+    unknown = dataclasses.replace(RESULT, task="f" * 16)
+    assert journal.finish_done([RESULT, unknown]) == []
+    assert state(journal) == "sent"
+    assert journal.finish_done([younger, younger, unknown]) == [younger]
+    assert state(journal) == "done"
+    assert journal.finish_done([younger]) == []

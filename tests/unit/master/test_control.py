@@ -95,8 +95,8 @@ def test_a_request_is_acknowledged_only_when_the_status_shows_it(
     publish = bench.master._publisher.publish
     seen: list[bool] = []
 
-    def publish_and_look() -> None:
-        publish()
+    def publish_and_look(**options: bool) -> None:
+        publish(**options)
         assert bench.status().paused
         seen.append(file.exists())
 

@@ -9,6 +9,7 @@ import pytest
 from master_bench import Bench, Message
 
 from framework.errors import JournalError
+from framework.journal.store import Journal
 from framework.master import incoming
 
 BEAT: dict[str, Any] = {
@@ -173,3 +174,60 @@ def test_a_message_that_a_worker_refused_is_quarantined(bench: Bench) -> None:
     bench.turn()
     assert bench.status().quarantined == 1
     assert "refused by the worker on a" in bench.files.quarantine.read_text()
+
+
+def test_a_start_is_not_written_if_the_end_has_come_with_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.messenger.beat("a", slots=2)
+    (host, first), (_, second) = bench.turn()
+    started: list[str] = []
+    start = Journal.start
+
+    def note(journal: Journal, task: str, *others: Any) -> bool:
+        started.append(task)
+        return start(journal, task, *others)
+
+    monkeypatch.setattr(Journal, "start", note)
+    for assignment in (first, second):
+        bench.messenger.started(host, assignment)
+    bench.messenger.result(host, first)
+    bench.turn()
+    assert started == [second.task]
+    record = bench.record(first.task)
+    assert (record.state, record.started is not None) == ("done", True)
+    assert bench.record(second.task).state == "running"
+
+
+def test_one_message_that_is_not_expected_harms_no_other(bench: Bench) -> None:
+    bench.messenger.beat("a", slots=4)
+    first, second, third, fourth = bench.turn()
+    bench.messenger.result(*first)
+    unknown = dict(bench.messenger.result(*second)) | {"task": "f" * 16}
+    bench.messenger.incoming[-1] = Message("results", unknown)
+    bench.messenger.incoming.append(Message("results", b"{}"))
+    bench.messenger.result(*second)
+    bench.messenger.result(*third, "failed")
+    bench.messenger.result(*second)
+    bench.messenger.result(*fourth)
+    bench.turn()
+    states = [bench.record(assignment.task).state for _, assignment in (first, second, third, fourth)]
+    assert states == ["done", "done", "failed", "done"]
+    assert bench.status().quarantined == 2
+    assert bench.status().done == 3
+
+
+def test_messages_are_taken_in_their_order(bench: Bench) -> None:
+    """A host is suspended for failures in a row: what was done between them counts."""
+    bench.write_project(x=str(list(range(1, 31))))
+    bench.master = bench.start()
+    bench.messenger.beat("a", slots=6)
+    bench.messenger.beat("b", slots=1)
+    sent = [assignment for host, assignment in bench.turn() if host == "a"]
+    for assignment, state in zip(sent, ["failed", "failed", "done", "failed", "failed"], strict=False):
+        bench.messenger.result("a", assignment, state)
+    bench.turn()
+    assert not any("suspended" in notice for notice in bench.status().notices)
+    bench.messenger.result("a", sent[5], "failed")
+    bench.turn()
+    assert any("suspended" in notice for notice in bench.status().notices)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,3 +171,115 @@ def test_a_metric_that_no_task_reports_is_a_notice_until_one_does(bench: Bench, 
     bench.messenger.beat("a")
     bench.turn()
     assert "1 of 2 tasks that are done have not reported loss" in bench.status().notices
+
+
+# How often the status is written.
+
+
+def count_statuses(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[Status]:
+    """The statuses that are written from now on, with a real distance between them."""
+    written: list[Status] = []
+    write = Status.write
+
+    def note(status: Status, path: Path) -> None:
+        written.append(status)
+        write(status, path)
+
+    monkeypatch.setattr(Status, "write", note)
+    monkeypatch.setattr(publisher, "STATUS_SECONDS", 0.25)
+    return written
+
+
+def test_the_status_is_written_a_few_times_a_second(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.write_project(x="{range: [1, 2000, 1]}")
+    bench.master = bench.start()
+    written = count_statuses(bench, monkeypatch)
+    sent: list[Any] = []
+    for _ in range(100):
+        bench.messenger.beat("a", slots=2)
+        for each in sent:
+            bench.messenger.result(*each)
+        sent = bench.turn()
+        clock.now += 0.02
+    assert 7 <= len(written) <= 9
+    bench.turn()
+    assert bench.master.status().done == 200 - len(sent), "who asks for it gets the latest one"
+    clock.now += 0.25
+    bench.turn()
+    assert bench.status().done == 200 - len(sent)
+
+
+def test_the_end_of_a_sweep_and_a_pause_are_written_at_once(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.turn()
+    written = count_statuses(bench, monkeypatch)
+    bench.turn()
+    bench.turn()
+    assert len(written) <= 1
+    bench.messenger.beat("a", slots=4)
+    sent = bench.turn()
+    bench.master._sweep.pause("for a reason")
+    bench.turn()
+    assert "for a reason" in bench.status().paused
+    bench.master._sweep.resume()
+    bench.turn()
+    assert not bench.status().paused
+    for each in sent[:3]:
+        bench.messenger.result(*each)
+    bench.turn()
+    assert bench.status().done == 0
+    bench.messenger.result(*sent[3])
+    bench.turn()
+    assert (bench.status().done, bench.status().finished) == (4, True)
+
+
+def test_a_request_is_acknowledged_with_a_status_that_shows_it_whenever_it_comes(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.turn()
+    count_statuses(bench, monkeypatch)
+    bench.turn()
+    for number in range(3):
+        bench.ask("cancel", number)
+        bench.turn()
+        assert list(bench.files.requests.iterdir()) == []
+        assert bench.status().cancelled == number + 1
+
+
+def test_a_master_that_ends_leaves_the_latest_status(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.turn()
+    written = count_statuses(bench, monkeypatch)
+    bench.turn()
+    bench.messenger.beat("a", slots=2)
+    ((host, assignment), _) = bench.turn()
+    bench.messenger.result(host, assignment)
+    bench.turn()
+    assert bench.status().done == 0
+    bench.master.close()
+    assert bench.status().done == 1
+    count = len(written)
+    bench.master._publisher.close()
+    assert len(written) == count
+
+
+def test_a_status_that_takes_long_to_be_written_is_written_less_often(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[float] = []
+
+    def slow(*_: object) -> None:
+        clock.now += 0.1
+        written.append(clock.now)
+
+    monkeypatch.setattr(Status, "write", slow)
+    for _ in range(100):
+        bench.turn()
+        clock.now += 0.1
+    assert [later - earlier for earlier, later in pairwise(written)] == pytest.approx(
+        [2.0] * (len(written) - 1), abs=0.21
+    )

@@ -144,3 +144,18 @@ def test_a_host_that_is_suspended_anew_is_probed_as_soon_as_for_the_first_time()
     assert len(health.review(ALL, later)) == 1
     assert health.limits(ALL, later + FIRST_PROBE_SECONDS - 1) == {"a": 0}
     assert health.limits(ALL, later + FIRST_PROBE_SECONDS) == {"a": 1}
+
+
+def test_a_host_is_proven_by_its_last_task() -> None:
+    health = HostHealth()
+    assert not health.is_proven("a")
+    assert health.is_unblemished
+    health.record_success("a", 1)
+    assert health.is_proven("a")
+    assert health.is_unblemished
+    fail(health, "a", "x", now=2)
+    assert not health.is_proven("a")
+    assert not health.is_unblemished
+    health.record_success("a", 3)
+    assert health.is_proven("a")
+    assert health.is_unblemished

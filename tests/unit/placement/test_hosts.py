@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
+
+import pytest
 
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import Heartbeat, Source
-from framework.placement.hosts import RESTART_GRACE_SECONDS, SentAttempt, WorkerHosts
+from framework.placement.hosts import FORGET_SECONDS, RESTART_GRACE_SECONDS, SentAttempt, WorkerHosts
 
 
 def heartbeat(host: str, incarnation: str, slots: int, *running: str) -> Heartbeat:
@@ -25,37 +28,6 @@ def hosts_with(*names: str, slots: int = 2, now: float = 0.0) -> WorkerHosts:
 
 def names(expired: Mapping[str, Sequence[SentAttempt]]) -> list[str]:
     return [str(attempt.id) for attempts in expired.values() for attempt in attempts]
-
-
-def test_a_host_is_sent_no_more_than_it_has_slots() -> None:
-    hosts = hosts_with("a")
-    for number in range(2):
-        assert hosts.choose(0, spare=0) == "a"
-        hosts.add(SentAttempt(AttemptId(f"task{number}", 1), "a", 0))
-    assert hosts.choose(0, spare=0) is None
-
-
-def test_short_tasks_may_wait_at_a_host_as_many_as_it_has_slots() -> None:
-    hosts = hosts_with("a")
-    for number in range(4):
-        assert hosts.choose(0, spare=1000) == "a"
-        hosts.add(SentAttempt(AttemptId(f"task{number}", 1), "a", 0))
-    assert hosts.choose(0, spare=1000) is None
-
-
-def test_the_host_with_the_most_room_is_chosen_but_not_the_one_to_avoid() -> None:
-    hosts = hosts_with("a", "b")
-    hosts.add(SentAttempt(AttemptId("t", 1), "b", 0))
-    assert hosts.choose(0, 0) == "a"
-    assert hosts.choose(0, 0, avoid="a") == "b"
-    hosts.add(SentAttempt(AttemptId("u", 1), "b", 0))
-    assert hosts.choose(0, 0, avoid="a") == "a", "a bad choice is better than waiting for ever"
-
-
-def test_a_silent_host_is_sent_nothing() -> None:
-    hosts = hosts_with("a")
-    assert hosts.choose(30, 0) == "a"
-    assert hosts.choose(31, 0) is None
 
 
 def test_a_beat_keeps_the_lease_of_what_it_names_and_of_nothing_else() -> None:
@@ -93,20 +65,23 @@ def test_renewed_leases_begin_anew() -> None:
     hosts.add(SentAttempt(AttemptId("t", 1), "a", 0))
     hosts.renew(100)
     assert hosts.expired(130) == {}
-    assert hosts.choose(130, 0) == "a"
+    assert hosts.is_alive("a", 130)
     assert names(hosts.expired(131)) == ["t.1"]
 
 
 def test_a_host_known_only_from_the_journal_has_no_slots_until_it_beats() -> None:
     hosts = WorkerHosts(lease=30)
     hosts.add(SentAttempt(AttemptId("t", 1), "a", 0, started=True))
-    assert hosts.choose(0, 0) is None
+    (host,) = hosts
+    assert host.slots == 0
     hosts.take_heartbeat(heartbeat("a", "first", 1, "t.1"), 1)
     assert hosts.expired(31) == {}
-    assert hosts.choose(1, 0) is None
+    assert (host.room(1), host.room(2)) == (0, 1)
+    assert hosts.have_attempts
     hosts.remove("t")
     assert hosts.get("t") is None
-    assert hosts.choose(1, 0) == "a"
+    assert host.room(1) == 1
+    assert not hosts.have_attempts
 
 
 def test_attempts_in_the_queue_of_a_restarted_worker_get_a_new_lease_from_its_heartbeat() -> None:
@@ -144,15 +119,6 @@ def test_a_reserved_attempt_keeps_its_lease_and_has_not_started() -> None:
     assert (attempt.seen, attempt.started) == (29, False)
 
 
-def test_a_suspended_host_gets_no_more_tasks_than_its_limit() -> None:
-    hosts = hosts_with("a", slots=4)
-    assert hosts.choose(0, 0, limits={"a": 0}) is None
-    assert hosts.choose(0, 0, limits={"a": 1}) == "a"
-    hosts.add(SentAttempt(AttemptId("t", 1), "a", 0))
-    assert hosts.choose(0, 0, limits={"a": 1}) is None
-    assert hosts.choose(0, 0, limits={"b": 0}) == "a"
-
-
 def test_hosts_are_usable_if_they_live_and_have_slots() -> None:
     hosts = hosts_with("a", "b")
     hosts.take_heartbeat(heartbeat("c", "first", 0), 0)
@@ -182,3 +148,63 @@ def test_after_a_reset_nothing_is_known() -> None:
     hosts.reset()
     assert (list(hosts), hosts.attempts, hosts.get("t"), hosts.remove("t")) == ([], [], None, None)
     assert "a" not in hosts
+
+
+def test_leases_end_as_if_all_were_looked_at_each_time() -> None:
+    rng = random.Random(3)
+    hosts = hosts_with("a", "b")
+    now, number = 0.0, 0
+    for _ in range(3000):
+        now += rng.choice([0.1, 1.0, 5.0])
+        match rng.randrange(5):
+            case 0:
+                number += 1
+                hosts.add(SentAttempt(AttemptId(f"t{number}", 1), rng.choice("ab"), now, rng.random() < 0.5))
+            case 1:
+                held = [str(each.id) for each in hosts.attempts if rng.random() < 0.7]
+                hosts.take_heartbeat(heartbeat(rng.choice("ab"), rng.choice("xy"), 2, *held), now)
+            case 2:
+                for each in rng.sample(hosts.attempts, min(2, len(hosts.attempts))):
+                    hosts.remove(each.id.task)
+            case 3 if rng.random() < 0.05:
+                hosts.renew(now)
+        expected = {
+            str(each.id)
+            for each in hosts.attempts
+            if (each.lost_at is not None and now >= each.lost_at) or now - each.seen > 30
+        }
+        assert {*names(hosts.expired(now))} == expected
+
+
+def test_what_waits_at_a_host_has_not_started() -> None:
+    hosts = hosts_with("a")
+    hosts.add(SentAttempt(AttemptId("runs", 1), "a", 0, started=True))
+    hosts.add(SentAttempt(AttemptId("waits", 2), "a", 0))
+    assert hosts.waiting("a") == {AttemptId("waits", 2)}
+    assert hosts.waiting("b") == set()
+
+
+def test_a_host_that_is_silent_for_long_is_forgotten_once_it_has_nothing() -> None:
+    hosts = hosts_with("a", "b", "c")
+    hosts.add(SentAttempt(AttemptId("t", 1), "b", 0))
+    hosts.take_heartbeat(heartbeat("c", "first", 2), FORGET_SECONDS)
+    assert hosts.forget_silent(FORGET_SECONDS) == []
+    assert hosts.forget_silent(FORGET_SECONDS + 31) == ["a"]
+    hosts.remove("t")
+    assert hosts.forget_silent(FORGET_SECONDS + 62) == ["b"]
+    assert [host.name for host in hosts] == ["c"]
+    assert not hosts.is_alive("a", FORGET_SECONDS)
+
+
+def test_one_host_too_many_is_not_taken_in_until_another_is_silent(caplog: pytest.LogCaptureFixture) -> None:
+    hosts = WorkerHosts(lease=30, most=2)
+    for name in ("a", "b"):
+        assert hosts.may_know(name, 0)
+        hosts.take_heartbeat(heartbeat(name, "first", 1), 0)
+    assert hosts.may_know("a", 1)
+    assert not hosts.may_know("c", 1)
+    assert not hosts.may_know("d", 2)
+    assert len(caplog.messages) == 1, "it is said once"
+    hosts.take_heartbeat(heartbeat("b", "first", 1), 20)
+    assert hosts.may_know("c", 40)
+    assert [host.name for host in hosts] == ["b"]

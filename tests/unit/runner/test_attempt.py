@@ -1,15 +1,19 @@
 """Attempts as they really run: exit codes, signals, time limits, and what is left of them."""
 
+import asyncio
+import errno
 import os
 import sys
 import threading
 import time
 
 import pytest
-from attempt_bench import CommandBench, gone, wait_for
+from attempt_bench import ENVIRONMENT, CommandBench, gone, make_job, wait_for
 
 from framework.errors import FrameworkError
-from framework.runner.attempt import Execution
+from framework.runner.attempt import Attempt, Execution
+from framework.runner.children import Children
+from framework.runner.functions import Functions
 from framework.runner.orphans import task_processes
 
 
@@ -98,7 +102,7 @@ def test_what_ignores_term_is_killed(commands: CommandBench) -> None:
 
 
 def test_stop(commands: CommandBench) -> None:
-    threading.Timer(0.2, commands.stop.set).start()
+    threading.Timer(0.2, commands.stop).start()
     found = commands.shell("sleep 60")
     assert (found.state, found.reason) == ("stopped", "stopped by the master, or because its worker stopped")
     assert found.seconds < 5
@@ -140,21 +144,44 @@ def test_a_host_that_is_short_of_something(commands: CommandBench) -> None:
         commands.shell("true")
 
 
+def test_a_host_that_is_short_of_processes(commands: CommandBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_spawn", fail)
+        with pytest.raises(FrameworkError, match="cannot start a process: Resource temporarily"):
+            commands.shell("true")
+    assert commands.shell("true").state == "done", "it can be run again"
+
+
+def test_what_is_written_at_the_very_end_is_read(commands: CommandBench) -> None:
+    found = commands.shell("sleep 0.6; yes 'some text' | head -c 3000000; echo a=1; printf b=2")
+    assert found.metrics == {"a": 1, "b": 2}
+
+
+def test_a_stop_before_it_begins(commands: CommandBench) -> None:
+    found = asyncio.run(stopped_at_once(commands))
+    assert found.state == "stopped"
+    assert found.seconds < 5
+
+
+async def stopped_at_once(commands: CommandBench) -> Execution:
+    children = Children()
+    job = make_job(commands.files, commands.project, command=["sleep", "60"])
+    attempt = Attempt(job, ENVIRONMENT, children, Functions(children), commands.on_metrics)
+    attempt.stop()
+    return await attempt.run()
+
+
 def test_many_at_once(commands: CommandBench) -> None:
-    found: dict[int, Execution] = {}
-
-    def run(number: int) -> None:
-        script = f"sleep 0.{number % 4}; echo n={number}; exit {number % 3}"
-        found[number] = commands.run("sh", "-c", script, files=commands.attempt(f"{number:016x}"))
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(40)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert {number: (each.exit_code, each.metrics) for number, each in found.items()} == {
-        number: (number % 3, {"n": number}) for number in range(40)
-    }
+    scripts = [f"sleep 0.{number % 4}; echo n={number}; exit {number % 3}" for number in range(40)]
+    found = commands.run_all(
+        (commands.attempt(f"{number:016x}"), ["sh", "-c", script]) for number, script in enumerate(scripts)
+    )
+    assert [(each.exit_code, each.metrics) for each in found] == [
+        (number % 3, {"n": number}) for number in range(40)
+    ]
 
 
 def test_no_file_stays_open(commands: CommandBench) -> None:

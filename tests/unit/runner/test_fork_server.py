@@ -39,7 +39,7 @@ def test_the_environment_is_what_a_task_may_see(calls: CallBench) -> None:
 
     at_import, in_call = seen({"CUDA_VISIBLE_DEVICES": "0", "CUDA_CACHE": "x"})
     assert at_import == {
-        "PATH": ENVIRONMENT["PATH"], "HOME": "/tmp", "CUDA_VISIBLE_DEVICES": "0", "CUDA_CACHE": "x",
+        **ENVIRONMENT, "CUDA_VISIBLE_DEVICES": "0", "CUDA_CACHE": "x",
         "PYTHONPATH": TASK_PATH, "PYTHONUNBUFFERED": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     }  # fmt: skip
     del at_import["PYTORCH_NVML_BASED_CUDA_CHECK"]
@@ -233,7 +233,7 @@ def test_temporary_files_of_an_import_are_there_for_all_calls(calls: CallBench) 
         found = calls.run()
         assert (found.reason, found.metrics["length"]) == ("", 4)
         assert not Path(str(found.metrics["own"])).exists()
-    calls.functions.close()
+    calls.runner.end()
     assert [each.name for each in calls.project.iterdir() if each.name.startswith("tmp")] == []
 
 

@@ -2,9 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -209,10 +206,9 @@ def test_stop(calls: CallBench) -> None:
             note("called")
             time.sleep(60)
     """)
-    stop = threading.Event()
-    running = calls.begin(stop=stop)
+    running = calls.begin()
     wait_for(lambda: calls.pids("called"))
-    stop.set()
+    running.stop()
     found = running.result(10)
     assert (found.state, found.reason) == ("stopped", "stopped by the master, or because its worker stopped")
 
@@ -310,36 +306,36 @@ def test_an_import_that_takes_too_long_is_begun_anew_for_those_who_can_wait(call
 
 def test_a_stop_while_it_is_imported(calls: CallBench) -> None:
     calls.write("time.sleep(60)")
-    stop = threading.Event()
-    waiting = calls.begin(stop=stop)
+    waiting = calls.begin()
     wait_for(lambda: calls.pids("imported"))
-    stop.set()
+    waiting.stop()
     assert waiting.result(10).state == "stopped"
     wait_for(lambda: gone(calls.pids("imported")[0]))
 
 
-WORKER = """
-import json, os, sys, threading
-from pathlib import Path
-from framework.runner.attempt import run_attempt
-from framework.runner.environment import task_environment
-from framework.files import WorkerFiles
-from framework.runner.functions import Call, Functions
-files = WorkerFiles(Path(sys.argv[1])).attempt("0" * 16, 1)
-run_attempt(Call(Functions(), "train:run", {"x": 1}), files, Path(sys.argv[2]),
-            task_environment(os.environ, files, Path("/code/v1"), {}), None, print, threading.Event())
-"""
-
-
-def test_server_and_calls_end_with_the_worker(calls: CallBench, tmp_path: Path) -> None:
+def test_server_and_calls_end_with_the_runner(calls: CallBench) -> None:
     calls.write(WAITING)
-    worker = subprocess.Popen([sys.executable, "-c", WORKER, tmp_path / "data", calls.project])
+    calls.begin(x=1)
     wait_for(lambda: calls.pids("called"))
     keeper = parent(calls.pids("called")[0])
-    worker.kill()
-    worker.wait()
+    calls.runner.kill()
     for pid in (*calls.pids("imported"), *calls.pids("called"), keeper):
         wait_for(lambda pid=pid: gone(pid))  # type: ignore[misc]
+
+
+def test_server_and_calls_end_with_the_worker(calls: CallBench) -> None:
+    calls.write("""
+        import signal
+        def run():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            note("called")
+            while True: time.sleep(0.1)
+    """)
+    calls.begin()
+    wait_for(lambda: calls.pids("called"))
+    calls.runner.end()
+    for pid in (*calls.pids("imported"), *calls.pids("called")):
+        assert gone(pid)
 
 
 def test_nothing_stays_open(calls: CallBench) -> None:
@@ -347,12 +343,8 @@ def test_nothing_stays_open(calls: CallBench) -> None:
     calls.run(x=0)
     (server,) = calls.pids("imported")
 
-    def held() -> tuple[int, int, int]:
-        return (
-            len(os.listdir("/proc/self/fd")),
-            threading.active_count(),
-            len(os.listdir(f"/proc/{server}/fd")),
-        )
+    def held() -> list[int]:
+        return [len(os.listdir(f"/proc/{process}/fd")) for process in (calls.runner.pid, server)]
 
     before = held()
     for x in range(5):

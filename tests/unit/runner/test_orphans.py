@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,9 +14,13 @@ import pytest
 from attempt_bench import gone, wait_for
 
 from framework.runner import orphans
-from framework.runner.orphans import end_orphans, kill_orphans, task_processes
+from framework.runner.orphans import kill_orphans, task_processes
 
 LOOP = "while :; do sleep 0.1; done"
+
+
+def end_orphans(directory: Path, group: int, seconds: float) -> int:
+    return asyncio.run(orphans.end_orphans(directory, group, seconds))
 
 
 class Tasks:
@@ -135,16 +139,3 @@ def test_a_long_environment_is_read_to_its_end(tasks: Tasks, monkeypatch: pytest
     monkeypatch.setattr(orphans, "_LONGEST_READ", 64)
     process = tasks.start(tasks.path / "t/1/files")
     wait_for(lambda: list(task_processes(tasks.path)) == [process])  # exec may come between two reads
-
-
-def test_the_program_waits_for_the_end_of_its_input(tasks: Tasks) -> None:
-    guard = subprocess.Popen(
-        [sys.executable, "-I", "-S", orphans.__file__, tasks.path], stdin=subprocess.PIPE
-    )
-    process = tasks.start(tasks.path / "t/1/files")
-    with pytest.raises(subprocess.TimeoutExpired):
-        guard.wait(0.3)
-    assert not gone(process)
-    guard.communicate()
-    assert guard.returncode == 0
-    wait_for(lambda: gone(process))

@@ -9,7 +9,7 @@ import pytest
 from attempt_bench import CommandBench
 
 from framework.messages.metrics import Metric
-from framework.project.early_termination import EarlyTermination, Reports
+from framework.project.early_termination import EarlyTermination
 from framework.runner import output
 
 
@@ -25,7 +25,7 @@ def test_metrics_come_while_it_runs(commands: CommandBench) -> None:
 def test_an_error_in_on_metrics_is_not_the_tasks(
     commands: CommandBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(metrics: dict[str, Metric]) -> None:
+    def fail(metrics: dict[str, Metric], reports: list[tuple[int, Metric]]) -> None:
         raise RuntimeError("the broker is gone")
 
     monkeypatch.setattr(commands, "on_metrics", fail)
@@ -114,15 +114,14 @@ def test_metrics_are_read_from_stderr_but_no_texts_and_no_code(commands: Command
 
 
 def test_a_log_that_repeats_what_is_printed_makes_no_more_reports(commands: CommandBench) -> None:
-    commands.reports = Reports("accuracy", EarlyTermination("asha", 2, None, 2))
+    commands.early_termination = EarlyTermination("asha", 2, None, 2)
     commands.python(
         "import sys\n"
         "for i in range(5):\n"
         "    print(f'accuracy={i}', flush=True)\n"
         "    print(f'INFO:root:accuracy={i}', file=sys.stderr)"
     )
-    assert commands.reports.count == 5
-    assert commands.reports.at_rungs == {2: 1, 4: 3}
+    assert commands.reports == [(2, 1), (4, 3)]
 
 
 @pytest.mark.parametrize(

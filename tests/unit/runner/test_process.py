@@ -1,8 +1,11 @@
 """Processes: how they end, without being reaped, and signals to groups of them."""
 
+import errno
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 from attempt_bench import gone, wait_for
 
-from framework.runner.process import OOM_SCORE, end_of, raise_oom_score, signal_group, signal_name
+from framework.runner.process import OOM_SCORE, end_of, raise_oom_score, signal_group, signal_name, spawn
 
 
 @contextmanager
@@ -90,3 +93,83 @@ def test_the_oom_score_of_a_task_is_higher_and_one_that_is_gone_is_no_error() ->
 def test_names_of_signals() -> None:
     names = [signal_name(number) for number in (15, 9, 127)]
     assert names == ["SIGTERM", "SIGKILL (out of memory?)", "signal 127"]
+
+
+class Spawned:
+    """Programs that spawn() starts in the directory of a test."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.environment = {"PATH": os.environ["PATH"]}
+
+    def start(self, *argv: str, shared: list[int] | None = None) -> int:
+        with (self.path / "stdout").open("wb") as stdout, (self.path / "stderr").open("wb") as stderr:
+            files = (stdout.fileno(), stderr.fileno())
+            return spawn(argv, self.environment, str(self.path), *files, shared or ())
+
+    def run(self, *argv: str, shared: list[int] | None = None) -> str:
+        os.waitpid(self.start(*argv, shared=shared), 0)
+        return (self.path / "stdout").read_text()
+
+
+@pytest.fixture
+def spawned(tmp_path: Path) -> Iterator[Spawned]:
+    before = os.getcwd()
+    yield Spawned(tmp_path)
+    os.chdir(before)
+
+
+def test_a_program_is_started_in_its_directory_and_its_own_group(spawned: Spawned) -> None:
+    found = spawned.run(sys.executable, "-c", "import os; print(os.getcwd(), os.getpgrp() == os.getpid())")
+    assert found == f"{spawned.path} True\n"
+    assert os.getcwd() == "/", "the directory of a task can be removed"
+
+
+def test_a_program_has_the_usual_signals_whatever_this_process_does_with_them(spawned: Spawned) -> None:
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        found = spawned.run("grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status")
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    standard = 2**31 - 1  # 32 and 33 are the C library's own
+    assert [int(number, 16) & standard for number in found.split()[1::2]] == [0, 0]
+
+
+def test_a_program_inherits_what_is_shared_with_it_and_no_other_descriptor(spawned: Spawned) -> None:
+    reader, writer = os.pipe()
+    program = "import json, os; print(json.dumps(list(map(int, os.listdir('/proc/self/fd')))))"
+    found = json.loads(spawned.run(sys.executable, "-c", program, shared=[writer]))
+    assert (writer in found, reader in found) == (True, False)
+    assert not os.get_inheritable(writer)
+    for descriptor in (reader, writer):
+        os.close(descriptor)
+
+
+def test_a_program_is_looked_up_in_the_path_of_its_own_environment(spawned: Spawned) -> None:
+    for directory, mode in (("first", 0o644), ("second", 0o755), ("third", 0o755)):
+        (spawned.path / directory).mkdir()
+        (spawned.path / directory / "program").write_text(f"#!/bin/sh\necho {directory}\n")
+        (spawned.path / directory / "program").chmod(mode)
+    spawned.environment["PATH"] = os.pathsep.join(["/none", "first", "second", "third", "/bin"])
+    assert spawned.run("program") == "second\n"
+    spawned.environment["PATH"] = "first"
+    with pytest.raises(PermissionError):
+        spawned.run("program")
+    spawned.environment["PATH"] = "/none"
+    with pytest.raises(FileNotFoundError):
+        spawned.run("program")
+
+
+def test_a_host_that_is_short_of_processes_is_no_other_path(
+    spawned: Spawned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "posix_spawn", fail)
+    with pytest.raises(BlockingIOError):
+        spawned.run("true")
+    assert os.getcwd() == "/"

@@ -42,8 +42,8 @@ def test_the_environment_is_what_a_task_may_see(commands: CommandBench) -> None:
     seen = json.loads(commands.files.stdout.read_text())
     seen.pop("LC_CTYPE", None)  # Python's own, where no locale is set
     assert seen == {
-        "PATH": ENVIRONMENT["PATH"], "HOME": "/tmp", "CUDA_VISIBLE_DEVICES": "0", "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": TASK_PATH, "TASK_ID": TASK, "TASK_ATTEMPT": "3", "TASK_DIR": str(commands.files.work),
+        **ENVIRONMENT, "PYTHONUNBUFFERED": "1", "PYTHONPATH": TASK_PATH,
+        "TASK_ID": TASK, "TASK_ATTEMPT": "3", "TASK_DIR": str(commands.files.work),
     }  # fmt: skip
 
 

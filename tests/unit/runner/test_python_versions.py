@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +22,10 @@ from tempfile import TemporaryFile
 from typing import Any
 
 import pytest
+from attempt_bench import make_job
+from runner_bench import RunnerBench
 
+from framework.files import WorkerFiles
 from framework.runner.descriptors import send_descriptors
 
 ROOT = Path(__file__).parents[3]
@@ -147,6 +151,60 @@ def test_the_fork_server_calls_a_function(python: str, tmp_path: Path) -> None:
         assert call.end["exit_code"] == 1
         assert "TypeError: run()" in call.stderr
     assert server.exit_code == 0
+
+
+def test_the_runner_executes_commands_and_calls(python: str, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "train.py").write_text(
+        "import sys\n"
+        "def run(x):\n"
+        "    print('python: major=%d, minor=%d' % sys.version_info[:2])\n"
+        "    return {'twice': 2 * x}\n"
+    )
+    bench = RunnerBench(tmp_path, python=python)
+    bench.start()
+    programs: list[dict[str, Any]] = [
+        {"command": ["sh", "-c", "echo n=1; setsid sleep 60 & exit 3"]},
+        {"command": ["no-such-program"]},
+        {"function": "train:run", "parameters": {"x": 2}},
+        {"function": "train:run", "parameters": {"y": 2}},
+        {"command": ["sleep", "60"]},
+    ]
+    jobs = [
+        make_job(
+            WorkerFiles(tmp_path / "worker's data").attempt(f"{number:016x}", 1),
+            project,
+            ranked="n",
+            early_termination={"type": "asha", "min_iter": 1, "max_iter": None, "eta": 2},
+            timeout=20.0,
+            **program,
+        )
+        for number, program in enumerate(programs)
+    ]
+    bench.run(*jobs)
+    bench.send(do="stop", attempts=[jobs[-1].attempt])
+    ends = [bench.wait("ended", attempt=job.attempt, seconds=30)["execution"] for job in jobs]
+    minor = int(python.rpartition(".")[2])
+    assert [(end["state"], end["exit_code"], end["metrics"]) for end in ends] == [
+        ("failed", 3, {"n": 1}),
+        ("failed", None, {}),
+        ("done", 0, {"twice": 4, "major": 3, "minor": minor}),
+        ("failed", 1, {}),
+        ("stopped", 143, {}),
+    ]
+    assert ends[0]["reason"] == "exit code 3; processes that it left running were ended: 1"
+    assert "unexpected keyword argument 'y'" in ends[3]["reason"]
+    bench.kill()
+    bench.start()
+    assert {name: each["ended"] for name, each in bench.held().items()} == {
+        job.attempt: end for job, end in zip(jobs, ends, strict=True)
+    }
+    bench.send(do="forget", attempts=[job.attempt for job in jobs])
+    os.kill(bench.pid, signal.SIGTERM)
+    assert bench.exit_code() == 0
+    assert bench.messages.read_text() == "runner: told to end: running tasks are stopped, and handed back\n"
+    bench.end()
 
 
 @dataclass(frozen=True)

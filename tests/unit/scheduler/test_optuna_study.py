@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-import sys
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,14 +13,10 @@ import pytest
 from master_bench import AdaptiveBench
 from project_directory import numeric
 
-from framework.files import AttemptFiles
 from framework.journal.store import Journal
 from framework.messages.assignment import AttemptResult, AttemptState
-from framework.messages.metrics import Metric
-from framework.project.early_termination import EarlyTermination, Reports
+from framework.project.early_termination import EarlyTermination
 from framework.project.project import Goal, Project
-from framework.runner.attempt import run_attempt
-from framework.runner.programs import Command
 from framework.scheduler.optuna_study import Study
 from framework.space.distributions import LogUniform, Quantized, Uniform
 from framework.space.expressions import parse_expression
@@ -178,27 +172,6 @@ def test_a_study_restored_from_the_journal_makes_the_same_suggestions(journal: J
         assert known == anew.suggest(number, unbroken.ids)
         assert known
         unbroken.ids.append(known[0])
-
-
-# What is ended early.
-
-
-def test_no_report_of_a_fast_program_is_missed(tmp_path: Path) -> None:
-    files = AttemptFiles(tmp_path / "data", "0123456789abcdef", 1)
-    reports = Reports("loss", EarlyTermination("asha", 2, None, 3))
-    told: list[dict[int, Metric]] = []
-    program = (
-        "for i in range(1, 101):\n print(f'Epoch {i}: loss={i / 2}, other=1'); print('other=1')\n"
-        " if i > 30: print('loss=unknown')\nprint('loss=nan')"
-    )
-    (tmp_path / "project").mkdir()
-    execution = run_attempt(
-        Command([sys.executable, "-c", program]), files, tmp_path / "project", {}, 30.0,
-        lambda metrics: told.append(dict(reports.at_rungs)), threading.Event(), reports,
-    )  # fmt: skip
-    assert (execution.state, execution.metrics["loss"], reports.count) == ("done", "nan", 101)
-    assert reports.at_rungs == {2: 1.0, 6: 3.0, 18: 9.0, 54: 27.0}
-    assert told[-1] == reports.at_rungs
 
 
 # The master.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from journal_bench import count_combinations, end, project_of
 from master_bench import Bench
 
 from framework.journal.provenance import Provenance
+from framework.journal.records import NewAttempt
 from framework.journal.store import Journal
 from framework.project.project import Project
 from framework.scheduler import queue as queue_module
@@ -278,6 +280,59 @@ def test_a_task_that_is_sent_is_not_taken_but_is_open(journal: Journal) -> None:
     assert queued.number == 1
     assert queue.is_open(sent)
     assert not queue.is_open(project.task_id({"x": 5}))
+
+
+def test_as_many_tasks_are_found_at_once_as_are_wanted(journal: Journal) -> None:
+    project = project_of({"x": list(range(9))})
+    end(journal, project, 1, "done", {})
+    queue = queue_of(project, journal)
+    queue.count_known()
+    sent = project.task_id({"x": 3})
+    queue.look_ahead(lambda task: task == sent, 4)
+    queue.look_ahead(nothing_is_sent, 100)
+    withdrawn = project.task_id({"x": 4})
+    queue.withdraw(withdrawn)
+    assert [queued.number for _ in range(4) if (queued := queue.take())] == [0, 2, 5], "no more were wanted"
+    assert not queue.is_ready
+    assert queue.is_open(sent)
+    queue.look_ahead(nothing_is_sent, 100)
+    assert [queued.number for _ in range(4) if (queued := queue.take())] == [6, 7, 8]
+
+
+def test_a_task_that_is_withdrawn_and_queued_again_is_taken_once(journal: Journal) -> None:
+    project = project_of({"x": [0, 1]})
+    queue = queue_of(project, journal)
+    queue.count_known()
+    queue.look_ahead(nothing_is_sent)
+    queued = queue.take()
+    assert queued is not None
+    for _ in range(3):
+        queue.put_back(queued)
+        queue.withdraw(queued.task)
+    queue.put_back(queued)
+    assert queue.take() == queued
+    assert queue.take() is None
+
+
+def test_thousands_of_tasks_that_are_sent_again_cost_no_more_than_their_number(journal: Journal) -> None:
+    count = 5000
+    project = project_of({"x": list(range(count))})
+    queue = queue_of(project, journal)
+    queue.count_known()
+    queue.look_ahead(nothing_is_sent, count)
+    tasks = [queued for _ in range(count) if (queued := queue.take())]
+    assert len(tasks) == count
+    journal.assign_all([NewAttempt(each.task, each.number, each.parameters, "a") for each in tasks], 1.0)
+    with journal.batch():
+        for each in tasks:
+            journal.lost(each.task, 1, "lost", final=False)
+    began = time.process_time()
+    assert all(queue.requeue(each.task) for each in tasks)
+    assert not any(queue.requeue(each.task) for each in tasks)
+    for each in tasks[1:]:
+        queue.withdraw(each.task)
+    assert [queue.take(), queue.take()] == [QueuedTask(0, tasks[0].task, "a", {"x": 0}), None]
+    assert time.process_time() - began < 5
 
 
 # Restarted masters.

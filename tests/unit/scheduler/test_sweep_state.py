@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from master_bench import AdaptiveBench, Bench, Clock
+from master_bench import AdaptiveBench, Bench, Clock, Message
 
 from framework.journal.store import Journal
 from framework.messages import requests
 from framework.messages.status import read_status
+from framework.placement.hosts import FORGET_SECONDS
 from framework.scheduler import pause as pause_module
+from framework.scheduler import sweep_state
 
 
 def test_a_repeated_result_changes_nothing(bench: Bench) -> None:
@@ -325,3 +329,116 @@ def test_the_pause_for_too_many_failures_is_tried_again_if_it_cannot_be_written(
         assert bench.status().paused == ""
     bench.turn()
     assert "max_failures: 1" in bench.status().paused
+
+
+@pytest.mark.parametrize(("seconds", "sent"), [(0.001, 200), (0.01, 100), (0.05, 20), (0.25, 4), (2.0, 2)])
+def test_a_host_has_half_a_second_of_work_for_each_slot(bench: Bench, seconds: float, sent: int) -> None:
+    bench.write_project(x="{range: [1, 5001, 1]}")
+    bench.master = bench.start()
+    bench.messenger.beat("a", slots=2)
+    for host, assignment in bench.turn():
+        bench.messenger.result(host, assignment, seconds=seconds)
+    assert len(bench.turn()) == sent
+
+
+def test_a_host_without_a_task_that_is_done_gets_no_more_than_two_for_each_slot(bench: Bench) -> None:
+    bench.write_project(x="{range: [1, 5001, 1]}", retries=1)
+    bench.master = bench.start()
+    bench.messenger.beat("a", slots=1)
+    bench.messenger.beat("b", slots=1)
+    first = dict(bench.turn())
+    bench.messenger.result("a", first["a"], seconds=0.001)
+    hosts = [host for host, _ in bench.turn()]
+    assert (hosts.count("a"), hosts.count("b")) == (100, 1), "b runs one already"
+    bench.messenger.result("b", first["b"], "failed", seconds=0.001)
+    sent = bench.turn()
+    assert [host for host, _ in sent] == ["b"]
+    bench.messenger.result(*sent[0], seconds=0.001)
+    assert len(bench.turn()) == 99, "it has proven itself"
+
+
+def test_an_adaptive_sweep_is_not_suggested_far_ahead(adaptive_bench: AdaptiveBench) -> None:
+    bench = adaptive_bench
+    bench.settings("{min: 0.0, max: 1.0}", "method: bayes\nrun_cap: 500\n")
+    bench.messenger.beat("a", slots=1)
+    ((host, assignment),) = bench.turn()
+    bench.messenger.result(host, assignment, seconds=0.001)
+    assert len(bench.turn()) == 2
+
+
+def test_a_host_that_hands_back_one_attempt_is_asked_for_all_that_wait_there(
+    bench: Bench, clock: Clock
+) -> None:
+    bench.write_project(x="{range: [1, 5001, 1]}")
+    bench.master = bench.start()
+    bench.messenger.beat("a", slots=1)
+    ((host, assignment),) = bench.turn()
+    bench.messenger.result(host, assignment, seconds=0.05)
+    sent = bench.turn()
+    assert len(sent) == 10
+    bench.messenger.started(host, sent[0][1])
+    bench.messenger.stopped.clear()
+    bench.messenger.result(*sent[1], "stopped")
+    bench.messenger.incoming[-1] = without_exit_code(bench.messenger.incoming[-1])
+    bench.messenger.beat("a", slots=0, running=[f"{sent[0][1].task}.1"])
+    assert bench.turn() == []
+    waiting = [(host, f"{assignment.task}.1") for host, assignment in sent[2:]]
+    assert sorted(bench.messenger.stopped) == sorted(waiting)
+    # They come back, and go elsewhere; this is no failure, and asked for once.
+    bench.messenger.stopped.clear()
+    for each in sent[2:]:
+        bench.messenger.result(*each, "stopped")
+        bench.messenger.incoming[-1] = without_exit_code(bench.messenger.incoming[-1])
+    bench.messenger.beat("b", slots=20)
+    again = bench.turn()
+    assert bench.messenger.stopped == []
+    assert {host for host, _ in again} == {"b"}
+    assert [assignment.attempt for _, assignment in again].count(2) == 9
+    # Until it has finished something, the host gets few.
+    bench.messenger.beat("a", slots=3, running=[f"{sent[0][1].task}.1"])
+    assert len([host for host, _ in bench.turn() if host == "a"]) == 5
+    bench.messenger.result(*sent[0], seconds=0.05)
+    assert len([host for host, _ in bench.turn() if host == "a"]) == 25
+
+
+def without_exit_code(message: Message) -> Message:
+    """The result of an attempt that has not begun."""
+    return Message("results", json.loads(message.body) | {"exit_code": None})
+
+
+def test_a_host_too_many_is_neither_known_nor_sent_anything(bench: Bench) -> None:
+    bench.master._sweep._hosts.most = 2
+    for host in "abc":
+        bench.messenger.beat(host, slots=1)
+    assert {host for host, _ in bench.turn()} == {"a", "b"}
+    assert sorted(bench.status().hosts) == ["a", "b"]
+
+
+def test_a_host_that_is_silent_for_a_day_is_forgotten(bench: Bench, clock: Clock) -> None:
+    bench.messenger.beat("a", slots=0)
+    bench.messenger.beat("b", slots=0)
+    bench.turn()
+    for host in bench.master._sweep._hosts:
+        host.last_heartbeat -= FORGET_SECONDS
+    for _ in range(4):
+        clock.now += 10
+        bench.messenger.beat("b", slots=0)
+        bench.turn()
+    assert list(bench.status().hosts) == ["b"]
+
+
+def test_a_turn_sends_only_so_many_and_the_next_one_comes_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_state, "MOST_IN_TURN", 5)
+    bench.write_project(x="{range: [1, 13, 1]}")
+    bench.master = bench.start()
+    for host in "abc":
+        bench.messenger.beat(host, slots=4)
+    sent, idle = [], []
+    for _ in range(4):
+        sent.append([host for host, _ in bench.turn()])
+        idle.append(bench.master._sweep.is_idle)
+    assert [len(hosts) for hosts in sent] == [5, 5, 2, 0]
+    assert sent[0] == ["a", "b", "c", "a", "b"], "no host has to wait for the next turn"
+    assert idle == [False, False, True, True]

@@ -1,0 +1,61 @@
+"""What the scripts learn of a project before they build its images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from framework.cli import main as cli
+from framework.configuration import settings as settings_module
+
+ADAPTIVE = "metric: loss\ngoal: minimize\nmethod: tpe\nrun_cap: 4\n"
+EARLY = "metric: loss\ngoal: minimize\nearly_terminate: {type: asha, min_iter: 3}\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(settings_module, "find_spec", lambda name: None)
+    path = tmp_path / "my project"
+    path.mkdir()
+    (path / "project.yml").write_text("command: python train.py\n")
+    (path / "parameters.yml").write_text("C: [0.1, 1, 10]\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("", "optuna=no\n"),
+        ("image: python:3.13-slim\n", "image=python:3.13-slim\noptuna=no\n"),
+        ("image: |\n  a.example:5000/b@sha256:00\n" + ADAPTIVE, None),
+        ("image: a.example:5000/b@sha256:00\n" + ADAPTIVE, "image=a.example:5000/b@sha256:00\noptuna=yes\n"),
+        (EARLY, "optuna=yes\n"),
+    ],
+)
+def test_of_a_project(project: Path, more: str, said: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "project.yml").write_text("command: python train.py\n" + more)
+    assert cli.main(["needs", str(project)]) == (0 if said else 2)
+    assert capsys.readouterr().out == (said or "")
+
+
+def test_of_a_sweep_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "project.yml").unlink()
+    (project / "parameters.yml").unlink()
+    (project / "train.py").touch()
+    (project / "sweep.yaml").write_text(
+        "program: train.py\nimage: b:2\nmethod: bayes\nmetric: {name: loss, goal: minimize}\n"
+        "parameters: {x: {min: 0.0, max: 1.0}}\n"
+    )
+    assert cli.main(["needs", str(project)]) == 0
+    assert capsys.readouterr().out == "image=b:2\noptuna=yes\n"
+
+
+def test_what_is_wrong_is_said_as_plan_says_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "project.yml").write_text("command: python train.py\nretires: 1\n")
+    said = []
+    for command in ("needs", "plan"):
+        assert cli.main([command, str(project)]) == 2
+        said.append(capsys.readouterr())
+    assert said[0] == said[1]
+    assert "project.yml:2:1: unknown key 'retires'" in said[0].err
