@@ -449,11 +449,13 @@ class Worker:
         self._publisher.publish_event(Started(self._source, held.id, when))
 
     def _on_ended(self, held: HeldAttempt, execution: Mapping[str, Any]) -> None:
+        has_devices = held.allocation is not None  # `exited` was said to an earlier worker
         held.phase = Phase.EXITED
         self._release_devices(held)
         held.outcome = self._result(held, execution)
         self._keep(held)
-        self._start_waiting()
+        if has_devices:
+            self._start_waiting()
 
     def _on_held(self, attempt: AttemptId, held: HeldAttempt | None, event: Mapping[str, Any]) -> None:
         """Take up an attempt that the runner has from earlier."""
@@ -575,8 +577,7 @@ class Worker:
         try:
             self._publisher.deliver_result(held.id, message, lambda: self._forget([held.id]))
             if held.outcome.state != "lost":
-                files.directory.mkdir(parents=True, exist_ok=True)  # missing if it could not be started
-                write_atomically(files.result, json.dumps(message), fsync=self._syncs_results)
+                self._write_result(files, message)
         except OSError as error:
             log.error("the result of task %s cannot be kept (%s): waiting for room", held.id, error)
             self._unkept.append(held)
@@ -585,6 +586,15 @@ class Worker:
         self._held.end(held)
         held.taken.set()
         held.over.set()
+
+    def _write_result(self, files: AttemptFiles, message: Message) -> None:
+        """Write result.json; in a local run it is for people, and the log of the runner keeps the result."""
+        if self._syncs_results:
+            files.directory.mkdir(parents=True, exist_ok=True)  # missing if it could not be started
+            write_atomically(files.result, json.dumps(message), fsync=True)
+        else:
+            with suppress(FileNotFoundError):  # it could not be started
+                files.result.write_text(json.dumps(message))
 
     def finish_earlier_results(self) -> None:
         """Complete what a crash left between the spool and the attempt's own directory."""
