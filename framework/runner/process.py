@@ -143,7 +143,7 @@ def signal_group(pid: int, number: int) -> None:
 def raise_oom_score(pid: int) -> bool:
     """Short of memory, have the kernel end process `pid` and its children rather than this process.
 
-    False if that is refused: as long as its exec is not complete, it is hidden as this process is (isolation.py).
+    False if that is refused: until its exec is complete, it is hidden as this process is (isolation.py).
     """
     try:
         with open("/proc/self/oom_score_adj", encoding="ascii") as own:
