@@ -220,7 +220,7 @@ def test_a_stop_that_comes_with_the_attempt(runner: Bench) -> None:
 
 def test_what_it_left_running_in_other_sessions_is_ended(runner: Bench) -> None:
     daemon = "(setsid sleep 60 & echo $! >>pids; setsid sh -c 'sleep 60 & wait' & echo $! >>pids) & wait"
-    execution = runner.execute(f"{daemon}; sleep 0.2")
+    execution = runner.execute(f"{daemon}; sleep 0.5")
     assert execution["state"] == "done"
     assert execution["reason"] in [f"processes that it left running were ended: {n}" for n in (2, 3)]
     pids = (runner.given[0].files.work / "pids").read_text().split()
