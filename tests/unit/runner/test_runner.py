@@ -108,9 +108,9 @@ def test_it_says_who_it_is(bench: Bench) -> None:
     incarnation = hello.pop("incarnation")
     hello["environment"].pop("LC_CTYPE", None)  # Python's own, where no locale is set
     assert hello == {
-        "event": "hello", "version": VERSION, "key": None, "image": "", "process": bench.pid,
-        "environment": {"PATH": os.environ["PATH"], "IMAGE": "me/mine:1", "OF_THE_IMAGE": "x"},
-    }  # fmt: skip  # of a local run: the variable is the user's
+        "event": "hello", "version": VERSION, "key": None, "image": "me/mine:1", "process": bench.pid,
+        "environment": {"PATH": os.environ["PATH"], "OF_THE_IMAGE": "x"},
+    }  # fmt: skip
     bench.kill()
     bench.start(link=True, welcome=False)
     assert bench.hello["incarnation"] != incarnation
@@ -580,6 +580,7 @@ def test_what_ended_meanwhile_is_named_until_it_is_kept(linked: Bench) -> None:
     linked.wait("taken", attempt=attempt)
     linked.disconnect()
     wait_for(lambda: linked.believed()[attempt].ended)
+    time.sleep(0.2)  # until it is synced
     for _ in range(2):
         linked.greet()
         assert linked.held()[attempt]["ended"]["metrics"] == {"a": 1}
@@ -594,6 +595,7 @@ def test_a_worker_that_leaves_and_does_not_come_back(linked: Bench) -> None:
     linked.send(do="leave")
     linked.disconnect()
     wait_for(lambda: linked.believed()[attempt].ended)
+    time.sleep(0.2)  # until it is synced
     linked.greet()
     assert linked.held()[attempt]["ended"]["state"] == "stopped"
     assert linked.execute("true")["state"] == "done"
