@@ -69,8 +69,11 @@ class RunnerLog:
         self._append(started=attempt, when=when)
 
     def end(self, attempt: str, execution: dict[str, Any]) -> None:
+        """Write what became of an attempt at once, so that it outlives this process."""
         self.entries[attempt].ended = execution
         self._append(ended=attempt, execution=execution)
+        with suppress(OSError):  # sync() tries it again, and raises it
+            self._write_pending()
 
     def forget(self, attempt: str) -> None:
         if self.entries.pop(attempt, None) is not None:
@@ -85,10 +88,7 @@ class RunnerLog:
             self._shrink()
 
     def _append(self, **record: Any) -> None:
-        """Write a record at once: then it outlives this process, and after sync() a power failure."""
         self._pending.append(self._line(record))
-        with suppress(OSError):  # sync() tries it again, and raises it
-            self._write_pending()
 
     def _write_pending(self) -> None:
         if not self._pending:

@@ -151,14 +151,21 @@ def raise_oom_score(pid: int) -> bool:
     False if that is refused: until its exec is complete, it is hidden as this process is (isolation.py).
     """
     try:
-        with open("/proc/self/oom_score_adj", encoding="ascii") as own:
-            score = min(int(own.read()) + OOM_SCORE, 1000)
-        with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
-            file.write(str(score))
+        file = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY)
+        try:
+            os.write(file, _oom_score_of_tasks())
+        finally:
+            os.close(file)
     except OSError as error:  # the process has ended, or there is no /proc
         log.debug("cannot set oom_score_adj of process %d: %s", pid, error)
         return not isinstance(error, PermissionError)
     return True
+
+
+@lru_cache(maxsize=1)
+def _oom_score_of_tasks() -> bytes:
+    with open("/proc/self/oom_score_adj", encoding="ascii") as own:
+        return b"%d" % min(int(own.read()) + OOM_SCORE, 1000)
 
 
 def signal_name(number: int) -> str:
