@@ -354,7 +354,7 @@ class Worker:
     def _start(self, held: HeldAttempt, code: Code) -> bool:
         """Give an attempt to the runner, with the code that is current; False if there are no devices."""
         assert self._runner is not None
-        allocation = self._allocator.allocate(self._needs(code), 0.0)
+        allocation = self._allocator.allocate(self._needs(code))
         if allocation is None:
             return False
         held.code = code.version

@@ -463,8 +463,8 @@ def allocate_after(
     allocations: list[Allocation | None] = []
     allocate = bench.worker._allocator.allocate
 
-    def allocate_and_let_it_happen(needs: Resources, timeout: float) -> Allocation | None:
-        allocation = allocate(needs, timeout) if allocations or room else None
+    def allocate_and_let_it_happen(needs: Resources) -> Allocation | None:
+        allocation = allocate(needs) if allocations or room else None
         allocations.append(allocation)
         if len(allocations) == 1:
             event()
