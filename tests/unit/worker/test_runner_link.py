@@ -25,7 +25,8 @@ from worker_bench import (
 from framework.files import WorkerFiles
 from framework.worker import runner_link
 from framework.worker.runner_link import MOST_PENDING, RunnerLink
-from framework.worker.worker import Runner, Worker
+from framework.worker.runner_state import Runner
+from framework.worker.worker import Worker
 
 
 class Listener:
