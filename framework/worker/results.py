@@ -13,10 +13,11 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from framework.errors import FrameworkError
-from framework.files import AttemptFiles, WorkerFiles, write_atomically
+from framework.files import AttemptFiles, WorkerFiles, read_regular, remove_unfinished, write_atomically
 from framework.messages.assignment import Assignment, AttemptResult
 from framework.messages.checks import LONGEST_REASON
 from framework.messages.identity import Identity
+from framework.messages.queues import LONGEST_MESSAGE
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import Message, WorkerEvent
 from framework.worker.held_attempts import HeldAttempt
@@ -130,33 +131,49 @@ class Results:
 
     def _write(self, files: AttemptFiles, message: Message) -> None:
         """Write result.json; in a local run it is for people, and the log of the runner keeps the result."""
-        if self._syncs:
-            files.directory.mkdir(parents=True, exist_ok=True)  # missing if it could not be started
-            write_atomically(files.result, json.dumps(message), fsync=True)
-        else:
-            with suppress(FileNotFoundError):  # it could not be started
-                files.result.write_text(json.dumps(message))
+        try:
+            if self._syncs:
+                files.directory.mkdir(parents=True, exist_ok=True)  # missing if it could not be started
+                write_atomically(files.result, json.dumps(message), fsync=True)
+            else:
+                with suppress(FileNotFoundError):  # it could not be started
+                    files.result.write_text(json.dumps(message))
+        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+            # The task has put something else there; the publisher has the result, which need not wait for it.
+            log.error("%s cannot be written: %s", files.result, error)
 
 
 def finish_earlier_results(files: WorkerFiles) -> None:
-    """Complete what a crash left between the spool and the directories of attempts."""
+    """Complete what a crash left between the spool and the directories of attempts.
+
+    Call it before anything is spooled: what was being written into the spool is removed.
+    """
+    try:
+        remove_unfinished(files.spool)
+    except OSError as error:
+        log.error("%s: what a crash has left cannot be removed: %s", files.spool, error)
     for spooled in files.spool.glob("*.json"):
         try:
-            result = AttemptResult.from_message(json.loads(spooled.read_text()))
+            content = read_regular(spooled, LONGEST_MESSAGE)
+            result = AttemptResult.from_message(json.loads(content))
             attempt = files.attempt(result.task, result.attempt)
             if not attempt.result.exists() and result.state != "lost":
                 attempt.directory.mkdir(parents=True, exist_ok=True)
-                write_atomically(attempt.result, spooled.read_text(), fsync=True)
-        except (FrameworkError, ValueError, OSError) as error:
+                write_atomically(attempt.result, content, fsync=True)
+        except (FrameworkError, ValueError, OSError, RecursionError) as error:
             log.error("%s cannot be copied into the directory of its attempt: %s", spooled, error)
 
 
 def _read(files: AttemptFiles) -> dict[str, Any] | None:
-    """The result in the directory of an attempt; None if there is none, or the host's power has torn it."""
-    if not files.result.exists():
-        return None
+    """The result in the directory of an attempt; None if there is none.
+
+    The power of the host may have torn it, and the task may have replaced it: then it is none.
+    """
     try:
-        return AttemptResult.from_message(json.loads(files.result.read_text())).to_message()
-    except (FrameworkError, ValueError) as error:
+        content = read_regular(files.result, LONGEST_MESSAGE)
+        return AttemptResult.from_message(json.loads(content)).to_message()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (FrameworkError, ValueError, OSError, RecursionError) as error:
         log.error("%s is not a result (%s)", files.result, error)
         return None

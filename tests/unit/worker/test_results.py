@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from worker_bench import (
-    DONE,
-    TASK,
-    FakeRunner,
-    RunnerBench,
-    WorkerBench,
-    name_of,
-    record_disk_calls,
-    running,
-)
+from worker_bench import DONE, TASK, FakeRunner, RunnerBench, WorkerBench, name_of, record_disk_calls, running
 
 from framework.files import write_atomically
 from framework.messages.task_ids import AttemptId
@@ -97,6 +89,39 @@ def test_earlier_results_are_completed_whatever_else_lies_in_the_spool(live: Run
     assert len(list(live.files.spool.iterdir())) == 4, "the publisher sends them"
 
 
+def test_what_a_killed_worker_was_writing_into_the_spool_is_removed(bench: WorkerBench) -> None:
+    finish_earlier_results(bench.files)
+    bench.files.spool.mkdir()
+    (bench.files.spool / f".{TASK}.1.json.k3_x9abc").write_text("{half")
+    (bench.files.spool / f"{TASK}.2.json").write_text("{}")
+    (bench.files.spool / f"{TASK}.1.damaged").touch()
+    finish_earlier_results(bench.files)
+    kept = {file.name for file in bench.files.spool.iterdir()}
+    assert kept == {f"{TASK}.2.json", f"{TASK}.1.damaged"}
+
+
+def test_what_cannot_be_removed_from_the_spool_holds_nothing_up(
+    bench: WorkerBench, runner: FakeRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.begin()
+    runner.says("ended", execution=DONE)
+    result = bench.files.attempt(TASK, 1).result
+    (bench.files.spool / ".in.the.way.12345678").mkdir(parents=True)
+    result.rename(bench.files.spool / f"{TASK}.1.json")
+    finish_earlier_results(bench.files)
+    assert result.exists()
+    assert "cannot be removed" in caplog.text
+
+
+def test_a_pipe_in_the_spool_is_not_waited_for(bench: WorkerBench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.files.spool.mkdir()
+    os.mkfifo(bench.files.spool / f"{TASK}.1.json")
+    (bench.files.spool / f"{TASK}.2.json").write_text("[" * 100_000)
+    finish_earlier_results(bench.files)
+    assert len(caplog.messages) == 2
+    assert "no regular file" in caplog.text
+
+
 def test_a_result_is_handed_over_before_it_is_written_into_the_directory_of_its_attempt(
     bench: WorkerBench, runner: FakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +178,23 @@ def test_a_result_that_cannot_be_kept_is_kept_when_there_is_room(
     assert bench.files.attempt(TASK, 1).result.exists()
 
 
+@pytest.mark.parametrize("what", ["directory of its attempt", "result.json"])
+def test_a_task_that_puts_something_in_the_place_of_its_result_does_not_keep_it(
+    bench: WorkerBench, runner: FakeRunner, what: str
+) -> None:
+    held = bench.begin()
+    runner.says("taken")
+    files = bench.files.attempt(TASK, 1)
+    if what == "result.json":
+        files.result.mkdir(parents=True)
+    else:
+        files.directory.parent.mkdir()
+        files.directory.touch()
+    runner.says("ended", execution=DONE)
+    assert (held.over.is_set(), bench.recorder.states) == (True, ["done"])
+    assert runner.told("forget") == [name_of("fine")]
+
+
 def test_an_outcome_that_cannot_be_kept_is_left_to_the_next_worker(
     bench: WorkerBench, runner: FakeRunner
 ) -> None:
@@ -178,10 +220,21 @@ def test_a_kept_result_is_sent_again_in_the_name_of_this_infrastructure(live: Ru
     assert live.executions() == ["fine"]
 
 
-@pytest.mark.parametrize("content", ["", "{half", "{}", "5", "\0" * 100])
-def test_a_result_that_was_torn_is_none(bench: WorkerBench, runner: FakeRunner, content: str) -> None:
+@pytest.mark.parametrize(
+    "content",
+    ["", "{half", "{}", "5", "\0" * 100, "[" * 100_000, "pipe", "directory"],
+    ids=lambda content: repr(content)[:12],
+)
+def test_a_result_that_was_torn_or_replaced_is_none(
+    bench: WorkerBench, runner: FakeRunner, content: str
+) -> None:
     files = bench.files.attempt(TASK, 1)
     files.directory.mkdir(parents=True)
-    files.result.write_text(content)
+    if content == "pipe":  # by the task
+        os.mkfifo(files.result)
+    elif content == "directory":
+        files.result.mkdir()
+    else:
+        files.result.write_text(content)
     bench.run("fine")
     assert (bench.recorder.states, runner.told("run")) == (["lost"], [])
