@@ -70,7 +70,8 @@ class Worker:
         self.concurrency = max(self._allocator.room(needs).most for needs in kinds)
         self._lock = threading.RLock()
         self._held = HeldAttempts()
-        self._runner = RunnerState(identity.image)
+        container = "" if identity.infrastructure == LOCAL else f"{identity.infrastructure}-runner"
+        self._runner = RunnerState(identity.image, container)
         self._waiting = WaitingAttempts(
             self._held, self._project, self._allocator, self._runner, files, self._end_unrun
         )
@@ -84,7 +85,7 @@ class Worker:
         with self._lock:
             room = self._allocator.room(self._project.needs())
             running, reserved = self._held.running_and_reserved()
-            no_runner = "" if self._runner.is_there else "its runner does not answer: it gets no tasks"
+            no_runner = self._runner.trouble
             shortage = self._project.disk_shortage()
             full = f"{shortage}: it gets no tasks until there is room" if shortage else ""
             is_ready = not (self._project.has_newer_framework or full or no_runner or self._waiting.is_closed)
@@ -151,8 +152,8 @@ class Worker:
             for held in self._held:
                 if held.runs:
                     held.over.set()
-            if for_good and self._runner.is_there:
-                self._runner.send(do="leave")
+            if for_good:
+                self._runner.leave()
 
     def run(self, message: object, on_taken: Callable[[], None] = lambda: None) -> None:
         """Have one attempt run, and wait for its end.
@@ -229,6 +230,11 @@ class Worker:
         """Give the runner nothing more until it, or another one, has come."""
         with self._lock:
             self._runner.disconnect()
+
+    def on_refused(self) -> None:
+        """Say that no runner comes but one with another key than this worker's."""
+        with self._lock:
+            self._runner.is_refused = True
 
     def on_event(self, event: Mapping[str, Any]) -> None:
         """Take what the runner reports."""

@@ -8,14 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from worker_bench import (
-    TASK,
-    FakeRunner,
-    RunnerBench,
-    WorkerBench,
-    assignment,
-    running,
-)
+from worker_bench import TASK, FakeRunner, RunnerBench, WorkerBench, assignment, running
 
 from framework.errors import FrameworkError
 from framework.messages.worker_events import Refusal, parse_event

@@ -8,16 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from worker_bench import (
-    DONE,
-    TASK,
-    FakeRunner,
-    RunnerBench,
-    WorkerBench,
-    name_of,
-    running,
-    wait_until,
-)
+from worker_bench import DONE, TASK, FakeRunner, RunnerBench, WorkerBench, name_of, running, wait_until
 
 from framework.errors import FrameworkError
 from framework.messages.task_ids import AttemptId
