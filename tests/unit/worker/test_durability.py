@@ -30,7 +30,7 @@ WORKER = """
 import json, os, signal, sys, time
 from pathlib import Path
 from framework.broker import worker_publisher
-from framework.worker import worker
+from framework.worker import results, waiting_attempts, worker
 from framework.messages.identity import Identity
 from worker_bench import Link
 
@@ -61,16 +61,16 @@ def acknowledge():
     kill("after acknowledged")
 
 worker_publisher.publish = publish
-die_around(worker.Worker, "_start", "given")
+die_around(waiting_attempts.WaitingAttempts, "_give", "given")
 die_around(worker.Worker, "_on_taken", "taken")
 die_around(worker_publisher, "write_atomically", "spooled")
 die_around(worker.Worker, "_forget", "forgotten")
-die_around(worker, "write_atomically", "kept")
+die_around(results, "write_atomically", "kept")
 identity = Identity("worker", "infra-1", "p", "host1", "broker:5671", "", root)
 files = worker.WorkerFiles(root / "data")
 sender = worker_publisher.BrokerPublisher(identity, files.spool)
 made = worker.Worker(identity, files, root / "code", 1, sender)
-made.finish_earlier_results()
+results.finish_earlier_results(files)
 def send():
     for file in sorted((root / "data/spool").glob("*.json")):
         sender._send_result(None, file)
