@@ -9,7 +9,6 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Protocol
 
 from framework.errors import FrameworkError
@@ -43,8 +42,8 @@ class Publisher(Protocol):
 class Results:
     """Results from the end of their attempts until they are kept. Not for several threads at a time.
 
-    `syncs`: results in the directories of attempts survive a power failure, and whoever finds one there
-    knows that the publisher has kept it. `on_kept` is called, from any thread, when the runner need not keep
+    `writes`: the directories of attempts get results too: whoever finds one there knows that the publisher has
+    kept it. A local run needs none, as its runner keeps each until the journal has it. `on_kept` is called, from any thread, when the runner need not keep
     the outcome of an attempt any more.
     """
 
@@ -53,14 +52,14 @@ class Results:
         identity: Identity,
         files: WorkerFiles,
         publisher: Publisher,
-        syncs: bool,
+        writes: bool,
         disk_shortage: Callable[[], str],
         on_kept: Callable[[AttemptId], None],
     ) -> None:
         self._identity = identity
         self._files = files
         self._publisher = publisher
-        self._syncs = syncs
+        self._writes = writes
         self._disk_shortage = disk_shortage
         self._on_kept = on_kept
         self._unkept: list[HeldAttempt] = []  # outcomes that a full disk keeps from being kept
@@ -124,20 +123,18 @@ class Results:
 
     def has_kept(self, assignment: Assignment) -> bool:
         """True if the result of an attempt is kept, and the publisher has it."""
-        return self._syncs and self._files_of(assignment).result.exists()
+        return self._writes and self._files_of(assignment).result.exists()
 
     def _files_of(self, assignment: Assignment) -> AttemptFiles:
         return self._files.attempt(assignment.task, assignment.attempt)
 
     def _write(self, files: AttemptFiles, message: Message) -> None:
-        """Write result.json; in a local run it is for people, and the log of the runner keeps the result."""
+        """Write result.json, if it is for others than the journal beside it."""
+        if not self._writes:
+            return
         try:
-            if self._syncs:
-                files.directory.mkdir(parents=True, exist_ok=True)  # missing if it could not be started
-                write_atomically(files.result, json.dumps(message), fsync=True)
-            else:
-                with suppress(FileNotFoundError):  # it could not be started
-                    files.result.write_text(json.dumps(message))
+            files.directory.mkdir(parents=True, exist_ok=True)  # missing if it could not be started
+            write_atomically(files.result, json.dumps(message), fsync=True)
         except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
             # The task has put something else there; the publisher has the result, which need not wait for it.
             log.error("%s cannot be written: %s", files.result, error)

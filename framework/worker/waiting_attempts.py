@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -48,6 +47,12 @@ class WaitingAttempts:
         """Hand back all that wait, and each one that comes."""
         self.is_closed = True
         self.review()
+
+    def hand_back(self, reason: str) -> None:
+        """Hand back all that wait, and that no runner can have begun."""
+        for held in self._held.in_phase(Phase.WAITING):
+            if not held.was_given:
+                self._end(held, reason, "stopped")
 
     def add(self, assignment: Assignment) -> HeldAttempt:
         """Have an attempt begin as soon as it has its devices."""
@@ -103,7 +108,7 @@ class WaitingAttempts:
             self._allocator.release(allocation)
             self._end(held, str(error), "failed")
             return True
-        held.allocation, held.phase = allocation, Phase.GIVEN
+        held.allocation, held.phase, held.was_given = allocation, Phase.GIVEN, True
         self._runner.send(do="run", jobs=[held.job.to_message()])
         return True
 
@@ -115,7 +120,9 @@ class WaitingAttempts:
     def retry_later(self, held: HeldAttempt) -> None:
         """Have an attempt wait for room on this host, which the runner could not begin."""
         self.take_back(held)
-        held.hand_back_at, held.retry_at = math.inf, time.monotonic() + RETRY_SECONDS
+        now = time.monotonic()
+        held.was_given = False
+        held.hand_back_at, held.retry_at = now + HAND_BACK_SECONDS, now + RETRY_SECONDS
 
     def release_devices(self, held: HeldAttempt) -> None:
         if held.allocation is not None:

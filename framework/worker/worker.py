@@ -44,8 +44,7 @@ class Worker:
     `slots`: how many may run at a time; None: as many as the host has CPUs. The resources that the project
     asks for may allow fewer or, as far as they are CPUs, more. `free_disk`: bytes that have to be free on the
     disk for tasks to run; None: what the project says. `memory`: bytes that tasks may use; None: what this
-    process may. `syncs_results`: results in the directories of attempts survive a power failure, and whoever
-    finds one there knows that the publisher has kept it.
+    process may. `writes_results`: the directories of attempts get results too; see Results.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class Worker:
         publisher: Publisher,
         free_disk: int | None = None,
         memory: int | None = None,
-        syncs_results: bool = True,
+        writes_results: bool = True,
     ) -> None:
         self.identity = identity
         self._publisher = publisher
@@ -76,7 +75,7 @@ class Worker:
             self._held, self._project, self._allocator, self._runner, files, self._end_unrun
         )
         shortage = self._project.disk_shortage
-        self._results = Results(identity, files, publisher, syncs_results, shortage, self._forget)
+        self._results = Results(identity, files, publisher, writes_results, shortage, self._forget)
 
     # Reports to the master.
 
@@ -216,6 +215,7 @@ class Worker:
                         self._lose(held, "its runner ended")
                     elif held.phase is Phase.GIVEN:
                         self._waiting.take_back(held)
+                self._waiting.hand_back("its runner does not answer: handed back")
             self._waiting.start()
             self._waiting.review()
 

@@ -145,7 +145,12 @@ def test_a_worker_killed_at_any_step_runs_an_attempt_once_and_loses_no_result(
     found = at_the_broker(root)
     assert [result.state for result in found] == ["done"] * len(found)
     assert all(result == found[0] for result in found)
-    assert len(found) == (2 if step == "after confirmed" else 1), "it was not known that the broker has it"
+    if step == "after confirmed":
+        assert len(found) == 2, "it was not known that the broker has it"
+    elif step in ("after spooled", "after forgotten", "after kept"):
+        assert len(found) in (1, 2), "the publisher may have sent it by then"
+    else:
+        assert len(found) == 1
     assert list((root / "data/spool").glob("*.json")) == []
     assert not (root / "message").exists()
     assert (root / "data/tasks" / TASK / "1/result.json").exists()

@@ -120,7 +120,7 @@ def test_a_result_that_is_only_in_its_directory_is_delivered_again(
     runner.says("ended", execution=DONE)
     bench.recorder = Recorder()
     identity = bench.worker.identity
-    bench.worker = Worker(identity, bench.files, bench.code, 2, bench.recorder, syncs_results=False)
+    bench.worker = Worker(identity, bench.files, bench.code, 2, bench.recorder, writes_results=False)
     runner = bench.connect_fake(held)
     assert (bench.recorder.states, runner.told("forget")) == (["done"], [FINE])
 
