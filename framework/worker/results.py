@@ -42,9 +42,9 @@ class Publisher(Protocol):
 class Results:
     """Results from the end of their attempts until they are kept. Not for several threads at a time.
 
-    `writes`: the directories of attempts get results too: whoever finds one there knows that the publisher has
-    kept it. A local run needs none, as its runner keeps each until the journal has it. `on_kept` is called, from any thread, when the runner need not keep
-    the outcome of an attempt any more.
+    `writes`: the directories of attempts get results too: whoever finds one there knows that the publisher
+    has kept it. A local run needs none, as its runner keeps each until the journal has it. `on_kept` is
+    called, from any thread, when the runner need not keep the outcome of an attempt any more.
     """
 
     def __init__(
