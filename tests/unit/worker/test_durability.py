@@ -96,7 +96,9 @@ def root(tmp_path: Path) -> Path:
     project.mkdir(parents=True)
     (project / "project.yml").write_text("command: sh run.sh\n")
     (project / "parameters.yml").write_text("x: 1\n")
-    (project / "run.sh").write_text(f"echo ran >> '{tmp_path}/ran'\necho loss=0.5\n")
+    # It ends after its message was acknowledged, by another thread: then the order of the steps is certain.
+    acknowledged = f"while [ -e '{tmp_path}/message' ]; do sleep 0.02; done"
+    (project / "run.sh").write_text(f"echo ran >> '{tmp_path}/ran'\n{acknowledged}\necho loss=0.5\n")
     (tmp_path / "code/v1/VERSION").write_text("framework=f1\nproject=p1\n")
     (tmp_path / "code/current").symlink_to("v1")
     (tmp_path / "data/tasks").mkdir(parents=True)
