@@ -307,7 +307,7 @@ class Worker:
             except (KeyError, TypeError, MessageError) as error:
                 log.error("attempt %s of the runner cannot be taken up: %r", attempt, error)
                 return
-            if self._results.has_kept(held.assignment):
+            if ended != "running" and self._results.has_kept(held.assignment):
                 self._forget(attempt)  # this worker's predecessor died before it could say so
                 return
             self._held.begin(held)
