@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ from framework.messages.worker_events import HEARTBEAT_SECONDS
 from framework.placement.hosts import LEASE_SECONDS
 
 
+BROKER = Path(__file__).parents[3] / "docker/broker"
+
+
 @pytest.fixture
 def identity(tmp_path: Path) -> Identity:
     (tmp_path / "password").write_text("a/b:c@d%e f\n")
@@ -40,9 +44,9 @@ def identity(tmp_path: Path) -> Identity:
 
 
 def test_the_address_of_the_broker_holds_the_password_whatever_characters_it_has(identity: Identity) -> None:
-    assert broker_url(identity) == "amqps://worker:a%2Fb%3Ac%40d%25e%20f@[fd00::1]:5671/tasks"
-    parameters = kombu.Connection("amqps://worker:a%2Fb%3Ac%40d%25e%20f@broker:5671/tasks").info()
-    assert (parameters["userid"], parameters["password"]) == ("worker", "a/b:c@d%e f")
+    assert broker_url(identity) == "amqps://worker%40hostA:a%2Fb%3Ac%40d%25e%20f@[fd00::1]:5671/tasks"
+    parameters = kombu.Connection("amqps://worker%40hostA:a%2Fb%3Ac%40d%25e%20f@broker:5671/tasks").info()
+    assert (parameters["userid"], parameters["password"]) == ("worker@hostA", "a/b:c@d%e f")
     assert (parameters["hostname"], parameters["port"], parameters["virtual_host"]) == (
         "broker",
         5671,
@@ -94,12 +98,13 @@ class Producer:
 @pytest.mark.parametrize(("lasting", "mode"), [(True, 2), (False, 1)])
 def test_a_publication_is_mandatory_and_confirmed_within_a_limit(lasting: bool, mode: int) -> None:
     producer = Producer()
-    publish(producer, "results", {"x": 1}, lasting=lasting)
+    publish(producer, "results", {"x": 1}, user="worker@hostA", lasting=lasting)
     assert producer.published == [
         (
             {"x": 1},
             {
                 "routing_key": "results",
+                "user_id": "worker@hostA",
                 "delivery_mode": mode,
                 "mandatory": True,
                 "retry": False,
@@ -110,12 +115,10 @@ def test_a_publication_is_mandatory_and_confirmed_within_a_limit(lasting: bool, 
     ]
 
 
-def test_each_host_has_a_durable_replicated_queue_of_its_own() -> None:
+def test_each_host_has_a_queue_of_its_own() -> None:
     queue = task_queue("hostA")
     assert (queue.name, queue.routing_key, queue.exchange.name) == ("tasks.hostA", "hostA", "tasks")
-    assert queue.durable
-    assert queue.queue_arguments == {"x-queue-type": "quorum"}
-    assert not queue.exchange.auto_delete
+    assert queue.no_declare
 
 
 def test_the_queues_of_the_broker_are_declared_by_nobody_here() -> None:
@@ -126,16 +129,57 @@ def test_the_queues_of_the_broker_are_declared_by_nobody_here() -> None:
     assert celery_app.FROM_WORKERS.no_declare
 
 
-def test_celery_moves_tasks_and_decides_nothing(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        celery_app, "Celery", lambda name, set_as_current: celery.Celery(name, set_as_current=False)
-    )
-    configuration = make_app(identity).conf
+@pytest.fixture
+def app(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> celery.Celery:
+    make = celery.Celery
+    monkeypatch.setattr(celery_app, "Celery", lambda name, **more: make(name, **more | {"set_as_current": False}))
+    return make_app(identity)
+
+
+def test_celery_declares_neither_an_exchange_nor_the_queue_of_a_worker(app: celery.Celery) -> None:
+    mailbox = app.control.mailbox
+    connection = kombu.Connection("memory://")
+    events = [app.events.Dispatcher(connection, enabled=False), app.events.Receiver(connection.channel())]
+    exchanges = [mailbox.exchange, mailbox.reply_exchange, *(each.exchange for each in events)]
+    assert {each.name: each.type for each in exchanges} == {
+        "control.pidbox": "fanout", "reply.control.pidbox": "direct", "celeryev": "topic",
+    }  # fmt: skip
+    declared = json.loads((BROKER / "definitions.json").read_text())["exchanges"]
+    for each in exchanges:
+        assert each.no_declare
+        assert (each.name, each.type) in {(it["name"], it["type"]) for it in declared}
+    assert events[1].queue.exchange.no_declare
+    queue = mailbox.get_queue("worker@hostA")
+    assert (queue.name, queue.no_declare, queue.exchange.no_declare) == (
+        "worker@hostA.control.pidbox", True, True,
+    )  # fmt: skip
+    replies = mailbox.get_reply_queue()
+    assert replies.exchange.no_declare
+    assert (replies.no_declare, replies.durable, replies.exclusive) == (None, True, False)
+
+
+def test_a_reply_goes_to_the_exchange_for_replies_whatever_the_request_says(app: celery.Celery) -> None:
+    with kombu.Connection("memory://") as connection:
+        mailbox = app.control.mailbox(connection)
+        mailbox._producer_pool = None
+        node = mailbox.Node("worker@hostA", channel=connection.channel())
+        kombu.Exchange("reply.control.pidbox", "direct")(connection.default_channel).declare()
+        replies = kombu.Queue("mine", kombu.Exchange("reply.control.pidbox", "direct"), routing_key="id")
+        replies(connection.default_channel).declare()
+        node.reply({"worker@hostA": "pong"}, exchange="tasks", routing_key="id", ticket="t")
+        message = replies(connection.default_channel).get()
+    assert message is not None
+    assert (message.payload, message.headers["ticket"]) == ({"worker@hostA": "pong"}, "t")
+
+
+def test_celery_moves_tasks_and_decides_nothing(identity: Identity, app: celery.Celery) -> None:
+    configuration = app.conf
     assert configuration.accept_content == ["json"]
     assert configuration.task_acks_late is False, "a repeated message would run a long task twice"
     assert configuration.task_ignore_result is True
     assert configuration.task_create_missing_queues is False
     assert configuration.broker_connection_max_retries is None, "for ever"
+    assert configuration.broker_channel_error_retry is False, "the broker refuses something"
     assert configuration.worker_cancel_long_running_tasks_on_connection_loss is False
     assert configuration.worker_prefetch_multiplier == 1
     assert configuration.broker_use_ssl == broker_tls(identity)
