@@ -1,7 +1,7 @@
 """Celery application: address of the broker, TLS, queues, and settings of Celery.
 
-Exchanges, queues, users and policies are in the broker's definitions (docker/broker). Nothing of it is declared
-here: who may declare a name may also delete it. Master and Flower declare their own queues for replies and events.
+Exchanges, queues, users and policies are in the broker's definitions (docker/broker). Nothing of it is
+declared here: who may declare a name may also delete it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,9 @@ from urllib.parse import quote
 import amqp
 import kombu
 from celery import Celery
-from celery.app.control import Control
-from celery.app.events import Events
-from celery.events.dispatcher import EventDispatcher
-from celery.events.receiver import EventReceiver
 from kombu.exceptions import KombuError
-from kombu.pidbox import Mailbox
 
+from framework.broker.declared_names import DeclaredControl, DeclaredEvents
 from framework.broker.strict_frames import frame_handler
 from framework.errors import FrameworkError, MessageError
 from framework.messages import queues
@@ -98,62 +94,13 @@ def task_queue(host: str) -> kombu.Queue:
     return kombu.Queue(queues.tasks_of(host), TASKS, routing_key=host, no_declare=True)
 
 
-class _Mailbox(Mailbox):
-    """Mailbox of Celery's remote control whose exchanges, and queues of workers, are there already."""
-
-    def _get_exchange(self, namespace: str, type: str) -> kombu.Exchange:
-        return kombu.Exchange(self.exchange_fmt % namespace, type, delivery_mode="transient", no_declare=True)
-
-    def _get_reply_exchange(self, namespace: str) -> kombu.Exchange:
-        name = self.reply_exchange_fmt % namespace
-        return kombu.Exchange(name, "direct", delivery_mode="transient", no_declare=True)
-
-    def get_queue(self, hostname: str) -> kombu.Queue:
-        return kombu.Queue(f"{hostname}.{self.exchange.name}", self.exchange, no_declare=True)
-
-    def _publish_reply(
-        self, reply: Any, _: str, routing_key: str, ticket: str, channel: Any = None, **options: Any
-    ) -> None:
-        with self.producer_or_acquire(None, channel) as producer:
-            producer.publish(
-                reply,
-                exchange=self.reply_exchange.name,
-                routing_key=routing_key,
-                headers={"ticket": ticket, "clock": self.clock.forward()},
-                retry=True,
-                **options,
-            )
-
-
-class _Control(Control):
-    Mailbox = _Mailbox
-
-
-class _EventDispatcher(EventDispatcher):
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.exchange.no_declare = True
-
-
-class _EventReceiver(EventReceiver):
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.exchange.no_declare = True
-        self.queue.exchange.no_declare = True
-
-
-class _Events(Events):
-    receiver_cls = _EventReceiver
-    dispatcher_cls = _EventDispatcher
-
-
 def make_app(identity: Identity) -> Celery:
     """The Celery application of this container.
 
     Celery transports the tasks, shows them (events, Flower) and answers `celery status`. Retries, time limits
     and results are the framework's own: Celery's stay off.
     """
-    app = Celery("framework", set_as_current=True, control=_Control, events=_Events)
+    app = Celery("framework", set_as_current=True, control=DeclaredControl, events=DeclaredEvents)
     app.conf.update(
         broker_url=broker_url(identity),
         broker_use_ssl=broker_tls(identity),
@@ -178,7 +125,8 @@ def make_app(identity: Identity) -> Celery:
         task_send_sent_event=False,
         task_default_queue="unused",
         task_create_missing_queues=False,
-        # Celery must not know that it is a quorum queue: it would declare 28 more, for delays that are never used.
+        # Celery must not know that it is a quorum queue: it would declare 28 more, for delays that are never
+        # used.
         task_queues=[task_queue(identity.host)],
         worker_consumer="framework.broker.strict_consumer:Consumer",
         worker_prefetch_multiplier=1,

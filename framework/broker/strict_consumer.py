@@ -29,12 +29,15 @@ class Consumer(consumer.Consumer):
     def start(self) -> None:
         """Consume until the worker is stopped, or the broker refuses it something.
 
-        It would do so again and again: the worker ends, and Docker starts it anew, after longer and longer pauses.
+        It would do so again and again: the worker ends, and Docker starts it anew, after longer and longer
+        pauses.
         """
         try:
             super().start()
         except self.channel_errors as error:
-            log.critical("the broker refuses what this worker needs: %r; it ends, and what runs goes on", error)
+            log.critical(
+                "the broker refuses what this worker needs: %r; the worker ends, not what runs", error
+            )
             signals.worker_shutting_down.send(sender=self.hostname, sig="", how="Warm", exitcode=1)
             raise WorkerShutdown(1) from error
 

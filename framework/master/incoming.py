@@ -47,12 +47,12 @@ class Incoming:
         for message in messages:
             with self._quarantining(message):
                 read.append((message, self._content(message)))
-        ended = {content.id for _, content in read if isinstance(content, AttemptResult)}
+        ended = {(content.id, content.host) for _, content in read if isinstance(content, AttemptResult)}
         done: list[tuple[Any, AttemptResult]] = []  # in a row
         for message, content in read:
             if isinstance(content, AttemptResult) and content.state == "done":
                 done.append((message, content))
-            elif isinstance(content, Started) and content.attempt in ended:
+            elif isinstance(content, Started) and (content.attempt, content.source.host) in ended:
                 continue  # its end says when it began, too
             else:
                 self._take_done(done)

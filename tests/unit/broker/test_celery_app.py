@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from framework.broker.celery_app import (
     publish,
     task_queue,
 )
+from framework.broker.declared_names import DeclaredControl, DeclaredEvents
 from framework.broker.strict_consumer import Consumer
 from framework.broker.strict_frames import frame_handler
 from framework.broker.worker_publisher import LONGEST_PAUSE_SECONDS
@@ -32,9 +32,6 @@ from framework.messages.identity import Identity
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import HEARTBEAT_SECONDS
 from framework.placement.hosts import LEASE_SECONDS
-
-
-BROKER = Path(__file__).parents[3] / "docker/broker"
 
 
 @pytest.fixture
@@ -131,49 +128,19 @@ def test_the_queues_of_the_broker_are_declared_by_nobody_here() -> None:
 
 @pytest.fixture
 def app(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> celery.Celery:
-    make = celery.Celery
-    monkeypatch.setattr(celery_app, "Celery", lambda name, **more: make(name, **more | {"set_as_current": False}))
+    def make(name: str, **more: Any) -> celery.Celery:
+        return original(name, **more | {"set_as_current": False})
+
+    original = celery.Celery
+    monkeypatch.setattr(celery_app, "Celery", make)
     return make_app(identity)
-
-
-def test_celery_declares_neither_an_exchange_nor_the_queue_of_a_worker(app: celery.Celery) -> None:
-    mailbox = app.control.mailbox
-    connection = kombu.Connection("memory://")
-    events = [app.events.Dispatcher(connection, enabled=False), app.events.Receiver(connection.channel())]
-    exchanges = [mailbox.exchange, mailbox.reply_exchange, *(each.exchange for each in events)]
-    assert {each.name: each.type for each in exchanges} == {
-        "control.pidbox": "fanout", "reply.control.pidbox": "direct", "celeryev": "topic",
-    }  # fmt: skip
-    declared = json.loads((BROKER / "definitions.json").read_text())["exchanges"]
-    for each in exchanges:
-        assert each.no_declare
-        assert (each.name, each.type) in {(it["name"], it["type"]) for it in declared}
-    assert events[1].queue.exchange.no_declare
-    queue = mailbox.get_queue("worker@hostA")
-    assert (queue.name, queue.no_declare, queue.exchange.no_declare) == (
-        "worker@hostA.control.pidbox", True, True,
-    )  # fmt: skip
-    replies = mailbox.get_reply_queue()
-    assert replies.exchange.no_declare
-    assert (replies.no_declare, replies.durable, replies.exclusive) == (None, True, False)
-
-
-def test_a_reply_goes_to_the_exchange_for_replies_whatever_the_request_says(app: celery.Celery) -> None:
-    with kombu.Connection("memory://") as connection:
-        mailbox = app.control.mailbox(connection)
-        mailbox._producer_pool = None
-        node = mailbox.Node("worker@hostA", channel=connection.channel())
-        kombu.Exchange("reply.control.pidbox", "direct")(connection.default_channel).declare()
-        replies = kombu.Queue("mine", kombu.Exchange("reply.control.pidbox", "direct"), routing_key="id")
-        replies(connection.default_channel).declare()
-        node.reply({"worker@hostA": "pong"}, exchange="tasks", routing_key="id", ticket="t")
-        message = replies(connection.default_channel).get()
-    assert message is not None
-    assert (message.payload, message.headers["ticket"]) == ({"worker@hostA": "pong"}, "t")
 
 
 def test_celery_moves_tasks_and_decides_nothing(identity: Identity, app: celery.Celery) -> None:
     configuration = app.conf
+    assert isinstance(app.control, DeclaredControl)
+    assert isinstance(app.events, DeclaredEvents)
+    assert configuration.control_exchange == queues.CONTROL
     assert configuration.accept_content == ["json"]
     assert configuration.task_acks_late is False, "a repeated message would run a long task twice"
     assert configuration.task_ignore_result is True

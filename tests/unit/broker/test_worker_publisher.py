@@ -38,9 +38,7 @@ def test_a_result_leaves_the_disk_only_when_the_broker_has_it(
     file = tmp_path / "spool" / "a.1.json"
     on_disk: list[bool] = []
 
-    def publish(
-        producer: object, key: str, message: Mapping[str, Any], *, user: str, lasting: bool
-    ) -> None:
+    def publish(producer: object, key: str, message: Mapping[str, Any], *, user: str, lasting: bool) -> None:
         on_disk.append(file.exists() and json.loads(file.read_text()) == message and lasting)
         if len(on_disk) == 1:
             raise ConnectionResetError
