@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -176,25 +176,25 @@ class AttemptFiles:
     task: str
     attempt: int
 
-    @property
+    @cached_property
     def stdout(self) -> Path:
         return self.directory / "stdout"
 
-    @property
+    @cached_property
     def stderr(self) -> Path:
         return self.directory / "stderr"
 
-    @property
+    @cached_property
     def parameters(self) -> Path:
         """Metaparameters of the task as a JSON object; it is there before the task starts."""
         return self.directory / "parameters.json"
 
-    @property
+    @cached_property
     def result(self) -> Path:
         """Result of the attempt; it is written last, and so exists only when the attempt has ended."""
         return self.directory / "result.json"
 
-    @property
+    @cached_property
     def work(self) -> Path:
         """Working directory of the task, its $TASK_DIR."""
         return self.directory / "files"
@@ -206,17 +206,17 @@ class AttemptFiles:
         works = (replace(self, directory=self.directory.parent / str(n), attempt=n).work for n in numbers)
         return next((work for work in works if work.is_dir()), None)
 
-    @property
+    @cached_property
     def arguments(self) -> Path:
         """The metaparameters as JSON, for a command with ${args_json_file}."""
         return self.directory / ARGUMENTS_FILE
 
-    @property
+    @cached_property
     def wandb_config(self) -> Path:
         """The metaparameters as wandb.config reads them."""
         return self.directory / "wandb_config.yaml"
 
-    @property
+    @cached_property
     def metrics(self) -> Path:
         """Metrics that the task writes as a JSON object instead of printing them."""
         return self.work / METRICS_FILE
@@ -233,7 +233,7 @@ class WorkerFiles:
         """Results that the broker has not confirmed yet."""
         return self.path / "spool"
 
-    @property
+    @cached_property
     def tasks(self) -> Path:
         return self.path / "tasks"
 

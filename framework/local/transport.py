@@ -1,4 +1,4 @@
-"""Transport of messages between master, worker and runner of a local run: the first two are this process."""
+"""Transport of messages between master, worker and runner of a local run."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -42,7 +41,7 @@ class Assignment:
         return AttemptId(self.task, self.attempt)
 
     def to_message(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def from_message(cls, message: object) -> Assignment:
@@ -73,7 +72,7 @@ class AttemptResult:
         return AttemptId(self.task, self.attempt)
 
     def to_message(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def from_message(cls, message: object) -> AttemptResult:

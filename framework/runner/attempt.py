@@ -8,7 +8,8 @@ import math
 import os
 import signal
 import time
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Mapping
 
@@ -48,7 +49,7 @@ class Execution:
     metrics: Mapping[str, Metric]  # last value of each metric
 
     def to_message(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))
 
 
 class Attempt:
@@ -106,9 +107,10 @@ class Attempt:
     def _prepare(self, directory: WorkingDirectory) -> tuple[int, int]:
         """Fill the attempt's directory; return its open output files."""
         try:
+            _make_directories(self._files.directory.parent, self._files.directory)
             directory.fill()
             for name, content in self._job.contents.items():
-                (self._files.directory / name).write_text(content, encoding="utf-8")
+                _write_file(os.path.join(self._job.directory, name), content.encode())
             stdout = os.open(self._files.stdout, _OUTPUT_FLAGS, 0o644)
             return stdout, os.open(self._files.stderr, _OUTPUT_FLAGS, 0o644)
         except OSError as error:
@@ -185,6 +187,24 @@ class Attempt:
             state, why = "failed", _failure(end, self._files.stderr)
         reason = "; ".join(filter(None, [why, *end.remarks, *remarks]))
         return Execution(end.exit_code, seconds, state, reason, output.metrics)
+
+
+def _write_file(path: str, content: bytes) -> None:
+    """Write a file with fewer calls of the kernel than open() takes: it is done for each task."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(file, left) :]
+    finally:
+        os.close(file)
+
+
+def _make_directories(*directories: Path) -> None:
+    """Make these, from the outermost to the innermost, at the least cost; all may be there, or none above."""
+    for directory in directories:
+        with suppress(FileExistsError, FileNotFoundError):
+            os.mkdir(directory)
 
 
 def _failure(end: End, stderr: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Callable
 from framework.runner.orphans import knows_children, living_children
 from framework.runner.process import End, end_of, raise_oom_score
 
+_REAP_SECONDS = 0.2  # from the first end of an orphan until all that have ended are reaped
 _EXEC_SECONDS = 0.05  # until an exec that has begun is complete
 
 
@@ -25,9 +26,12 @@ class Children:
         self._adopts = adopts and knows_children()
         self._observers: dict[int, Callable[[End], None]] = {}
         self._kept: set[int] = set()  # ours, until reap()
+        self._reaping: asyncio.TimerHandle | None = None
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._on_signal)
 
     def close(self) -> None:
+        if self._reaping is not None:
+            self._reaping.cancel()
         asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
 
     def observe(self, pid: int, on_end: Callable[[End], None]) -> None:
@@ -60,8 +64,12 @@ class Children:
     def _on_signal(self) -> None:
         for pid in list(self._observers):
             self._look_at(pid)
-        if self._adopts:
-            living_children(but=self._kept)  # reaps the others
+        if self._adopts and self._reaping is None:
+            self._reaping = asyncio.get_running_loop().call_later(_REAP_SECONDS, self._reap_strangers)
+
+    def _reap_strangers(self) -> None:
+        self._reaping = None
+        living_children(but=self._kept)  # reaps the others
 
     def _look_at(self, pid: int) -> None:
         on_end = self._observers.get(pid)

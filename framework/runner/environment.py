@@ -8,7 +8,7 @@ from typing import Mapping
 
 from framework.files import AttemptFiles
 
-_ATTEMPT_NAMES = ("TASK_ID", "TASK_ATTEMPT", "TASK_DIR", "TASK_PREVIOUS_DIR")
+_ATTEMPT_NAMES = ("PWD", "TASK_ID", "TASK_ATTEMPT", "TASK_DIR", "TASK_PREVIOUS_DIR")
 _OWN_NAMES = ("IMAGE",)  # what the runner itself is told
 
 
@@ -31,6 +31,7 @@ def attempt_variables(
     return {
         **extra,
         "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        "PWD": str(files.work),  # as a shell sets it
         "PYTHONUNBUFFERED": "1",  # metrics in a buffer are seen only when it is full
         "TASK_ID": files.task,
         "TASK_ATTEMPT": str(files.attempt),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -30,7 +31,7 @@ class Job:
     early_termination: Mapping[str, Any] | None = None  # fields of EarlyTermination
     context: Any = None
 
-    @property
+    @cached_property
     def files(self) -> AttemptFiles:
         task, _, number = self.attempt.partition(".")
         return AttemptFiles(Path(self.directory), task, int(number))
@@ -48,7 +49,7 @@ class Job:
         return Reports(self.ranked, EarlyTermination(rungs=rungs, **rule))
 
     def to_message(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Job:

@@ -45,6 +45,7 @@ class RunnerLog:
         self._pending: list[bytes] = []
         self._large = _LARGE  # bytes from which it is written anew
         self._size = 0  # bytes of whole lines
+        self._is_unsynced = False
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_foreign(path)
         self._file = os.open(path, _FLAGS, 0o600)
@@ -68,8 +69,11 @@ class RunnerLog:
         self._append(started=attempt, when=when)
 
     def end(self, attempt: str, execution: dict[str, Any]) -> None:
+        """Write what became of an attempt at once, so that it outlives this process."""
         self.entries[attempt].ended = execution
         self._append(ended=attempt, execution=execution)
+        with suppress(OSError):  # sync() tries it again, and raises it
+            self._write_pending()
 
     def forget(self, attempt: str) -> None:
         if self.entries.pop(attempt, None) is not None:
@@ -77,19 +81,25 @@ class RunnerLog:
 
     def sync(self) -> None:
         """Have the disk hold all changes until now. Raises OSError; then it is to be called again."""
+        self._write_pending()
+        if self._is_unsynced:
+            os.fdatasync(self._file)
+            self._is_unsynced = False
+            self._shrink()
+
+    def _append(self, **record: Any) -> None:
+        self._pending.append(self._line(record))
+
+    def _write_pending(self) -> None:
         if not self._pending:
             return
         if os.fstat(self._file).st_size > self._size:
             os.ftruncate(self._file, self._size)  # what is torn, from a crash or from a disk that was full
         content = b"".join(self._pending)
         _write(self._file, content)
-        os.fdatasync(self._file)
         self._size += len(content)
         self._pending = []
-        self._shrink()
-
-    def _append(self, **record: Any) -> None:
-        self._pending.append(self._line(record))
+        self._is_unsynced = True
 
     def _line(self, record: dict[str, Any]) -> bytes:
         text = json.dumps(record, separators=(",", ":")).encode()

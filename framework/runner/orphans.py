@@ -90,10 +90,14 @@ def knows_children() -> bool:
 def living_children(but: Collection[int] = ()) -> set[int]:
     """Return the living children of this process, which has one thread, and reap the others, except `but`."""
     try:
-        with open(_CHILDREN.format(os.getpid()), encoding="ascii") as file:
-            found = set(map(int, file.read().split())).difference(but)
+        file = os.open(_CHILDREN.format(os.getpid()), os.O_RDONLY)
     except OSError:
         return set()
+    try:
+        listed = os.read(file, _LONGEST_READ)
+    finally:
+        os.close(file)
+    found = set(map(int, listed.split())).difference(but)
     return {child for child in found if not reap(child)}
 
 

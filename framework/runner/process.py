@@ -9,6 +9,7 @@ import signal
 import time
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Mapping, Sequence
 
 if TYPE_CHECKING:
@@ -63,19 +64,21 @@ def spawn(
     for descriptor in shared:
         os.set_inheritable(descriptor, True)
     try:
-        return _spawn_first(_candidates(argv[0], environment), argv, environment, stdout, stderr)
+        try:
+            return _spawn_first(argv, environment, stdout, stderr)
+        except FileNotFoundError:  # it may have been installed, or moved, meanwhile
+            _candidates.cache_clear()
+            return _spawn_first(argv, environment, stdout, stderr)
     finally:
         for descriptor in shared:
             os.set_inheritable(descriptor, False)
         os.chdir("/")
 
 
-def _spawn_first(
-    paths: Sequence[str], argv: Sequence[str], environment: Mapping[str, str], stdout: int, stderr: int
-) -> int:
-    """Start the first of `paths` that can be executed."""
+def _spawn_first(argv: Sequence[str], environment: Mapping[str, str], stdout: int, stderr: int) -> int:
+    """Start the first of the candidates that can be executed."""
     refused: OSError | None = None
-    for path in paths:
+    for path in _candidates(argv[0], environment.get("PATH")):
         try:
             return os.posix_spawn(
                 path,
@@ -98,12 +101,14 @@ def _spawn_first(
     raise refused or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
 
 
-def _candidates(program: str, environment: Mapping[str, str]) -> list[str]:
+@lru_cache(maxsize=64)
+def _candidates(program: str, path: str | None) -> Sequence[str]:
     """Paths that may be the program, in the order of PATH; those that are missing cost too much to try."""
     if "/" in program:
         return [program]
-    paths = (os.path.join(directory, program) for directory in os.get_exec_path(dict(environment)))
-    return [path for path in paths if os.path.lexists(path)]
+    directories = os.get_exec_path({} if path is None else {"PATH": path})
+    paths = (os.path.join(directory, program) for directory in directories)
+    return [each for each in paths if os.path.lexists(each)]
 
 
 def fork() -> int:
@@ -146,14 +151,21 @@ def raise_oom_score(pid: int) -> bool:
     False if that is refused: until its exec is complete, it is hidden as this process is (isolation.py).
     """
     try:
-        with open("/proc/self/oom_score_adj", encoding="ascii") as own:
-            score = min(int(own.read()) + OOM_SCORE, 1000)
-        with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
-            file.write(str(score))
+        file = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY)
+        try:
+            os.write(file, _oom_score_of_tasks())
+        finally:
+            os.close(file)
     except OSError as error:  # the process has ended, or there is no /proc
         log.debug("cannot set oom_score_adj of process %d: %s", pid, error)
         return not isinstance(error, PermissionError)
     return True
+
+
+@lru_cache(maxsize=1)
+def _oom_score_of_tasks() -> bytes:
+    with open("/proc/self/oom_score_adj", encoding="ascii") as own:
+        return b"%d" % min(int(own.read()) + OOM_SCORE, 1000)
 
 
 def signal_name(number: int) -> str:

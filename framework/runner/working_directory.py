@@ -112,8 +112,9 @@ class WorkingDirectory:
         self._tree = project_tree(self._project)
         for parts, links in self._tree.directories:
             directory = os.path.join(self.path, *parts)
-            with suppress(FileExistsError):
-                os.mkdir(directory)
+            if parts:
+                with suppress(FileExistsError):
+                    os.mkdir(directory)
             for name, content in links:
                 link = os.path.join(directory, name)
                 with suppress(FileExistsError):

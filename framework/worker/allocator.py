@@ -154,6 +154,8 @@ class Allocator:
         return self._devices.look(since) if needs.gpus else Look()
 
     def _allocation(self, needs: Resources, look: Look) -> Allocation | None:
+        if self._limit is not None and len(self._allocations) >= self._limit:
+            return None
         free = self._free(look)
         if self._fitting(needs, self._allocations, free) < 1:
             return None

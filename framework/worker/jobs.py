@@ -1,4 +1,4 @@
-"""Jobs for the runner: made of an assignment, its project, and the devices that it was given."""
+"""Jobs for the runner, each of an assignment, its project, and the devices that it gets."""
 
 from __future__ import annotations
 

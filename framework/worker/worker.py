@@ -79,8 +79,8 @@ class Worker:
     `slots`: how many may run at a time; None: as many as the host has CPUs. The resources that the project
     asks for may allow fewer or, as far as they are CPUs, more. `free_disk`: bytes that have to be free on the
     disk for tasks to run; None: what the project says. `memory`: bytes that tasks may use; None: what this
-    process may. `syncs_results`: results in the directories of attempts survive a power failure, and are there
-    only if the publisher has kept them.
+    process may. `syncs_results`: results in the directories of attempts survive a power failure, and whoever
+    finds one there knows that the publisher has kept it.
     """
 
     def __init__(
@@ -290,10 +290,9 @@ class Worker:
     def _has_ended_before(self, assignment: Assignment) -> bool:
         """True for an attempt that was here before; a result of it is sent again."""
         files = self._files_of(assignment)
-        if files.result.exists():
+        if kept := _kept_result(files):
             # Its message was repeated, or the master has lost its journal.
             log.info("task %s has ended here before: its result is sent again", assignment.id)
-            kept = json.loads(files.result.read_text())
             ours = {"infrastructure": self.identity.infrastructure}
             self._publisher.deliver_result(assignment.id, kept | ours, lambda: None)
             return True
@@ -450,11 +449,13 @@ class Worker:
         self._publisher.publish_event(Started(self._source, held.id, when))
 
     def _on_ended(self, held: HeldAttempt, execution: Mapping[str, Any]) -> None:
+        has_devices = held.allocation is not None  # `exited` was said to an earlier worker
         held.phase = Phase.EXITED
         self._release_devices(held)
         held.outcome = self._result(held, execution)
         self._keep(held)
-        self._start_waiting()
+        if has_devices:
+            self._start_waiting()
 
     def _on_held(self, attempt: AttemptId, held: HeldAttempt | None, event: Mapping[str, Any]) -> None:
         """Take up an attempt that the runner has from earlier."""
@@ -576,8 +577,7 @@ class Worker:
         try:
             self._publisher.deliver_result(held.id, message, lambda: self._forget([held.id]))
             if held.outcome.state != "lost":
-                files.directory.mkdir(parents=True, exist_ok=True)  # missing if it could not be started
-                write_atomically(files.result, json.dumps(message), fsync=self._syncs_results)
+                self._write_result(files, message)
         except OSError as error:
             log.error("the result of task %s cannot be kept (%s): waiting for room", held.id, error)
             self._unkept.append(held)
@@ -586,6 +586,15 @@ class Worker:
         self._held.end(held)
         held.taken.set()
         held.over.set()
+
+    def _write_result(self, files: AttemptFiles, message: Message) -> None:
+        """Write result.json; in a local run it is for people, and the log of the runner keeps the result."""
+        if self._syncs_results:
+            files.directory.mkdir(parents=True, exist_ok=True)  # missing if it could not be started
+            write_atomically(files.result, json.dumps(message), fsync=True)
+        else:
+            with suppress(FileNotFoundError):  # it could not be started
+                files.result.write_text(json.dumps(message))
 
     def finish_earlier_results(self) -> None:
         """Complete what a crash left between the spool and the attempt's own directory."""
@@ -598,6 +607,17 @@ class Worker:
                     write_atomically(files.result, spooled.read_text(), fsync=True)
             except (FrameworkError, ValueError, OSError) as error:
                 log.error("%s cannot be copied into the directory of its attempt: %s", spooled, error)
+
+
+def _kept_result(files: AttemptFiles) -> dict[str, Any] | None:
+    """The result in the directory of an attempt; None if there is none, or the host's power has torn it."""
+    if not files.result.exists():
+        return None
+    try:
+        return AttemptResult.from_message(json.loads(files.result.read_text())).to_message()
+    except (MessageError, ValueError) as error:
+        log.error("%s is not a result (%s)", files.result, error)
+        return None
 
 
 @lru_cache(maxsize=4)

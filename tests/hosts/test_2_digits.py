@@ -25,7 +25,7 @@ from fixtures import cannot
 from testbed import HOST1, HOST2, HOST3, execute
 
 PLACES: tuple[Place, ...] = (None, HOST1, HOST2)  # where workers are
-ON_HOST1 = {"broker", "flower", "master", "worker"}
+ON_HOST1 = {"broker", "flower", "master", "runner", "worker"}
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,9 @@ def test_it_says_what_runs_where_and_how_to_go_on(digits: Infrastructure) -> Non
 def test_each_host_runs_what_it_should_and_nothing_else(digits: Infrastructure) -> None:
     identity = digits.checkout.identity
     assert digits.checkout.inventory(HOST1)["containers"] == sorted(f"{identity}-{role}" for role in ON_HOST1)
-    assert digits.checkout.inventory(HOST2)["containers"] == [f"{identity}-worker"]
-    assert digits.checkout.inventory(None)["containers"] == [f"{identity}-worker"]
+    for place in (HOST2, None):
+        containers = digits.checkout.inventory(place)["containers"]
+        assert containers == [f"{identity}-runner", f"{identity}-worker"]
     assert digits.checkout.inventory(HOST3) == {"containers": [], "volumes": [], "networks": []}
 
 
@@ -90,12 +91,24 @@ def test_the_containers_are_hardened(digits: Infrastructure) -> None:
             assert not host["CapAdd"]
             assert not host["Privileged"]
             assert any("no-new-privileges" in option for option in host["SecurityOpt"])
-            assert host["Init"] is True
+            # The runner is process 1 itself: its tasks can send it no signal.
+            assert bool(host["Init"]) == (config["Labels"]["infrainit.role"] != "runner")
             assert host["Memory"] > 0
             assert host["PidsLimit"] > 0
             assert host["RestartPolicy"]["Name"] == "unless-stopped"
             assert host["LogConfig"]["Type"] == "local" or "max-size" in host["LogConfig"]["Config"]
             assert not any("docker.sock" in bind for bind in host["Binds"] or [])
+
+
+def test_the_runner_has_nothing_of_the_infrastructure(digits: Infrastructure) -> None:
+    for place in PLACES:
+        runner = digits.checkout.container(place, "runner")
+        networks = runner["NetworkSettings"]["Networks"]
+        assert list(networks) == [f"{digits.checkout.identity}-tasks"]
+        mounts = {mount["Destination"]: mount["RW"] for mount in runner["Mounts"]}
+        assert mounts == {"/code": False, "/data/tasks": True, "/data/runner": True, "/data/link": False}
+        names = {variable.partition("=")[0] for variable in runner["Config"]["Env"]}
+        assert not names & {"BROKER", "INFRASTRUCTURE", "SECRETS", "HOST"}
 
 
 def test_only_broker_and_flower_are_published(digits: Infrastructure) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from checkout import Checkout, at, options
-from testbed import HOST1, HOST2, HOST3, wait_for
+from testbed import HOST1, HOST2, HOST3, execute, wait_for
 
 VALUES = [
     "two words", " spaces around ", "it's", 'say "hi"', "$HOME", "$(id)", "`id`", "*", "a;b|c&d>e<f",
@@ -135,6 +135,69 @@ def test_what_is_asked_for_runs_again(checkout: Checkout) -> None:
     assert attempts() == [before[0], before[1], before[2] + 1]
     run_set(checkout, project, "--outdated")
     assert attempts() == [before[0] + 1, before[1] + 1, before[2] + 1]
+
+
+SHOW_VERSIONS = """
+import click, six, sys
+assert "celery" not in sys.modules
+try:
+    import celery
+except ImportError:
+    print(f"Versions: click={click.__version__}, six={six.__version__}")
+"""
+
+
+def test_packages_may_contradict_those_of_the_framework(checkout: Checkout) -> None:
+    files = {"run.py": SHOW_VERSIONS, "requirements.txt": "click==7.1.2\nsix==1.15.0\n"}
+    project = checkout.project("contradicting", "n: [1, 2, 3]", files)
+    worker = checkout.container(HOST1, "worker")["Image"]
+    run_set(checkout, project)
+    assert {(row["click"], row["six"]) for row in checkout.results("contradicting")} == {("7.1.2", "1.15.0")}
+    assert checkout.container(HOST1, "worker")["Image"] == worker, "the same for all projects"
+
+
+def test_an_image_is_used_as_it_is_or_with_one_layer_of_packages(checkout: Checkout) -> None:
+    usual = checkout.container(HOST1, "runner")["Config"]["Image"]
+    at(checkout.bed, None, "tag", usual, "of-the-user:1")  # Debian's Python, without pip and ensurepip
+    code = "import os, sys\nprint(f'Found: packages={os.path.exists(\"/opt/requirements\")}')\n"
+    project = checkout.project("own image", "n: [1]", {"run.py": code}, "image: of-the-user:1\n")
+    run_set(checkout, project)
+    assert [row["packages"] for row in checkout.results("own image")] == ["False"]
+    used = checkout.container(HOST1, "runner")["Config"]["Image"]
+    assert layers(checkout, used) == layers(checkout, usual)
+
+    (project / "requirements.txt").write_text("six==1.15.0\n")
+    (project / "run.py").write_text("import six\nprint(f'Found: packages={six.__version__}')\n")
+    run_set(checkout, project, "--fresh")
+    assert [row["packages"] for row in checkout.results("own image")] == ["1.15.0"]
+    used = checkout.container(HOST1, "runner")["Config"]["Image"]
+    assert layers(checkout, used)[:-1] == layers(checkout, usual)
+
+
+def layers(checkout: Checkout, image: str) -> list[str]:
+    said = at(checkout.bed, None, "image", "inspect", "--format", "{{json .RootFS.Layers}}", image)
+    return list(json.loads(said))
+
+
+def test_an_image_without_python_is_refused(checkout: Checkout) -> None:
+    execute(["sh", "-c", "tar --create --files-from /dev/null | docker import - without-python:1"])
+    project = checkout.project("no python", "n: [1]", {"run.py": ""}, "image: without-python:1\n")
+    said = checkout.run("infrainit.sh", "-f", "-d", str(project), expect=1).output
+    assert "image: without-python:1 has no python3 of 3.8 or newer in its PATH" in said
+
+
+def test_tasks_that_run_are_not_ended_without_being_asked(checkout: Checkout) -> None:
+    code = "import time\ntime.sleep(20)\n"
+    project = checkout.project("asked", "n: {range: [0, 4, 1]}", {"run.py": code})
+    checkout.run("infrainit.sh", "-f", "-d", str(project))
+    wait_for("tasks run", lambda: status(checkout)["running"] >= 2, seconds=30)
+    (project / "requirements.txt").write_text("six==1.15.0\n")
+    said = checkout.run("infrainit.sh", "-f", expect=1).output
+    assert "tasks run (the longest since" in said
+    worker = checkout.container(HOST1, "worker")["Id"]
+    checkout.run("infrainit.sh", "-f", "-y", "--wait")
+    assert checkout.container(HOST1, "worker")["Id"] == worker, "the runner alone is replaced"
+    assert {row["state"] for row in checkout.results("asked")} == {"done"}
 
 
 def test_a_restarted_master_goes_on_from_its_journal(checkout: Checkout) -> None:

@@ -30,7 +30,7 @@ def test_local_only(second: Checkout) -> None:
         given = json.loads(stdout.read_text().splitlines()[0])
         flag = ["--flag"] if row["flag"] == "true" else []
         assert given == ["two words", f"--text={row['text']}", f"--number={row['number']}", *flag]
-    assert len(second.inspect(None)) == 4
+    assert len(second.inspect(None)) == 5
     second.run("check_celery_status.sh")
 
 

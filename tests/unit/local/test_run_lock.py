@@ -187,8 +187,14 @@ def test_tasks_of_an_earlier_run_and_those_that_outlive_this_one_are_killed(file
 
 def test_they_are_killed_when_the_run_fails_too(files: LocalFiles) -> None:
     environment = os.environ | {"TASK_DIR": str(files.worker.attempt("0" * 16, 1).work)}
-    with pytest.raises(FrameworkError, match="killed 5 times"), run_lock(files):
-        process = subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True)
-        wait_for(lambda: process.pid in task_processes(files.worker.tasks))
-        raise FrameworkError("killed 5 times")
-    assert process.wait(60) == -signal.SIGKILL
+
+    def fail() -> None:
+        with run_lock(files):
+            started.append(subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True))
+            wait_for(lambda: started[0].pid in task_processes(files.worker.tasks))
+            raise FrameworkError("killed 5 times")
+
+    started: list[subprocess.Popen[bytes]] = []
+    with pytest.raises(FrameworkError, match="killed 5 times"):
+        fail()
+    assert started[0].wait(60) == -signal.SIGKILL

@@ -7,6 +7,7 @@ from framework.runner.environment import attempt_variables, given_environment, s
 
 FILES: AttemptFiles = WorkerFiles(Path("/a worker's data")).attempt("0123456789abcdef", 3)
 FIXED = {
+    "PWD": "/a worker's data/tasks/0123456789abcdef/3/files",
     "PYTHONPATH": "/code/v1/framework/in_tasks",
     "PYTHONUNBUFFERED": "1",
     "TASK_ID": "0123456789abcdef",
@@ -28,7 +29,13 @@ def test_a_task_sees_all_variables_of_the_image_and_its_own() -> None:
         "PATH": "/bin", "HOME": "/tmp", "LANG": "C", "LD_LIBRARY_PATH": "/lib", "LD_PRELOAD": "x.so",
         "CUDA_HOME": "/usr/local/cuda", "PYTHONSTARTUP": "x.py", "OF_THE_IMAGE": "x", "EMPTY": "",
     }  # fmt: skip
-    replaced = {"TASK_DIR": "/other", "TASK_ID": "other", "TASK_ATTEMPT": "9", "PYTHONUNBUFFERED": ""}
+    replaced = {
+        "PWD": "/",
+        "TASK_DIR": "/other",
+        "TASK_ID": "other",
+        "TASK_ATTEMPT": "9",
+        "PYTHONUNBUFFERED": "",
+    }
     assert variables(passed | replaced) == passed | FIXED
 
 

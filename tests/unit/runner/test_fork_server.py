@@ -35,6 +35,7 @@ def test_the_environment_is_what_a_task_may_see(calls: CallBench) -> None:
     def attempt(number: int) -> dict[str, str]:
         return {
             "TASK_ID": f"{number:016x}", "TASK_ATTEMPT": "3", "TASK_DIR": str(calls.attempts[number].work),
+            "PWD": str(calls.attempts[number].work),
         }  # fmt: skip
 
     at_import, in_call = seen({"CUDA_VISIBLE_DEVICES": "0", "CUDA_CACHE": "x"})

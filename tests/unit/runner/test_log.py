@@ -57,16 +57,16 @@ def bench(tmp_path: Path) -> Iterator[LogBench]:
     bench.log.close()
 
 
-def test_nothing_is_known_before_it_is_synced_and_everything_after(bench: LogBench) -> None:
+def test_an_outcome_outlives_this_process_at_once_and_all_else_after_a_sync(bench: LogBench) -> None:
     bench.log.give("a.1", {"of the worker": "grüße\n"})
     bench.log.start("a.1", 1.5)
     assert bench.read() == {}
     bench.log.sync()
+    assert bench.read() == {"a.1": Entry({"of the worker": "grüße\n"}, 1.5, None)}
     bench.log.end("a.1", DONE)
     bench.log.give("b.1", None)
-    assert bench.read() == {"a.1": Entry({"of the worker": "grüße\n"}, 1.5, None)}
+    assert bench.read() == {"a.1": Entry({"of the worker": "grüße\n"}, 1.5, DONE)}
     bench.log.sync()
-    assert bench.read() == {"a.1": Entry({"of the worker": "grüße\n"}, 1.5, DONE), "b.1": Entry(None)}
     assert bench.read() == bench.log.entries
 
 
@@ -90,6 +90,9 @@ def test_the_disk_has_it_and_not_only_the_kernel(bench: LogBench, monkeypatch: p
     assert calls == ["write", "fdatasync"]
     bench.log.sync()
     assert calls == ["write", "fdatasync"], "there is nothing new"
+    bench.log.end("b.1", DONE)
+    bench.log.sync()
+    assert calls[2:] == ["write", "fdatasync"]
 
 
 def test_the_directory_of_a_new_file_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,9 +208,9 @@ def test_a_disk_that_is_full_in_the_middle_of_a_write(bench: LogBench, room: int
     bench.log.give("a.1", None)
     bench.log.sync()
     size = bench.path.stat().st_size
-    for number in range(5):
-        bench.log.give(f"b.{number}", "x" * 50)
     with disk_with_room(size + room):
+        for number in range(5):
+            bench.log.give(f"b.{number}", "x" * 50)
         for _ in range(3):
             with pytest.raises(OSError) as caught:  # noqa: PT011
                 bench.log.sync()

@@ -44,6 +44,7 @@ def test_the_environment_is_what_a_task_may_see(commands: CommandBench) -> None:
     assert seen == {
         **ENVIRONMENT, "PYTHONUNBUFFERED": "1", "PYTHONPATH": TASK_PATH,
         "TASK_ID": TASK, "TASK_ATTEMPT": "3", "TASK_DIR": str(commands.files.work),
+        "PWD": str(commands.files.work),
     }  # fmt: skip
 
 

@@ -153,7 +153,15 @@ def test_the_fork_server_calls_a_function(python: str, tmp_path: Path) -> None:
     assert server.exit_code == 0
 
 
-def test_the_runner_executes_commands_and_calls(python: str, tmp_path: Path) -> None:
+@pytest.fixture
+def bench(python: str, tmp_path: Path) -> Iterator[RunnerBench]:
+    bench = RunnerBench(tmp_path, python=python)
+    bench.start()
+    yield bench
+    bench.end()
+
+
+def test_the_runner_executes_commands_and_calls(python: str, bench: RunnerBench, tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
     (project / "train.py").write_text(
@@ -162,10 +170,8 @@ def test_the_runner_executes_commands_and_calls(python: str, tmp_path: Path) -> 
         "    print('python: major=%d, minor=%d' % sys.version_info[:2])\n"
         "    return {'twice': 2 * x}\n"
     )
-    bench = RunnerBench(tmp_path, python=python)
-    bench.start()
     programs: list[dict[str, Any]] = [
-        {"command": ["sh", "-c", "echo n=1; setsid sleep 60 & exit 3"]},
+        {"command": ["sh", "-c", "echo n=1; setsid sleep 60 & sleep 0.5; exit 3"]},
         {"command": ["no-such-program"]},
         {"function": "train:run", "parameters": {"x": 2}},
         {"function": "train:run", "parameters": {"y": 2}},
@@ -204,7 +210,6 @@ def test_the_runner_executes_commands_and_calls(python: str, tmp_path: Path) -> 
     os.kill(bench.pid, signal.SIGTERM)
     assert bench.exit_code() == 0
     assert bench.messages.read_text() == "runner: told to end: running tasks are stopped, and handed back\n"
-    bench.end()
 
 
 @dataclass(frozen=True)

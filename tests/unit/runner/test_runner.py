@@ -103,17 +103,23 @@ def waiting(bench: Bench) -> str:
 
 def test_it_says_who_it_is(bench: Bench) -> None:
     bench._environment = {"PATH": os.environ["PATH"], "IMAGE": "me/mine:1", "OF_THE_IMAGE": "x"}
-    bench.start(welcome=False)
+    bench.start(link=True, welcome=False)
     hello = bench.hello
     incarnation = hello.pop("incarnation")
     hello["environment"].pop("LC_CTYPE", None)  # Python's own, where no locale is set
     assert hello == {
-        "event": "hello", "version": VERSION, "key": None, "image": "", "process": bench.pid,
-        "environment": {"PATH": os.environ["PATH"], "IMAGE": "me/mine:1", "OF_THE_IMAGE": "x"},
-    }  # fmt: skip  # of a local run: the variable is the user's
+        "event": "hello", "version": VERSION, "key": None, "image": "me/mine:1", "process": bench.pid,
+        "environment": {"PATH": os.environ["PATH"], "OF_THE_IMAGE": "x"},
+    }  # fmt: skip
     bench.kill()
-    bench.start(welcome=False)
+    bench.start(link=True, welcome=False)
     assert bench.hello["incarnation"] != incarnation
+
+
+def test_in_a_local_run_each_variable_is_the_users(bench: Bench) -> None:
+    bench._environment = {"PATH": os.environ["PATH"], "IMAGE": "of the user"}
+    bench.start(welcome=False)
+    assert (bench.hello["image"], bench.hello["environment"]["IMAGE"]) == ("", "of the user")
 
 
 def test_an_attempt_from_its_beginning_to_its_end(runner: Bench) -> None:
@@ -214,7 +220,7 @@ def test_a_stop_that_comes_with_the_attempt(runner: Bench) -> None:
 
 def test_what_it_left_running_in_other_sessions_is_ended(runner: Bench) -> None:
     daemon = "(setsid sleep 60 & echo $! >>pids; setsid sh -c 'sleep 60 & wait' & echo $! >>pids) & wait"
-    execution = runner.execute(f"{daemon}; sleep 0.2")
+    execution = runner.execute(f"{daemon}; sleep 0.5")
     assert execution["state"] == "done"
     assert execution["reason"] in [f"processes that it left running were ended: {n}" for n in (2, 3)]
     pids = (runner.given[0].files.work / "pids").read_text().split()
@@ -574,6 +580,7 @@ def test_what_ended_meanwhile_is_named_until_it_is_kept(linked: Bench) -> None:
     linked.wait("taken", attempt=attempt)
     linked.disconnect()
     wait_for(lambda: linked.believed()[attempt].ended)
+    time.sleep(0.2)  # until it is synced
     for _ in range(2):
         linked.greet()
         assert linked.held()[attempt]["ended"]["metrics"] == {"a": 1}
@@ -588,6 +595,7 @@ def test_a_worker_that_leaves_and_does_not_come_back(linked: Bench) -> None:
     linked.send(do="leave")
     linked.disconnect()
     wait_for(lambda: linked.believed()[attempt].ended)
+    time.sleep(0.2)  # until it is synced
     linked.greet()
     assert linked.held()[attempt]["ended"]["state"] == "stopped"
     assert linked.execute("true")["state"] == "done"

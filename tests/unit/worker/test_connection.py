@@ -105,7 +105,7 @@ def test_threads_do_not_mix_their_messages(pair: Pair) -> None:
     for thread in threads:
         thread.start()
     reader = RunnerConnection(theirs)
-    found = []
+    found: list[dict[str, str]] = []
     while len(found) < 5:
         messages = reader.receive()
         assert messages is not None

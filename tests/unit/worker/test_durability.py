@@ -24,8 +24,8 @@ from framework.messages.task_ids import task_id
 
 TASK = task_id(("sh", "run.sh"), {"x": 1})
 
-# Has the runner run the attempt in argv[1]/message, and dies at the step named in argv[2], before or after what
-# is done there. It ends when the runner holds nothing any more.
+# Has the runner run the attempt in argv[1]/message, and dies at the step named in argv[2], before or after
+# what is done there. It ends when the runner holds nothing any more.
 WORKER = """
 import json, os, signal, sys, time
 from pathlib import Path

@@ -16,11 +16,12 @@ from framework.messages.assignment import Assignment
 from framework.project.project import Project
 from framework.project.resources import Resources
 from framework.runner.job import Job
+from framework.space.values import Value
 from framework.worker.allocator import Allocation
 from framework.worker.jobs import make_job
 
 TASK = "0123456789abcdef"
-PARAMETERS = {"x": 1, "name": "größe", "l": [None, {"k": True}]}
+PARAMETERS: dict[str, Value] = {"x": 1, "name": "größe", "l": [None, {"k": True}]}
 ALLOCATION = Allocation(Resources(Fraction(1), Fraction(2)), Fraction(2), ("GPU-1",))
 
 

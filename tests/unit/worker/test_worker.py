@@ -27,6 +27,7 @@ from worker_bench import (
 )
 
 from framework.errors import FrameworkError
+from framework.files import write_atomically
 from framework.messages.assignment import AttemptResult
 from framework.messages.task_ids import AttemptId, task_id
 from framework.messages.worker_events import Refusal, parse_event
@@ -365,7 +366,7 @@ def test_a_result_that_cannot_be_kept_is_kept_when_there_is_room(
     if what == "spool":
         bench.recorder.failures = failures
     else:
-        write = worker_module.write_atomically
+        write = write_atomically
 
         def write_if_there_is_room(*arguments: Any, **options: Any) -> None:
             if failures:
@@ -700,3 +701,31 @@ def test_a_kept_result_is_sent_again_in_the_name_of_this_infrastructure(live: Ru
     live.run("fine")
     assert [result.infrastructure for result in live.recorder.results] == ["infra-1", "infra-1"]
     assert live.executions() == ["fine"]
+
+
+@pytest.mark.parametrize("content", ["", "{half", "{}", "5", "\0" * 100])
+def test_a_result_that_was_torn_is_none(bench: WorkerBench, runner: FakeRunner, content: str) -> None:
+    files = bench.files.attempt(TASK, 1)
+    files.directory.mkdir(parents=True)
+    files.result.write_text(content)
+    bench.run("fine")
+    assert (bench.recorder.states, runner.told("run")) == (["lost"], [])
+
+
+def test_attempts_are_given_in_the_order_in_which_they_came(bench: WorkerBench, runner: FakeRunner) -> None:
+    for number in range(1, 6):
+        bench.begin("fine", number)
+    assert runner.told("run") == [name_of("fine", 1), name_of("fine", 2)]
+    runner.says("exited", attempt=2)
+    runner.says("ended", attempt=1, execution=DONE)
+    assert runner.told("run")[2:] == [name_of("fine", 3), name_of("fine", 4)]
+
+
+def test_an_attempt_that_was_refused_does_not_keep_others_waiting(
+    bench: WorkerBench, runner: FakeRunner
+) -> None:
+    bench.begin("fine", 1)
+    runner.says("refused", reason="no room on the disk")
+    bench.begin("fine", 2)
+    bench.worker.tick()
+    assert runner.told("run") == [name_of("fine", 1), name_of("fine", 2)]
