@@ -1,4 +1,4 @@
-"""Celery's remote control and events, without declarations of what the broker has: exchanges, workers' queues
+"""Celery's remote control and events, which declare no name that the broker has already
 
 Celery declares an exchange before it uses it, each time. That needs the right to configure it, which is also
 the right to delete it. Only queues for replies and received events are declared, by whoever receives them.

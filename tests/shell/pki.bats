@@ -102,3 +102,37 @@ make_with_days() {
   assert_equal "$status" 1
   [[ ! -e $SECRETS ]]
 }
+
+@test "make_secrets: says which certificates it renews, and until when they were valid" {
+  mkdir -p framework/shell
+  cp "$TOOL/framework/shell/pki.sh" framework/shell/
+  make_with_days 29
+  capture make_with_days 825
+  assert_equal "$status" 0
+  assert_part "local: the certificate of worker@w1 is renewed: it was valid until $(date -u -d '+29 days' '+%b %e')"
+  assert_equal "$(grep -c renewed <<<"$messages")" 4
+  capture make_with_days 825
+  assert_equal "$status|$output$messages" '0|'
+}
+
+@test "make_secrets: an authority that would end before its certificates is replaced, and they are, too" {
+  local before
+  mkdir -p framework/shell
+  sed 's/AUTHORITY_DAYS=3650/AUTHORITY_DAYS=824/' "$TOOL/framework/shell/pki.sh" >framework/shell/pki.sh
+  make_with_days 825
+  before=$(openssl x509 -in "$SECRETS/authority/ca.pem" -noout -fingerprint)
+  sed -i 's/AUTHORITY_DAYS=824/AUTHORITY_DAYS=3650/' framework/shell/pki.sh
+  capture make_with_days 825
+  assert_equal "$status" 0
+  assert_part 'local: the certificate authority ends on '
+  [[ $(openssl x509 -in "$SECRETS/authority/ca.pem" -noout -fingerprint) != "$before" ]]
+  openssl verify -CAfile "$SECRETS/broker/ca.pem" "$SECRETS"/{broker,master,flower,worker@w1}/cert.pem
+  capture make_with_days 825
+  assert_equal "$status|$output$messages" '0|'
+}
+
+@test "fingerprint_of: as browsers show it" {
+  make_secrets hostA
+  assert_equal "$(fingerprint_of "$SECRETS/flower/cert.pem" | tr -d : | tr A-F a-f)" \
+    "$(openssl x509 -in "$SECRETS/flower/cert.pem" -outform DER | sha256sum | cut -c 1-64)"
+}
