@@ -399,7 +399,9 @@ def test_the_broker_lets_a_worker_in(digits: Infrastructure) -> None:
         assert connection.connected
 
 
-@pytest.mark.parametrize(("user", "password"), [("guest", "guest"), (WORKER, "guest"), ("worker", ""), ("anonymous", "")])
+@pytest.mark.parametrize(
+    ("user", "password"), [("guest", "guest"), (WORKER, "guest"), ("worker", ""), ("anonymous", "")]
+)
 def test_the_broker_refuses_a_wrong_user(digits: Infrastructure, user: str, password: str) -> None:
     with pytest.raises(amqp.AccessRefused):
         connect(digits, user, password, WORKER)
