@@ -200,17 +200,21 @@ class Sweep:
         self.files.path.mkdir()
         identity = broker.identity("master")
         self.app = make_app(identity)
-        self.connection = MasterConnection(self.app, connect(identity))
-        self.connection.open()
-        self.master = Master(identity, self.files, path / "code")
         self.sent: list[tuple[str, Assignment]] = []
-        send = self.connection.send
+        self.connection = self.connect()
+        self.master = Master(identity, self.files, path / "code")
+
+    def connect(self) -> MasterConnection:
+        connection = MasterConnection(self.app, connect(self.broker.identity("master")))
+        connection.open()
+        send = connection.send
 
         def note(host: str, assignment: Assignment) -> None:
             send(host, assignment)
             self.sent.append((host, assignment))
 
-        self.connection.send = note  # type: ignore[method-assign]
+        connection.send = note  # type: ignore[method-assign]
+        return connection
 
     def close(self) -> None:
         self.connection.close()
@@ -294,6 +298,19 @@ def test_only_the_host_itself_can_say_what_it_says(sweep: Sweep) -> None:
     sweep.turn(lambda: sweep.status.done == 2)
     assert sweep.status.quarantined == len(forged)
     assert all(assignment.attempt == 1 for _, assignment in sweep.sent)
+
+
+def test_a_dead_letter_keeps_the_name_of_its_user(broker: Broker, sweep: Sweep) -> None:
+    sweep.beat("w1")
+    sweep.turn(lambda: len(sweep.sent) == 1)
+    ((host, assignment),) = sweep.sent
+    sweep.connection.close()  # or it would take the result
+    sweep.say(host, "results", result(host, assignment))
+    with broker.channel("master") as channel:
+        message = channel.basic_get("results")
+        channel.basic_reject(message.delivery_tag, requeue=False)
+    sweep.connection = sweep.connect()
+    sweep.turn(lambda: sweep.status.done == 1)
 
 
 def test_a_heartbeat_in_another_hosts_name_renews_nothing(sweep: Sweep) -> None:
