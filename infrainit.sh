@@ -61,6 +61,7 @@ main() {
   recover_results
   start_master_host
   start_workers
+  remove_earlier_secrets
   record_what_runs
   report
   release_lock # so that infra_clean.sh can run while this script watches
@@ -184,10 +185,11 @@ record_infrastructure() {
 }
 
 make_certificates() {
-  local addresses
+  local addresses names
   doing "making keys and certificates"
   mapfile -t addresses < <(certificate_addresses)
-  run make_secrets "${addresses[@]}"
+  mapfile -t names < <(workers_with_access)
+  run make_secrets "${addresses[@]}" -- "${names[@]}"
 }
 
 build_images() {
@@ -251,6 +253,7 @@ remove_the_rest() {
 remove_rest() {
   if [[ $(role_of "$1") == - ]]; then
     remove_infrastructure "$1"
+    remove_secrets "$1"
   else
     remove_unwanted "$1"
   fi
@@ -267,6 +270,7 @@ start_master_host() {
   doing "starting broker, master and Flower"
   start_broker "$MASTER_HOST"
   wait_broker "$MASTER_HOST"
+  give_access
   start_master "$MASTER_HOST"
   start_flower "$MASTER_HOST"
   wait_master "$MASTER_HOST"
@@ -278,11 +282,32 @@ start_master_host() {
   change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework resume | printable >&2
 }
 
+# give_access: lets the workers use the broker, and nobody else any more.
+give_access() {
+  local names
+  mapfile -t names < <(workers_with_access)
+  set_broker_users "${names[@]}"
+  forget_workers "${names[@]}"
+}
+
 start_workers() {
   [[ $WORKERS ]] || return 0
   doing "starting workers"
+  if [[ ! $MASTER ]]; then
+    give_access
+  fi
   for_each_host start_worker "${WORKER_HOSTS[@]}"
   wait_workers "${WORKER_HOSTS[@]}"
+}
+
+# remove_earlier_secrets: those under an earlier -r, which nothing uses any more.
+remove_earlier_secrets() {
+  local host
+  [[ $MASTER && ${#PRESENT_HOSTS[@]} -gt 0 && ${RECORD[REMOTE_PATH]} != "$REMOTE_PATH" ]] || return 0
+  doing "removing secrets that are not needed any more"
+  for host in "${PRESENT_HOSTS[@]}"; do
+    ! is_reachable "$host" || remove_secrets_under "$host" "${RECORD[REMOTE_PATH]}"
+  done
 }
 
 # record_what_runs: drops hosts from which everything was removed; one that did not answer stays in the record.
@@ -315,6 +340,7 @@ report() {
     say "$(printf '%-16s %s' "${HOST_NAMES[host]}" "${roles/master/broker, master, Flower}")"
   done
   say "Flower           https://$(master_address):$FLOWER_PORT, user flower, password in $(quote "$STATE/secrets/flower/flower_password")"
+  say "its certificate  SHA-256 $(fingerprint_of "$STATE/secrets/flower/cert.pem")"
   say "to follow        $(quote "$CHECKOUT/check_celery_status.sh") -f"
   say "results          $(quote "$CHECKOUT/get_results.sh")"
   say "changed files    $(quote "$CHECKOUT/update_files.sh")"

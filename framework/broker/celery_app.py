@@ -1,7 +1,7 @@
 """Celery application: address of the broker, TLS, queues, and settings of Celery.
 
-Exchanges, queues, users and policies are declared by the broker's definitions file (docker/broker); only the
-queue of a worker is declared here.
+Exchanges, queues, users and policies are in the broker's definitions (docker/broker). Nothing of it is
+declared here: who may declare a name may also delete it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import kombu
 from celery import Celery
 from kombu.exceptions import KombuError
 
+from framework.broker.declared_names import DeclaredControl, DeclaredEvents
 from framework.broker.strict_frames import frame_handler
 from framework.errors import FrameworkError, MessageError
 from framework.messages import queues
@@ -55,7 +56,8 @@ def broker_url(identity: Identity) -> str:
         password = (identity.secrets / "password").read_text().strip()
     except OSError as error:
         raise FrameworkError(f"cannot read the broker password: {error}") from error
-    return f"amqps://{identity.role}:{quote(password, safe='')}@{identity.broker}/{VIRTUAL_HOST}"
+    user = quote(identity.broker_user, safe="")
+    return f"amqps://{user}:{quote(password, safe='')}@{identity.broker}/{VIRTUAL_HOST}"
 
 
 def broker_tls(identity: Identity) -> dict[str, Any]:
@@ -88,14 +90,8 @@ def transport_options() -> dict[str, Any]:
 
 
 def task_queue(host: str) -> kombu.Queue:
-    """The queue of the tasks of one worker host. Its worker declares it."""
-    return kombu.Queue(
-        queues.tasks_of(host),
-        TASKS,
-        routing_key=host,
-        durable=True,
-        queue_arguments={"x-queue-type": "quorum"},
-    )
+    """The queue of the tasks of one worker host."""
+    return kombu.Queue(queues.tasks_of(host), TASKS, routing_key=host, no_declare=True)
 
 
 def make_app(identity: Identity) -> Celery:
@@ -104,7 +100,7 @@ def make_app(identity: Identity) -> Celery:
     Celery transports the tasks, shows them (events, Flower) and answers `celery status`. Retries, time limits
     and results are the framework's own: Celery's stay off.
     """
-    app = Celery("framework", set_as_current=True)
+    app = Celery("framework", set_as_current=True, control=DeclaredControl, events=DeclaredEvents)
     app.conf.update(
         broker_url=broker_url(identity),
         broker_use_ssl=broker_tls(identity),
@@ -113,8 +109,11 @@ def make_app(identity: Identity) -> Celery:
         broker_connection_timeout=CONNECT_TIMEOUT_SECONDS,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,  # no limit: a broker may be away for an hour
-        broker_channel_error_retry=True,
-        # An exclusive pidbox locks out a worker that restarts before the broker notices its end (405).
+        # An exchange or queue is gone, or not ours: trying again would not help.
+        broker_channel_error_retry=False,
+        # Earlier versions declared others, with other properties, under Celery's own name for it.
+        control_exchange=queues.CONTROL,
+        # Of queues for replies; RabbitMQ will drop those that are neither durable nor exclusive.
         control_queue_durable=True,
         control_queue_exclusive=False,
         event_queue_exclusive=True,
@@ -126,9 +125,9 @@ def make_app(identity: Identity) -> Celery:
         task_send_sent_event=False,
         task_default_queue="unused",
         task_create_missing_queues=False,
-        # The publisher has declared it. Celery must not know that it is a quorum queue: it would declare
-        # 28 more, for delays that are never used.
-        task_queues=[kombu.Queue(task_queue(identity.host).name, no_declare=True)],
+        # Celery must not know that it is a quorum queue: it would declare 28 more, for delays that are never
+        # used.
+        task_queues=[task_queue(identity.host)],
         worker_consumer="framework.broker.strict_consumer:Consumer",
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
@@ -140,8 +139,12 @@ def make_app(identity: Identity) -> Celery:
     return app
 
 
-def publish(producer: kombu.Producer, routing_key: str, message: Mapping[str, Any], *, lasting: bool) -> None:
+def publish(
+    producer: kombu.Producer, routing_key: str, message: Mapping[str, Any], *, user: str, lasting: bool
+) -> None:
     """Publish one JSON message and wait until the broker has it; raises one of BROKER_ERRORS if it has not.
+
+    The broker takes it only if `user` is the one of this connection: the master relies on that.
 
     After an error the connection must be given up: a confirmation that is still under way would count for the
     next message.
@@ -149,6 +152,7 @@ def publish(producer: kombu.Producer, routing_key: str, message: Mapping[str, An
     producer.publish(
         message,
         routing_key=routing_key,
+        user_id=user,
         delivery_mode=2 if lasting else 1,
         mandatory=True,
         retry=False,

@@ -70,8 +70,8 @@ class MasterConnection:
         consumer.consume()
         self._producer = kombu.Producer(self._connection.channel(), exchange=TASKS, auto_declare=False)
         self._control = kombu.Producer(
-            self._connection.channel(), exchange=self._app.control.mailbox.exchange
-        )  # declares it: a new broker has no such exchange before Celery's first worker has started
+            self._connection.channel(), exchange=self._app.control.mailbox.exchange, auto_declare=False
+        )
         self._check_that_broker_takes_messages()
 
     def close(self) -> None:
@@ -188,5 +188,5 @@ class MasterConnection:
         try:
             yield task_queue(host)(channel)
             channel.close()
-        except amqp.NotFound:  # the worker of that host never started; the broker has closed the channel
+        except amqp.NotFound:  # no such host; the broker has closed the channel
             pass

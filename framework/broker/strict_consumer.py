@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import kombu
+from celery import signals
+from celery.exceptions import WorkerShutdown
 from celery.worker import consumer
 
 from framework.broker.celery_app import TASK_NAME, attempt_of
@@ -23,6 +25,21 @@ class Consumer(consumer.Consumer):
     Celery's own consumer drops what it cannot decode, and some other messages end the worker. Such a message
     is not acknowledged: it is delivered again, and ends the worker again.
     """
+
+    def start(self) -> None:
+        """Consume until the worker is stopped, or the broker refuses it something.
+
+        It would do so again and again: the worker ends, and Docker starts it anew, after longer and longer
+        pauses.
+        """
+        try:
+            super().start()
+        except self.channel_errors as error:
+            log.critical(
+                "the broker refuses what this worker needs: %r; the worker ends, not what runs", error
+            )
+            signals.worker_shutting_down.send(sender=self.hostname, sig="", how="Warm", exitcode=1)
+            raise WorkerShutdown(1) from error
 
     def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[kombu.Message], None]:
         handle = super().create_task_handler(*arguments, **options)

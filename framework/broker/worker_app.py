@@ -32,8 +32,11 @@ RUNNER_SECONDS = 15.0  # after which the master is told that there is no runner
 FLUSH_SECONDS = 10.0  # for the last results, when the worker is stopped
 
 
-def make_worker_app(worker: Worker, on_stopping: Callable[[], None]) -> Celery:
-    """Celery's side of the worker: its task, and its signals."""
+def make_worker_app(worker: Worker, on_stopping: Callable[[bool], None]) -> Celery:
+    """Celery's side of the worker: its task, and its signals.
+
+    `on_stopping` is told whether somebody stops the worker, by a signal.
+    """
     app = make_app(worker.identity)
     requests: dict[str, Any] = {}  # of messages that were received, by id
 
@@ -66,9 +69,9 @@ def make_worker_app(worker: Worker, on_stopping: Callable[[], None]) -> Celery:
         if attempt := attempt_of(request.id):
             worker.release(attempt)
 
-    def on_shutting_down(**_: Any) -> None:
+    def on_shutting_down(sig: str, **_: Any) -> None:
         # In a signal handler, which may have interrupted the sending of a message to the runner.
-        threading.Thread(target=on_stopping, name="stopping").start()
+        threading.Thread(target=on_stopping, args=(bool(sig),), name="stopping").start()
 
     signals.task_received.connect(on_received, weak=False)
     signals.task_revoked.connect(on_revoked, weak=False)
@@ -95,10 +98,10 @@ def serve(identity: Identity, data: Path, code: Path, slots: int | None, memory:
 
     _wait_for_runner(worker, RUNNER_SECONDS)  # the first heartbeat is to name all that runs
     publisher.begin(heartbeat)
-    publisher.connected.wait()  # it has declared the queue that Celery is to consume
+    publisher.connected.wait()  # or Celery would try by itself, and say so
     _wait_for_runner(worker)
     signals.worker_shutdown.connect(lambda **_: publisher.close(FLUSH_SECONDS), weak=False)
-    make_worker_app(worker, lambda: worker.leave(for_good=not restarts)).worker_main(
+    make_worker_app(worker, lambda stopped: worker.leave(for_good=stopped and not restarts)).worker_main(
         [
             "worker",
             f"--hostname=worker@{identity.host}",

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import kombu
 
-from framework.broker.celery_app import BROKER_ERRORS, FROM_WORKERS, connect, publish, task_queue
+from framework.broker.celery_app import BROKER_ERRORS, FROM_WORKERS, connect, publish
 from framework.files import read_regular, write_atomically
 from framework.messages import queues
 from framework.messages.identity import Identity
@@ -100,13 +100,13 @@ class BrokerPublisher(threading.Thread):
             log.error("%s is not a result (%s): renamed to *.damaged", file, error)
             file.rename(file.with_suffix(".damaged"))
             return
-        publish(producer, queues.RESULTS, result, lasting=True)
+        self._publish(producer, queues.RESULTS, result, lasting=True)
         file.unlink()
 
+    def _publish(self, producer: kombu.Producer, queue: str, message: Message, *, lasting: bool) -> None:
+        publish(producer, queue, message, user=self._identity.broker_user, lasting=lasting)
+
     def _send_until_closed(self, connection: kombu.Connection) -> None:
-        # Before the first heartbeat, after which the master uses it; and after each loss of the connection:
-        # the broker may be a new one.
-        task_queue(self._identity.host)(connection.default_channel).declare()
         self.connected.set()
         producer = kombu.Producer(connection, exchange=FROM_WORKERS, serializer="json", auto_declare=False)
         next_heartbeat = 0.0
@@ -116,10 +116,10 @@ class BrokerPublisher(threading.Thread):
             for file in sorted(self._spool.glob("*.json")):
                 self._send_result(producer, file)
             while self._events:
-                publish(producer, queues.EVENTS, self._events[0], lasting=False)
+                self._publish(producer, queues.EVENTS, self._events[0], lasting=False)
                 self._events.popleft()
             if closing or time.monotonic() >= next_heartbeat:
-                publish(producer, queues.EVENTS, self._heartbeat().to_message(), lasting=False)
+                self._publish(producer, queues.EVENTS, self._heartbeat().to_message(), lasting=False)
                 next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
             if closing:
                 return

@@ -23,6 +23,7 @@ from framework.project.project import Project
 
 log = logging.getLogger(__name__)
 
+_MOST_ATTEMPTS = 1_000_000  # of a task; a program may have written what is found, and the next one counts on
 _PAGE = 512  # combinations looked up, and written, at once
 _LARGEST = 4 << 20  # bytes of a result; 500 metrics of 200 characters each need a fraction of it
 _SPOOL = WorkerFiles(Path()).spool.name
@@ -108,6 +109,8 @@ def _read(file: Path, project: Project) -> AttemptResult:
     result = AttemptResult.from_message(json.loads(_content(file)))
     if result.project != project.name:
         raise UsageError("they belong to another project")
+    if result.attempt > _MOST_ATTEMPTS:
+        raise UsageError("the numbers of their attempts are impossible")
     return result
 
 

@@ -212,6 +212,13 @@ class Journal(Database):
             self._execute("UPDATE tasks SET state = ?, reason = ? WHERE task = ?", state, reason, task)
             return final
 
+    def was_sent(self, task: str, attempt: int, host: str) -> bool:
+        """True if the attempt was sent to the host, or is known from its disk."""
+        row = self._row(
+            "SELECT 1 FROM attempts WHERE task = ? AND attempt = ? AND host = ?", task, attempt, host
+        )
+        return row is not None
+
     def reinstate(self, task: str, attempt: int, host: str) -> bool:
         """Write that a lost attempt runs after all; False if it was not lost, or is not wanted any more.
 

@@ -13,7 +13,8 @@ from framework.errors import FrameworkError, JournalError, MessageError
 from framework.master.quarantine import Quarantine
 from framework.messages import queues
 from framework.messages.assignment import AttemptResult
-from framework.messages.identity import Identity
+from framework.messages.identity import Identity, worker_user
+from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import (
     Heartbeat,
     MetricsUpdate,
@@ -46,12 +47,12 @@ class Incoming:
         for message in messages:
             with self._quarantining(message):
                 read.append((message, self._content(message)))
-        ended = {content.id for _, content in read if isinstance(content, AttemptResult)}
+        ended = {(content.id, content.host) for _, content in read if isinstance(content, AttemptResult)}
         done: list[tuple[Any, AttemptResult]] = []  # in a row
         for message, content in read:
             if isinstance(content, AttemptResult) and content.state == "done":
                 done.append((message, content))
-            elif isinstance(content, Started) and content.attempt in ended:
+            elif isinstance(content, Started) and (content.attempt, content.source.host) in ended:
                 continue  # its end says when it began, too
             else:
                 self._take_done(done)
@@ -92,8 +93,18 @@ class Incoming:
             queue = str(headers.get("x-first-death-queue", ""))
             if queue != queues.RESULTS:
                 raise MessageError(f"a dead letter of the queue {queue}")
-        content = self._read(message.body, queue)
-        return AttemptResult.from_message(content) if queue == queues.RESULTS else parse_event(content)
+        fields = self._read(message.body, queue)
+        content = AttemptResult.from_message(fields) if queue == queues.RESULTS else parse_event(fields)
+        self._check_sender(message, _host(content))
+        return content
+
+    def _check_sender(self, message: Any, host: str) -> None:
+        """Raises MessageError unless the message came with the credentials of the host that it names."""
+        if not self._identity.broker:
+            return  # in this process
+        user = message.properties.get("user_id")  # the broker has compared it with the login
+        if user != worker_user(host):
+            raise MessageError(f"a message of {host}, sent with the credentials of {user!r:.300}")
 
     def _apply(self, content: Content) -> None:
         if isinstance(content, AttemptResult):
@@ -122,8 +133,10 @@ class Incoming:
             case Heartbeat():
                 self._sweep.take_heartbeat(event, time.monotonic())
             case Started():
+                self._check_attempt(event.attempt, event.source.host)
                 self._sweep.start(event)
             case MetricsUpdate():
+                self._check_attempt(event.attempt, event.source.host)
                 self._sweep.update_metrics(event)
             case Refusal():
                 host = event.source.host
@@ -133,4 +146,15 @@ class Incoming:
     def _take_result(self, result: AttemptResult) -> None:
         if not self._sweep.knows(result.task):
             raise FrameworkError(f"a result of task {result.task}, which this journal does not know")
+        self._check_attempt(result.id, result.host)
         self._sweep.finish(result, time.monotonic())
+
+    def _check_attempt(self, attempt: AttemptId, host: str) -> None:
+        """Raises FrameworkError unless the attempt was sent to the host; it may have been lost since."""
+        if not self._sweep.was_sent(attempt, host):
+            raise FrameworkError(f"about attempt {attempt}, which was not sent to {host}")
+
+
+def _host(content: Content) -> str:
+    """The host that a message says it comes from."""
+    return content.host if isinstance(content, AttemptResult) else content.source.host

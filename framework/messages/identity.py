@@ -14,7 +14,7 @@ from framework.errors import FrameworkError
 class Identity:
     """Identity of this container by its environment and secrets; of this process, if there is no broker."""
 
-    role: str  # "master", "worker" or "flower"; also the name of its RabbitMQ user
+    role: str  # "master", "worker" or "flower"
     infrastructure: str
     project: str
     host: str
@@ -36,5 +36,15 @@ class Identity:
         return cls(role, infrastructure, project, host, broker, environment.get("IMAGE", ""), secrets)
 
     @property
+    def broker_user(self) -> str:
+        """The user of the broker that this container is; each worker host has its own."""
+        return worker_user(self.host) if self.role == "worker" else self.role
+
+    @property
     def broker_host(self) -> str:
         return self.broker.rpartition(":")[0].strip("[]")
+
+
+def worker_user(host: str) -> str:
+    """The user of the broker with whose credentials the worker of `host` sends its messages."""
+    return f"worker@{host}"

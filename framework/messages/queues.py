@@ -3,6 +3,7 @@
 RESULTS = "results"
 EVENTS = "reports"  # events of workers; brokers that are in use have the name of earlier versions
 DEAD = "dead"  # what could not be delivered, and what a worker's Celery has rejected
+CONTROL = "control"  # of Celery's remote control: part of the names of its exchanges and queues
 
 # Header in place of all others where properties or body cannot be decoded: the reason.
 MALFORMED = "malformed"

@@ -193,27 +193,37 @@ class Sweep:
         self._hosts.take_heartbeat(heartbeat, now)
         unwanted = set()
         for attempt in heartbeat.running | heartbeat.reserved:
-            is_kept = self._is_wanted(attempt) or (
+            is_kept = self._is_wanted(attempt, host) or (
                 attempt in heartbeat.running and self._take_back(attempt, host)
             )
             if not is_kept:
                 unwanted.add(attempt)
         self._stop_orders.note_unwanted(host, unwanted)
 
-    def _is_wanted(self, attempt: AttemptId) -> bool:
-        """True if an attempt that a worker holds is to continue."""
+    def _is_wanted(self, attempt: AttemptId, host: str) -> bool:
+        """True if an attempt that the worker of a host holds is to continue."""
         if self._pause.reason:
             return False
-        sent = self._hosts.get(attempt.task)
-        if sent is not None and sent.id == attempt:
+        if self._is_at(attempt, host):
             return True
         # Of a journal that is gone: it does no harm, and its result can be recovered.
         return not self._journal.knows(attempt.task)
+
+    def _is_at(self, attempt: AttemptId, host: str) -> bool:
+        """True if this is the attempt of its task under way, and was sent to this host."""
+        sent = self._hosts.get(attempt.task)
+        return sent is not None and (sent.id, sent.host) == (attempt, host)
+
+    def was_sent(self, attempt: AttemptId, host: str) -> bool:
+        """True if the attempt was sent to the host; it may have been lost, or have ended, since."""
+        return self._is_at(attempt, host) or self._journal.was_sent(attempt.task, attempt.number, host)
 
     def _take_back(self, attempt: AttemptId, host: str) -> bool:
         """Reinstate an attempt that was thought lost and runs; False if it is not wanted."""
         sent = self._hosts.get(attempt.task)
         if self._pause.reason or (sent is not None and attempt.number > sent.id.number):
+            return False
+        if not self._journal.was_sent(attempt.task, attempt.number, host):
             return False
         if not self._journal.reinstate(attempt.task, attempt.number, host):
             return False
@@ -256,8 +266,7 @@ class Sweep:
             return list(results)
         under_way = []
         for result in results:
-            sent = self._hosts.get(result.task)
-            if sent is not None and sent.id == result.id:
+            if self._is_at(result.id, result.host):
                 under_way.append(result)
         ended = self._journal.finish_done(under_way)
         for result in ended:

@@ -71,7 +71,7 @@ start_container() {
   if has_secrets "$role"; then
     push_secrets "$host" "$role"
   fi
-  settings=$(settings_digest "$role" "${options[@]}")
+  settings=$(settings_digest "$host" "$role" "${options[@]}")
   state=$(container_state "$host" "$role")
   case $state in
     "running $settings "*)
@@ -95,14 +95,32 @@ start_container() {
     die "$name: $role could not be started; see above"
 }
 
-# settings_digest ROLE OPTION…: prints a digest of all that a container is started with.
+# settings_digest HOST ROLE OPTION…: prints a digest of all that a container is started with.
 settings_digest() {
   {
-    print_words "${@:2}"
-    if has_secrets "$1"; then
-      secrets_digest "$1"
+    print_words "${@:3}"
+    if has_secrets "$2"; then
+      secrets_digest "$1" "$2"
     fi
   } | sha256sum | cut -c 1-64
+}
+
+# set_broker_users NAME…: gives the running broker one user for each of these worker hosts, and those of master and Flower. All others
+# are removed, and their connections closed.
+set_broker_users() {
+  local name users=(master flower) removed
+  for name in "$@"; do
+    users+=("$(worker_user "$name")") || return
+  done
+  if [[ $DRY_RUN ]]; then
+    show_on "${HOST_NAMES[MASTER_HOST]}" docker exec --interactive "$INFRASTRUCTURE-broker" sh /secrets/set_users "${users[@]}"
+    return 0
+  fi
+  removed=$(
+    change_host_stdin "$MASTER_HOST" docker exec --interactive "$INFRASTRUCTURE-broker" sh /secrets/set_users "${users[@]}" \
+      <"$(secrets_path)/hashes/users.json"
+  ) || die "${HOST_NAMES[MASTER_HOST]}: the broker does not take its users; see above. If an earlier version of this tool has started it, start the master again with -m"
+  [[ ! $removed ]] || put_host_in_front "${HOST_NAMES[MASTER_HOST]}" <<<"$removed" | printable >&2
 }
 
 # container_state HOST ROLE: prints "state settings restarts exit-code"; nothing if there is no such container.
@@ -216,7 +234,7 @@ print_tasks_to_end() {
     return 0 # it is to be installed
   fi
   read_words options runner_options "$host"
-  settings=$(settings_digest runner "${options[@]}")
+  settings=$(settings_digest "$host" runner "${options[@]}")
   state=$(container_state "$host" runner)
   if [[ ! $state ]]; then
     state=$(container_state "$host" worker) # earlier versions of this tool ran the tasks in it
@@ -351,7 +369,7 @@ remove_container() {
   change_docker "$1" rm --force --volumes "$INFRASTRUCTURE-$2" >/dev/null
 }
 
-# remove_unwanted HOST: removes the containers of roles that this host does not have any more.
+# remove_unwanted HOST: removes containers and secrets of roles that this host does not have any more.
 remove_unwanted() {
   local host=$1 role state
   for role in $(unwanted_roles "$host"); do
@@ -359,6 +377,9 @@ remove_unwanted() {
     if [[ $state ]]; then
       step "${HOST_NAMES[host]}" "removing $role: it is not asked for any more"
       remove_container "$host" "$role"
+    fi
+    if has_secrets "$role"; then
+      remove_secrets "$host" "$role"
     fi
   done
 }

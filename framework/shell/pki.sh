@@ -2,7 +2,8 @@
 # The certificate authority of the infrastructure, and the certificates that it signs. The functions that make something run inside
 # .infra/secrets; secrets.sh calls them. openssl (1.1.1 or newer) does the work.
 
-# Certificates are valid from a day ago on, because clocks differ, and are renewed when less than 30 days are left.
+# Certificates are valid from a day ago on, because clocks differ, and are renewed when less than 30 days are left: each start looks.
+# An authority that would end before its certificates is replaced, and then they are, too.
 readonly CERTIFICATE_DAYS=825
 readonly CERTIFICATE_RESERVE=$((30 * 24 * 3600))
 readonly AUTHORITY_DAYS=3650
@@ -23,7 +24,11 @@ certificate_names() {
 }
 
 make_authority() {
-  [[ -s authority/ca.pem ]] && return
+  if [[ -s authority/ca.pem ]]; then
+    openssl x509 -in authority/ca.pem -noout -checkend "$((CERTIFICATE_DAYS * 24 * 3600))" >/dev/null && return
+    say "local: the certificate authority ends on $(end_of authority/ca.pem): a new one replaces it, and all certificates"
+    rm -f authority/ca.pem authority/key.pem
+  fi
   : >authority/index.txt
   write_secret authority/openssl.conf <<'SETTINGS' || return
 [ca]
@@ -55,6 +60,9 @@ SETTINGS
 make_certificate() {
   local role=$1 usage=$2 names=$3
   has_certificate "$role" "$names" && return
+  if [[ -s $role/cert.pem ]]; then
+    say "local: the certificate of $role is renewed: it was valid until $(end_of "$role/cert.pem"), or is for other addresses now"
+  fi
   write_secret "authority/$role.extensions" <<SETTINGS || return
 basicConstraints = critical, CA:false
 keyUsage = critical, digitalSignature
@@ -69,6 +77,16 @@ SETTINGS
     mv "$role/cert.pem.new" "$role/cert.pem" &&
     write_secret "$role/ca.pem" <authority/ca.pem &&
     printf '%s\n' "$names" | write_secret "authority/$role.names"
+}
+
+# end_of CERTIFICATE: prints the date until which it is valid.
+end_of() {
+  openssl x509 -in "$1" -noout -enddate | sed 's/^notAfter=//'
+}
+
+# fingerprint_of CERTIFICATE: prints the SHA-256 that browsers show.
+fingerprint_of() {
+  openssl x509 -in "$1" -noout -fingerprint -sha256 | sed 's/^.*=//'
 }
 
 # has_certificate ROLE NAMES: is there a certificate for these names, by this authority, that does not expire soon?
@@ -86,13 +104,13 @@ make_key() {
   openssl_quietly genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$file.new" && mv "$file.new" "$file"
 }
 
-# request_certificate ROLE COMMON_NAME: makes authority/ROLE.request.
+# request_certificate ROLE COMMON_NAME: makes authority/ROLE.request. A common name has 64 characters at most; nobody relies on it.
 request_certificate() {
   local role=$1 common_name=$2
   openssl_quietly req -new -batch \
     -config authority/openssl.conf \
     -key "$role/key.pem" \
-    -subj "/CN=$common_name" \
+    -subj "/CN=${common_name:0:64}" \
     -out "authority/$role.request"
 }
 

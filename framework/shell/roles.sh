@@ -79,6 +79,16 @@ hosts_in_use() {
   printf '%s\n' "$MASTER_HOST" "${WORKER_HOSTS[@]}" | sort --numeric-sort --unique
 }
 
+# workers_with_access: prints the names of the worker hosts that may use the broker, one a line: those of this run; without -m, those
+# that they join, too.
+workers_with_access() {
+  local host numbers=("${WORKER_HOSTS[@]}")
+  [[ $MASTER ]] || numbers+=("${PRESENT_WORKER_HOSTS[@]}")
+  for host in "${numbers[@]}"; do
+    printf '%s\n' "${HOST_NAMES[host]}"
+  done | sort --unique
+}
+
 # is_reached_from_outside: does anything but the master host's own containers use the broker?
 is_reached_from_outside() {
   local host

@@ -1,38 +1,57 @@
 # shellcheck shell=bash
-# The secrets of the infrastructure, made here and pushed to the hosts: certificates, passwords, and the broker's configuration,
-# which contains password hashes.
+# The secrets of the infrastructure, made here and pushed to the hosts: certificates, passwords, and the broker's configuration.
 #
 # .infra/secrets/
-#   authority/                         the key that signs, and what it signed; never leaves this machine
-#   hashes/                            of the RabbitMQ passwords, as definitions.json wants them
-#   broker/ master/ worker/ flower/    the files for the hosts, one directory for each role
+#   authority/                    the key that signs, and what it signed; never leaves this machine
+#   hashes/                       of the RabbitMQ passwords, and users.json, which the broker reads from a pipe
+#   broker/                       the broker's files, for the master host
+#   master/ flower/ worker@NAME/  the files for a host, one directory for each user of the broker
 #
 # No secret is ever an argument of a program: openssl and cat read and write files.
 
-# make_secrets ADDRESS…: makes whatever is missing. The ADDRESSes are the names and IP addresses under which workers reach the
-# broker and browsers reach Flower.
+readonly LONGEST_NAME=200 # characters of the name of a worker host: names of files and queues have a little more, and 255 at most
+
+# make_secrets ADDRESS… [-- NAME…]: makes whatever is missing. The ADDRESSes are the names and IP addresses under which workers reach
+# the broker and browsers reach Flower; the NAMEs are those of the worker hosts.
 make_secrets() (
+  local addresses=() user users=()
   umask 077
   command -v openssl >/dev/null || die "openssl is missing on this machine; install it: apt-get install openssl"
-  names=$(certificate_names broker localhost "$@") || exit
-  mkdir -p "$(secrets_path)"/{authority/issued,hashes,broker,master,worker,flower} || exit
+  while (($# > 0)) && [[ $1 != -- ]]; do
+    addresses+=("$1")
+    shift
+  done
+  for user in "${@:2}"; do
+    users+=("$(worker_user "$user")") || exit
+  done
+  names=$(certificate_names broker localhost "${addresses[@]}") || exit
+  mkdir -p "$(secrets_path)"/{authority/issued,hashes,broker,master,flower} || exit
   cd "$(secrets_path)" || exit
 
   make_authority &&
     make_certificate broker serverAuth "$names" &&
     make_certificate master clientAuth DNS:master &&
-    make_certificate worker clientAuth DNS:worker &&
     make_certificate flower serverAuth,clientAuth "$names" &&
     make_random broker/erlang_cookie 32 &&
-    make_random master/password 32 &&
-    make_random worker/password 32 &&
-    make_random flower/password 32 &&
-    make_random flower/flower_password 16 &&
-    render_broker
+    make_random flower/flower_password 16 || exit
+  for user in "${users[@]}"; do
+    mkdir -p "$user" && make_certificate "$user" clientAuth DNS:worker || exit
+  done
+  for user in master flower "${users[@]}"; do
+    make_random "$user/password" 32 && make_hash "$user" || exit
+  done
+  render_broker && render_users "${users[@]}"
 )
 
 secrets_path() {
   printf '%s\n' "$CHECKOUT/.infra/secrets"
+}
+
+# worker_user NAME: prints the name of the broker's user for the worker host NAME: in messages, in the broker and as directory here.
+worker_user() {
+  [[ $1 =~ ^[A-Za-z0-9.-]+$ && ${#1} -le $LONGEST_NAME ]] ||
+    die "the host $(quote "${1:0:300}") cannot have a user of the broker: its name has other characters than A-Z a-z 0-9 . -, or more than $LONGEST_NAME"
+  printf 'worker@%s\n' "$1"
 }
 
 # has_secrets ROLE: the runner has none.
@@ -40,18 +59,40 @@ has_secrets() {
   [[ $1 != runner ]]
 }
 
-# secrets_digest ROLE: prints a digest of the role's secrets on this machine.
+# secrets_of HOST ROLE: prints the directory here of what the role on this host has.
+secrets_of() {
+  local directory=$2
+  if [[ $2 == worker ]]; then
+    directory=$(worker_user "${HOST_NAMES[$1]}") || return
+  fi
+  printf '%s\n' "$(secrets_path)/$directory"
+}
+
+# secrets_digest HOST ROLE: prints a digest of the role's secrets on this machine.
 secrets_digest() {
-  digest_on 0 "$(secrets_path)/$1"
+  local directory
+  directory=$(secrets_of "$@") || return
+  digest_on 0 "$directory"
+}
+
+# forget_workers NAME…: removes the secrets here of all other worker hosts.
+forget_workers() {
+  local directory user
+  for directory in "$(secrets_path)"/worker*/; do
+    user=$(basename -- "$directory")
+    if [[ -d $directory ]] && { [[ $user == worker ]] || ! is_one_of "${user#worker@}" "$@"; }; then # worker: of earlier versions
+      run rm -rf -- "${directory%/}" "$(secrets_path)/hashes/$user" "$(secrets_path)/authority/$user".{request,extensions,names}
+    fi
+  done
 }
 
 # push_secrets HOST ROLE: replaces the role's secrets on the host if they differ from those here. Running containers keep theirs
 # until start_container replaces them, because the label infrainit.settings differs.
 push_secrets() {
   local host=$1 role=$2 here there source target
-  source="$(secrets_path)/$role"
+  source=$(secrets_of "$host" "$role") || return
   target=$(secrets_directory "$host" "$role")
-  here=$(secrets_digest "$role")
+  here=$(secrets_digest "$host" "$role")
   if [[ ! $here && ! $DRY_RUN ]]; then
     die "$source is missing: run infrainit.sh on the machine that started the infrastructure"
   fi
@@ -71,6 +112,33 @@ push_secrets() {
   change_host "$host" rm -rf -- "$target.old"
 }
 
+# remove_secrets HOST ROLE…: removes the secrets of these roles on the host; without a ROLE, those of all.
+remove_secrets() {
+  local host=$1 role directory directories=() found
+  shift
+  for role in "$@"; do
+    directories+=("$(secrets_directory "$host" "$role")")
+  done
+  if (($# == 0)); then
+    directories=("$(root_of "$host")/secrets/${INFRASTRUCTURE:?}")
+  fi
+  for directory in "${directories[@]}"; do
+    # shellcheck disable=SC2016 # expands over there
+    found=$(on_host "$host" sh -c '[ ! -e "$1" ] || echo yes' find "$directory") || return
+    if [[ $found ]]; then
+      step "${HOST_NAMES[host]}" "removing the secrets in $directory"
+      change_host "$host" rm -rf -- "$directory" "$directory.new" "$directory.old" || return
+    fi
+  done
+}
+
+# remove_secrets_under HOST PATH: removes all secrets on the host under another path than -r.
+remove_secrets_under() {
+  # shellcheck disable=SC2034 # root_of reads it
+  local REMOTE_PATH=$2
+  remove_secrets "$1"
+}
+
 # The functions below run inside .infra/secrets.
 
 # make_random FILE BYTES: writes random hexadecimal digits without a newline.
@@ -82,16 +150,35 @@ make_random() {
 
 # render_broker: writes the files that RabbitMQ needs beside its certificate.
 render_broker() {
-  local template=$CHECKOUT/docker/broker definitions user
-  definitions=$(<"$template/definitions.json") || return
-  for user in master worker flower; do
-    make_hash "$user" || return
-    definitions=${definitions//"@${user^^}_HASH@"/"$(<"hashes/$user")"}
+  local file
+  for file in definitions.json rabbitmq.conf enabled_plugins start set_users; do
+    write_secret "broker/$file" <"$CHECKOUT/docker/broker/$file" || return
   done
-  printf '%s\n' "$definitions" | write_secret broker/definitions.json &&
-    write_secret broker/rabbitmq.conf <"$template/rabbitmq.conf" &&
-    write_secret broker/enabled_plugins <"$template/enabled_plugins" &&
-    write_secret broker/start <"$template/start"
+}
+
+# render_users WORKER…: writes hashes/users.json: each line with @HOST@ once for each of these users.
+render_users() {
+  local line user host
+  while IFS='' read -r line; do
+    line=${line//"@MASTER_HASH@"/"$(<hashes/master)"}
+    line=${line//"@FLOWER_HASH@"/"$(<hashes/flower)"}
+    if [[ $line == *@HOST@* ]]; then
+      for user in "$@"; do
+        host=${user#worker@}
+        render_worker "$line" "$host" "$(<"hashes/$user")"
+      done
+    else
+      printf '%s\n' "$line"
+    fi
+  done <"$CHECKOUT/docker/broker/users.json" | write_secret hashes/users.json
+}
+
+# render_worker LINE HOST HASH
+render_worker() {
+  local line=$1
+  line=${line//"@WORKER_HASH@"/"$3"}
+  line=${line//"@PATTERN@"/"${2//./'\\.'}"} # a regular expression, in JSON
+  printf '%s\n' "${line//"@HOST@"/"$2"}"
 }
 
 # make_hash USER: makes hashes/USER, unless it is newer than the password: base64 of a salt of 4 bytes and SHA-256 of both,

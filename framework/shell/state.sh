@@ -193,6 +193,7 @@ certificate_addresses() {
 render_cleaner() {
   local line text='' cleaner=$CHECKOUT/infra_clean.sh
   local -A values=([CHECKOUT]=$CHECKOUT [INFRASTRUCTURE]=$INFRASTRUCTURE [HOSTS]=${RECORD[HOSTS]} [KEY]=$KEY)
+  values+=([PATH]=$REMOTE_PATH [EARLIER]=${RECORD[REMOTE_PATH]})
   while IFS='' read -r line || [[ $line ]]; do
     if [[ $line =~ ^([A-Z_]+)=@([A-Z]+)@$ ]]; then
       line="${BASH_REMATCH[1]}=${values[${BASH_REMATCH[2]}]@Q}"

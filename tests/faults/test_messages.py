@@ -29,6 +29,7 @@ sent = 0
 
 def put(exchange, key, body, **options):
     global sent
+    options["user_id"] = identity.broker_user
     producer.publish(body, exchange=exchange, routing_key=key, mandatory=True, **options)
     sent += 1
 
@@ -125,7 +126,7 @@ print(sent)
 assign(RIGHT | {"attempt": 1})  # the message of an attempt that has ended, once more
 """
 
-# To the master, as the workers' user.
+# To the master, as the user of a worker host.
 FROM_WORKERS = """
 result = json.loads(Path(sorted(glob.glob("/data/tasks/*/1/result.json"))[0]).read_text())
 beat = {
@@ -169,7 +170,15 @@ def test_bad_and_repeated_messages_are_never_run_and_never_fatal(checkout: Check
 
 # A queue like those of the workers, and somebody who takes a message from it and does not acknowledge it.
 DECLARE = """
-broker.task_queue("control")(connection.default_channel).declare()
+cat >/tmp/control.json <<'DEFINITIONS'
+{
+  "queues": [{"name": "tasks.control", "vhost": "tasks", "durable": true, "auto_delete": false,
+    "arguments": {"x-queue-type": "quorum"}}],
+  "bindings": [{"source": "tasks", "vhost": "tasks", "destination": "tasks.control",
+    "destination_type": "queue", "routing_key": "control", "arguments": {}}]
+}
+DEFINITIONS
+rabbitmqctl --quiet import_definitions /tmp/control.json
 """
 HOLD = """
 import time
@@ -206,7 +215,7 @@ def test_a_task_that_takes_longer_than_the_broker_waits_for_an_acknowledgement_r
     tasks.start()
     held = tasks.queues("messages_unacknowledged")
     assert {held[f"tasks.{host.name}"] for host in WORKERS} == {0}, "acknowledged when they are started"
-    tasks.python(HOST2, "worker", BEGIN + DECLARE)
+    at(checkout.bed, MASTER, "exec", tasks.role("broker"), "sh", "-c", DECLARE)
     request.addfinalizer(lambda: tasks.rabbitmqctl("delete_queue", "--vhost", "tasks", "tasks.control"))
     assert tasks.python(MASTER, "master", BEGIN + HOLD).split() == ["1", "ConsumerCancelled"]
     outcome = tasks.finish()

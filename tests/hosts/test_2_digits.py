@@ -25,6 +25,7 @@ from fixtures import cannot
 from testbed import HOST1, HOST2, HOST3, execute
 
 PLACES: tuple[Place, ...] = (None, HOST1, HOST2)  # where workers are
+WORKER = "worker@host1"  # its user of the broker
 ON_HOST1 = {"broker", "flower", "master", "runner", "worker"}
 
 
@@ -384,7 +385,7 @@ def connect(digits: Infrastructure, user: str, password: str, certificates: str)
     connection = amqp.Connection(
         f"{digits.address}:5671", userid=user, password=password, virtual_host="tasks", connect_timeout=10,
         ssl={
-            "ca_certs": str(digits.checkout.path / ".infra" / "secrets" / "worker" / "ca.pem"),
+            "ca_certs": str(digits.checkout.path / ".infra" / "secrets" / "master" / "ca.pem"),
             "cert_reqs": ssl.CERT_REQUIRED, "server_hostname": digits.address,
             "certfile": str(secrets / "cert.pem"), "keyfile": str(secrets / "key.pem"),
         },
@@ -394,14 +395,16 @@ def connect(digits: Infrastructure, user: str, password: str, certificates: str)
 
 
 def test_the_broker_lets_a_worker_in(digits: Infrastructure) -> None:
-    with connect(digits, "worker", digits.checkout.secret("worker", "password"), "worker") as connection:
+    with connect(digits, WORKER, digits.checkout.secret(WORKER, "password"), WORKER) as connection:
         assert connection.connected
 
 
-@pytest.mark.parametrize(("user", "password"), [("guest", "guest"), ("worker", "guest"), ("anonymous", "")])
+@pytest.mark.parametrize(
+    ("user", "password"), [("guest", "guest"), (WORKER, "guest"), ("worker", ""), ("anonymous", "")]
+)
 def test_the_broker_refuses_a_wrong_user(digits: Infrastructure, user: str, password: str) -> None:
     with pytest.raises(amqp.AccessRefused):
-        connect(digits, user, password, "worker")
+        connect(digits, user, password, WORKER)
 
 
 def test_the_broker_refuses_plain_text(digits: Infrastructure) -> None:
@@ -417,7 +420,7 @@ def test_the_broker_refuses_plain_text(digits: Infrastructure) -> None:
 
 def test_the_broker_refuses_no_certificate(digits: Infrastructure) -> None:
     assert "alert" in greet(
-        digits, ssl.create_default_context(cafile=digits.checkout.path / ".infra/secrets/worker/ca.pem")
+        digits, ssl.create_default_context(cafile=digits.checkout.path / ".infra/secrets/master/ca.pem")
     )
 
 
@@ -426,7 +429,7 @@ def test_the_broker_refuses_a_certificate_of_another_ca(digits: Infrastructure, 
         "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
         "-days", "1", "-subj", "/CN=worker", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem",
     ])  # fmt: skip
-    context = ssl.create_default_context(cafile=digits.checkout.path / ".infra/secrets/worker/ca.pem")
+    context = ssl.create_default_context(cafile=digits.checkout.path / ".infra/secrets/master/ca.pem")
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     assert "alert" in greet(digits, context)
     # and a client that trusts another CA refuses the broker
@@ -450,8 +453,8 @@ def greet(digits: Infrastructure, context: ssl.SSLContext) -> str:
 @pytest.mark.parametrize(
     ("role", "exchange", "key"),
     [
-        ("worker", "tasks", "host1"),
-        ("worker", "", "tasks.host1"),
+        (WORKER, "tasks", "host1"),
+        (WORKER, "", "tasks.host1"),
         ("flower", "tasks", "host1"),
         ("flower", "reports", "results"),
         ("flower", "", "results"),

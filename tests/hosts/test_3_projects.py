@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from checkout import Checkout, at, options
-from testbed import HOST1, HOST2, HOST3, execute, wait_for
+from testbed import HOME, HOST1, HOST2, HOST3, execute, wait_for
 
 VALUES = [
     "two words", " spaces around ", "it's", 'say "hi"', "$HOME", "$(id)", "`id`", "*", "a;b|c&d>e<f",
@@ -232,6 +232,28 @@ def test_a_worker_joins_a_running_broker(checkout: Checkout) -> None:
     assert checkout.container(HOST3, "worker")
     assert checkout.container(HOST1, "broker")["Id"] == before
     wait_for("the master knows host3", lambda: "host3" in status(checkout)["hosts"], seconds=30)
+    assert users(checkout) == {"master", "flower", "local", "host1", bed.address(HOST2), "host3"}
+
+
+def users(checkout: Checkout) -> set[str]:
+    """The users of the broker, those of workers by their hosts."""
+    ask = "rabbitmqctl", "--quiet", "list_users", "--no-table-headers"
+    listing = at(checkout.bed, HOST1, "exec", f"{checkout.identity}-broker", *ask)
+    return {line.split("\t")[0].removeprefix("worker@") for line in listing.splitlines()}
+
+
+def test_a_host_that_is_taken_out_loses_its_access_and_its_secrets(checkout: Checkout) -> None:
+    bed, before = checkout.bed, checkout.container(HOST1, "broker")["Id"]
+    secrets = f"{HOME}/celery tasks/secrets/{checkout.identity}"
+    bed.inside(HOST3, "test", "-s", f"{secrets}/worker/password")
+    without = ["-w", "local,1,2", "-d", str(project_of(checkout))]
+    said = checkout.run("infrainit.sh", *options(bed, without)).output
+    assert "host1: worker@host3 may not use the broker any more" in said
+    assert users(checkout) == {"master", "flower", "local", "host1", bed.address(HOST2)}
+    assert checkout.container(HOST1, "broker")["Id"] == before
+    assert bed.inside(HOST3, "sh", "-c", f"test -e '{secrets}' || echo gone").stdout == "gone\n"
+    assert not (checkout.path / ".infra/secrets/worker@host3").exists()
+    bed.inside(HOST2, "test", "-s", f"{secrets}/worker/password")
 
 
 def project_of(checkout: Checkout) -> Path:

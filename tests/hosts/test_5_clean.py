@@ -61,6 +61,8 @@ def test_nothing_is_left_also_when_repeated(checkout: Checkout, time: str) -> No
     checkout.run("infra_clean.sh")
     for place in PLACES:
         assert checkout.inventory(place) == {"containers": [], "volumes": [], "networks": []}, time
+    for host in (HOST1, HOST2):
+        assert checkout.identity not in checkout.bed.inside(host, "ls", f"{HOME}/celery tasks/secrets").stdout
 
 
 def test_somebody_elses_things_are_left(checkout: Checkout, neighbours: list[tuple[Place, str, str]]) -> None:

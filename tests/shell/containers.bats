@@ -32,7 +32,7 @@ teardown() {
 
 make_secrets_of_roles() {
   local role
-  for role in broker master flower worker; do
+  for role in broker master flower worker@local worker@far; do
     mkdir -p "$TOOL/.infra/secrets"
     mkdir -m 700 "$TOOL/.infra/secrets/$role"
     echo "secret-of-$role" >"$TOOL/.infra/secrets/$role/password"
@@ -119,7 +119,7 @@ docker 'run' ${worker[*]@Q}"
   assert_equal "$(changes | grep -o "'stop' .*")" "'stop' 'infra-01234567-runner'"
   : >"$CALLS"
   RUNNER_IMAGE_ID=runner:1
-  echo other >"$TOOL/.infra/secrets/worker/password"
+  echo other >"$TOOL/.infra/secrets/worker@local/password"
   capture start_worker 0
   assert_line 'local: runner runs already'
   assert_equal "$(changes | grep -o "'stop' .*")" "'stop' 'infra-01234567-worker'"
@@ -168,7 +168,7 @@ has_tasks() {
   capture ask_about_tasks 0
   assert_equal "$status|$messages" '0|'
   read_words options runner_options 0
-  settings=$(settings_digest runner "${options[@]}")
+  settings=$(settings_digest 0 runner "${options[@]}")
   has_tasks '3 60\n' "running $settings 0 0"
   capture ask_about_tasks 0
   assert_equal "$status|$messages" '0|'
@@ -263,7 +263,7 @@ has_tasks() {
   start_worker 0
   [[ $(settings_label) != "$first" ]]
   WORKER_IMAGE_ID=worker:1
-  echo other >"$TOOL/.infra/secrets/worker/password"
+  echo other >"$TOOL/.infra/secrets/worker@local/password"
   start_worker 0
   [[ $(settings_label) != "$first" ]]
 }
@@ -274,7 +274,7 @@ has_tasks() {
   start_worker 1
   [[ $(stat -c %a "$ROOT/secrets/infra-01234567/master") == 700 ]]
   cmp "$ROOT/secrets/infra-01234567/master/password" "$TOOL/.infra/secrets/master/password"
-  cmp "$HOME/far/celery_tasks/secrets/infra-01234567/worker/password" "$TOOL/.infra/secrets/worker/password"
+  cmp "$HOME/far/celery_tasks/secrets/infra-01234567/worker/password" "$TOOL/.infra/secrets/worker@far/password"
   assert_equal "$(ls "$HOME/far/celery_tasks/secrets/infra-01234567")" worker
   [[ ! -e $ROOT/secrets/infra-01234567/worker ]]
   assert_equal "$(grep -c secret-of "$CALLS")" 0
@@ -393,6 +393,40 @@ docker 'rm' '--force' '--volumes' 'infra-01234567-master' docker 'rm' '--force' 
   MASTER_HOST=0 WORKER_HOSTS=(1)
   capture remove_unwanted 0
   assert_equal "$(changes | grep -o "'stop' .*" | tr '\n' ' ')" "'stop' 'infra-01234567-runner' 'stop' 'infra-01234567-worker' "
+}
+
+@test "remove_unwanted: their secrets go with them" {
+  mkdir -p "$ROOT/secrets/infra-01234567"/{broker,master,flower,worker}
+  capture remove_unwanted 0
+  assert_equal "$status $(cd "$ROOT/secrets/infra-01234567" && echo *)" '0 broker flower master worker'
+  WORKER_HOSTS=(1)
+  capture remove_unwanted 0
+  assert_equal "$status $(cd "$ROOT/secrets/infra-01234567" && echo *)" '0 broker flower master'
+  MASTER_HOST=1
+  capture remove_unwanted 0
+  assert_equal "$status $(find "$ROOT/secrets/infra-01234567" -mindepth 1)" '0 '
+}
+
+@test "set_broker_users: the definitions go through a pipe, the names of all users as words" {
+  mkdir -p "$TOOL/.infra/secrets/hashes"
+  echo '{"hash": "secret-hash"}' >"$TOOL/.infra/secrets/hashes/users.json"
+  stub docker "cat >'$BATS_TEST_TMPDIR/definitions'; echo 'worker@old may not use the broker any more'"
+  capture set_broker_users local far
+  assert_equal "$status|$output" '0|'
+  assert_line 'local: worker@old may not use the broker any more'
+  assert_equal "$(<"$CALLS")" \
+    "docker 'exec' '--interactive' 'infra-01234567-broker' 'sh' '/secrets/set_users' 'master' 'flower' 'worker@local' 'worker@far'"
+  assert_equal "$(<"$BATS_TEST_TMPDIR/definitions")" '{"hash": "secret-hash"}'
+  stub docker 'echo "no such binding" >&2; exit 70'
+  capture set_broker_users local
+  assert_equal "$status" 1
+  assert_line 'no such binding'
+  assert_part 'local: the broker does not take its users'
+  DRY_RUN=yes
+  rm -r "$TOOL/.infra/secrets/hashes"
+  capture set_broker_users local
+  assert_equal "$status" 0
+  assert_part 'docker exec --interactive infra-01234567-broker sh /secrets/set_users master flower worker@local'
 }
 
 @test "waiting for workers: each container of a worker host has to stay up" {

@@ -175,6 +175,25 @@ render() {
   refute_part prune
 }
 
+@test "infra_clean.sh: removes the secrets, under this and an earlier -r, and no other files" {
+  local there
+  settle -a h1 -r 'one $x' -d digits -m 1
+  record_after 0 1
+  settle -a h1 -r two -d digits -m 1
+  record_before
+  for there in "$HOME/one \$x" "$HOME/two"; do
+    mkdir -p "$there/secrets/$INFRASTRUCTURE/worker" "$there/secrets/infra-00000000/worker" "$there/code"
+  done
+  capture "$TOOL/infra_clean.sh" -n
+  assert_equal "$status" 0
+  [[ -d $HOME/two/secrets/$INFRASTRUCTURE ]]
+  capture "$TOOL/infra_clean.sh"
+  assert_equal "$status" 0
+  for there in "$HOME/one \$x" "$HOME/two"; do
+    assert_equal "$(cd "$there" && find . -mindepth 1 | sort | tr '\n' ' ')" './code ./secrets ./secrets/infra-00000000 ./secrets/infra-00000000/worker '
+  done
+}
+
 @test "infra_clean.sh: a host that is down does not stop the others; it is named, exit code 1" {
   render dead1,h2
   capture "$TOOL/infra_clean.sh"
@@ -201,6 +220,7 @@ render() {
     case "$*" in
     *" sh -s "*) cat >/dev/null; echo "$MARKER"; printf "%s\n" time=0 home=/home/x user=x uid=1 gid=1 arch=amd64 memory=1 docker=missing ;;
     *"-O exit"* | *" true") ;;
+    *"sh -c"*) echo "$MARKER" ;;
     *) exit 1 ;;
   esac'
   capture "$TOOL/infra_clean.sh"

@@ -20,7 +20,7 @@ from framework.master import incoming, master, publisher
 from framework.master.master import Master
 from framework.messages import requests
 from framework.messages.assignment import Assignment
-from framework.messages.identity import Identity
+from framework.messages.identity import Identity, worker_user
 from framework.messages.metrics import Metric
 from framework.messages.requests import Which
 from framework.messages.status import Status, read_status
@@ -34,6 +34,8 @@ class Message:
     def __init__(self, routing_key: str, content: Any) -> None:
         self.body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.delivery_info = {"routing_key": routing_key}
+        host = content.get("host") if isinstance(content, dict) else None
+        self.properties = {"user_id": worker_user(str(host))} if host else {}
         self.acknowledged = False
 
     def ack(self) -> None:

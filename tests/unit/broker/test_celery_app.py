@@ -22,6 +22,7 @@ from framework.broker.celery_app import (
     publish,
     task_queue,
 )
+from framework.broker.declared_names import DeclaredControl, DeclaredEvents
 from framework.broker.strict_consumer import Consumer
 from framework.broker.strict_frames import frame_handler
 from framework.broker.worker_publisher import LONGEST_PAUSE_SECONDS
@@ -40,9 +41,9 @@ def identity(tmp_path: Path) -> Identity:
 
 
 def test_the_address_of_the_broker_holds_the_password_whatever_characters_it_has(identity: Identity) -> None:
-    assert broker_url(identity) == "amqps://worker:a%2Fb%3Ac%40d%25e%20f@[fd00::1]:5671/tasks"
-    parameters = kombu.Connection("amqps://worker:a%2Fb%3Ac%40d%25e%20f@broker:5671/tasks").info()
-    assert (parameters["userid"], parameters["password"]) == ("worker", "a/b:c@d%e f")
+    assert broker_url(identity) == "amqps://worker%40hostA:a%2Fb%3Ac%40d%25e%20f@[fd00::1]:5671/tasks"
+    parameters = kombu.Connection("amqps://worker%40hostA:a%2Fb%3Ac%40d%25e%20f@broker:5671/tasks").info()
+    assert (parameters["userid"], parameters["password"]) == ("worker@hostA", "a/b:c@d%e f")
     assert (parameters["hostname"], parameters["port"], parameters["virtual_host"]) == (
         "broker",
         5671,
@@ -94,12 +95,13 @@ class Producer:
 @pytest.mark.parametrize(("lasting", "mode"), [(True, 2), (False, 1)])
 def test_a_publication_is_mandatory_and_confirmed_within_a_limit(lasting: bool, mode: int) -> None:
     producer = Producer()
-    publish(producer, "results", {"x": 1}, lasting=lasting)
+    publish(producer, "results", {"x": 1}, user="worker@hostA", lasting=lasting)
     assert producer.published == [
         (
             {"x": 1},
             {
                 "routing_key": "results",
+                "user_id": "worker@hostA",
                 "delivery_mode": mode,
                 "mandatory": True,
                 "retry": False,
@@ -110,12 +112,10 @@ def test_a_publication_is_mandatory_and_confirmed_within_a_limit(lasting: bool, 
     ]
 
 
-def test_each_host_has_a_durable_replicated_queue_of_its_own() -> None:
+def test_each_host_has_a_queue_of_its_own() -> None:
     queue = task_queue("hostA")
     assert (queue.name, queue.routing_key, queue.exchange.name) == ("tasks.hostA", "hostA", "tasks")
-    assert queue.durable
-    assert queue.queue_arguments == {"x-queue-type": "quorum"}
-    assert not queue.exchange.auto_delete
+    assert queue.no_declare
 
 
 def test_the_queues_of_the_broker_are_declared_by_nobody_here() -> None:
@@ -126,16 +126,27 @@ def test_the_queues_of_the_broker_are_declared_by_nobody_here() -> None:
     assert celery_app.FROM_WORKERS.no_declare
 
 
-def test_celery_moves_tasks_and_decides_nothing(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        celery_app, "Celery", lambda name, set_as_current: celery.Celery(name, set_as_current=False)
-    )
-    configuration = make_app(identity).conf
+@pytest.fixture
+def app(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> celery.Celery:
+    def make(name: str, **more: Any) -> celery.Celery:
+        return original(name, **more | {"set_as_current": False})
+
+    original = celery.Celery
+    monkeypatch.setattr(celery_app, "Celery", make)
+    return make_app(identity)
+
+
+def test_celery_moves_tasks_and_decides_nothing(identity: Identity, app: celery.Celery) -> None:
+    configuration = app.conf
+    assert isinstance(app.control, DeclaredControl)
+    assert isinstance(app.events, DeclaredEvents)
+    assert configuration.control_exchange == queues.CONTROL
     assert configuration.accept_content == ["json"]
     assert configuration.task_acks_late is False, "a repeated message would run a long task twice"
     assert configuration.task_ignore_result is True
     assert configuration.task_create_missing_queues is False
     assert configuration.broker_connection_max_retries is None, "for ever"
+    assert configuration.broker_channel_error_retry is False, "the broker refuses something"
     assert configuration.worker_cancel_long_running_tasks_on_connection_loss is False
     assert configuration.worker_prefetch_multiplier == 1
     assert configuration.broker_use_ssl == broker_tls(identity)

@@ -7,7 +7,8 @@ from typing import Any
 
 import kombu
 import pytest
-from celery import Celery
+from celery import Celery, signals
+from celery.exceptions import WorkerShutdown
 from celery.worker import consumer as celerys
 
 from framework.broker.celery_app import DEAD_QUEUE, EVENTS_QUEUE, RESULTS_QUEUE, TASK_NAME, TASKS
@@ -95,3 +96,29 @@ def test_a_message_that_cannot_be_decoded_or_that_celery_fails_on_is_rejected(be
     producer.publish(RIGHT, routing_key="a", headers=HEADERS)
     with pytest.raises(ConnectionError):
         bench.receive()
+
+
+class Refused(Exception):
+    """An error of a channel: there is no such queue, or it is not this worker's."""
+
+
+def test_what_the_broker_refuses_ends_the_worker_but_not_what_runs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.channel_errors, bench.hostname = (Refused,), "worker@a"
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(signals.worker_shutting_down, "receivers", [])
+    signals.worker_shutting_down.connect(lambda **options: told.append(options), weak=False)
+
+    def start(_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(celerys.Consumer, "start", start)
+    error: Exception = Refused("NOT_FOUND")
+    with pytest.raises(WorkerShutdown):
+        bench.start()
+    assert [each["sig"] for each in told] == [""], "nobody has stopped it: the next one continues"
+    error = ConnectionError()
+    with pytest.raises(ConnectionError):
+        bench.start()
+    assert len(told) == 1

@@ -40,7 +40,7 @@ def app(bench: WorkerBench, stopping: list[str], monkeypatch: pytest.MonkeyPatch
     for each in (signals.task_received, signals.task_revoked, signals.worker_shutting_down):
         monkeypatch.setattr(each, "receivers", [])
     monkeypatch.setattr(worker_app, "make_app", lambda identity: Celery("test", set_as_current=False))
-    return worker_app.make_worker_app(bench.worker, lambda: stopping.append("stopping"))
+    return worker_app.make_worker_app(bench.worker, lambda told: stopping.append(f"stopping {told}"))
 
 
 def test_an_attempt_that_celery_drops_is_held_no_longer(bench: WorkerBench, app: Celery) -> None:
@@ -178,8 +178,10 @@ def test_celery_forgets_a_message_that_was_acknowledged_or_revoked(
 def test_celery_tells_when_it_shuts_down_and_waits_for_nobody(
     app: Celery, stopping: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    signals.worker_shutting_down.send(sender=None)
-    wait_until(lambda: stopping == ["stopping"])
+    signals.worker_shutting_down.send(sender=None, sig="SIGTERM")
+    wait_until(lambda: stopping == ["stopping True"])
+    signals.worker_shutting_down.send(sender=None, sig="")
+    wait_until(lambda: stopping == ["stopping True", "stopping False"])
 
 
 def test_a_signal_may_come_while_a_message_is_sent_to_the_runner(
@@ -188,7 +190,7 @@ def test_a_signal_may_come_while_a_message_is_sent_to_the_runner(
     """The thread that it interrupts holds a lock that leave() needs."""
     lock, left = threading.Lock(), threading.Event()
 
-    def leave() -> None:
+    def leave(_: bool) -> None:
         with lock:
             left.set()
 
@@ -198,7 +200,7 @@ def test_a_signal_may_come_while_a_message_is_sent_to_the_runner(
     monkeypatch.setattr(worker_app, "make_app", lambda identity: Celery("test", set_as_current=False))
     worker_app.make_worker_app(bench.worker, leave)
     with lock:
-        signals.worker_shutting_down.send(sender=None)
+        signals.worker_shutting_down.send(sender=None, sig="SIGTERM")
     assert left.wait(60)
 
 
@@ -211,7 +213,7 @@ class Served:
         self.shutdown: list[Callable[[], None]] = []
         self.worker: Worker
         self.heartbeat: Callable[[], Heartbeat]
-        self.stop: Callable[[], None]
+        self.stop: Callable[[bool], None]
         self.bench = bench
         self.runner_comes_at = "wait for the queue"
         served = self
@@ -246,7 +248,7 @@ class Served:
                 assert "--pool=threads" in arguments
                 assert "--concurrency=2" in arguments
 
-        def make_app(worker: Worker, on_stopping: Callable[[], None]) -> App:
+        def make_app(worker: Worker, on_stopping: Callable[[bool], None]) -> App:
             served.stop = on_stopping
             return App()
 
@@ -313,7 +315,7 @@ def test_a_worker_restarts_for_new_framework_files_once_and_what_runs_goes_on(
     bench.push("v2", "f2")
     assert [served.heartbeat().slots for _ in range(3)] == [0, 0, 0]
     assert served.killed == [signal.SIGTERM]
-    served.stop()
+    served.stop(True)
     assert (served.runner.told("stop"), served.runner.sent[-1]["do"]) == ([], "run"), "it is not told"
     assert [str(attempt) for attempt in served.heartbeat().running] == [served.runner.told("run")[0]]
 
@@ -322,6 +324,15 @@ def test_a_worker_that_is_stopped_leaves_for_good(served: Served) -> None:
     served.serve()
     served.worker.begin(assignment("sleep"))
     served.runner.says("taken", "sleep")
-    served.stop()
+    served.stop(True)
     assert served.runner.sent[-1] == {"do": "leave"}
+    assert len(served.heartbeat().running) == 1
+
+
+def test_what_runs_goes_on_if_the_broker_has_refused_the_worker_something(served: Served) -> None:
+    served.serve()
+    served.worker.begin(assignment("sleep"))
+    served.runner.says("taken", "sleep")
+    served.stop(False)
+    assert served.runner.sent[-1]["do"] == "run", "the runner is not told to stop what runs"
     assert len(served.heartbeat().running) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import amqp
@@ -41,7 +40,7 @@ def test_a_result_leaves_the_disk_only_when_the_broker_has_it(
     file = tmp_path / "spool" / "a.1.json"
     on_disk: list[bool] = []
 
-    def publish(producer: object, key: str, message: Mapping[str, Any], *, lasting: bool) -> None:
+    def publish(producer: object, key: str, message: Mapping[str, Any], *, user: str, lasting: bool) -> None:
         on_disk.append(file.exists() and json.loads(file.read_text()) == message and lasting)
         if len(on_disk) == 1:
             raise ConnectionResetError
@@ -107,7 +106,6 @@ class Broker:
         self.clock = Clock()
         self.published: list[tuple[str, Mapping[str, Any], bool]] = []
         self.pauses: list[float] = []
-        self.declared: list[str] = []
         self.connections = 0
         self.checks = 0
         self.connect_errors: list[Exception] = []
@@ -115,7 +113,6 @@ class Broker:
         self.most_pauses = 100
         self._publisher = publisher
         monkeypatch.setattr(worker_publisher, "connect", lambda identity: self)
-        monkeypatch.setattr(worker_publisher, "task_queue", self.task_queue)
         monkeypatch.setattr(worker_publisher, "publish", self.publish)
         monkeypatch.setattr(worker_publisher, "time", self.clock)
         monkeypatch.setattr(kombu, "Producer", lambda *_, **__: None)
@@ -137,10 +134,8 @@ class Broker:
     def heartbeat_check(self) -> None:
         self.checks += 1
 
-    def task_queue(self, host: str) -> Any:
-        return lambda channel: SimpleNamespace(declare=lambda: self.declared.append(host))
-
-    def publish(self, _: object, queue: str, message: Mapping[str, Any], *, lasting: bool) -> None:
+    def publish(self, _: object, queue: str, message: Mapping[str, Any], *, user: str, lasting: bool) -> None:
+        assert user == "worker@host1"
         if self.publish_errors.get(queue):
             raise self.publish_errors[queue].pop(0)
         self.published.append((queue, message, lasting))
@@ -182,7 +177,6 @@ def test_the_pause_of_a_worker_begins_anew_after_a_connection(
     publisher._closing.set()
     broker.run()
     assert broker.pauses == [1, 2, 1]
-    assert broker.declared == ["host1", "host1"], "the broker may be a new one"
 
 
 def test_results_are_sent_first_then_events_then_a_heartbeat(
@@ -246,8 +240,8 @@ def test_heartbeats_are_sent_every_few_seconds_and_events_at_once(
     publish = broker.publish
     waits = 0
 
-    def publish_and_note(producer: object, queue: str, message: Mapping[str, Any], *, lasting: bool) -> None:
-        publish(producer, queue, message, lasting=lasting)
+    def publish_and_note(producer: object, queue: str, message: Mapping[str, Any], **options: Any) -> None:
+        publish(producer, queue, message, **options)
         sent.append((broker.clock.now - begin, message["kind"]))
 
     def wait(seconds: float) -> bool:

@@ -50,6 +50,17 @@ def project(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_result_with_an_impossible_number_is_skipped(tmp_path: Path, project: Path) -> None:
+    """The program of a task may have written it; the next attempt would have a number that workers refuse."""
+    keep(tmp_path / "a", 0, 2**31 - 1, "failed")
+    keep(tmp_path / "a", 1, 3, "failed")
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        recovery = recover(load_project(project), journal, [tmp_path / "a"])
+        assert (recovery.found, recovery.taken) == (2, 1)
+        assert dict(recovery.skipped) == {"the numbers of their attempts are impossible": 1}
+        assert journal.get(identity(0)) is None
+
+
 def test_results_of_several_workers(
     tmp_path: Path, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -152,6 +152,15 @@ def test_events_that_come_late_or_in_another_order_change_nothing(journal: Journ
     journal.metrics("f" * 16, 1, {"x": 1})
 
 
+def test_the_journal_knows_to_which_host_an_attempt_was_sent(journal: Journal) -> None:
+    assert not journal.was_sent(TASK, 1, "a")
+    sent(journal)
+    journal.lost(TASK, 1, "no sign of a", final=False)
+    sent(journal, "b")
+    known = [(n, host) for n in (1, 2, 3) for host in ("a", "b") if journal.was_sent(TASK, n, host)]
+    assert known == [(1, "a"), (2, "b")]
+
+
 def test_a_lost_attempt_that_runs_on_takes_its_place_again(journal: Journal) -> None:
     sent(journal)
     journal.start(TASK, 1, "a", 150.0)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 import pytest
-from master_bench import Bench, Message
+from master_bench import Bench, Clock, Message
 
 from framework.errors import JournalError
 from framework.journal.store import Journal
@@ -67,6 +68,116 @@ def test_a_result_of_another_infrastructure_or_project_is_quarantined_although_i
     bench.messenger.incoming = [Message("results", content)]
     bench.turn()
     assert (bench.status().quarantined, bench.status().done) == (1, 1)
+
+
+@pytest.mark.parametrize("user", ["worker@b", "worker@", "a", "master", "", None])
+def test_a_message_counts_only_with_the_credentials_of_its_host(bench: Bench, user: str | None) -> None:
+    bench.messenger.beat("a")
+    ((host, assignment),) = bench.turn()
+    bench.messenger.result(host, assignment)
+    bench.messenger.started(host, assignment)
+    bench.messenger.beat("a", slots=9)
+    forged = list(bench.messenger.incoming)
+    for message in forged:
+        message.properties = {} if user is None else {"user_id": user}
+    bench.turn()
+    assert (bench.status().quarantined, bench.status().done) == (3, 0)
+    assert bench.attempts(assignment.task) == ["sent"]
+    assert bench.status().hosts["a"].slots == 1
+    reason = f"a message of a, sent with the credentials of {user!r}"
+    assert [json.loads(line)["reason"] for line in bench.files.quarantine.read_text().splitlines()] == [
+        reason
+    ] * 3
+    bench.messenger.result(host, assignment)
+    bench.turn()
+    assert bench.status().done == 1
+
+
+def test_what_comes_through_no_broker_needs_no_credentials(bench: Bench) -> None:
+    identity = dataclasses.replace(bench.master._identity, broker="")
+    bench.master._incoming._identity = identity
+    bench.messenger.beat("a")
+    del bench.messenger.incoming[0].properties
+    assert len(bench.turn()) == 1
+
+
+@pytest.mark.parametrize("state", ["done", "failed", "stopped", "lost"])
+@pytest.mark.parametrize("number", [1, 2, 2**31 - 1])
+def test_a_result_counts_only_for_an_attempt_that_its_host_was_sent(
+    bench: Bench, state: str, number: int
+) -> None:
+    bench.messenger.beat("a")
+    bench.messenger.beat("b", slots=0)
+    ((host, assignment),) = bench.turn()
+    attempt = dataclasses.replace(assignment, attempt=number)
+    bench.messenger.result("b" if number == 1 else "a", attempt, state)
+    bench.turn()
+    assert (bench.status().quarantined, bench.status().done) == (1, 0)
+    assert f"about attempt {attempt.id}, which was not sent to" in bench.files.quarantine.read_text()
+    assert bench.attempts(assignment.task) == ["sent"]
+    bench.messenger.result(host, assignment, "failed")
+    bench.turn()
+    assert bench.record(assignment.task).attempts == 1
+
+
+def test_events_count_only_for_an_attempt_that_their_host_was_sent(bench: Bench) -> None:
+    bench.messenger.beat("a")
+    bench.messenger.beat("b", slots=0)
+    ((_, assignment),) = bench.turn()
+    attempt = {"task": assignment.task, "attempt": assignment.attempt}
+    bench.messenger.started("b", assignment)
+    bench.messenger.event("metrics", "b", metrics={"loss": 9}, reports=[], **attempt)
+    bench.turn()
+    assert bench.status().quarantined == 2
+    record = bench.record(assignment.task)
+    assert (record.state, record.host, record.metrics) == ("sent", "a", {})
+
+
+def test_the_result_of_an_attempt_that_was_lost_counts_and_so_do_its_late_events(
+    bench: Bench, clock: Clock
+) -> None:
+    first = bench.lose(clock)
+    bench.messenger.beat("b", slots=1)
+    ((host, second),) = bench.turn()
+    assert (host, second.task, second.attempt) == ("b", first.task, 2)
+    bench.messenger.started("a", first)
+    bench.turn()
+    bench.messenger.result("a", first)
+    bench.turn()
+    assert (bench.status().quarantined, bench.status().done) == (0, 1)
+    assert bench.record(first.task).host == "a"
+
+
+def test_a_host_cannot_take_an_attempt_over_that_another_has_lost(bench: Bench, clock: Clock) -> None:
+    lost = bench.lose(clock)
+    name = str(lost.id)
+    for _ in range(2):
+        bench.messenger.beat("b", slots=0, running=[name])
+        bench.turn()
+    assert bench.attempts(lost.task) == ["lost"]
+    assert bench.messenger.stopped == [("b", name)]
+    bench.messenger.beat("a", running=[name])
+    bench.turn()
+    assert bench.attempts(lost.task) == ["running"]
+
+
+def test_an_attempt_that_was_sent_to_another_host_is_stopped(bench: Bench) -> None:
+    bench.messenger.beat("a")
+    ((_, assignment),) = bench.turn()
+    for _ in range(2):
+        bench.messenger.beat("a", running=[str(assignment.id)])
+        bench.messenger.beat("b", slots=0, running=[str(assignment.id)])
+        bench.turn()
+    assert bench.messenger.stopped == [("b", str(assignment.id))]
+
+
+def test_a_forged_end_does_not_hide_a_start(bench: Bench) -> None:
+    bench.messenger.beat("a")
+    ((_, assignment),) = bench.turn()
+    bench.messenger.result("b", assignment)
+    bench.messenger.started("a", assignment)
+    bench.turn()
+    assert (bench.record(assignment.task).state, bench.status().quarantined) == ("running", 1)
 
 
 @pytest.mark.parametrize(("more", "done"), [(0, 1), (1, 0)])

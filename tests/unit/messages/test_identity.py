@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from framework.errors import FrameworkError
-from framework.messages.identity import Identity
+from framework.messages.identity import Identity, worker_user
 
 ENVIRONMENT = {
     "INFRASTRUCTURE": "infra-1",
@@ -44,3 +44,9 @@ def test_everything_that_is_missing_is_named() -> None:
 )
 def test_the_host_of_the_broker_is_its_address_without_port_and_brackets(broker: str, host: str) -> None:
     assert Identity("worker", "i", "p", "h", broker).broker_host == host
+
+
+def test_each_worker_host_has_a_user_of_its_own() -> None:
+    users = [Identity(role, "i", "p", "hostA", "b:1").broker_user for role in ("master", "flower", "worker")]
+    assert users == ["master", "flower", "worker@hostA"]
+    assert worker_user("host-1.example") == "worker@host-1.example"

@@ -49,7 +49,7 @@ def kill(here):
     if here == step:
         os.kill(os.getpid(), signal.SIGKILL)
 
-def publish(producer, key, message, *, lasting):
+def publish(producer, key, message, *, user, lasting):
     kill("before confirmed")
     with open(root / "broker", "a") as broker:
         broker.write(json.dumps(message) + chr(10))
@@ -183,6 +183,7 @@ def kill(here):
         os.kill(os.getpid(), signal.SIGKILL)
 
 class Message:
+    properties = {"user_id": "worker@host1"}
     def __init__(self, file, key):
         self.file, self.body, self.delivery_info = file, file.read_bytes(), {"routing_key": key}
     def ack(self):
