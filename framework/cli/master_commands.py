@@ -37,7 +37,7 @@ def run_plan(options: argparse.Namespace) -> int:
             raise UsageError("--root and --run-cap need a project; write it behind 'plan'")
         plan = current_plan(options.journal, options.slots)
     else:
-        project = load_project(options.project, root=options.root, run_cap=options.run_cap)
+        project = load_project(options.project, options.name, root=options.root, run_cap=options.run_cap)
         for notice in notices_of(project, on_hosts=True):
             print(notice, file=sys.stderr)
         check_hosts(project, options.host)

@@ -241,7 +241,7 @@ assert_order() {
   assert_equal "$status" 2
   assert_equal "$(grep -c "'build'" "$CALLS")" 0
   assert_equal "$(grep -o "'\(needs\|plan\)'" "$CALLS" | tr '\n' ' ')" "'needs' 'plan' "
-  [[ $(grep -o "'infrainit-worker:[^ ]*' 'needs'" "$CALLS" | cut -d ' ' -f 1) != $(grep -o "'infrainit-worker:[^ ]*' 'plan'" "$CALLS" | cut -d ' ' -f 1) ]]
+  [[ $(grep -o "'infrainit-worker:.* 'needs'" "$CALLS" | cut -d ' ' -f 1) != $(grep -o "'infrainit-worker:.* 'plan'" "$CALLS" | cut -d ' ' -f 1) ]]
 }
 
 @test "infrainit.sh works through a link and from another directory" {
