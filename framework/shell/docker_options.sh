@@ -49,6 +49,7 @@ master_options() {
   print_words --stop-timeout 30 # to write what it has received
   print_words --pids-limit 1024
   print_words --env STATUS=/dev/shm/status.json # in memory, so that it is written even when the disk is full
+  print_words --env SQLITE_TMPDIR=/data         # to sort large tables; /tmp is small
   framework_options "$1" broker:5671
   directory=$(data_directory "$1" master)
   print_mount type=bind "source=$directory" target=/data
@@ -260,6 +261,8 @@ service_with_secrets_options() {
   secrets=$(secrets_directory "$1" "$2")
   service_options "$1" "$2"
   print_words --init # passes signals on, and reaps processes that are left behind
+  print_words --read-only
+  print_words --tmpfs /tmp:size=64m # in memory: settings of the broker, home of the others
   print_mount type=bind "source=$secrets" target=/secrets readonly
 }
 

@@ -37,7 +37,7 @@ common_words() {
 # words_with_secrets ROLE USER MEMORY HOME: the same of those with secrets.
 words_with_secrets() {
   common_words "$1" "$2" "$3"
-  printf '%s\n' --init --mount "type=bind,source=$4/my tasks/secrets/infra-01234567/$1,target=/secrets,readonly"
+  printf '%s\n' --init --read-only --tmpfs /tmp:size=64m --mount "type=bind,source=$4/my tasks/secrets/infra-01234567/$1,target=/secrets,readonly"
 }
 
 # framework_words HOST_NAME BROKER [TZ]
@@ -60,7 +60,8 @@ framework_words() {
   TZ=Europe/Berlin
   assert_equal "$(words master_options 1)" "$(
     words_with_secrets master 1:2 1024m /far
-    printf '%s\n' --network infra-01234567 --hostname master --stop-timeout 30 --pids-limit 1024 --env STATUS=/dev/shm/status.json
+    printf '%s\n' --network infra-01234567 --hostname master --stop-timeout 30 --pids-limit 1024 --env STATUS=/dev/shm/status.json \
+      --env SQLITE_TMPDIR=/data
     framework_words far broker:5671 Europe/Berlin
     printf '%s\n' --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
       --mount 'type=bind,"source=/far/my tasks/master/my, ""project""",target=/data' worker:1 master
