@@ -22,6 +22,7 @@
 #   -y, --yes                without asking: install Docker, and missing tools on this machine; begin running tasks again where
 #                            the container that they run in has to be replaced
 #   -n, --dry-run            show every command, change nothing
+#       --refresh            renew the base images now, for updates of Debian; what is built on them is built and sent again
 #       --recover            if the master's disk is lost: rebuild its journal from what the workers kept, before anything is run
 #       --wait               stay until all tasks have ended, copy the results to this machine; exit 0 only if all succeeded
 #       --failed             run failed tasks again; without this or the next two, no task that has ended is run again
@@ -195,6 +196,7 @@ make_certificates() {
 
 build_images() {
   doing "building the images"
+  renew_bases
   build_our_images
 }
 

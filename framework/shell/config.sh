@@ -2,7 +2,7 @@
 # The settings: command line, config.sh and defaults. Also reads and writes config.sh and other files of bash assignments.
 
 # The settings as config.sh names them; the second list has no options and is set in config.sh only.
-readonly CONFIG_ONLY=(SLOTS BROKER_IMAGE WORKER_IMAGE DEBIAN_MIRROR FLOWER_PORT BROKER_PORT RESULTS_LIMIT)
+readonly CONFIG_ONLY=(SLOTS BROKER_IMAGE WORKER_IMAGE DEBIAN_MIRROR BASE_DAYS FLOWER_PORT BROKER_PORT RESULTS_LIMIT)
 readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER MASTER WORKERS "${CONFIG_ONLY[@]}")
 
 # shellcheck disable=SC2034 # set_setting assigns them by name; other files read them
@@ -20,6 +20,7 @@ readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER MASTER WORK
   BROKER_IMAGE=''          # images to use in place of those that are built here
   WORKER_IMAGE=''          # the same
   DEBIAN_MIRROR=''         # where the base image is bootstrapped from if no registry answers
+  BASE_DAYS=30             # after so many the base images are renewed; 0: never
   FLOWER_PORT=5555         # published on the master host
   BROKER_PORT=5671         # the same
   RESULTS_LIMIT=20480      # MiB that one call of a script takes from a host, at most
@@ -90,6 +91,7 @@ check_settings() {
   check_project_directory
   check_run_cap
   check_number SLOTS 1 100000
+  check_number BASE_DAYS 0 100000
   check_number FLOWER_PORT 1 65535
   check_number BROKER_PORT 1 65535
   check_number RESULTS_LIMIT 1 100000000
