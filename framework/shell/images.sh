@@ -251,7 +251,7 @@ bootstrap_base() {
       - "infrainit-base:$1-incomplete" &&
     change_docker 0 tag "infrainit-base:$1-incomplete" "infrainit-base:$1" || code=$?
   if has_image 0 "infrainit-base:$1-incomplete"; then
-    change_docker 0 image rm "infrainit-base:$1-incomplete" || true # another image of that content is not in the way
+    change_docker 0 image rm "infrainit-base:$1-incomplete" >/dev/null || true # another image of that content is not in the way
   fi
   return "$code"
 }
