@@ -10,7 +10,10 @@
 #                            machine is always available as local; do not list it
 #   -i, --key FILE           private key for ssh (default: what ssh itself uses)
 #   -r, --remote-path PATH   where files go on every host, relative to the home directory (default: celery_tasks)
-#   -d, --project PROJECT    what to run: a name under tasks/, or a directory
+#   -d, --project PROJECT    what to run: a name under tasks/, a directory, or a W&B sweep file (.yaml, .yml, .json)
+#       --root DIR           the directory of the sweep file's project, in which the path of its program begins (default: the
+#                            nearest one, from the file upwards in its git repository, that has the program)
+#       --run-cap N          the most tasks, in place of the project's run_cap
 #   -m, --master HOST        where RabbitMQ, the Celery master and Flower run: local or a number
 #   -w, --workers HOSTS      where workers run: local, numbers and ranges, as in local,1,3-5
 #   -b, --broker ADDRESS     where workers reach the broker, if not at the master host's own name or address; without -m,
@@ -19,6 +22,7 @@
 #   -y, --yes                without asking: install Docker, and missing tools on this machine; begin running tasks again where
 #                            the container that they run in has to be replaced
 #   -n, --dry-run            show every command, change nothing
+#       --refresh            renew the base images now, for updates of Debian; what is built on them is built and sent again
 #       --recover            if the master's disk is lost: rebuild its journal from what the workers kept, before anything is run
 #       --wait               stay until all tasks have ended, copy the results to this machine; exit 0 only if all succeeded
 #       --failed             run failed tasks again; without this or the next two, no task that has ended is run again
@@ -194,12 +198,14 @@ make_certificates() {
 
 build_images() {
   doing "building the images"
+  renew_bases
   build_our_images
 }
 
 # validate_project: comes before the image of the tasks is built, which may take long.
 validate_project() {
   doing "checking the project"
+  find_root
   stage_code
   read_needs
   add_optuna

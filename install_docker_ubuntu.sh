@@ -14,6 +14,8 @@ set -euo pipefail
 shopt -s inherit_errexit
 
 readonly REPOSITORY=https://download.docker.com/linux
+# The fingerprint of its key: https://docs.docker.com/engine/install/debian
+readonly REPOSITORY_KEY=9DC858229FC7DD38854AE2D88D81803C0EBFCD88
 readonly REACH_SECONDS=20         # for Docker's repository to answer
 readonly START_SECONDS=60         # for the engine to answer
 readonly LOCK_SECONDS=300         # a machine that has just been started may be busy with its updates
@@ -105,9 +107,9 @@ add_repository() {
   if grep -qrs "$REPOSITORY" /etc/apt/sources.list /etc/apt/sources.list.d; then
     return
   fi
-  install_packages ca-certificates curl || return
-  if ! command -v curl >/dev/null; then
-    say "(without curl a dry run cannot tell whether Docker's repository answers)"
+  install_packages ca-certificates curl gpg || return
+  if ! command -v curl >/dev/null || ! command -v gpg >/dev/null; then
+    say "(without curl and gpg a dry run cannot tell whether Docker's repository answers)"
     return 1
   fi
   name=$(release_value ID)
@@ -116,16 +118,28 @@ add_repository() {
   directory=$(mktemp -d)
   download "$REPOSITORY/$name/dists/$codename/Release" "$directory/Release" &&
     download "$REPOSITORY/$name/gpg" "$directory/docker.asc" &&
+    is_repository_key "$directory" "$directory/docker.asc" &&
     printf 'deb [arch=%s signed-by=/etc/apt/keyrings/docker.asc] %s %s stable\n' \
       "$(dpkg --print-architecture)" "$REPOSITORY/$name" "$codename" >"$directory/docker.list" &&
     run_as_root install -D --mode 0644 "$directory/docker.asc" /etc/apt/keyrings/docker.asc &&
     run_as_root install -D --mode 0644 "$directory/docker.list" /etc/apt/sources.list.d/docker.list || code=$?
   rm -r -- "$directory"
   if ((code != 0)); then
-    say "Docker's repository cannot be reached, or has nothing for this release"
+    say "Docker's repository cannot be used: it cannot be reached, has nothing for this release, or another key"
     return 1
   fi
   apt_get update || true
+}
+
+# is_repository_key HOME FILE: does FILE hold that key, and no other? apt would trust each key in it. HOME is for gpg.
+is_repository_key() {
+  local keys
+  keys=$(gpg --homedir "$1" --no-options --batch --quiet --with-colons --import-options show-only --import "$2" |
+    awk -F : '$1 == "pub" { wanted = 1 } $1 == "fpr" && wanted { print $10; wanted = 0 }') || return
+  if [[ $keys != "$REPOSITORY_KEY" ]]; then
+    say "Docker's repository has another key than $REPOSITORY_KEY: ${keys:-none}; it is not used"
+    return 1
+  fi
 }
 
 download() {

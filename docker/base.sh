@@ -37,10 +37,8 @@ bootstrap() {
   debootstrap "$@" "$suite" "$directory/tree" "$mirror" /usr/share/debootstrap/scripts/sid
 }
 
-# The suite's security updates, where the mirror has them. It may be older than its own Release files allow; what counts is
-# that they are signed.
+# The suite's security updates, where the mirror has them.
 write_sources() {
-  echo 'Acquire::Check-Valid-Until "false";' >"$directory/tree/etc/apt/apt.conf.d/old-mirror"
   if download "$mirror-security/dists/$suite-security/Release" /dev/null; then
     echo "deb $mirror-security $suite-security main" >>"$directory/tree/etc/apt/sources.list"
   fi

@@ -23,7 +23,7 @@ from framework.cli.master_commands import (
     run_status,
     run_watch,
 )
-from framework.cli.needs import run_needs
+from framework.cli.needs import run_needs, run_root
 from framework.cli.services import run_celery, run_flower, run_master, run_wait_workers, run_worker
 from framework.configuration.import_file import import_file
 from framework.configuration.load import load_project
@@ -88,6 +88,7 @@ def _add_plan(add: Add) -> None:
         help="directory of the project, or a W&B sweep file (default: the code that the master runs)",
     )
     _add_sweep(plan)
+    _add_name(plan)
     plan.add_argument(
         "--journal",
         type=Path,
@@ -126,7 +127,7 @@ def _add_run(add: Add) -> None:
         metavar="SIZE",
         help="space that must be free on the disk, as in 500M or 4G (default: that of project.yml, or 200M)",
     )
-    run.add_argument("--name", help="name of the project (default: that of its directory or sweep file)")
+    _add_name(run)
     _add_which(run)
 
 
@@ -175,9 +176,7 @@ def _add_requests(add: Add) -> None:
 
 def _add_sweep(command: argparse.ArgumentParser) -> None:
     """Add the options for what a W&B sweep file leaves to the command line."""
-    command.add_argument(
-        "--run-cap", type=positive, metavar="N", help="the most tasks, in place of the project's run_cap"
-    )
+    _add_run_cap(command)
     command.add_argument(
         "--root",
         type=Path,
@@ -185,6 +184,16 @@ def _add_sweep(command: argparse.ArgumentParser) -> None:
         help="the directory of a W&B sweep file's project, in which the path of its program begins "
         "(default: the nearest one, from the file upwards in its git repository, that has the program)",
     )
+
+
+def _add_run_cap(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--run-cap", type=positive, metavar="N", help="the most tasks, in place of the project's run_cap"
+    )
+
+
+def _add_name(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--name", help="name of the project (default: that of its directory or sweep file)")
 
 
 def _add_which(command: argparse.ArgumentParser) -> None:
@@ -216,7 +225,12 @@ def _add_services(add: Add) -> None:
     add("worker", run_worker, "Run a worker, in its container.")
     add("flower", run_flower, "Run Flower, in its container.")
     needs = add("needs", run_needs, "Print the image that a project names, and whether it needs Optuna.")
-    needs.add_argument("project", type=Path, help="directory of the project")
+    needs.add_argument("project", type=Path, help="directory of the project, or a W&B sweep file")
+    _add_sweep(needs)
+    _add_name(needs)
+    root = add("root", run_root, "Print the directory of a W&B sweep file's project.")
+    root.add_argument("project", type=Path, help="W&B sweep file, or directory with one")
+    _add_run_cap(root)
     wait = add("wait-workers", run_wait_workers, "Wait until the workers on these hosts answer.")
     wait.add_argument("hosts", nargs="+", metavar="HOST", help="name of a worker host")
     wait.add_argument(

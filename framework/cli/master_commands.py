@@ -37,7 +37,7 @@ def run_plan(options: argparse.Namespace) -> int:
             raise UsageError("--root and --run-cap need a project; write it behind 'plan'")
         plan = current_plan(options.journal, options.slots)
     else:
-        project = load_project(options.project, root=options.root, run_cap=options.run_cap)
+        project = load_project(options.project, options.name, root=options.root, run_cap=options.run_cap)
         for notice in notices_of(project, on_hosts=True):
             print(notice, file=sys.stderr)
         check_hosts(project, options.host)
@@ -53,7 +53,7 @@ def current_plan(journal: Path | None = None, slots: int | None = None) -> Plan:
     files = MasterFiles(locations.DATA)
     if slots is None and is_master_alive(files):
         slots = sum(host.slots for host in read_status(files.status).hosts.values() if host.alive)
-    image = os.environ.get("IMAGE", "")
+    image = Code.current(locations.CODE).image
     return make_plan(current_project(), journal or files.journal, slots or 1, ON_HOSTS, image, locations.CODE)
 
 
@@ -171,8 +171,8 @@ def run_results(options: argparse.Namespace) -> int:
 
 def warn_of_results(project: Project, journal: Journal) -> None:
     """Say it if results of the sweep may be missing in what is shown, or are outdated."""
-    version, image = program_version(project.path), os.environ.get("IMAGE", "")
-    provenance = Provenance(journal, version, image, locations.CODE)
+    program = program_version(project.path, project.sweep_file)
+    provenance = Provenance(journal, program, Code.current(locations.CODE).image, locations.CODE)
     tally = tally_sweep(so_far(project, journal), journal, provenance)
     if tally.outdated:
         print(outdated_results(tally.outdated, tally.done, ON_HOSTS.renew), file=sys.stderr, flush=True)

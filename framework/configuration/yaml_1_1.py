@@ -6,14 +6,14 @@ _NULL = re.compile(r"null|Null|NULL|~|")
 _TRUE = re.compile(r"true|yes|on|True|Yes|On|TRUE|YES|ON")
 _FALSE = re.compile(r"false|no|off|False|No|Off|FALSE|NO|OFF")
 _BASES = {  # a colon separates digits of base 60
-    re.compile(r"0b[01_]+"): 2,
-    re.compile(r"0x[0-9a-fA-F_]+"): 16,
-    re.compile(r"0[0-7_]+"): 8,
+    re.compile(r"0b[01_]{1,10000}"): 2,
+    re.compile(r"0x[0-9a-fA-F_]{1,3000}"): 16,
+    re.compile(r"0[0-7_]{1,4000}"): 8,
     re.compile(r"0|[1-9][0-9_]{0,4000}"): 10,
-    re.compile(r"[1-9][0-9_]{0,4000}(:[0-5]?[0-9])+"): 60,
+    re.compile(r"[1-9][0-9_]{0,2000}(:[0-5]?[0-9]){1,1000}"): 60,
 }
 _FLOAT = re.compile(r"([-+]?[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+][0-9]+)?")
-_SEXAGESIMAL = re.compile(r"[0-9][0-9_]*(:[0-5]?[0-9])+\.[0-9_]*")
+_SEXAGESIMAL = re.compile(r"[0-9][0-9_]{0,200}(:[0-5]?[0-9]){1,50}\.[0-9_]*")
 _INFINITE = re.compile(r"([-+]?)\.(inf|Inf|INF)")
 _NOT_A_NUMBER = re.compile(r"\.(nan|NaN|NAN)")
 

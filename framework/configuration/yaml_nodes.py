@@ -11,8 +11,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import (
     AliasEvent,
-    CollectionEndEvent,
-    CollectionStartEvent,
     DocumentStartEvent,
     Event,
     MappingEndEvent,
@@ -27,6 +25,8 @@ from ruamel.yaml.scanner import Scanner
 from framework.configuration.yaml_1_1 import resolve_1_1
 
 _DEEPEST = 20
+_MOST_NODES = 100_000  # of a file, those that an alias repeats counted each time: they are read in seconds
+_MOST_BYTES = 2**21
 _TUPLE_TAG = "tag:yaml.org,2002:python/tuple"
 _TEXT_TAGS = ("tag:yaml.org,2002:str", "!")
 _TYPES = {f"tag:yaml.org,2002:{name}": name for name in ("bool", "float", "int", "null")}
@@ -34,8 +34,8 @@ _NULL = re.compile(r"null|Null|NULL|~|")
 _TRUE = re.compile(r"true|True|TRUE")
 _FALSE = re.compile(r"false|False|FALSE")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,4000}")
-_OCTAL = re.compile(r"0o[0-7]+")
-_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
+_OCTAL = re.compile(r"0o[0-7]{1,4000}")
+_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]{1,3000}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"([-+]?)\.(inf|Inf|INF)")
 _NOT_A_NUMBER = re.compile(r"\.(nan|NaN|NAN)")
@@ -161,10 +161,16 @@ def read_yaml(file: Path, problems: Problems, *, legacy: bool = False) -> Node |
     """The document in `file`; None if the file is missing, empty or not YAML: then a problem.
 
     YAML 1.2, or with `legacy` 1.1 as PyYAML reads it, which lets the last of several entries of a name count.
+    A file of more than 2 MiB, 100,000 values or 20 levels is a problem; aliases count as what they repeat.
     """
     top = Position(file, 1, 1)
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        with file.open("rb") as opened:
+            content = opened.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            problems.add(top, f"more than {_MOST_BYTES >> 20} MiB; make the file smaller")
+            return None
+        text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         problems.add(top, f"byte {error.start} is not UTF-8; save the file as UTF-8")
         return None
@@ -173,6 +179,9 @@ def read_yaml(file: Path, problems: Problems, *, legacy: bool = False) -> Node |
         return None
     try:
         node = _Composer(file, problems, legacy).document(text)
+    except _TooLargeError as error:
+        problems.add(error.position, str(error))
+        return None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         position = Position(file, mark.line + 1, mark.column + 1) if mark else top
@@ -235,14 +244,37 @@ class _Scanner(Scanner):
             super().scan_to_next_token()
 
 
+class _TooLargeError(Exception):
+    """The file has more than is read."""
+
+    def __init__(self, position: Position, problem: str) -> None:
+        super().__init__(problem)
+        self.position = position
+
+
+@dataclass(frozen=True)
+class _Anchored:
+    """A node that aliases repeat."""
+
+    node: Node
+    size: int  # nodes in it, with itself
+    height: int  # levels below it
+
+
 class _Composer:
-    """Makes nodes of the events of a YAML parser."""
+    """Makes nodes of the events of a YAML parser.
+
+    An alias is the same object as its node, but whoever walks over the nodes meets it each time: a few lines
+    could stand for 10**9 values. So sizes and levels are counted as if each alias were written out.
+    """
 
     def __init__(self, file: Path, problems: Problems, legacy: bool) -> None:
         self._file = file
         self._problems = problems
         self._legacy = legacy
-        self._anchors: dict[str, Node] = {}
+        self._anchors: dict[str, _Anchored] = {}
+        self._size = 0  # nodes so far
+        self._deepest = 0  # level that the node being read reaches so far
 
     def document(self, text: str) -> Node | None:
         yaml = YAML(typ="safe", pure=True)
@@ -261,30 +293,35 @@ class _Composer:
 
     def _node(self, event: Event, events: Iterator[Event], depth: int) -> Node:
         if isinstance(event, AliasEvent):
-            return self._alias(event)
+            return self._alias(event, depth)
+        size, deepest = self._size, self._deepest
+        self._deepest = 0
+        self._grow(event, 1, depth - isinstance(event, ScalarEvent))
         node = self._tagged(event, self._untagged(event, events, depth))
         if isinstance(event, NodeEvent) and event.anchor is not None:
-            self._anchors[event.anchor] = node
+            self._anchors[event.anchor] = _Anchored(node, self._size - size, self._deepest - depth)
+        self._deepest = max(deepest, self._deepest)
         return node
+
+    def _grow(self, event: Event, nodes: int, level: int) -> None:
+        """Count nodes that reach a level; raises _TooLargeError."""
+        self._size += nodes
+        self._deepest = max(self._deepest, level)
+        if level > _DEEPEST:
+            problem = f"nested more than {_DEEPEST} deep; write it with fewer levels"
+        elif self._size > _MOST_NODES:
+            problem = f"more than {_MOST_NODES} values, aliases written out; write fewer, or a range"
+        else:
+            return
+        raise _TooLargeError(self._position(event), problem)
 
     def _untagged(self, event: Event, events: Iterator[Event], depth: int) -> Node:
         position = self._position(event)
         if isinstance(event, ScalarEvent):
             return self._scalar(event, position)
-        if depth > _DEEPEST:
-            self._problems.add(position, f"nested more than {_DEEPEST} deep; write it with fewer levels")
-            self._skip(events)
-            return UnusableNode(position)
         if isinstance(event, SequenceStartEvent):
             return SequenceNode(position, tuple(self._items(events, depth)), event.tag == _TUPLE_TAG)
         return MappingNode(position, self._entries(events, depth))
-
-    def _skip(self, events: Iterator[Event]) -> None:
-        """Skip the rest of a list or mapping; without recursion, as there is no limit to its depth."""
-        depth = 1
-        while depth:
-            event = next(events)
-            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
 
     def _items(self, events: Iterator[Event], depth: int) -> Iterator[Node]:
         while not isinstance(event := next(events), SequenceEndEvent):
@@ -346,12 +383,14 @@ class _Composer:
             return ScalarNode(position, text, text, plain)
         return ScalarNode(position, resolve_1_1(text) if self._legacy else resolve(text), text, plain)
 
-    def _alias(self, event: AliasEvent) -> Node:
+    def _alias(self, event: AliasEvent, depth: int) -> Node:
         position = self._position(event)
         if event.anchor not in self._anchors:
             self._problems.add(position, f"*{event.anchor} is not defined; define &{event.anchor} before it")
             return UnusableNode(position)
-        return self._anchors[event.anchor]
+        anchored = self._anchors[event.anchor]
+        self._grow(event, anchored.size, depth + anchored.height)
+        return anchored.node
 
     def _tagged(self, event: Event, node: Node) -> Node:
         tag = getattr(event, "tag", None)

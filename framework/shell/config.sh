@@ -2,15 +2,17 @@
 # The settings: command line, config.sh and defaults. Also reads and writes config.sh and other files of bash assignments.
 
 # The settings as config.sh names them; the second list has no options and is set in config.sh only.
-readonly CONFIG_ONLY=(SLOTS BROKER_IMAGE WORKER_IMAGE DEBIAN_MIRROR FLOWER_PORT BROKER_PORT RESULTS_LIMIT)
-readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT BROKER MASTER WORKERS "${CONFIG_ONLY[@]}")
+readonly CONFIG_ONLY=(SLOTS BROKER_IMAGE WORKER_IMAGE DEBIAN_MIRROR BASE_DAYS FLOWER_PORT BROKER_PORT RESULTS_LIMIT)
+readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER MASTER WORKERS "${CONFIG_ONLY[@]}")
 
 # shellcheck disable=SC2034 # set_setting assigns them by name; other files read them
 {
   HOSTS_OPTION=''          # -a, HOSTS in config.sh: the hosts as typed, separated by commas
   KEY=''                   # -i: private key file, absolute; empty: what ssh itself would use
   REMOTE_PATH=celery_tasks # -r: where framework and task files go, relative to the home directory
-  PROJECT=''               # -d: a name under tasks/, or an absolute path
+  PROJECT=''               # -d: a name under tasks/, or the absolute path of a directory or a W&B sweep file
+  ROOT=''                  # --root: the directory of the sweep file's project, absolute; empty: the nearest one with its program
+  RUN_CAP=''               # --run-cap: the most tasks; empty: what the project says
   BROKER=''                # -b: address under which workers reach the broker
   MASTER=''                # -m: local or a host number
   WORKERS=''               # -w: local, host numbers and ranges
@@ -18,6 +20,7 @@ readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT BROKER MASTER WORKERS "${CONFIG
   BROKER_IMAGE=''          # images to use in place of those that are built here
   WORKER_IMAGE=''          # the same
   DEBIAN_MIRROR=''         # where the base image is bootstrapped from if no registry answers
+  BASE_DAYS=30             # after so many the base images are renewed; 0: never
   FLOWER_PORT=5555         # published on the master host
   BROKER_PORT=5671         # the same
   RESULTS_LIMIT=20480      # MiB that one call of a script takes from a host, at most
@@ -61,7 +64,7 @@ set_setting() {
   [[ $value ]] || return 0
   case $name in
     HOSTS) name=HOSTS_OPTION ;;
-    KEY) value=$(absolute_path "$value" "$3") ;;
+    KEY | ROOT) value=$(absolute_path "$value" "$3") ;;
     PROJECT)
       if [[ $value == */* || $value == .* || ! -d $CHECKOUT/tasks/$value ]]; then
         value=$(absolute_path "$value" "$3")
@@ -86,7 +89,9 @@ check_settings() {
     problem "-i: cannot read the key file $KEY"
   fi
   check_project_directory
+  check_run_cap
   check_number SLOTS 1 100000
+  check_number BASE_DAYS 0 100000
   check_number FLOWER_PORT 1 65535
   check_number BROKER_PORT 1 65535
   check_number RESULTS_LIMIT 1 100000000
@@ -101,6 +106,11 @@ check_remote_path() {
   elif [[ /$REMOTE_PATH/ == */../* || $REMOTE_PATH == *[[:cntrl:]]* ]]; then
     problem "-r: $(quote "$REMOTE_PATH") must stay under the home directory and be printable"
   fi
+}
+
+check_run_cap() {
+  [[ ! $RUN_CAP || $RUN_CAP =~ ^[1-9][0-9]{0,8}$ ]] ||
+    problem "--run-cap: $(quote "$RUN_CAP") is no whole number from 1 to 999999999"
 }
 
 # check_number NAME LOWEST HIGHEST: checks a setting; it may be empty.

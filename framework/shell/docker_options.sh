@@ -3,6 +3,8 @@
 # image and its arguments, every word ended by a NUL; read_words reads them into an array.
 
 readonly MEBIBYTE=1048576
+readonly CHECK_MEMORY=1024 # MiB for the check of a project: as much as the master has, which reads it the same way
+readonly CHECK_SECONDS=300 # for that check
 readonly RUNNER_PROGRAM=/code/current/framework/runner/__main__.py
 
 # read_words ARRAY COMMAND…: stores the NUL-ended words that COMMAND prints in ARRAY. Fails if COMMAND fails.
@@ -47,6 +49,7 @@ master_options() {
   print_words --stop-timeout 30 # to write what it has received
   print_words --pids-limit 1024
   print_words --env STATUS=/dev/shm/status.json # in memory, so that it is written even when the disk is full
+  print_words --env SQLITE_TMPDIR=/data         # to sort large tables; /tmp is small
   framework_options "$1" broker:5671
   directory=$(data_directory "$1" master)
   print_mount type=bind "source=$directory" target=/data
@@ -137,15 +140,28 @@ trial_options() {
 # needs_options: for a container on this machine that says what the staged project needs.
 needs_options() {
   stage_options
-  limit_options
-  print_words "$WORKER_IMAGE_ID" needs "./$PROJECT_NAME"
+  print_check needs
+  project_arguments
+}
+
+# root_options TOP FILE: for a container on this machine that finds the project of the sweep file TOP/FILE, in TOP or below it.
+root_options() {
+  local top=/project/${1##*/}
+  check_options
+  print_mount type=bind "source=$CHECKOUT/framework" target=/code/current/framework readonly
+  print_mount type=bind "source=$1" "target=$top" readonly
+  print_words --workdir "$top" # where the search ends
+  print_check root
+  print_words "./$2"
+  run_cap_argument
 }
 
 # plan_options: for a container on this machine that checks the staged project, and whether it fits the workers if all are known.
 plan_options() {
   local host
   stage_options
-  print_words "$WORKER_IMAGE_ID" plan "./$PROJECT_NAME"
+  print_check plan
+  project_arguments
   if knows_all_workers; then
     for host in "${WORKER_HOSTS[@]}"; do
       print_words --host "${HOST_NAMES[host]}" "$(fact "$host" cores)" "$(memory_limit "$host" runner)" "$(usable_gpus "$host")"
@@ -174,12 +190,45 @@ one_off_options() {
   print_words --security-opt no-new-privileges
 }
 
-# stage_options: of containers that read the staged project.
-stage_options() {
+# check_options: of containers on this machine that read a project.
+check_options() {
   one_off_options "$(id -u):$(id -g)"
+  print_words --read-only
+  print_words --memory "${CHECK_MEMORY}m"
+  print_words --pids-limit 128
+}
+
+# stage_options: of those that read the staged project.
+stage_options() {
+  check_options
   print_mount type=bind "source=$STAGE" target=/code/current readonly
-  print_mount type=bind "source=$STAGE/project" "target=/project/$PROJECT_NAME" readonly
+  print_mount type=bind "source=$STAGE/project" "target=/project/${PROJECT_PATH##*/}" readonly
   print_words --workdir /project
+}
+
+# print_check COMMAND: the image of those, and the framework's COMMAND with a deadline. It is inside, so that it holds whatever becomes
+# of this script.
+print_check() {
+  print_words --entrypoint timeout "$WORKER_IMAGE_ID"
+  print_words --kill-after 5 "$CHECK_SECONDS" /usr/local/bin/framework "$1"
+}
+
+# project_arguments: what the framework's commands take for the staged project.
+project_arguments() {
+  local directory=./${PROJECT_PATH##*/} path
+  if [[ $SWEEP_FILE ]]; then
+    path=$(sweep_path)
+    print_words "$directory/$path" --root "$directory" --name "$PROJECT_NAME"
+  else
+    print_words "$directory"
+  fi
+  run_cap_argument
+}
+
+run_cap_argument() {
+  if [[ $RUN_CAP ]]; then
+    print_words --run-cap "$RUN_CAP"
+  fi
 }
 
 # limit_options: of containers that do little.
@@ -212,6 +261,8 @@ service_with_secrets_options() {
   secrets=$(secrets_directory "$1" "$2")
   service_options "$1" "$2"
   print_words --init # passes signals on, and reaps processes that are left behind
+  print_words --read-only
+  print_words --tmpfs /tmp:size=64m # in memory: settings of the broker, home of the others
   print_mount type=bind "source=$secrets" target=/secrets readonly
 }
 

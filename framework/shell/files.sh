@@ -34,7 +34,7 @@ digest_on() {
 # stage_code: copies framework and project to STAGE. The copy is checked and then pushed, so that an edit in
 # between makes no difference. The caller's exit trap calls remove_stage.
 stage_code() {
-  local framework project exclusions
+  local framework project exclusions sweep=''
   remove_stage
   STAGE=$(mktemp -d)
   copy_tree "$CHECKOUT/framework" "$STAGE/framework" --no-anchored --exclude=__pycache__ --exclude='*.pyc' \
@@ -44,6 +44,15 @@ stage_code() {
   framework=$(digest_on 0 "$STAGE/framework")
   project=$(digest_on 0 "$STAGE/project")
   printf 'framework=%s\nproject=%s\n' "${framework:0:12}" "${project:0:12}" >"$STAGE/VERSION"
+  if [[ $SWEEP_FILE ]]; then
+    sweep=$(sweep_path)
+    [[ -f $STAGE/project/$sweep ]] ||
+      usage_error "-d: $SWEEP_FILE is left out of what goes to hosts, or a link out of its project; see $EXCLUDED_FILES"
+    printf 'sweep=%s\n' "$sweep" >>"$STAGE/VERSION"
+  fi
+  if [[ $RUN_CAP ]]; then
+    printf 'run_cap=%s\n' "$RUN_CAP" >>"$STAGE/VERSION"
+  fi
 }
 
 # name_version: notes in STAGE the image in which its tasks run, and sets CODE_VERSION. The master knows by it which results come from

@@ -182,18 +182,78 @@ build_base() {
     die "Debian $suite cannot be installed from $(debian_mirror); see above, and DEBIAN_MIRROR in config.sh.example"
 }
 
+# renew_bases: makes the base images anew that are older than BASE_DAYS, or all of them with --refresh. Images that are built on one get
+# other names when its layers have changed, so that hosts get them and containers are replaced. No running task begins again for updates
+# that nobody has asked for: while a master of this infrastructure runs, the age is only said.
+renew_bases() {
+  local suite days suites=(trixie)
+  if [[ $MASTER_HOST && ! $BROKER_IMAGE ]]; then
+    suites+=(forky)
+  fi
+  for suite in "${suites[@]}"; do
+    has_image 0 "infrainit-base:$suite" || continue
+    days=$(days_of_image "infrainit-base:$suite")
+    if [[ $REFRESH ]]; then
+      renew_base "$suite" "$days"
+    elif ((BASE_DAYS == 0 || days <= BASE_DAYS)); then
+      continue
+    elif may_master_run; then
+      say "local: the base image of Debian $suite is $days days old; --refresh renews it, and replaces the containers"
+    else
+      renew_base "$suite" "$days"
+    fi
+  done
+}
+
+# may_master_run: does a master of this infrastructure run, or can that not be known?
+may_master_run() {
+  local state
+  [[ $PRESENT_MASTER_HOST ]] || return 1
+  is_reachable "$PRESENT_MASTER_HOST" || return 0
+  state=$(container_state "$PRESENT_MASTER_HOST" master) || return 0
+  [[ $state == running* ]]
+}
+
+# renew_base SUITE DAYS: without a network the old one stays.
+renew_base() {
+  if [[ ! $DEBIAN_MIRROR ]] && pull_base "$1"; then
+    return
+  fi
+  if [[ -e /usr/share/debootstrap/functions ]] &&
+    run_long "bootstrapping Debian $1 from $(debian_mirror)" bootstrap_base "$1"; then
+    return
+  fi
+  warn "the base image of Debian $1 is $2 days old and cannot be renewed; it is used as it is"
+}
+
+# days_of_image IMAGE: prints its age on this machine.
+days_of_image() {
+  local created seconds
+  created=$(docker_on 0 image inspect --format '{{.Created}}' "$1")
+  [[ $created =~ ^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[-+][0-9:]+)$ ]] || unreadable 0 "$created"
+  seconds=$(date --date="$created" +%s)
+  printf '%s\n' $((($(date +%s) - seconds) / 86400))
+}
+
 # pull_base SUITE: if no registry answers, the engine gives up after 30 s.
 pull_base() {
   run_long "asking the registry for debian:$1-slim" change_docker 0 pull --quiet "debian:$1-slim" &&
     change_docker 0 tag "debian:$1-slim" "infrainit-base:$1"
 }
 
+# bootstrap_base SUITE: it gets its name when it is complete; an archive that breaks off makes an image, too.
 bootstrap_base() {
+  local code=0
   run_as_root sh "$CHECKOUT/docker/base.sh" "$1" "$(debian_mirror)" |
     change_host_stdin 0 docker import \
       --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
       --change 'CMD ["/bin/sh"]' \
-      - "infrainit-base:$1"
+      - "infrainit-base:$1-incomplete" &&
+    change_docker 0 tag "infrainit-base:$1-incomplete" "infrainit-base:$1" || code=$?
+  if has_image 0 "infrainit-base:$1-incomplete"; then
+    change_docker 0 image rm "infrainit-base:$1-incomplete" >/dev/null || true # another image of that content is not in the way
+  fi
+  return "$code"
 }
 
 # debian_mirror: prints that of config.sh, or the one that this machine uses if it runs Debian, or deb.debian.org.

@@ -5,6 +5,32 @@
 PROJECT_IMAGE='' # the image that its tasks run in; empty: the usual one
 NEEDS_OPTUNA=''  # not empty: the master needs Optuna
 
+# find_root: sets PROJECT_PATH to the directory of the sweep file's project, unless it is known. Only the framework reads the file. A dry
+# run takes the directory of the file.
+find_root() {
+  local directory top path options answer code=0
+  [[ ! $PROJECT_PATH ]] || return 0
+  directory=$(cd -- "$(dirname -- "$SWEEP_FILE")" && pwd -P)
+  top=$(search_top "$directory")
+  path=$directory/${SWEEP_FILE##*/}
+  read_words options root_options "$top" "${path#"$top"/}"
+  answer=$(change_docker 0 run "${options[@]}") || code=$?
+  stop_on_invalid_project "$code"
+  if [[ $DRY_RUN ]]; then
+    PROJECT_PATH=$directory
+    say "(the project may be a directory above $directory, where the sweep's program is)"
+    return 0
+  fi
+  path=${answer#root=}
+  [[ $answer == root=* && /$path/ != */../* && $path != *[[:cntrl:]]* && -d $top/$path ]] || unreadable 0 "$answer"
+  PROJECT_PATH=$(cd -- "$top/$path" && pwd -P)
+  check_root
+  stop_on_problems 2
+  if [[ $PROJECT_PATH != "$directory" ]]; then
+    say "the project is $PROJECT_PATH, where the sweep's program is; --root DIR names another"
+  fi
+}
+
 # read_needs: asks the framework in the worker image what the staged project needs. If the project is invalid, the framework shows
 # what is wrong, and the program ends with 2.
 read_needs() {
@@ -30,8 +56,10 @@ validate_project_in_image() {
 stop_on_invalid_project() {
   case $1 in
     0) ;;
-    2) usage_error "the project $PROJECT_PATH cannot be run; the errors to correct are above" ;;
-    *) die "the project $PROJECT_PATH could not be checked in the image $WORKER_IMAGE_ID (exit code $1); see above" ;;
+    2) usage_error "the project $PROJECT_SOURCE cannot be run; the errors to correct are above" ;;
+    124) die "the project $PROJECT_SOURCE could not be read within $CHECK_SECONDS s; make its files smaller" ;;
+    137) die "the project $PROJECT_SOURCE could not be read with $CHECK_MEMORY MiB of memory; make its files smaller" ;;
+    *) die "the project $PROJECT_SOURCE could not be checked in the image $WORKER_IMAGE_ID (exit code $1); see above" ;;
   esac
 }
 

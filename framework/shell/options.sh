@@ -6,6 +6,7 @@ FROM_CONFIG=''         # -f, not empty: all settings from config.sh; options win
 ASSUME_YES=''          # -y, not empty: install Docker and missing tools without asking
 RECOVER=''             # --recover, not empty: rebuild the journal from what the workers kept
 WAIT=''                # --wait, not empty: stay until the sweep is finished
+REFRESH=''             # --refresh, not empty: renew the base images now
 AGAIN=''               # --failed, --outdated or --fresh: which ended tasks are run again
 
 # parse_options OPTION… -- ARGUMENT…: fills OPTIONS from the ARGUMENTs. An OPTION is --long or -s,--long; a = at its end means
@@ -66,10 +67,12 @@ parse_options() {
 # parse_infrainit_options ARGUMENT…: the options of infrainit.sh. Those that are settings stay in OPTIONS for collect_settings.
 parse_infrainit_options() {
   local name
-  parse_options -a,--hosts= -i,--key= -r,--remote-path= -d,--project= -b,--broker= -m,--master= -w,--workers= \
-    -f,--from-config -y,--yes -n,--dry-run --recover --wait --failed --outdated --fresh --verbose -- "$@"
+  parse_options -a,--hosts= -i,--key= -r,--remote-path= -d,--project= --root= --run-cap= -b,--broker= -m,--master= -w,--workers= \
+    -f,--from-config -y,--yes -n,--dry-run --refresh --recover --wait --failed --outdated --fresh --verbose -- "$@"
   # shellcheck disable=SC2034 # other files read them
   FROM_CONFIG=${OPTIONS[FROM_CONFIG]:-} ASSUME_YES=${OPTIONS[YES]:-} RECOVER=${OPTIONS[RECOVER]:-} WAIT=${OPTIONS[WAIT]:-}
+  # shellcheck disable=SC2034 # images.sh reads it
+  REFRESH=${OPTIONS[REFRESH]:-}
   AGAIN=''
   for name in FAILED OUTDATED FRESH; do
     [[ -v OPTIONS[$name] ]] || continue

@@ -9,7 +9,7 @@ PRESENT_HOSTS=()        # numbers of the recorded hosts
 PRESENT_MASTER_HOST=''  # number of the recorded master host
 PRESENT_WORKER_HOSTS=() # numbers of the recorded worker hosts
 readonly STATE=$CHECKOUT/.infra
-readonly RECORDED=(HOSTS KEY REMOTE_PATH PROJECT BROKER MASTER WORKERS FLOWER_PORT BROKER_PORT ADDRESSES)
+readonly RECORDED=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER MASTER WORKERS FLOWER_PORT BROKER_PORT ADDRESSES)
 
 # load_infrastructure: reads the record and the id, or makes a new id if there is none yet. Writes no file.
 load_infrastructure() {
@@ -39,9 +39,12 @@ use_record() {
     [[ $name != ADDRESSES ]] || continue
     set_setting "$name" "${RECORD[$name]}" "$CHECKOUT"
   done
+  PROJECT_SOURCE=$PROJECT
+  name_project
   PROJECT_PATH=$PROJECT
-  # shellcheck disable=SC2034 # hosts.sh and get_results.sh read it
-  PROJECT_NAME=$(basename -- "$PROJECT")
+  if [[ $SWEEP_FILE ]]; then
+    PROJECT_PATH=${ROOT:-$(dirname -- "$SWEEP_FILE")}
+  fi
   parse_hosts "$HOSTS_OPTION"
   resolve_roles
   check_roles
@@ -84,8 +87,11 @@ check_joining() {
     problem "-b without -m: no broker was started from $CHECKOUT, so its credentials are not here; start the master with -m"
     return 0
   fi
-  if [[ $PROJECT_PATH != "${RECORD[PROJECT]}" ]]; then
+  if [[ $PROJECT_SOURCE != "${RECORD[PROJECT]}" ]]; then
     problem "-d: the master that runs works on ${RECORD[PROJECT]}; workers that join it must, too"
+  fi
+  if [[ $RUN_CAP != "${RECORD[RUN_CAP]:-}" ]]; then
+    problem "--run-cap: the master that runs was started with ${RECORD[RUN_CAP]:-none}; it is the same for workers that join it"
   fi
   if [[ $REMOTE_PATH != "${RECORD[REMOTE_PATH]}" ]]; then
     problem "-r: the infrastructure that runs uses ${RECORD[REMOTE_PATH]}; workers that join it must, too"
@@ -137,7 +143,9 @@ record_after() {
     [HOSTS]=$(list_hosts "$@")
     [KEY]=$KEY
     [REMOTE_PATH]=$REMOTE_PATH
-    [PROJECT]=$PROJECT_PATH
+    [PROJECT]=$PROJECT_SOURCE
+    [ROOT]=${SWEEP_FILE:+$PROJECT_PATH}
+    [RUN_CAP]=$RUN_CAP
     [BROKER]=$BROKER
     [MASTER]=$(list_numbers "$MASTER_HOST")
     [WORKERS]=$(list_numbers "${workers[@]}")

@@ -10,7 +10,7 @@ setup() {
   prepare
   load_tool
   INFRASTRUCTURE=infra-01234567
-  REMOTE_PATH="my tasks" PROJECT_NAME='my, "project"'
+  REMOTE_PATH="my tasks" PROJECT_NAME='my, "project"' PROJECT_PATH='/home/it/my, "project"'
   HOSTS=(local far) HOST_NAMES=(local far) SSH_DESTINATIONS=('' far) SSH_PORTS=('' '')
   MASTER_HOST=0 WORKER_HOSTS=(0)
   BROKER_IMAGE_ID=broker:1 WORKER_IMAGE_ID=worker:1 RUNNER_IMAGE_ID=runner:1
@@ -37,7 +37,7 @@ common_words() {
 # words_with_secrets ROLE USER MEMORY HOME: the same of those with secrets.
 words_with_secrets() {
   common_words "$1" "$2" "$3"
-  printf '%s\n' --init --mount "type=bind,source=$4/my tasks/secrets/infra-01234567/$1,target=/secrets,readonly"
+  printf '%s\n' --init --read-only --tmpfs /tmp:size=64m --mount "type=bind,source=$4/my tasks/secrets/infra-01234567/$1,target=/secrets,readonly"
 }
 
 # framework_words HOST_NAME BROKER [TZ]
@@ -60,7 +60,8 @@ framework_words() {
   TZ=Europe/Berlin
   assert_equal "$(words master_options 1)" "$(
     words_with_secrets master 1:2 1024m /far
-    printf '%s\n' --network infra-01234567 --hostname master --stop-timeout 30 --pids-limit 1024 --env STATUS=/dev/shm/status.json
+    printf '%s\n' --network infra-01234567 --hostname master --stop-timeout 30 --pids-limit 1024 --env STATUS=/dev/shm/status.json \
+      --env SQLITE_TMPDIR=/data
     framework_words far broker:5671 Europe/Berlin
     printf '%s\n' --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
       --mount 'type=bind,"source=/far/my tasks/master/my, ""project""",target=/data' worker:1 master
@@ -186,28 +187,74 @@ $(printf 'x%.0s' {1..63})"
   assert_equal "$(published master_options 1)$(published worker_options 1)" ''
 }
 
+# once_words: the first words of each container that runs once here.
+once_words() {
+  printf '%s\n' --rm --network none --user "$(id -u):$(id -g)" --cap-drop ALL --security-opt no-new-privileges
+}
+
+# check_words: the first words of each that reads a project.
+check_words() {
+  once_words
+  printf '%s\n' --read-only --memory 1024m --pids-limit 128
+}
+
+# stage_words NAME: what follows for the staged project.
+stage_words() {
+  printf '%s\n' --mount 'type=bind,"source=/tmp/a, ""stage""",target=/code/current,readonly' \
+    --mount "type=bind,\"source=/tmp/a, \"\"stage\"\"/project\",\"target=/project/$1\",readonly" --workdir /project
+  deadline_words
+}
+
+deadline_words() {
+  printf '%s\n' --entrypoint timeout worker:1 --kill-after 5 300 /usr/local/bin/framework
+}
+
 @test "plan_options: the whole command, without network, with the resources of the workers" {
   STAGE='/tmp/a, "stage"' MASTER=local WORKER_HOSTS=(0 1)
   FACTS[0.gpus]=2 FACTS[0.gpu_runtime]=1 FACTS[1.gpus]=4 FACTS[1.gpu_runtime]=0
   assert_equal "$(words plan_options)" "$(
-    printf '%s\n' --rm --network none --user "$(id -u):$(id -g)" --cap-drop ALL --security-opt no-new-privileges \
-      --mount 'type=bind,"source=/tmp/a, ""stage""",target=/code/current,readonly' \
-      --mount 'type=bind,"source=/tmp/a, ""stage""/project","target=/project/my, ""project""",readonly' \
-      --workdir /project worker:1 plan './my, "project"' --host local 8 8602 2 --host far 4 3072 0
+    check_words
+    stage_words 'my, ""project""'
+    printf '%s\n' plan './my, "project"' --host local 8 8602 2 --host far 4 3072 0
   )"
 }
 
 @test "needs_options, trial_options: the whole commands, without network, with limits" {
   STAGE='/tmp/a, "stage"'
-  local once
-  once=$(printf '%s\n' --rm --network none --user "$(id -u):$(id -g)" --cap-drop ALL --security-opt no-new-privileges)
   assert_equal "$(words needs_options)" "$(
-    printf '%s\n' "$once" --mount 'type=bind,"source=/tmp/a, ""stage""",target=/code/current,readonly' \
-      --mount 'type=bind,"source=/tmp/a, ""stage""/project","target=/project/my, ""project""",readonly' \
-      --workdir /project --memory 512m --pids-limit 128 worker:1 needs './my, "project"'
+    check_words
+    stage_words 'my, ""project""'
+    printf '%s\n' needs './my, "project"'
   )"
   assert_equal "$(words trial_options torch:2 python3 -c 'a b')" "$(
-    printf '%s\n' "$once" --memory 512m --pids-limit 128 --workdir / --entrypoint python3 torch:2 -c 'a b'
+    once_words
+    printf '%s\n' --memory 512m --pids-limit 128 --workdir / --entrypoint python3 torch:2 -c 'a b'
+  )"
+}
+
+@test "plan_options, needs_options: a sweep file below its project, and the most tasks" {
+  STAGE='/tmp/a, "stage"' MASTER='' RUN_CAP=7
+  mkdir -p 'root, it/my sweeps'
+  touch 'root, it/my sweeps/wide.yaml'
+  PROJECT_PATH="$PWD/root, it" PROJECT_NAME=wide SWEEP_FILE="$PROJECT_PATH/my sweeps/wide.yaml"
+  local command
+  for command in plan needs; do
+    assert_equal "$(words "${command}_options")" "$(
+      check_words
+      stage_words 'root, it'
+      printf '%s\n' "$command" './root, it/my sweeps/wide.yaml' --root './root, it' --name wide --run-cap 7
+    )"
+  done
+}
+
+@test "root_options: the whole command; of this tool it sees the framework alone, and no more of the project than can be it" {
+  RUN_CAP=7
+  assert_equal "$(words root_options '/home/my "repo"' 'a b/wide.yaml')" "$(
+    check_words
+    printf '%s\n' --mount "type=bind,source=$TOOL/framework,target=/code/current/framework,readonly" \
+      --mount 'type=bind,"source=/home/my ""repo""","target=/project/my ""repo""",readonly' --workdir '/project/my "repo"'
+    deadline_words
+    printf '%s\n' root './a b/wide.yaml' --run-cap 7
   )"
 }
 

@@ -22,6 +22,7 @@ setup() {
         case $4 in
           *Layers*) cat "$(image "$5")" ;;
           *Size*) echo 1000000 ;;
+          *Created*) date --utc --reference="$(image "$5")" +%Y-%m-%dT%T.123456789Z ;;
           *) echo amd64 ;;
         esac ;;
       "context inspect") echo default ;;
@@ -103,6 +104,75 @@ calls() {
   assert_equal "$(debian_mirror)" http://deb.debian.org/debian
 }
 
+# bases SUITE…: base images that are 40 days old.
+bases() {
+  local suite
+  for suite in "$@"; do
+    echo old >"$ENGINES/local/infrainit-base:$suite"
+    touch --date='40 days ago' "$ENGINES/local/infrainit-base:$suite"
+  done
+}
+
+# base SUITE: what it is made of.
+base() {
+  cat "$ENGINES/local/infrainit-base:$1"
+}
+
+@test "renew_bases: by their age, which gives other names to what is built on them" {
+  local before days
+  bases trixie forky
+  for days in 0 40; do
+    BASE_DAYS=$days REGISTRY=yes capture renew_bases
+    assert_equal "$status$messages$(base trixie)$(base forky)" 0oldold
+  done
+  before=$(REGISTRY=yes build 2>/dev/null)
+  BASE_DAYS=39 MASTER_HOST='' REGISTRY=yes capture renew_bases
+  assert_equal "$status$(base trixie)$(base forky)" 0pulledold
+  BASE_DAYS=39 REGISTRY=yes capture renew_bases
+  assert_equal "$status$(base trixie)$(base forky)" 0pulledpulled
+  capture build
+  [[ $(head -n 1 <<<"$output") != "$(head -n 1 <<<"$before")" && $(tail -n 1 <<<"$output") != "$(tail -n 1 <<<"$before")" ]]
+}
+
+@test "renew_bases: on request, at any age; what is not there is not made" {
+  bases trixie
+  touch "$ENGINES/local/infrainit-base:trixie"
+  REGISTRY=yes REFRESH=yes BASE_DAYS=0 capture renew_bases
+  assert_equal "$status$(base trixie)" 0pulled
+  assert_equal "$(calls forky)" 1 # has_image
+}
+
+@test "renew_bases: not while a master runs, or may run, unless it is asked for" {
+  local found
+  container_state() { [[ $found != fails ]] && printf '%s\n' "$found"; }
+  bases trixie forky
+  PRESENT_MASTER_HOST=0 MASTER_HOST=''
+  set_fact 0 unreachable ''
+  for found in 'running x 0 0' fails; do
+    REGISTRY=yes capture renew_bases
+    assert_equal "$status$(base trixie)" 0old
+    assert_line 'local: the base image of Debian trixie is 40 days old; --refresh renews it, and replaces the containers'
+  done
+  for found in '' 'exited x 0 0'; do
+    bases trixie
+    REGISTRY=yes capture renew_bases
+    assert_equal "$status$(base trixie)" 0pulled
+  done
+  bases trixie
+  found='running x 0 0'
+  REFRESH=yes REGISTRY=yes capture renew_bases
+  assert_equal "$status$(base trixie)" 0pulled
+}
+
+@test "renew_bases: without a network the old one stays, with a warning" {
+  bases trixie forky
+  echo 'echo "no mirror" >&2; exit 1' >"$TOOL/docker/base.sh"
+  capture renew_bases
+  assert_equal "$status$(base trixie)$(base forky)" 0oldold
+  assert_line 'warning: the base image of Debian trixie is 40 days old and cannot be renewed; it is used as it is'
+  assert_line 'warning: the base image of Debian forky is 40 days old and cannot be renewed; it is used as it is'
+}
+
 @test "build_our_images: says why there is no base" {
   echo 'echo "no space left" >&2; exit 1' >"$TOOL/docker/base.sh"
   capture build
@@ -163,6 +233,18 @@ calls() {
   umask 077
   sh base.sh trixie http://m >base.tar
   assert_equal "$(tar --list --verbose --file base.tar | awk '{ print $1 }' | sort -u | tr '\n' ' ')" '-rw-r--r-- drwxr-xr-x '
+  [[ $(tar --list --file base.tar) != */apt.conf.d/[!$'\n']* ]] # apt checks as it does anywhere
+}
+
+@test "pin_hashes: each package of the worker image is pinned, with hashes" {
+  local name
+  for name in requirements requirements-adaptive; do
+    assert_equal "$(grep -oE '^[A-Za-z0-9_.-]+==[^ ]+' "$TOOL/docker/worker/$name.txt" | tr '[:upper:]_.' '[:lower:]--' | LC_ALL=C sort)" \
+      "$(grep -oE '^[A-Za-z0-9_.-]+==[^ ]+' "$TOOL/docker/worker/$name.in" | tr '[:upper:]_.' '[:lower:]--' | LC_ALL=C sort)"
+    assert_equal "$(grep -cE '^[A-Za-z].* \\$' "$TOOL/docker/worker/$name.txt")" "$(grep -cE '^[A-Za-z]' "$TOOL/docker/worker/$name.in")"
+    assert_equal "$(grep -vcE '^#|^[A-Za-z].* \\$|^    --hash=sha256:[0-9a-f]{64}( \\)?$' "$TOOL/docker/worker/$name.txt")" 0
+  done
+  grep -q -- --require-hashes "$TOOL/docker/worker/install_packages"
 }
 
 @test "build_our_images: the broker's only where the master is" {

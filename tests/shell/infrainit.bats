@@ -13,6 +13,7 @@ setup() {
     *"info --format {{.ID}}"*) echo ENGINE ;;
     *DockerRootDir*) echo / ;;
     *"image ls"*) echo an-image ;;
+    *"{{.Created}}"*) date --utc +%Y-%m-%dT%TZ ;;
     *"image inspect"*) echo "amd64 [layers]" ;;
     *" needs "*) echo optuna=no ;;
     *" plan "*) ;;
@@ -30,6 +31,7 @@ act_as_engine() {
       version*) echo 28.5.2 ;;
       *"info --format {{.ID}}"*) echo ENGINE ;;
       *DockerRootDir*) echo / ;;
+      *"{{.Created}}"*) date --utc +%Y-%m-%dT%TZ ;;
       *"image inspect"*) echo "amd64 [layers]" ;;
       *" needs "*) echo optuna=no ;;
       "run --label "*) echo "running ${3#*=} 0 0" >"$(id_of "${6##*-}")" ;;
@@ -141,6 +143,7 @@ assert_order() {
         *'info --format {{.ID}}'*) echo \"ENGINE\$WHERE\" ;;
         *DockerRootDir*) echo / ;;
         *'image ls'*) echo an-image ;;
+        *'{{.Created}}'*) date --utc +%Y-%m-%dT%TZ ;;
         *'image inspect'*) echo 'amd64 [layers]' ;;
         'ps --all'*) ;;
         *' needs '*) echo optuna=no ;;
@@ -216,6 +219,7 @@ assert_order() {
     version*) echo 28.5.2 ;;
     *DockerRootDir*) echo / ;;
     *"image ls"*) echo an-image ;;
+    *"{{.Created}}"*) date --utc +%Y-%m-%dT%TZ ;;
     *"image inspect"*) echo "amd64 [layers]" ;;
     *" needs "*) echo optuna=no ;;
     *" plan "*) echo "parameters.yml:1:2: wrong" >&2; exit 2 ;;
@@ -231,6 +235,7 @@ assert_order() {
     version*) echo 28.5.2 ;;
     *DockerRootDir*) echo / ;;
     *"image inspect --format {{.Id}} infrainit-runner-"*) exit 1 ;;
+    *"{{.Created}}"*) date --utc +%Y-%m-%dT%TZ ;;
     *"image inspect"*) echo "amd64 [layers]" ;;
     *"context inspect"*) echo default ;;
     *" needs "*) echo optuna=yes ;;
@@ -241,7 +246,7 @@ assert_order() {
   assert_equal "$status" 2
   assert_equal "$(grep -c "'build'" "$CALLS")" 0
   assert_equal "$(grep -o "'\(needs\|plan\)'" "$CALLS" | tr '\n' ' ')" "'needs' 'plan' "
-  [[ $(grep -o "'infrainit-worker:[^ ]*' 'needs'" "$CALLS" | cut -d ' ' -f 1) != $(grep -o "'infrainit-worker:[^ ]*' 'plan'" "$CALLS" | cut -d ' ' -f 1) ]]
+  [[ $(grep -o "'infrainit-worker:.* 'needs'" "$CALLS" | cut -d ' ' -f 1) != $(grep -o "'infrainit-worker:.* 'plan'" "$CALLS" | cut -d ' ' -f 1) ]]
 }
 
 @test "infrainit.sh works through a link and from another directory" {

@@ -13,7 +13,7 @@ setup() {
   mkdir "$MACHINE" "$TMPDIR"
   SCRIPT="$TOOL/install_docker_ubuntu.sh"
   # No links to the real programs: a stub of the same name would be written over them.
-  for program in bash env mktemp rm sed sleep tail touch; do
+  for program in awk bash env mktemp rm sed sleep tail touch; do
     printf '#!/bin/sh\nexec %s "$@"\n' "$(command -v "$program")" >"$STUBS/$program"
     chmod +x "$STUBS/$program"
   done
@@ -24,6 +24,7 @@ setup() {
   stub dpkg 'echo amd64'
   stub apt-cache '[[ $2 != docker-cli ]] || echo "  Candidate: 26.1"'
   stub curl '[[ ${REPOSITORY:-} ]] || { echo "cannot resolve host" >&2; exit 6; }; touch "${@: -2:1}"'
+  stub gpg 'printf "pub:-:4096:\nfpr:::::::::%s:\nsub:-:\nfpr:::::::::A_SUBKEY:\n" ${KEYS:-9DC858229FC7DD38854AE2D88D81803C0EBFCD88}'
   stub apt-get '
     [[ $* != *install* ]] || for package in "${@:7}"; do
       [[ " $MISSING_PACKAGES " != *" $package "* ]] || { echo "no package $package"; exit 100; }
@@ -81,6 +82,19 @@ on_machine() {
   refute_part docker.io
   [[ -e $MACHINE/installed && -e $MACHINE/runs ]]
   assert_equal "$(ls "$TMPDIR")" ''
+}
+
+@test "uses the distribution's packages where Docker's repository has another key, or one more" {
+  local keys
+  for keys in 0123456789ABCDEF0123456789ABCDEF01234567 '9DC858229FC7DD38854AE2D88D81803C0EBFCD88 0123'; do
+    KEYS=$keys REPOSITORY=yes on_machine "$SCRIPT"
+    assert_equal "$status" 0
+    assert_part "Docker's repository has another key than 9DC858229FC7DD38854AE2D88D81803C0EBFCD88: ${keys// /$'\n'}; it is not used"
+    assert_part "'docker.io'"
+    refute_part docker-ce
+    refute_part docker.list
+    rm "$MACHINE"/*
+  done
 }
 
 @test "uses the distribution's packages where Docker's repository cannot be reached" {

@@ -12,12 +12,21 @@ setup() {
   INFRASTRUCTURE=infra-01234567 WORKER_IMAGE_ID=worker:1 MASTER_HOST=0
   FACTS=([0.home]="$HOME" [0.uid]=1000 [0.gid]=100)
   make_project p
-  PROJECT_PATH="$TOOL/tasks/p" PROJECT_NAME=p
+  PROJECT_PATH="$TOOL/tasks/p" PROJECT_SOURCE="$TOOL/tasks/p" PROJECT_NAME=p
 }
 
 teardown() {
   remove_stage
   close_connections
+}
+
+# assert_called COMMAND: the one call of docker, for the framework's COMMAND on the staged project.
+assert_called() {
+  assert_equal "$(<"$CALLS")" "docker 'run' '--rm' '--network' 'none' '--user' '$(id -u):$(id -g)' '--cap-drop' 'ALL' \
+'--security-opt' 'no-new-privileges' '--read-only' '--memory' '1024m' '--pids-limit' '128' \
+'--mount' 'type=bind,source=$STAGE,target=/code/current,readonly' \
+'--mount' 'type=bind,source=$STAGE/project,target=/project/p,readonly' '--workdir' '/project' \
+'--entrypoint' 'timeout' 'worker:1' '--kill-after' '5' '300' '/usr/local/bin/framework' '$1' './p'"
 }
 
 @test "validate_project_in_image: the exit code tells an invalid project from a failure" {
@@ -31,6 +40,14 @@ teardown() {
   capture validate_project_in_image
   assert_equal "$status" 1
   assert_part 'could not be checked in the image worker:1 (exit code 125)'
+  stub docker 'exit 124'
+  capture validate_project_in_image
+  assert_equal "$status" 1
+  assert_part 'could not be read within 300 s'
+  stub docker 'exit 137'
+  capture validate_project_in_image
+  assert_equal "$status" 1
+  assert_part 'could not be read with 1024 MiB of memory'
 }
 
 @test "validate_project_in_image: the staged copy is checked, without network" {
@@ -38,9 +55,7 @@ teardown() {
   stub docker
   capture validate_project_in_image
   assert_equal "$status" 0
-  assert_equal "$(<"$CALLS")" "docker 'run' '--rm' '--network' 'none' '--user' '$(id -u):$(id -g)' '--cap-drop' 'ALL' \
-'--security-opt' 'no-new-privileges' '--mount' 'type=bind,source=$STAGE,target=/code/current,readonly' \
-'--mount' 'type=bind,source=$STAGE/project,target=/project/p,readonly' '--workdir' '/project' 'worker:1' 'plan' './p'"
+  assert_called plan
 }
 
 # answer TEXT: what the framework prints, written as for printf.
@@ -60,10 +75,7 @@ needs() {
   answer 'optuna=no\n'
   capture needs
   assert_equal "$status $output" '0 |'
-  assert_equal "$(<"$CALLS")" "docker 'run' '--rm' '--network' 'none' '--user' '$(id -u):$(id -g)' '--cap-drop' 'ALL' \
-'--security-opt' 'no-new-privileges' '--mount' 'type=bind,source=$STAGE,target=/code/current,readonly' \
-'--mount' 'type=bind,source=$STAGE/project,target=/project/p,readonly' '--workdir' '/project' \
-'--memory' '512m' '--pids-limit' '128' 'worker:1' 'needs' './p'"
+  assert_called needs
   answer 'image=a.example:5000/b/c-d_e:1.2@sha256:00\noptuna=yes\n'
   capture needs
   assert_equal "$status $output" '0 a.example:5000/b/c-d_e:1.2@sha256:00|yes'
@@ -92,6 +104,61 @@ needs() {
   capture needs
   assert_equal "$status" 1
   assert_part 'could not be checked in the image worker:1 (exit code 125)'
+}
+
+# find SWEEP: find_root for this sweep file, then the project's directory as output.
+find() {
+  PROJECT_PATH='' SWEEP_FILE=$1 PROJECT_SOURCE=$1
+  find_root
+  printf '%s\n' "$PROJECT_PATH"
+}
+
+@test "find_root: the framework says it, of what can be the project" {
+  mkdir -p repo/.git 'repo/a/my sweeps'
+  touch 'repo/a/my sweeps/wide.yaml'
+  local file="$PWD/repo/a/my sweeps/wide.yaml"
+  answer 'root=.\n'
+  capture find "$file"
+  assert_equal "$status $output" "0 $PWD/repo"
+  assert_line "the project is $PWD/repo, where the sweep's program is; --root DIR names another"
+  grep -q "'type=bind,source=$PWD/repo,target=/project/repo,readonly' .* 'root' './a/my sweeps/wide.yaml'$" "$CALLS"
+  answer 'root=a/my sweeps\n'
+  capture find "$file"
+  assert_equal "$status $output" "0 $PWD/repo/a/my sweeps"
+  assert_equal "$messages" ''
+  mv repo/.git repo/a
+  capture find "$file"
+  assert_equal "$status" 1 # repo/a/a/my sweeps is not there
+  assert_part 'local: the answer cannot be read'
+}
+
+@test "find_root: nothing is asked if the directory is known; a dry run takes that of the file" {
+  stub docker 'exit 1'
+  find_root
+  assert_equal "$PROJECT_PATH|$(<"$CALLS")" "$TOOL/tasks/p|"
+  mkdir -p repo/a
+  touch repo/a/wide.yaml
+  DRY_RUN=yes
+  capture find "$PWD/repo/a/wide.yaml"
+  assert_equal "$status $output" "0 $PWD/repo/a"
+  assert_part "docker run --rm"
+  assert_part "the project may be a directory above $PWD/repo/a"
+}
+
+@test "find_root: an answer that is none ends the program, and so does a sweep file that is wrong" {
+  mkdir -p repo/a
+  touch repo/a/wide.yaml
+  local wrong
+  for wrong in '' '.\n' 'root=..\n' 'root=a/../..\n' 'root=no\n' 'root=.\nroot=.\n' 'root=/\n/..'; do
+    answer "$wrong"
+    capture find "$PWD/repo/a/wide.yaml"
+    assert_equal "$wrong $status|$output" "$wrong 1|"
+    assert_part 'local: the answer cannot be read'
+  done
+  stub docker 'echo "a/wide.yaml:1:10: program: there is no train.py" >&2; exit 2'
+  capture find "$PWD/repo/a/wide.yaml"
+  assert_equal "$status" 2
+  assert_part "the project $PWD/repo/a/wide.yaml cannot be run"
 }
 
 @test "recover_journal: the framework reads the master's data directory; a failure names the host" {

@@ -77,7 +77,22 @@ versions() {
 
 @test "the project is checked in the image that runs" {
   update
-  grep -q "^docker 'run' .* 'infrainit-worker:0123456789ab' 'plan' './my project'" "$CALLS"
+  grep -q "^docker 'run' .* 'infrainit-worker:0123456789ab' '--kill-after' .* 'plan' './my project' '--host'" "$CALLS"
+}
+
+@test "a sweep file: the file, its root and the most tasks are those of the record" {
+  mkdir -p "$TOOL/tasks/my project/sweeps"
+  touch "$TOOL/tasks/my project/sweeps/wide.yaml"
+  sed -i '/^PROJECT=/d' "$TOOL/.infra/record"
+  printf '%s\n' "PROJECT='${TOOL//\'/\'\\\'\'}/tasks/my project/sweeps/wide.yaml'" \
+    "ROOT='${TOOL//\'/\'\\\'\'}/tasks/my project'" RUN_CAP=20 >>"$TOOL/.infra/record"
+  HERE="$HOME/my tasks/code/wide" push_first_version infrainit-runner:0123456789ab
+  update
+  assert_equal "$status" 0
+  grep -q "'plan' './my project/sweeps/wide.yaml' '--root' './my project' '--name' 'wide' '--run-cap' '20' '--host'" "$CALLS"
+  assert_equal "$(sed -n '/^framework\|^project/!p' "$HOME/my tasks/code/wide/current/VERSION")" "sweep=sweeps/wide.yaml
+run_cap=20
+image=infrainit-runner:0123456789ab"
 }
 
 @test "an invalid project changes nothing, exit code 2" {

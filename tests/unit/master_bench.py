@@ -151,6 +151,7 @@ class Bench:
         self.write_project(x="[1, 2, 3, 4]")
         self.files = MasterFiles(path / "data")
         self.files.path.mkdir()
+        self.version_lines = ""  # in VERSION, of a sweep file
         self.master = self.start()
 
     def write_project(self, x: str, retries: int = 0, more: str = "", version: str = "v1") -> None:
@@ -167,7 +168,8 @@ class Bench:
 
     def start(self, image: str = "i") -> Master:
         """A master; the tasks of the current version run in `image`."""
-        (self.path / "code/current/VERSION").write_text(f"framework=f1\nproject=p1\nimage={image}\n")
+        lines = f"framework=f1\nproject=p1\n{self.version_lines}image={image}\n"
+        (self.path / "code/current/VERSION").write_text(lines)
         identity = Identity("master", "infra-1", "p", "local", "broker:5671", "", self.path)
         return Master(identity, self.files, self.path / "code")
 

@@ -110,6 +110,30 @@ def test_without_a_metric_there_is_no_best_task(swept: Bench, capsys: pytest.Cap
     assert "names no metric" in capsys.readouterr().err
 
 
+def test_results_of_a_sweep_file_are_not_outdated(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(locations, "DATA", bench.files.path)
+    monkeypatch.setattr(locations, "CODE", bench.path / "code")
+    monkeypatch.setenv("PROJECT", "p")
+    monkeypatch.setenv("IMAGE", "that of the master")
+    bench.write_project(x="1", version="v2")
+    project = bench.path / "code/v2/project"
+    (project / "sweeps").mkdir()
+    (project / "train.py").touch()
+    sweep = "program: train.py\nmethod: random\nmetric: {name: loss}\nparameters: {x: {values: [1, 2, 3]}}\n"
+    (project / "sweeps/wide.yaml").write_text(sweep)
+    bench.version_lines = "sweep=sweeps/wide.yaml\nrun_cap=2\n"
+    bench.master = bench.start()
+    bench.run_to_the_end(code="v2")
+    assert cli.main(["results"]) == 0
+    assert len(bench.rows()) == 2
+    assert cli.main(["plan"]) == 0
+    said = capsys.readouterr()
+    assert "p: 2 combinations of x" in said.out
+    assert "made with other files" not in said.out + said.err
+
+
 def test_results_are_written_from_the_journal(swept: Bench) -> None:
     swept.files.results.unlink()
     assert cli.main(["results"]) == 0

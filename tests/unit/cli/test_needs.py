@@ -51,6 +51,39 @@ def test_of_a_sweep_file(project: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == "image=b:2\noptuna=yes\n"
 
 
+SWEEP = "program: train.py\nmethod: random\nparameters: {x: {min: 0.0, max: 1.0}}\n"
+
+
+def test_the_root_of_a_sweep_file_is_the_nearest_directory_with_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my sweeps").mkdir()
+    (tmp_path / "my sweeps/wide.yaml").write_text(SWEEP)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["root", "./my sweeps/wide.yaml"]) == 2
+    assert "my sweeps/wide.yaml:1:10: program: there is no train.py in" in capsys.readouterr().err
+    (tmp_path / "train.py").touch()
+    assert cli.main(["root", "./my sweeps/wide.yaml"]) == 0
+    assert capsys.readouterr().out == "root=.\n"
+    (tmp_path / "my sweeps/train.py").touch()
+    assert cli.main(["root", "./my sweeps/wide.yaml", "--run-cap", "3"]) == 0
+    assert capsys.readouterr().out == "root=my sweeps\n"
+
+
+def test_a_sweep_file_in_a_folder_of_its_project(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "train.py").touch()
+    (project / "sweeps").mkdir()
+    (project / "sweeps/wide.yaml").write_text(SWEEP)
+    monkeypatch.chdir(project.parent)
+    words = ["./my project/sweeps/wide.yaml", "--root", "./my project", "--run-cap", "7", "--name", "other"]
+    assert cli.main(["needs", *words]) == 0
+    assert capsys.readouterr().out == "optuna=no\n"
+    assert cli.main(["plan", *words]) == 0
+    assert capsys.readouterr().out.startswith("other: 7 combinations of x\n")
+
+
 def test_what_is_wrong_is_said_as_plan_says_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "project.yml").write_text("command: python train.py\nretires: 1\n")
     said = []

@@ -229,8 +229,12 @@ def test_what_the_master_runs(
     monkeypatch.setattr(locations, "CODE", tmp_path / "code")
     monkeypatch.setattr(locations, "DATA", tmp_path / "results/local/my project")
     monkeypatch.setenv("PROJECT", "my project")
-    monkeypatch.setenv("IMAGE", "another image")
+    monkeypatch.setenv("IMAGE", "that of the master")
+    (code / "VERSION").write_text("framework=f1\nproject=p1\n")
     run(load_project(code / "project", "my project"), {1: "done"}, "v1")
+    assert cli.main(["plan"]) == 0
+    assert "made with other files" not in capsys.readouterr().out
+    (code / "VERSION").write_text("framework=f1\nproject=p1\nimage=another image\n")
     assert cli.main(["plan"]) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "  1 done, 0 failed; 5 to run, about 5 min with 1 at a time",

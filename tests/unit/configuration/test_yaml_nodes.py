@@ -1,7 +1,13 @@
 """YAML as nodes: what is read, and everything that is wrong with a text, with its place."""
 
+import re
+import time
+from itertools import pairwise
+
 import pytest
 from project_directory import ProjectDirectory
+
+from framework.configuration.yaml_nodes import MappingNode, Problems, ScalarNode, read_yaml
 
 
 @pytest.mark.parametrize(
@@ -42,12 +48,53 @@ def test_what_is_wrong(directory: ProjectDirectory, line: str, problem: str) -> 
 
 
 def test_nesting_without_end(directory: ProjectDirectory) -> None:
-    found = directory.problems("x: " + "[" * 300 + "]" * 300 + "\n-y: 1")
-    assert [problem.partition(";")[0] for problem in found] == [
-        "parameters.yml:1:5: a list or mapping cannot be a value",
-        "parameters.yml:1:23: nested more than 20 deep",
-        "parameters.yml:2:1: '-y' cannot be an option",
+    for text in ("[" * 300 + "]" * 300, "[" * 100_000, "{a: " * 100_000):
+        (found,) = directory.problems("x: " + text)
+        assert re.match(r"parameters.yml:1:\d+: nested more than 20 deep; write", found)
+    (found,) = directory.problems("x:\n  " + "- " * 100_000)
+    assert found.startswith("parameters.yml:2:41: nested more than 20 deep; write")
+
+
+def test_nesting_by_aliases(directory: ProjectDirectory) -> None:
+    lines = ["x0: &x0 {values: [1]}", *(f"x{n}: &x{n} [*x{n - 1}]" for n in range(1, 5000))]
+    (found,) = directory.problems("\n".join(lines))
+    assert found.startswith("parameters.yml:19:12: nested more than 20 deep")
+
+
+def test_aliases_that_stand_for_many_values(directory: ProjectDirectory) -> None:
+    levels = ["a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9]"]
+    levels += [f"{name}: &{name} [{', '.join([f'*{below}'] * 9)}]" for below, name in pairwise("abcdefghi")]
+    for text in ("\n".join(levels), "\n".join(levels).replace("[", "{values: [").replace("]", "]}")):
+        begin = time.monotonic()
+        (found,) = directory.problems(text)
+        assert re.match(r"parameters.yml:[56]:\d+: more than 100000 values, aliases written out", found)
+        assert time.monotonic() - begin < 5
+
+
+def test_merge_keys_that_stand_for_many_values(directory: ProjectDirectory) -> None:
+    text = "a: &a {" + ", ".join(f"x{n}: {n}" for n in range(1000)) + "}\nb: {<<: [" + "*a, " * 1000 + "]}"
+    (found,) = directory.problems(text)
+    assert re.match(r"parameters.yml:2:\d+: more than 100000 values", found)
+
+
+def test_a_file_of_any_size(directory: ProjectDirectory) -> None:
+    assert directory.load("x: [" + ", ".join(map(str, range(20_000))) + "]").space.count == 20_000
+    assert directory.problems("# " + "x" * 2**21) == [
+        "parameters.yml:1:1: more than 2 MiB; make the file smaller"
     ]
+
+
+@pytest.mark.parametrize("prefix", ["0x", "0o", "0b", "0", "1:", "1:1.", ""])
+def test_numbers_of_any_length(directory: ProjectDirectory, prefix: str) -> None:
+    text = prefix + "1" * 50_000
+    (directory.path / "sweep.yaml").write_text(f"x: {text}\ny: {'1:' * 50_000}1\nz: {'9' * 350}:1.5\n")
+    for legacy in (False, True):
+        problems = Problems()
+        node = read_yaml(directory.path / "sweep.yaml", problems, legacy=legacy)
+        assert isinstance(node, MappingNode)
+        for entry in node.entries:
+            assert isinstance(entry.node, ScalarNode)
+            assert len(str(entry.node.value)) < 200_000
 
 
 def test_a_file_that_is_no_utf8(directory: ProjectDirectory) -> None:
