@@ -34,6 +34,7 @@ CONNECT_SECONDS = 0.2  # between two tries to reach the worker
 CODE_SECONDS = 2.0  # between two looks at the version of the framework
 SIGNAL_SECONDS = 0.25  # between two looks at signals
 FAREWELL_SECONDS = 15.0  # longest wait, when the runner ends, for the worker to keep the last outcomes
+LONELY_SECONDS = 2.0  # the same while there is no worker
 
 
 @dataclass(frozen=True)
@@ -316,6 +317,8 @@ class Runner:
             await asyncio.wait(self._tasks, timeout=1.0)
         deadline = time.monotonic() + (0.0 if kill else FAREWELL_SECONDS)
         while self._log is not None and (self._log.entries or self._unsaid) and time.monotonic() < deadline:
+            if self._link is None:  # it may be about to come back
+                deadline = min(deadline, time.monotonic() + LONELY_SECONDS)
             await asyncio.sleep(GATHER_SECONDS)
         if self._log is not None:
             self._flush()
