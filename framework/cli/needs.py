@@ -1,4 +1,4 @@
-"""Commands `root` and `needs`: what the scripts ask about a project before they build its images."""
+"""Commands `root` and `needs`: what the scripts ask about a project, to build its images."""
 
 from __future__ import annotations
 
