@@ -128,8 +128,8 @@ def read_values(
 ) -> list[Value]:
     """The values that can be passed to a program; each other one is added to `problems`.
 
-    With `repeats` a value may occur twice; with `nested`, null, lists and mappings are values. `is_wandb`: as in
-    W&B they always are, and a value that occurs twice is dropped, which becomes a notice.
+    With `repeats` a value may occur twice; with `nested`, null, lists and mappings are values. `is_wandb`: as
+    in W&B they always are, and a value that occurs twice is dropped, which becomes a notice.
     """
     values: list[Value] = []
     known = set()

@@ -94,7 +94,7 @@ def _paths_in(top: Path, file: Path) -> Iterator[tuple[str, str]]:
 
 
 def _leads_to_something(path: Path) -> bool:
-    """True if there is such a path, or may be: in the check before a push, files stand for directories there."""
+    """True if there is such a path, or may be: in the check before a push, files stand for directories."""
     try:
         path.stat()
     except NotADirectoryError:
