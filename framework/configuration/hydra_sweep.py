@@ -94,11 +94,16 @@ def _translate(name: str, node: Node, to: Translation) -> None:
         macro = "${args_override_hydra}" if name.startswith("++") else "${args_append_hydra}"
         to.notes.append(f"Hydra adds {name}: in the command, {macro} writes all names so")
     if isinstance(node, MappingNode) and "type" in fields_of(node):
-        to.add(own, node, _optuna(node, to))
+        form = _optuna(node, to)
     elif isinstance(node, ScalarNode) and isinstance(node.value, str):
-        to.add(own, node, _form(node.text.strip(), node))
+        form = _form(node.text.strip(), node)
     else:
-        to.add(own, node, to.constant(node))
+        form = to.constant(node)
+    if isinstance(form, list):
+        form = ["null" if each is None else each for each in form]
+    to.add(
+        own, node, "null" if form is None else form
+    )  # null would be passed as None, which is text for Hydra
 
 
 def _form(text: str, node: Node) -> Form:

@@ -120,18 +120,22 @@ def read_dimension(
 
 
 def read_values(
-    nodes: Iterable[Node], problems: Problems, repeats: bool = False, is_wandb: bool = False
+    nodes: Iterable[Node],
+    problems: Problems,
+    repeats: bool = False,
+    is_wandb: bool = False,
+    nested: bool = False,
 ) -> list[Value]:
     """The values that can be passed to a program; each other one is added to `problems`.
 
-    With `repeats` a value may occur twice. `is_wandb`: as in W&B, null, lists and mappings are values too,
-    and one that occurs twice is dropped, which becomes a notice.
+    With `repeats` a value may occur twice; with `nested`, null, lists and mappings are values. `is_wandb`: as
+    in W&B they always are, and a value that occurs twice is dropped, which becomes a notice.
     """
     values: list[Value] = []
     known = set()
     for node in nodes:
         try:
-            value = _read_value(node, problems, is_wandb)
+            value = _read_value(node, problems, nested or is_wandb)
         except _NoDimension:
             continue
         key = canonical(_as_integer(value) if is_wandb else value)
@@ -150,18 +154,20 @@ def _as_integer(value: Value) -> Value:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _read_value(node: Node, problems: Problems, is_wandb: bool) -> Value:
+def _read_value(node: Node, problems: Problems, nested: bool) -> Value:
     """The value that a node describes; raises _NoDimension if there is none, which is among the problems."""
     match node:
         case UnusableNode():
             raise _NoDimension
-        case SequenceNode(items=items) if is_wandb:
-            return [_read_value(item, problems, is_wandb) for item in items]
-        case MappingNode(entries=entries) if is_wandb:
-            return {entry.name: _read_value(entry.node, problems, is_wandb) for entry in entries}
-        case ScalarNode(value=None, text=text) if not (is_wandb and text):
-            what = "no value" if is_wandb else "null is not a value"
-            problem: str | None = f"{what}; write one, '' for empty text, or false to leave the option out"
+        case SequenceNode(items=items, is_tuple=False) if nested:
+            return [_read_value(item, problems, nested) for item in items]
+        case MappingNode(entries=entries) if nested:
+            return {entry.name: _read_value(entry.node, problems, nested) for entry in entries}
+        case ScalarNode(value=None, text=text) if not (nested and text):
+            what = "null is not a value" if not nested else "no value"
+            problem: str | None = (
+                f"{what}; write one, '' for empty text, false to leave the option out, or {{values: [null]}}"
+            )
         case ScalarNode(plain=True, value=str(text)) if _DATE.fullmatch(text):
             problem = f"{text} could be a date or text; put it in quotes to pass it as text"
         case ScalarNode(value=value):
@@ -170,7 +176,9 @@ def _read_value(node: Node, problems: Problems, is_wandb: bool) -> Value:
             if problem is None:
                 return value
         case _:
-            problem = "a list or mapping cannot be a value; write text, a number, true or false"
+            problem = (
+                "a list or mapping cannot be a value here; write text or a number, or {values: [[1, 2]]}"
+            )
     problems.add(node.position, problem or "")
     raise _NoDimension
 
@@ -381,7 +389,7 @@ class _Mapping:
         values = self._read_items(node)
         entry = self._entries.get("probabilities")
         is_wandb = self._is_wandb and entry is None
-        found = read_values(values, self._problems, repeats=self._zipped, is_wandb=is_wandb)
+        found = read_values(values, self._problems, repeats=self._zipped, is_wandb=is_wandb, nested=True)
         if entry is None:
             return found
         numbers = [self._read_finite(item) for item in self._read_items(entry.node)]

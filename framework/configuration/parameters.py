@@ -416,7 +416,7 @@ class _Reader:
             if not self._check_name(entry.name, entry.position):
                 continue
             nodes = entry.node.items if isinstance(entry.node, SequenceNode) else [entry.node]
-            wanted[entry.name] = read_values(nodes, self._problems, is_wandb=self._is_wandb)
+            wanted[entry.name] = read_values(nodes, self._problems, is_wandb=self._is_wandb, nested=True)
             if not nodes:
                 self._add(entry.node.position, f"no value of {entry.name}; write one, or remove the name")
             if rule != "include":

@@ -52,6 +52,10 @@ class Translation:
             raise CannotSayError(node, problem)
         if name in self._forms:
             raise CannotSayError(node, f"{name} is defined twice; remove one of them")
+        if form is None or (isinstance(form, dict) and isinstance(form.get("value"), list | dict)):
+            form = [form and form["value"]]
+        if isinstance(form, list) and any(each is None or isinstance(each, list | dict) for each in form):
+            form = {"values": form}  # these are values in this form only
         if when:
             if not isinstance(form, dict):
                 form = {"values" if isinstance(form, list) else "value": form}

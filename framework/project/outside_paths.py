@@ -89,5 +89,16 @@ def _paths_in(top: Path, file: Path) -> Iterator[tuple[str, str]]:
         if "../" not in line or _COMMENT.match(line):
             continue
         for match in _PATH.finditer(line):
-            if _leads_out(match[1]) and os.path.exists(top / match[1]):
+            if _leads_out(match[1]) and _leads_to_something(top / match[1]):
                 yield f"{number}:{match.start() + 1}", match[1]
+
+
+def _leads_to_something(path: Path) -> bool:
+    """True if there is such a path, or may be: in the check before a push, files stand for directories."""
+    try:
+        path.stat()
+    except NotADirectoryError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -202,6 +202,7 @@ check_options() {
 stage_options() {
   check_options
   print_mount type=bind "source=$STAGE" target=/code/current readonly
+  print_mount type=bind "source=$STAGE/beside" target=/project readonly
   print_mount type=bind "source=$STAGE/project" "target=/project/${PROJECT_PATH##*/}" readonly
   print_words --workdir /project
 }

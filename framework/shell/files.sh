@@ -17,6 +17,7 @@ readonly EXTRACT_OPTIONS=(
   --preserve-permissions # those of the archive, whatever the umask is over there
   --no-same-owner
 )
+readonly NEIGHBOURS=10000 # of a project, whose names its check knows
 readonly CHANGES_SHOWN=20 # files named for each host; the others are counted
 
 # shellcheck disable=SC2016 # expands over there
@@ -44,6 +45,7 @@ stage_code() {
   framework=$(digest_on 0 "$STAGE/framework")
   project=$(digest_on 0 "$STAGE/project")
   printf 'framework=%s\nproject=%s\n' "${framework:0:12}" "${project:0:12}" >"$STAGE/VERSION"
+  stage_neighbours
   if [[ $SWEEP_FILE ]]; then
     sweep=$(sweep_path)
     [[ -f $STAGE/project/$sweep ]] ||
@@ -53,6 +55,16 @@ stage_code() {
   if [[ $RUN_CAP ]]; then
     printf 'run_cap=%s\n' "$RUN_CAP" >>"$STAGE/VERSION"
   fi
+}
+
+# stage_neighbours: stages empty files with the names of what is beside the project. Its check names paths like ../data that lead there,
+# where no task finds anything; it need not see more of it.
+stage_neighbours() {
+  local directory names
+  directory=$(dirname -- "$PROJECT_PATH")
+  mkdir -p -- "$STAGE/beside/${PROJECT_PATH##*/}" # the project's own place
+  mapfile -d '' -t names < <(find "$directory" -mindepth 1 -maxdepth 1 -printf '%f\0' | head --zero-terminated --lines="$NEIGHBOURS")
+  (cd -- "$STAGE/beside" && touch -- . "${names[@]/#/./}")
 }
 
 # name_version: notes in STAGE the image in which its tasks run, and sets CODE_VERSION. The master knows by it which results come from

@@ -201,6 +201,7 @@ check_words() {
 # stage_words NAME: what follows for the staged project.
 stage_words() {
   printf '%s\n' --mount 'type=bind,"source=/tmp/a, ""stage""",target=/code/current,readonly' \
+    --mount 'type=bind,"source=/tmp/a, ""stage""/beside",target=/project,readonly' \
     --mount "type=bind,\"source=/tmp/a, \"\"stage\"\"/project\",\"target=/project/$1\",readonly" --workdir /project
   deadline_words
 }

@@ -179,6 +179,20 @@ local:   changed project/parameters.yml"
   [[ ! -e $CODE/$CODE_VERSION ]]
 }
 
+@test "what is beside the project is known by name only, and not sent" {
+  mkdir "$TOOL/tasks/data [1]"
+  echo secret >"$TOOL/tasks/data [1]/x"
+  echo secret >"$TOOL/tasks/- a file"
+  stage
+  assert_equal "$(cd "$STAGE/beside" && find . -printf '%P %y\n' | LC_ALL=C sort)" " d
+- a file f
+data [1] f
+it's a \"project\" d"
+  assert_equal "$(find "$STAGE/beside" -type f -size +0)" ''
+  push_code 0
+  assert_equal "$(ls "$CODE/current")" $'VERSION\nframework\nproject'
+}
+
 @test "virtual environments are not sent, and a message says so when something is sent" {
   mkdir -p "$PROJECT_PATH"/{.venv,env}
   touch "$PROJECT_PATH"/{.venv,env}/pyvenv.cfg

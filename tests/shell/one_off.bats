@@ -25,7 +25,7 @@ assert_called() {
   assert_equal "$(<"$CALLS")" "docker 'run' '--rm' '--network' 'none' '--user' '$(id -u):$(id -g)' '--cap-drop' 'ALL' \
 '--security-opt' 'no-new-privileges' '--read-only' '--memory' '1024m' '--pids-limit' '128' \
 '--mount' 'type=bind,source=$STAGE,target=/code/current,readonly' \
-'--mount' 'type=bind,source=$STAGE/project,target=/project/p,readonly' '--workdir' '/project' \
+'--mount' 'type=bind,source=$STAGE/beside,target=/project,readonly' '--mount' 'type=bind,source=$STAGE/project,target=/project/p,readonly' '--workdir' '/project' \
 '--entrypoint' 'timeout' 'worker:1' '--kill-after' '5' '300' '/usr/local/bin/framework' '$1' './p'"
 }
 

@@ -115,6 +115,8 @@ def test_distributions(directory: ProjectDirectory, keys: str, expected: Distrib
         ("x: null", "1:4: null is not a value"),
         ("x:", "1:3: null is not a value"),
         ("x: [1, ~]", "1:8: null is not a value"),
+        ("x: {value: null}", "1:12: null is not a value"),
+        ("x: [1]\ny: {values: [~, [1, !!python/tuple [1, 2]]]}", "2:21: a list or mapping cannot be"),
         ("x: .nan", "1:4: nan is not a number"),
         ("x: [-.inf]", "1:5: -inf is not a number"),
         ("x: 1e999", "1:4: inf is not a number"),

@@ -47,6 +47,19 @@ def test_conditions_and_groups(directory: ProjectDirectory) -> None:
         to.add("x", node, [1])
 
 
+def test_null_lists_and_mappings_are_read_as_values(directory: ProjectDirectory) -> None:
+    to = Translation(Problems())
+    node = ScalarNode(Position(directory.path, 1, 1), 1, "1", True)
+    forms: dict[str, Any] = {"a": None, "b": [[1, 2], [3]], "c": {"value": [1]}, "d": [None, {"e": 1}]}
+    for name, form in forms.items():
+        to.add(name, node, form)
+    to.add("f", node, None, {"d": None})
+    space = directory.space(to.text())
+    assert space.count == 4
+    assert space.combination(0) == {"a": None, "b": [1, 2], "c": [1], "d": None, "f": None}
+    assert space.combination(3) == {"a": None, "b": [3], "c": [1], "d": {"e": 1}}
+
+
 def test_numbers_at_equal_distances() -> None:
     assert linspace(0.1, 0.4, 4) == [0.1, 0.2, 0.3, 0.4]
     assert linspace(1, 2, 1) == [1.5]

@@ -63,6 +63,12 @@ def test_paths_in_code_and_settings_that_lead_to_something(path: Path) -> None:
     ]
 
 
+def test_directories_beside_the_project_may_be_files(path: Path) -> None:
+    Path("datasets").touch()
+    (path / "train.py").write_text("open('../datasets/x/y.csv'), open('../none/x')\n")
+    assert found(path, on_hosts=True) == ["project/train.py:1:7: '../datasets/x/y.csv'"]
+
+
 def test_links_that_lead_out(path: Path) -> None:
     (path / "out").symlink_to("../data")
     (path / "scripts/up").symlink_to("../data")
