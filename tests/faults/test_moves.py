@@ -22,7 +22,7 @@ def test_a_master_that_moves_takes_its_journal_along(checkout: Checkout) -> None
     tasks, done = half_done(checkout, "moved")
     checkout.run("infrainit.sh", "-f", "-d", tasks.path, "-m", "2")
     tasks.master = HOST2
-    assert checkout.inventory(MASTER)["containers"] == [tasks.role("worker")]
+    assert checkout.inventory(MASTER)["containers"] == [tasks.role("runner"), tasks.role("worker")]
     outcome = tasks.finish()
     tasks.check(outcome, repeats=SLOTS * len(WORKERS))
     assert {outcome.executions[task] for task in done} == {1}
