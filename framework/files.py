@@ -325,6 +325,15 @@ def write_atomically(path: Path, content: str | bytes, *, fsync: bool = True, mo
         file.write(content.encode() if isinstance(content, str) else content)
 
 
+def remove_unfinished(directory: Path) -> None:
+    """Remove what atomic_file() left in a directory whose writers were killed. Raises OSError.
+
+    Nobody may write there at the moment.
+    """
+    for file in directory.glob(".*.????????"):
+        file.unlink()
+
+
 def read_regular(path: Path, most: int) -> bytes:
     """The content of a file that a task may have put there, or replaced: regular, of at most `most` bytes.
 

@@ -21,6 +21,7 @@ from framework.errors import FrameworkError
 from framework.files import WorkerFiles
 from framework.messages.identity import Identity
 from framework.messages.worker_events import Heartbeat
+from framework.worker.results import finish_earlier_results
 from framework.worker.runner_link import RunnerLink
 from framework.worker.worker import AttemptFailed, AttemptLeft, Worker
 
@@ -83,7 +84,7 @@ def serve(identity: Identity, data: Path, code: Path, slots: int | None, memory:
     files = WorkerFiles(data)
     publisher = BrokerPublisher(identity, files.spool)
     worker = Worker(identity, files, code, slots, publisher, memory=memory)
-    worker.finish_earlier_results()
+    finish_earlier_results(files)
     RunnerLink(worker, files).start()
     restarts = False
 

@@ -1,8 +1,8 @@
 """Local run: connects a master and a worker in this process until the sweep has ended.
 
-Master, journal and worker are those that run on hosts; only the transport of messages differs: queues in
-memory. A result is on disk, in the directory of its attempt, before the slot takes the next task, and in the
-journal a moment later. Results that a killed run did not write into the journal are read by the next run.
+Master, journal, worker and runner are those that run on hosts; only the transport of messages differs: lists
+in memory. The log of the runner has a result when its task has ended, and keeps it until the journal has it:
+what a killed run did not write there, the next run gets from the log.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _run_snapshot(
     identity = Identity("local", LOCAL, project.name, HOST)
     publisher = LocalPublisher()
     worker = Worker(
-        identity, files.worker, files.code, slots, publisher, project.free_disk, syncs_results=False
+        identity, files.worker, files.code, slots, publisher, project.free_disk, writes_results=False
     )
     if lacks := worker.lacks():
         raise UsageError(why_nowhere(project.name, {HOST: lacks}))

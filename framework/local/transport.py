@@ -6,6 +6,7 @@ import json
 import logging
 import select
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,11 +49,10 @@ class LocalPublisher:
 
     def __init__(self) -> None:
         self._results: list[LocalMessage] = []
-        self._events: list[LocalMessage] = []
+        self._events: deque[LocalMessage] = deque(maxlen=MAX_PENDING_EVENTS)
 
     def publish_event(self, event: WorkerEvent) -> None:
-        if len(self._events) < MAX_PENDING_EVENTS:
-            self._events.append(LocalMessage(queues.EVENTS, json.dumps(event.to_message())))
+        self._events.append(LocalMessage(queues.EVENTS, json.dumps(event.to_message())))
 
     def deliver_result(self, _: AttemptId, result: Message, on_kept: Callable[[], None]) -> None:
         # Until the journal has it, the log of the runner does.
@@ -64,8 +64,9 @@ class LocalPublisher:
 
     def take(self) -> list[LocalMessage]:
         """All messages; events come first: what a task reported counts before its end."""
-        taken = self._events + self._results
-        self._events, self._results = [], []
+        taken = [*self._events, *self._results]
+        self._events.clear()
+        self._results.clear()
         return taken
 
 

@@ -27,7 +27,7 @@ def attempt_variables(
     host.
     """
     previous = files.previous_work
-    path = [str(code_path / "framework" / "in_tasks"), given.get("PYTHONPATH", "")]
+    path = [os.path.join(code_path, "framework", "in_tasks"), given.get("PYTHONPATH", "")]
     return {
         **extra,
         "PYTHONPATH": os.pathsep.join(filter(None, path)),

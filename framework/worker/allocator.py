@@ -18,8 +18,6 @@ from typing import Any, Protocol
 from framework.project.resources import Capacity, Resources
 from framework.worker.devices import Gpu, Look
 
-RETRY_SECONDS = 1.0  # between two looks while a task waits for other processes to leave a GPU
-
 
 class DeviceSource(Protocol):
     """The devices of a host; devices.Devices is one."""
@@ -89,7 +87,7 @@ class Allocator:
     def __init__(self, devices: DeviceSource, limit: int | None) -> None:
         self._devices = devices
         self._limit = limit
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._allocations: set[Allocation] = set()
         self._left: dict[str, float] = {}  # by GPU: when our last task on it ended
         self._not_idle: set[str] = set()  # GPUs that no look has seen idle since then
@@ -98,7 +96,7 @@ class Allocator:
         """The room for tasks with such needs."""
         look = self._look(needs)
         everything = {gpu.uuid: Fraction(1) for gpu in look.gpus}
-        with self._changed:
+        with self._lock:
             shares = self._shares()
             self._note_idle(look)
             free = self._free(look, or_not_seen=True)
@@ -118,37 +116,30 @@ class Allocator:
             trouble="; ".join(filter(None, [look.problem, *others])),
         )
 
-    def allocate(self, needs: Resources, timeout: float) -> Allocation | None:
-        """Devices for one task; None if they are not free within `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        while True:
-            with self._changed:
-                since = max(self._left.values(), default=-math.inf)
-            look = self._look(needs, since)
-            with self._changed:
-                self._note_idle(look)
-                allocation = self._allocation(needs, look)
-                if allocation is not None:
-                    self._allocations.add(allocation)
-                    return allocation
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return None
-                self._changed.wait(min(left, RETRY_SECONDS))
+    def allocate(self, needs: Resources) -> Allocation | None:
+        """Devices for one task; None if they are not free now."""
+        with self._lock:
+            since = max(self._left.values(), default=-math.inf)
+        look = self._look(needs, since)
+        with self._lock:
+            self._note_idle(look)
+            allocation = self._allocation(needs, look)
+            if allocation is not None:
+                self._allocations.add(allocation)
+            return allocation
 
     def restore(self, allocation: Allocation) -> None:
         """Count what a task has that was allocated by an earlier worker."""
-        with self._changed:
+        with self._lock:
             self._allocations.add(allocation)
 
     def release(self, allocation: Allocation) -> None:
         """Take the devices of a task back."""
-        with self._changed:
+        with self._lock:
             self._allocations.remove(allocation)
             for gpu in set(allocation.gpus) - self._shares().keys():
                 self._left[gpu] = time.monotonic()
                 self._not_idle.add(gpu)
-            self._changed.notify_all()
 
     def _look(self, needs: Resources, since: float = -math.inf) -> Look:
         return self._devices.look(since) if needs.gpus else Look()

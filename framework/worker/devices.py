@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from framework.errors import FrameworkError
+from framework.files import read_regular
 
 LOOK_SECONDS = 5.0  # age up to which a look at the GPUs is used again
 PATIENCE_SECONDS = 0.5  # longest wait for a new look: without persistence mode, nvidia-smi takes seconds
@@ -34,6 +35,7 @@ _FIELDS = ("index", "uuid", "name", "memory.total", "memory.used", "display_acti
 _QUERY = ("nvidia-smi", f"--query-gpu={','.join(_FIELDS)}", "--format=csv,noheader,nounits")
 _CGROUPS = Path("sys/fs/cgroup")
 _LONGEST_ANSWER = 200  # characters
+_LONGEST_DESCRIPTION = 2**20  # bytes
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,15 @@ class Devices:
             return (), f"{self._description}: {error!r}"
 
     def _described(self) -> Mapping[str, Any]:
-        if self._description is None or not self._description.exists():
+        if self._description is None:
             return {}
         try:
-            described: Mapping[str, Any] = json.loads(self._description.read_text())
-        except (OSError, ValueError) as error:
+            described = json.loads(read_regular(self._description, _LONGEST_DESCRIPTION))
+            if not isinstance(described, dict):
+                raise ValueError("no object")
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
             raise FrameworkError(
                 f"{self._description}: cannot be read as a description of devices: {error}"
             ) from error

@@ -30,6 +30,7 @@ class HeldAttempt:
     assignment: Assignment
     phase: Phase = Phase.WAITING
     is_unwanted: bool = False  # it is to be stopped
+    was_given: bool = False  # a runner may have begun it, whatever its phase
     hand_back_at: float = math.inf  # value of time.monotonic() from which it goes back if it still waits
     retry_at: float = 0.0  # not to be tried again before
     started: float | None = None  # Unix time

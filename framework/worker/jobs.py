@@ -33,7 +33,7 @@ def make_job(
     return Job(
         attempt=str(assignment.id),
         directory=str(files.directory),
-        project_path=str(code.project_path.resolve()),
+        project_path=str(code.project_path),
         environment=variables,
         command=[] if project.function else project.argv(parameters, {**given, **variables}),
         function=project.function,

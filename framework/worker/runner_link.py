@@ -31,6 +31,7 @@ RETURN_SECONDS = 2.0  # after the end of its connection, for a runner that lives
 START_SECONDS = 10.0  # after the start of this worker, for a runner that has outlived another one
 HELLO_SECONDS = 5.0  # for whoever connects to say hello
 TICK_SECONDS = 1.0
+REFUSAL_SECONDS = 60.0  # between two lines about the same reason: a task can connect as often as it likes
 MOST_PENDING = 16  # connections that have not been told apart yet
 
 
@@ -43,6 +44,27 @@ class _Pending:
     hello: Mapping[str, Any] | None = None
 
 
+class Refusals:
+    """Log of connections that were refused: says each reason at most once a minute, and how often it was."""
+
+    def __init__(self) -> None:
+        self._unsaid: dict[str, int] = {}
+        self._say_at: dict[str, float] = {}  # value of time.monotonic() from which a reason is said again
+
+    def note(self, reason: str) -> None:
+        self._unsaid[reason] = self._unsaid.get(reason, 0) + 1
+        self.say()
+
+    def say(self) -> None:
+        """Say what is due."""
+        now = time.monotonic()
+        for reason in [each for each in self._unsaid if now >= self._say_at.get(each, now)]:
+            self._say_at[reason] = now + REFUSAL_SECONDS
+            count = self._unsaid.pop(reason)
+            times = "" if count == 1 else f" {count} times"
+            log.error("a process on this host that claims to be the runner was refused%s: %s", times, reason)
+
+
 class RunnerLink(threading.Thread):
     """Thread that listens for the runner, hands its events to the worker, and has the worker tick."""
 
@@ -53,6 +75,8 @@ class RunnerLink(threading.Thread):
         self._selector = selectors.DefaultSelector()
         self._pending: list[_Pending] = []
         self._runner: RunnerConnection | None = None
+        self._refusals = Refusals()
+        self._unknown_since: float | None = None  # when one with a wrong key came, while there was no runner
         has_key = files.runner_key.exists()
         self._key = files.runner_key.read_text() if has_key else self._make_key()
         # Until then, only a runner that has the key is believed.
@@ -86,6 +110,7 @@ class RunnerLink(threading.Thread):
                 if time.monotonic() >= tick_at:
                     tick_at = time.monotonic() + TICK_SECONDS
                     self._judge_pending()
+                    self._report_refusals()
                     self._worker.tick()
             except Exception:
                 # Without this thread the worker would run on, and give its runner nothing.
@@ -135,6 +160,8 @@ class RunnerLink(threading.Thread):
             if self._is_key(shown):
                 self._connect(pending, pending.hello)
             else:
+                if self._runner is None and self._unknown_since is None:
+                    self._unknown_since = now
                 self._refuse(pending, "it shows a wrong key")
         elif self._runner is not None:
             self._refuse(pending, "the runner is connected already")
@@ -147,8 +174,13 @@ class RunnerLink(threading.Thread):
         )
 
     def _refuse(self, pending: _Pending, reason: str) -> None:
-        log.error("a process on this host that claims to be the runner was refused: %s", reason)
+        self._refusals.note(reason)
         self._drop(pending)
+
+    def _report_refusals(self) -> None:
+        self._refusals.say()
+        if self._unknown_since is not None and time.monotonic() - self._unknown_since >= START_SECONDS:
+            self._worker.on_refused()  # this worker's key was lost, or its runner's is another one
 
     def _drop(self, pending: _Pending) -> None:
         self._pending.remove(pending)
@@ -163,6 +195,7 @@ class RunnerLink(threading.Thread):
             self._disconnect()
         self._pending.remove(pending)
         self._runner = pending.connection
+        self._unknown_since = None
         self._runner.trust()
         log.info("connected to the runner (image %s)", hello.get("image") or "unknown")
         self._worker.on_connected(self._runner, hello)

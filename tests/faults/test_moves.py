@@ -20,7 +20,7 @@ def half_done(checkout: Checkout, name: str) -> tuple[TaskSet, set[str]]:
 
 def test_a_master_that_moves_takes_its_journal_along(checkout: Checkout) -> None:
     tasks, done = half_done(checkout, "moved")
-    checkout.run("infrainit.sh", "-f", "-d", tasks.path, "-m", "2")
+    checkout.run("infrainit.sh", "-f", "-y", "-d", tasks.path, "-m", "2")
     tasks.master = HOST2
     assert checkout.inventory(MASTER)["containers"] == [tasks.role("runner"), tasks.role("worker")]
     outcome = tasks.finish()

@@ -2,12 +2,23 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from framework.errors import FrameworkError
-from framework.files import Code, WorkerFiles, atomic_file, read_regular, write_atomically
+from framework.files import (
+    Code,
+    WorkerFiles,
+    atomic_file,
+    read_regular,
+    remove_unfinished,
+    write_atomically,
+)
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_code_stays_the_version_it_was(tmp_path: Path) -> None:
@@ -99,6 +110,21 @@ def test_what_fails_half_way_leaves_the_file_as_it_was(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_has_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a.json", "whole")
+    (tmp_path / ".hidden").touch()
+    program = (
+        "import os, pathlib, sys\nfrom framework.files import atomic_file\n"
+        "with atomic_file(pathlib.Path(sys.argv[1])) as file:\n    file.write(b'half')\n    os._exit(1)\n"
+    )
+    for name in ("a.json", "b"):
+        subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], cwd=ROOT, check=False)
+    assert len(list(tmp_path.iterdir())) == 4
+    remove_unfinished(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"a.json", ".hidden"}
+    remove_unfinished(tmp_path / "none")
 
 
 def test_a_regular_file_is_read_up_to_a_limit(tmp_path: Path) -> None:

@@ -24,10 +24,11 @@ from framework.messages.identity import Identity
 from framework.messages.task_ids import AttemptId, task_id
 from framework.messages.worker_events import MetricsUpdate, WorkerEvent, parse_event
 from framework.runner.orphans import task_processes
-from framework.worker import worker as worker_module
 from framework.worker.connection import RunnerConnection
+from framework.worker.current_project import cached_project
 from framework.worker.held_attempts import HeldAttempt
-from framework.worker.worker import Publisher, Worker
+from framework.worker.results import Publisher
+from framework.worker.worker import Worker
 
 KEY = "of the bench"
 HELLO = {"event": "hello", "key": None, "environment": {"PATH": os.environ["PATH"]}, "image": "sha256:2"}
@@ -123,7 +124,7 @@ class WorkerBench:
     """A project on disk, a worker that has it run, and what was executed."""
 
     def __init__(self, path: Path) -> None:
-        worker_module.cached_project.cache_clear()
+        cached_project.cache_clear()
         self.path = path
         self.code = path / "code"
         self.push("v1", "f1")

@@ -264,7 +264,7 @@ class Served:
             worker_app, "signals", SimpleNamespace(worker_shutdown=SimpleNamespace(connect=connect))
         )
         monkeypatch.setattr(
-            Worker, "finish_earlier_results", lambda worker: self.note("finish earlier results")
+            worker_app, "finish_earlier_results", lambda files: self.note("finish earlier results")
         )
         monkeypatch.setattr("os.kill", lambda pid, number: self.killed.append(number))
 

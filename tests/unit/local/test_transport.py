@@ -173,9 +173,11 @@ def test_all_messages_are_taken_once_and_what_was_reported_comes_first(publisher
 
 
 def test_events_that_nobody_takes_do_not_fill_the_memory(publisher: LocalPublisher) -> None:
-    for _ in range(MAX_PENDING_EVENTS + 10):
-        publisher.publish_event(HEARTBEAT)
-    assert len(publisher.take()) == MAX_PENDING_EVENTS
+    for number in range(1, MAX_PENDING_EVENTS + 11):
+        publisher.publish_event(Started(SOURCE, AttemptId(TASK, number), 1.0))
+    taken = [content["attempt"] for _, content in contents(publisher.take())]
+    assert taken == list(range(11, MAX_PENDING_EVENTS + 11)), "the newest ones count"
+    assert publisher.take() == []
 
 
 def test_the_runner_has_named_what_it_holds_before_the_run_begins(

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from framework.project.resources import Resources
-from framework.worker import allocator
 from framework.worker.allocator import Allocation, Allocator
 from framework.worker.devices import Gpu, Look
 
@@ -46,14 +45,14 @@ def host(cpus: int = 8, **gpus: int) -> Host:
 
 
 def take(slots: Allocator, needs: Resources) -> Allocation:
-    allocation = slots.allocate(needs, 0)
+    allocation = slots.allocate(needs)
     assert allocation is not None
     return allocation
 
 
 def fill(slots: Allocator, needs: Resources) -> list[Allocation]:
     allocations = []
-    while (allocation := slots.allocate(needs, 0)) is not None:
+    while (allocation := slots.allocate(needs)) is not None:
         allocations.append(allocation)
     return allocations
 
@@ -130,14 +129,14 @@ def test_a_gpu_that_a_task_of_an_earlier_worker_uses_is_ours() -> None:
     slots.restore(Allocation(Resources(ONE), ONE, ("a",)))
     room = slots.room(Resources(ONE))
     assert (room.now, room.trouble) == (1, "")
-    assert slots.allocate(Resources(ONE), 0) is None
+    assert slots.allocate(Resources(ONE)) is None
 
 
 def test_a_task_that_has_more_than_there_is_now_leaves_no_room() -> None:
     slots = Allocator(host(2, a=0), None)
     slots.restore(Allocation(Resources(Fraction(2), Fraction(4), 100 * GIBIBYTE), Fraction(4), ("a", "gone")))
     assert slots.room(Resources(cpus=ONE)).now == 1, "itself"
-    assert slots.allocate(Resources(), 0) is None
+    assert slots.allocate(Resources()) is None
 
 
 def test_a_task_without_a_gpu_sees_none() -> None:
@@ -156,7 +155,7 @@ def test_shares_are_spread_before_they_are_stacked() -> None:
     slots = Allocator(host(8, a=0, b=0), None)
     first, second = take(slots, Resources(HALF)), take(slots, Resources(HALF))
     assert {first.gpus, second.gpus} == {("a",), ("b",)}
-    assert slots.allocate(Resources(ONE), 0) is None, "none of them is whole any more"
+    assert slots.allocate(Resources(ONE)) is None, "none of them is whole any more"
 
 
 def test_a_gpu_that_others_use_is_left_alone_until_it_is_free() -> None:
@@ -166,7 +165,7 @@ def test_a_gpu_that_others_use_is_left_alone_until_it_is_free() -> None:
     assert (room.most, room.now, room.lacks) == (2, 1, "")
     assert room.trouble == "GPU b (A100) is left alone, others use 20000 of its 40000 MiB"
     assert take(slots, Resources(ONE)).gpus == ("a",)
-    assert slots.allocate(Resources(ONE), 0) is None
+    assert slots.allocate(Resources(ONE)) is None
     devices.gpus = {"a": 30_000, "b": 3}
     assert slots.room(Resources(ONE)).now == 2, "what is in use of a is ours"
     assert slots.room(Resources(ONE)).trouble == ""
@@ -199,9 +198,9 @@ def test_a_released_gpu_counts_as_free_and_is_handed_out_after_a_look() -> None:
     slots.release(allocation)
     room = slots.room(Resources(ONE))
     assert (room.now, room.trouble) == (1, ""), "what the old look has seen was ours"
-    assert slots.allocate(Resources(ONE), 0) is None, "but others may have come meanwhile"
+    assert slots.allocate(Resources(ONE)) is None, "but others may have come meanwhile"
     devices.frozen = None
-    assert slots.allocate(Resources(ONE), 0) is None, "they have"
+    assert slots.allocate(Resources(ONE)) is None, "they have"
     assert slots.room(Resources(ONE)).now == 0
     devices.gpus = {"a": 3}
     take(slots, Resources(ONE))
@@ -227,29 +226,12 @@ def test_nothing_is_lacking_as_long_as_nobody_has_looked() -> None:
     assert Allocator(devices, None).room(Resources(cpus=Fraction(9))).lacks == "has 8 CPUs (a task needs 9)"
 
 
-def test_a_release_wakes_a_task_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allocator, "RETRY_SECONDS", 60.0)
+def test_devices_that_are_released_are_handed_out_at_once() -> None:
     slots = Allocator(host(1), None)
     allocation = take(slots, Resources())
-    is_waiting = threading.Event()
-    woken: list[bool] = []
-    wait = slots._changed.wait
-
-    def wait_and_say_so(timeout: float | None = None) -> bool:
-        is_waiting.set()  # with the lock, which wait() releases
-        woken.append(wait(timeout))
-        return woken[-1]
-
-    monkeypatch.setattr(slots._changed, "wait", wait_and_say_so)
-    got: list[Allocation | None] = []
-    thread = threading.Thread(target=lambda: got.append(slots.allocate(Resources(), 10)))
-    thread.start()
-    assert is_waiting.wait(60)
+    assert slots.allocate(Resources()) is None
     slots.release(allocation)
-    thread.join(60)
-    assert woken == [True], "it did not wait until it would have looked again by itself"
-    assert len(got) == 1
-    assert got[0] is not None
+    take(slots, Resources())
 
 
 NEEDS = st.builds(
@@ -281,7 +263,7 @@ class Handing(RuleBasedStateMachine):
     @rule(needs=NEEDS)
     def acquire(self, needs: Resources) -> None:
         room, before = self.slots.room(needs), self.shares()
-        allocation = self.slots.allocate(needs, 0)
+        allocation = self.slots.allocate(needs)
         promised = room.now - len(self.allocations)
         if allocation is not None:
             self.allocations.append(allocation)
@@ -332,7 +314,7 @@ def test_threads_that_take_and_give_back_at_once_never_have_too_much(needs: Reso
 
     def run(number: int) -> None:
         for _ in range(3):
-            allocation = slots.allocate(needs, 0.001)
+            allocation = slots.allocate(needs)
             if allocation is not None:
                 having.add(number)
                 seen.append(len(having))

@@ -111,7 +111,13 @@ def test_devices_can_be_described(tmp_path: Path, nvidia_smi: Answer) -> None:
     assert (list(look.gpus), "'memory'" in look.problem) == ([], True)
     description.write_text("{")
     assert "cannot be read as a description of devices" in described.look(since=time.monotonic()).problem
-    with pytest.raises(FrameworkError, match="cannot be read as a description of devices"):
+    for content in ("{", "5", "[]", "[" * 100_000):
+        description.write_text(content)
+        with pytest.raises(FrameworkError, match="cannot be read as a description of devices"):
+            Devices(description)
+    description.unlink()
+    os.mkfifo(description)
+    with pytest.raises(FrameworkError, match="no regular file"):
         Devices(description)
 
 

@@ -18,8 +18,8 @@ from framework.messages.assignment import Assignment
 from framework.messages.identity import Identity
 from framework.messages.task_ids import AttemptId, task_id
 from framework.messages.worker_events import parse_event
-from framework.worker import devices
-from framework.worker import worker as worker_module
+from framework.worker import devices, waiting_attempts
+from framework.worker.current_project import cached_project
 from framework.worker.held_attempts import HeldAttempt
 from framework.worker.worker import Worker
 
@@ -134,7 +134,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    worker_module.cached_project.cache_clear()
+    cached_project.cache_clear()
     monkeypatch.setattr(devices, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(devices, "PATIENCE_SECONDS", 60.0)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -253,7 +253,7 @@ def test_a_push_changes_what_fits_and_what_waits_goes_by_it(bench: Bench) -> Non
 def test_a_task_that_waits_too_long_goes_back_to_the_master(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_module, "HAND_BACK_SECONDS", 0.1)
+    monkeypatch.setattr(waiting_attempts, "HAND_BACK_SECONDS", 0.1)
     bench.has({"GPU-0": 20_000})
     bench.push("resources: {gpus: 1}")
     bench.start()

@@ -61,6 +61,7 @@ def test_a_command(bench: Bench, directory: ProjectDirectory) -> None:
     assert job.environment == {
         "PYTHONPATH": f"{bench.code.path}/framework/in_tasks{os.pathsep}/mine",
         "PYTHONUNBUFFERED": "1",
+        "PWD": str(bench.files.work),
         "TASK_ID": TASK,
         "TASK_ATTEMPT": "2",
         "TASK_DIR": str(bench.files.work),

@@ -27,7 +27,7 @@ from worker_bench import (
 
 from framework.messages.task_ids import AttemptId
 from framework.runner.orphans import task_processes
-from framework.worker import worker as worker_module
+from framework.worker import runner_state
 from framework.worker.held_attempts import Phase
 from framework.worker.worker import Worker
 
@@ -120,7 +120,7 @@ def test_a_result_that_is_only_in_its_directory_is_delivered_again(
     runner.says("ended", execution=DONE)
     bench.recorder = Recorder()
     identity = bench.worker.identity
-    bench.worker = Worker(identity, bench.files, bench.code, 2, bench.recorder, syncs_results=False)
+    bench.worker = Worker(identity, bench.files, bench.code, 2, bench.recorder, writes_results=False)
     runner = bench.connect_fake(held)
     assert (bench.recorder.states, runner.told("forget")) == (["done"], [FINE])
 
@@ -194,7 +194,7 @@ def test_what_a_runner_took_with_it_is_lost_when_none_comes_for_some_seconds(
     bench.worker.on_disconnected()
     bench.worker.tick()
     assert bench.recorder.results == []
-    monkeypatch.setattr(worker_module, "LOST_SECONDS", -1.0)
+    monkeypatch.setattr(runner_state, "LOST_SECONDS", -1.0)
     bench.worker.tick()
     assert [(result.task, result.state) for result in bench.recorder.results] == [(TASK, "lost")]
     beat = bench.beat()
@@ -209,7 +209,7 @@ def test_a_runner_that_returns_too_late_is_believed(
     begun(bench, runner, "fine")
     bench.worker.on_disconnected()
     with monkeypatch.context() as patched:
-        patched.setattr(worker_module, "LOST_SECONDS", -1.0)
+        patched.setattr(runner_state, "LOST_SECONDS", -1.0)
         bench.worker.tick()
     assert bench.recorder.states == ["lost"]
     runner.connect(runner.runs())
@@ -236,7 +236,7 @@ def test_what_was_taken_back_and_runs_after_all_runs_once(
     bench.begin()  # the runner has it, and dies before it says so
     bench.worker.on_disconnected()
     with monkeypatch.context() as patched:
-        patched.setattr(worker_module, "LOST_SECONDS", -1.0)
+        patched.setattr(runner_state, "LOST_SECONDS", -1.0)
         bench.worker.tick()
     assert bench.beat()["reserved"] == [FINE]
     runner.connect(runner.holds(end))
@@ -259,7 +259,7 @@ def test_an_outcome_that_waits_for_room_is_not_taken_twice(
     bench.worker.on_disconnected()
     runner.connect(runner.holds(DONE))
     assert (bench.recorder.results, runner.told("forget")) == ([], [])
-    bench.worker._retry_at = 0.0
+    bench.worker._results._retry_at = 0.0
     bench.worker.tick()
     assert (bench.recorder.states, runner.told("forget")) == (["done"], [FINE])
 
@@ -327,7 +327,7 @@ def test_the_tasks_of_a_runner_that_is_killed_are_lost_and_ended_by_the_next_one
 def test_without_another_runner_they_are_lost_after_some_seconds(
     live: RunnerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_module, "LOST_SECONDS", 0.3)
+    monkeypatch.setattr(runner_state, "LOST_SECONDS", 0.3)
     begin_sleeping(live)
     live.kill_runner()
     wait_until(lambda: live.recorder.results)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,9 +24,11 @@ from worker_bench import (
 )
 
 from framework.files import WorkerFiles
+from framework.runner.orphans import task_processes
 from framework.worker import runner_link
-from framework.worker.runner_link import MOST_PENDING, RunnerLink
-from framework.worker.worker import Runner, Worker
+from framework.worker.runner_link import MOST_PENDING, REFUSAL_SECONDS, Refusals, RunnerLink
+from framework.worker.runner_state import Runner
+from framework.worker.worker import Worker
 
 
 class Listener:
@@ -49,6 +52,12 @@ class Listener:
         self.calls.append("disconnected")
         if self.worker:
             self.worker.on_disconnected()
+
+    def on_refused(self) -> None:
+        if self.calls[-1:] != ["refused"]:
+            self.calls.append("refused")
+        if self.worker:
+            self.worker.on_refused()
 
     def on_event(self, event: Mapping[str, Any]) -> None:
         if event["event"] == "bad":
@@ -219,6 +228,74 @@ def test_a_wrong_key_is_refused(bench: Bench, key: object) -> None:
     wait_until(lambda: listener.ticks > ticks + 2)
     assert listener.calls == []
     bench.connect_runner()
+
+
+def test_a_runner_whose_key_the_worker_has_lost_is_refused_and_the_worker_says_so(bench: Bench) -> None:
+    bench.start()
+    _, key = bench.connect_runner()
+    bench.files.runner_key.unlink()
+    listener = bench.start()
+    began = time.monotonic()
+    while not listener.calls:
+        process = bench.connect()
+        process.hello(key)
+        assert process.is_refused()
+        assert time.monotonic() < began + 60
+    assert time.monotonic() >= began + 0.4, "START_SECONDS: another one may come"
+    assert listener.calls == ["refused"]
+    bench.connect_runner()  # as after docker restart
+    assert listener.calls == ["refused", "connected"]
+    ticks = listener.ticks
+    wait_until(lambda: listener.ticks > ticks + 2)
+    assert listener.calls == ["refused", "connected"]
+
+
+def test_a_wrong_key_is_nothing_to_speak_of_while_the_runner_is_there_or_comes(bench: Bench) -> None:
+    listener = bench.start()
+    for _ in range(2):
+        other = bench.connect()
+        other.hello("0" * 64)
+        assert other.is_refused()
+        if not listener.calls:
+            bench.connect_runner()
+    time.sleep(0.7)  # more than START_SECONDS
+    assert listener.calls == ["connected"]
+
+
+def test_each_reason_is_said_once_a_minute_however_often_it_occurs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [5.0]
+    monkeypatch.setattr(runner_link, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    refusals = Refusals()
+    for _ in range(1000):
+        refusals.note("a wrong key")
+    refusals.note("no hello")
+    begins = "a process on this host that claims to be the runner was refused"
+    assert caplog.messages == [f"{begins}: a wrong key", f"{begins}: no hello"]
+    now[0] += REFUSAL_SECONDS - 1
+    refusals.say()
+    assert len(caplog.messages) == 2
+    now[0] += 1
+    refusals.say()
+    assert caplog.messages[2:] == [f"{begins} 999 times: a wrong key"]
+    now[0] += 2 * REFUSAL_SECONDS
+    refusals.say()
+    assert len(caplog.messages) == 3, "there were no others"
+    refusals.note("a wrong key")
+    assert caplog.messages[3:] == [f"{begins}: a wrong key"]
+
+
+def test_a_task_that_connects_again_and_again_does_not_fill_the_log(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.start()
+    bench.connect_runner()
+    for _ in range(50):
+        process = bench.connect()
+        process.hello()
+        assert process.is_refused()
+    assert len([each for each in caplog.messages if "refused" in each]) == 1
 
 
 def test_while_the_runner_is_connected_nobody_without_the_key_is_heard(bench: Bench) -> None:
@@ -429,3 +506,25 @@ def test_a_task_that_claims_to_be_the_runner_is_refused(real: Real) -> None:
         task.say(forged)
     assert task.is_refused()
     assert (workers.beat()["running"], workers.recorder.results) == ([name_of("sleep")], [])
+
+
+def test_a_runner_whose_key_was_lost_is_replaced_as_the_heartbeat_says(real: Real) -> None:
+    workers, links, runners = real
+    runners.append(start_runner(workers.files))
+    links.start(workers.worker)
+    wait_until(lambda: workers.worker.has_runner)
+    workers.begin("sleep")
+    wait_until(workers.executions)
+    links.close_links()
+    workers.files.runner_key.unlink()
+    workers.worker, workers.recorder = workers.start()
+    links.start(workers.worker)
+    wait_until(lambda: "docker restart infra-1-runner" in workers.beat()["notice"])
+    assert (workers.beat()["slots"], workers.worker.has_runner) == (0, False)
+    runners[0].kill()
+    runners.append(start_runner(workers.files))
+    wait_until(lambda: workers.worker.has_runner)
+    assert (workers.beat()["slots"], workers.beat()["notice"]) == (2, "")
+    assert not list(task_processes(workers.files.tasks)), "what it ran is sent again by the master"
+    workers.run("fine")
+    assert workers.executions() == ["sleep", "fine"]
