@@ -18,7 +18,7 @@ import kombu
 from celery import Celery
 from kombu.exceptions import KombuError
 
-from framework.broker.declared_names import DeclaredControl, DeclaredEvents
+from framework.broker.declared_names import DeclaredControl
 from framework.broker.strict_frames import frame_handler
 from framework.errors import FrameworkError, MessageError
 from framework.messages import queues
@@ -100,7 +100,7 @@ def make_app(identity: Identity) -> Celery:
     Celery transports the tasks, shows them (events, Flower) and answers `celery status`. Retries, time limits
     and results are the framework's own: Celery's stay off.
     """
-    app = Celery("framework", set_as_current=True, control=DeclaredControl, events=DeclaredEvents)
+    app = Celery("framework", set_as_current=True, control=DeclaredControl)
     app.conf.update(
         broker_url=broker_url(identity),
         broker_use_ssl=broker_tls(identity),

@@ -10,10 +10,10 @@ from typing import Any
 
 import kombu
 from celery.app.control import Control
-from celery.app.events import Events
-from celery.events.dispatcher import EventDispatcher
-from celery.events.receiver import EventReceiver
+from celery.events.event import event_exchange
 from kombu.pidbox import Mailbox
+
+event_exchange.no_declare = True  # Celery and Flower copy it wherever they use it
 
 
 class _Mailbox(Mailbox):
@@ -46,23 +46,3 @@ class DeclaredControl(Control):
     """Celery's remote control."""
 
     Mailbox = _Mailbox
-
-
-class _EventDispatcher(EventDispatcher):
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.exchange.no_declare = True
-
-
-class _EventReceiver(EventReceiver):
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.exchange.no_declare = True
-        self.queue.exchange.no_declare = True
-
-
-class DeclaredEvents(Events):
-    """Celery's events."""
-
-    receiver_cls = _EventReceiver
-    dispatcher_cls = _EventDispatcher

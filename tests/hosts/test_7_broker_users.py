@@ -18,6 +18,7 @@ import amqp
 import kombu
 import pytest
 from celery import Celery
+from celery.events import EventReceiver
 from fixtures import cannot
 from testbed import CHECKOUT, execute, wait_for
 
@@ -389,7 +390,8 @@ def test_a_worker_needs_no_more_than_it_may(broker: Broker, sweep: Sweep, tmp_pa
         assert flower.control.inspect(timeout=5, limit=1).registered() == {"worker@w1": [TASK_NAME]}
         events: list[str] = []
         with flower.connection() as connection:
-            receiver = flower.events.Receiver(connection, {"*": lambda event: events.append(event["type"])})
+            note = {"*": lambda event: events.append(event["type"])}
+            receiver = EventReceiver(connection, note, app=flower)  # as Flower makes it
             receiver.capture(limit=1, timeout=20, wakeup=True)
         assert events == ["worker-heartbeat"]
         process.send_signal(signal.SIGTERM)

@@ -22,7 +22,7 @@ from framework.broker.celery_app import (
     publish,
     task_queue,
 )
-from framework.broker.declared_names import DeclaredControl, DeclaredEvents
+from framework.broker.declared_names import DeclaredControl
 from framework.broker.strict_consumer import Consumer
 from framework.broker.strict_frames import frame_handler
 from framework.broker.worker_publisher import LONGEST_PAUSE_SECONDS
@@ -139,7 +139,6 @@ def app(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> celery.Celery:
 def test_celery_moves_tasks_and_decides_nothing(identity: Identity, app: celery.Celery) -> None:
     configuration = app.conf
     assert isinstance(app.control, DeclaredControl)
-    assert isinstance(app.events, DeclaredEvents)
     assert configuration.control_exchange == queues.CONTROL
     assert configuration.accept_content == ["json"]
     assert configuration.task_acks_late is False, "a repeated message would run a long task twice"

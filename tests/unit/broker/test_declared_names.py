@@ -8,8 +8,9 @@ from pathlib import Path
 import celery
 import kombu
 import pytest
+from celery.events import EventReceiver
 
-from framework.broker.declared_names import DeclaredControl, DeclaredEvents
+from framework.broker.declared_names import DeclaredControl
 from framework.messages import queues
 
 BROKER = Path(__file__).parents[3] / "docker/broker"
@@ -17,7 +18,7 @@ BROKER = Path(__file__).parents[3] / "docker/broker"
 
 @pytest.fixture
 def app() -> celery.Celery:
-    app = celery.Celery("test", set_as_current=False, control=DeclaredControl, events=DeclaredEvents)
+    app = celery.Celery("test", set_as_current=False, control=DeclaredControl)
     app.conf.update(
         control_exchange=queues.CONTROL, control_queue_durable=True, control_queue_exclusive=False
     )
@@ -27,7 +28,10 @@ def app() -> celery.Celery:
 def test_celery_declares_neither_an_exchange_nor_the_queue_of_a_worker(app: celery.Celery) -> None:
     mailbox = app.control.mailbox
     connection = kombu.Connection("memory://")
-    events = [app.events.Dispatcher(connection, enabled=False), app.events.Receiver(connection.channel())]
+    events = [
+        app.events.Dispatcher(connection, enabled=False),
+        EventReceiver(connection.channel(), app=app),  # as Flower makes it
+    ]
     exchanges = [mailbox.exchange, mailbox.reply_exchange, *(each.exchange for each in events)]
     assert {each.name: each.type for each in exchanges} == {
         "control.pidbox": "fanout", "reply.control.pidbox": "direct", "celeryev": "topic",
