@@ -19,7 +19,9 @@ log = logging.getLogger(__name__)
 
 OOM_SCORE = 500  # added to the runner's own: short of memory, the kernel ends a task and not the runner
 # Signals that Python ignores, or that the runner blocks; a program expects their default.
-_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_DEFAULT_SIGNALS = (
+    signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT,
+)  # fmt: skip
 _TRY_NEXT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
