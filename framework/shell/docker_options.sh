@@ -58,7 +58,10 @@ master_options() {
 
 # flower_options HOST
 flower_options() {
+  local definitions
+  definitions=$(cat -- "$CHECKOUT"/docker/broker/{definitions,users}.json | sha256sum)
   service_with_secrets_options "$1" flower
+  print_words --label "infrainit.definitions=${definitions:0:12}" # it takes up no new code while it runs, but these names must be its own
   print_words --network "$INFRASTRUCTURE"
   print_words --hostname flower
   print_words --stop-timeout 10
