@@ -157,7 +157,10 @@ def test_packages_may_contradict_those_of_the_framework(checkout: Checkout) -> N
 
 
 def test_an_image_is_used_as_it_is_or_with_one_layer_of_packages(checkout: Checkout) -> None:
+    first = checkout.project("usual image", "n: [1]", {"run.py": ""})
+    run_set(checkout, first)
     usual = checkout.container(HOST1, "runner")["Config"]["Image"]
+    assert usual.startswith("infrainit-runner:")
     at(checkout.bed, None, "tag", usual, "of-the-user:1")  # Debian's Python, without pip and ensurepip
     code = "import os, sys\nprint(f'Found: packages={os.path.exists(\"/opt/requirements\")}')\n"
     project = checkout.project("own image", "n: [1]", {"run.py": code}, "image: of-the-user:1\n")
@@ -192,10 +195,10 @@ def test_tasks_that_run_are_not_ended_without_being_asked(checkout: Checkout) ->
     checkout.run("infrainit.sh", "-f", "-d", str(project))
     wait_for("tasks run", lambda: status(checkout)["running"] >= 2, seconds=30)
     (project / "requirements.txt").write_text("six==1.15.0\n")
-    said = checkout.run("infrainit.sh", "-f", expect=1).output
-    assert "tasks run (the longest since" in said
+    said = checkout.run("infrainit.sh", "-f", "-d", str(project), expect=1).output
+    assert "a new image or new settings of the runner make them begin again" in said
     worker = checkout.container(HOST1, "worker")["Id"]
-    checkout.run("infrainit.sh", "-f", "-y", "--wait")
+    run_set(checkout, project, "-y")
     assert checkout.container(HOST1, "worker")["Id"] == worker, "the runner alone is replaced"
     assert {row["state"] for row in checkout.results("asked")} == {"done"}
 
