@@ -240,6 +240,7 @@ print_tasks_to_end() {
     state=$(container_state "$host" worker) # earlier versions of this tool ran the tasks in it
   fi
   [[ $state == "running "* && $state != "running $settings "* ]] || return 0
+  # Whatever it says is read below; what is no answer counts as an unknown number.
   answer=$(docker_on "$host" exec "$INFRASTRUCTURE-runner" python3 -I -S "$RUNNER_PROGRAM" --log /data/runner/log --running 2>&1) || true
   count=${answer%% *} seconds=${answer#* }
   if [[ $answer != "$count $seconds" ]] || ! is_number "$count" || ! is_number "$seconds"; then
