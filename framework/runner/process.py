@@ -8,6 +8,7 @@ import os
 import signal
 import time
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Mapping, Sequence
@@ -36,16 +37,16 @@ class End:
     remarks: Sequence[str] = ()  # of the process on its result
 
 
-class Process:
+class Process(ABC):
     """Process of an attempt, as its supervision needs it; it rings the attempt's alarm when it has news."""
 
     pid: int | None  # process id, which is that of its group too; None until it has begun
     end: End | None  # None until it has ended
     error: FrameworkError | None  # the host is short of something: it cannot begin
 
+    @abstractmethod
     async def close(self) -> None:
         """Kill what is left of the group, and free its number; takes a few seconds at most."""
-        raise NotImplementedError
 
 
 def spawn(
