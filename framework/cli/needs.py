@@ -16,7 +16,10 @@ def run_root(options: argparse.Namespace) -> int:
 
 
 def run_needs(options: argparse.Namespace) -> int:
-    """Print `image=NAME`, if the project names one, and `optuna=yes` or `optuna=no`; raises ProjectError."""
+    """Print what the project needs, KEY=VALUE in each line: `image`, `optuna`; raises ProjectError.
+
+    framework/shell/one_off.sh has the pattern of each key's values.
+    """
     project = load_project(
         options.project, options.name, root=options.root, run_cap=options.run_cap, is_run_here=False
     )

@@ -1,9 +1,17 @@
 # shellcheck shell=bash
 # Containers that run once: the framework reads or checks a project, or rebuilds a journal.
 
-# What the project needs, as its files say: read_needs sets both.
-PROJECT_IMAGE='' # the image that its tasks run in; empty: the usual one
-NEEDS_OPTUNA=''  # not empty: the master needs Optuna
+# What the project needs, as its files say: read_needs sets them.
+declare -gA NEEDS=() # key → the values that were said of it, one a line
+PROJECT_IMAGE=''     # the image that its tasks run in; empty: the usual one
+NEEDS_OPTUNA=''      # not empty: the master needs Optuna
+
+# What `framework needs` can say, KEY=VALUE in each line: the pattern of the values of each key. Those of SAID_ONCE have one.
+readonly SAID_ONCE=(image optuna)
+declare -grA NEED_PATTERNS=(
+  [image]='[A-Za-z0-9][A-Za-z0-9._/:@-]*'
+  [optuna]='yes|no'
+)
 
 # find_root: sets PROJECT_PATH to the directory of the sweep file's project, unless it is known. Only the framework reads the file. A dry
 # run takes the directory of the file.
@@ -34,14 +42,21 @@ find_root() {
 # read_needs: asks the framework in the worker image what the staged project needs. If the project is invalid, the framework shows
 # what is wrong, and the program ends with 2.
 read_needs() {
-  local options answer code=0
+  local options answer line key value code=0
   read_words options needs_options
   answer=$(change_docker 0 run "${options[@]}") || code=$?
   stop_on_invalid_project "$code"
   [[ ! $DRY_RUN ]] || return 0
-  [[ $answer =~ ^(image=([A-Za-z0-9][A-Za-z0-9._/:@-]*)$'\n')?optuna=(yes|no)$ ]] || unreadable 0 "$answer"
+  NEEDS=()
+  while IFS='' read -r line; do
+    key=${line%%=*} value=${line#*=}
+    [[ $line == ?*=* && ${NEED_PATTERNS[$key]:-} && $value =~ ^(${NEED_PATTERNS[$key]})$ ]] || unreadable 0 "$line"
+    [[ ! ${NEEDS[$key]:-} ]] || ! is_one_of "$key" "${SAID_ONCE[@]}" || unreadable 0 "$line"
+    NEEDS[$key]+=${NEEDS[$key]:+$'\n'}$value
+  done <<<"$answer"
+  [[ ${NEEDS[optuna]:-} ]] || unreadable 0 "$answer"
   # shellcheck disable=SC2034 # images.sh reads both
-  PROJECT_IMAGE=${BASH_REMATCH[2]} NEEDS_OPTUNA=${BASH_REMATCH[3]/#no/}
+  PROJECT_IMAGE=${NEEDS[image]:-} NEEDS_OPTUNA=${NEEDS[optuna]/#no/}
 }
 
 # validate_project_in_image: runs the framework's check of the staged project in the worker image, and whether it fits the workers.

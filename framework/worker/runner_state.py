@@ -27,6 +27,7 @@ class RunnerState:
 
     def __init__(self, image: str, container: str) -> None:
         self.image = self._own_image = image
+        self._named_image = ""
         self.environment: Mapping[str, str] = {}
         self.is_refused = False  # True: none comes but one whose key its worker does not know
         self._container = container
@@ -64,7 +65,12 @@ class RunnerState:
         self._runner, self._connecting, self._named = None, runner, set()
         self.is_refused = False
         self.environment = dict(hello.get("environment") or {})
-        self.image = hello.get("image") or self._own_image
+        self._named_image = hello.get("image") or ""
+        self.image = self._named_image or self._own_image
+
+    def has_other_image(self, image: str) -> bool:
+        """True if the runner runs in another image than `image`, which the current files are for."""
+        return bool(self._named_image and image and self._named_image != image)
 
     def disconnect(self) -> None:
         self._runner = self._connecting = None

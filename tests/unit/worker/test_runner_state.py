@@ -40,6 +40,21 @@ def test_a_result_names_the_image_of_the_runner_or_that_of_this_host(bench: Work
     assert [result.image for result in bench.recorder.results] == ["sha256:2", "sha256:1"]
 
 
+def test_a_runner_with_another_image_than_the_pushed_files_gets_no_tasks(bench: WorkerBench) -> None:
+    version = bench.code / "current/VERSION"
+    version.write_text("framework=f1\nproject=p\nimage=sha256:new\n")
+    runner = bench.connect_fake()  # HELLO names another one
+    bench.begin()
+    beat = bench.beat()
+    assert (runner.told("run"), beat["slots"]) == ([], 0)
+    assert "another image" in beat["notice"]
+    assert "./infrainit.sh -f replaces it" in beat["notice"]
+    version.write_text(f"framework=f1\nproject=p\nimage={HELLO['image']}\n")
+    bench.worker.tick()
+    assert runner.told("run") == [name_of("fine")]
+    assert bench.beat()["notice"] == ""
+
+
 def test_a_runner_that_is_gone_is_named_with_its_container_if_it_has_one() -> None:
     says = "its runner does not answer: it gets no tasks"
     assert RunnerState("", "infra-1-runner").trouble == f"{says}; see docker logs infra-1-runner there"
