@@ -20,7 +20,7 @@ from framework.project.source_tree import is_excluded_anywhere
 
 log = logging.getLogger(__name__)
 
-MOST_ENTRIES = 300  # directories and links that are made for an attempt; those at the top are always made
+MOST_ENTRIES = 300  # directories and links that are made for an attempt, beside those at the top
 _MOST_NAMED = 3  # directories that a warning names
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _CHANGED_BY_TASK = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EEXIST)
@@ -50,7 +50,7 @@ def project_tree(project: Path) -> ProjectTree:
     left = MOST_ENTRIES
     while waiting and waiting[0][0] <= left:
         _, parts, entries = heapq.heappop(waiting)
-        left -= len(entries)
+        left -= len(entries) if parts else 0
         links[parts] = []
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
@@ -69,8 +69,8 @@ def project_tree(project: Path) -> ProjectTree:
 def _warn(shared: Sequence[_Parts]) -> None:
     more = len(shared) - _MOST_NAMED
     log.warning(
-        "tasks can write nothing below %s%s: the project has more than %d entries, so only its smallest "
-        "directories are made anew for each task; these are links to the copy that all tasks share",
+        "tasks can write nothing below %s%s: the project's directories have more than %d entries, so only the "
+        "smallest are made anew for each task; these are links to the copy that all tasks share",
         ", ".join(os.path.join(*parts) for parts in shared[:_MOST_NAMED]),
         f" and {more} more" if more > 0 else "",
         MOST_ENTRIES,

@@ -48,6 +48,25 @@ def test_a_task_finds_the_project_with_directories_of_its_own(project: Path, wor
     assert content(work.path) == []
 
 
+@pytest.mark.parametrize("files_at_top", [1, 1000])
+def test_a_directory_that_exists_for_output_is_not_shared_by_tasks(tmp_path: Path, files_at_top: int) -> None:
+    project = tmp_path / "project"
+    (project / "checkpoints").mkdir(parents=True)
+    (project / "checkpoints/.gitkeep").touch()
+    for number in range(files_at_top):
+        (project / str(number)).touch()
+    tasks = [WorkingDirectory(tmp_path / "tasks" / name / "1/files", project) for name in "ab"]
+    for task in tasks:
+        task.fill()
+    for task in tasks:
+        (task.path / "checkpoints/best.pt").write_text(str(task.path))
+    for task in tasks:
+        task.clear()
+        assert content(task.path) == ["checkpoints", "checkpoints/best.pt"]
+        assert (task.path / "checkpoints/best.pt").read_text() == str(task.path)
+    assert content(project / "checkpoints") == [".gitkeep"]
+
+
 def test_what_a_task_wrote_or_replaced_stays(project: Path, work: WorkingDirectory) -> None:
     (work.path / "checkpoints/best.pt").write_text("mine")
     (work.path / "train.py").unlink()
@@ -102,7 +121,7 @@ def test_a_link_in_the_project_means_the_tasks_own_files(project: Path) -> None:
 def test_the_smallest_directories_are_made_and_the_others_are_links(
     project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(working_directory, "MOST_ENTRIES", 8)
+    monkeypatch.setattr(working_directory, "MOST_ENTRIES", 4)
     for number in range(9):
         (project / "data/a" / str(number)).touch()
     work = WorkingDirectory(project.parent / "t/1/files", project)
@@ -114,7 +133,7 @@ def test_the_smallest_directories_are_made_and_the_others_are_links(
         work.clear()
         assert content(work.path) == []
     assert len(caplog.messages) == 1
-    assert "below data/a: the project has more than 8 entries" in caplog.text
+    assert "below data/a: the project's directories have more than 4 entries" in caplog.text
 
 
 def test_entries_at_the_top_are_always_there(
@@ -124,9 +143,9 @@ def test_entries_at_the_top_are_always_there(
     monkeypatch.setattr(working_directory, "_MOST_NAMED", 1)
     caplog.set_level(logging.WARNING)
     tree = project_tree(project)
-    assert [parts for parts, _ in tree.directories] == [()]
-    assert {name for name, _ in tree.directories[0][1]} == {"train.py", "checkpoints", "data", "empty"}
-    assert "below empty and 2 more" in caplog.text
+    assert [parts for parts, _ in tree.directories] == [(), ("empty",)]
+    assert {name for name, _ in tree.directories[0][1]} == {"train.py", "checkpoints", "data"}
+    assert "below checkpoints and 1 more" in caplog.text
 
 
 def test_what_python_keeps_is_not_linked(project: Path) -> None:
