@@ -64,7 +64,8 @@ def check_hosts(project: Project, hosts: Sequence[Sequence[str]]) -> None:
         if not all(map(str.isdecimal, numbers)):
             raise UsageError(f"--host {name}: CPUs, MiB and GPUs have to be whole numbers")
         cpus, memory, gpus = map(int, numbers)
-        lacking[name] = Capacity(Fraction(cpus), memory * 2**20, gpus).lacks(project.resources or Resources())
+        capacity = Capacity(Fraction(cpus), memory * 2**20, [0] * gpus)
+        lacking[name] = capacity.lacks(project.resources or Resources())
     if lacking and all(lacking.values()):
         raise UsageError(why_nowhere(project.name, lacking))
 

@@ -8,7 +8,7 @@ from framework.configuration.yaml_nodes import MappingNode, Node, Problems, Scal
 from framework.project.resources import Resources
 
 EXAMPLE = "{gpus: 1, cpus: 2, memory: 4G}"
-_KEYS = ("gpus", "cpus", "memory")
+_KEYS = ("gpus", "cpus", "memory", "gpu_memory")
 _MOST = 10**6  # GPUs, CPUs, or GiB; more is taken for a mistake
 _LEAST_CPUS = Fraction("0.01")
 _UNITS = {"M": 2**20, "G": 2**30, "T": 2**40}
@@ -20,7 +20,7 @@ def read_resources(node: Node, problems: Problems) -> Resources:
     if not isinstance(node, MappingNode) or not node.entries:
         problems.add(node.position, f"resources: has to be a mapping, as in {EXAMPLE}")
         return Resources()
-    gpus, cpus, memory = Fraction(0), None, 0
+    gpus, cpus, memory, gpu_memory = Fraction(0), None, 0, 0
     for entry in node.entries:
         try:
             match entry.name:
@@ -32,11 +32,15 @@ def read_resources(node: Node, problems: Problems) -> Resources:
                     cpus = _cpus_needed(entry.node)
                 case "memory":
                     memory = read_size(entry.node)
+                case "gpu_memory":
+                    gpu_memory = read_size(entry.node)
+                    if all(each.name != "gpus" for each in node.entries):
+                        raise ValueError("needs gpus beside it, as in {gpus: 1, gpu_memory: 20G}")
                 case other:
                     problems.add(entry.position, f"unknown key {other!r}; {nearest(other, _KEYS)}")
         except ValueError as error:
             problems.add(entry.node.position, f"{entry.name}: {error}")
-    return Resources(gpus, cpus, memory)
+    return Resources(gpus, cpus, memory, gpu_memory)
 
 
 def _gpus_needed(node: Node) -> Fraction:

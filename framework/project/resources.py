@@ -1,7 +1,7 @@
 """Resources that a task needs, and capacity of a host."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -13,6 +13,7 @@ class Resources:
     gpus: Fraction = Fraction(0)  # a whole number, or a share of one GPU
     cpus: Fraction | None = None  # None: unknown; a task then counts as one slot
     memory: int = 0  # bytes
+    gpu_memory: int = 0  # bytes on each of its GPUs
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,20 @@ class Capacity:
 
     cpus: Fraction
     memory: int  # bytes
-    gpus: int
+    gpus: Sequence[int]  # bytes of memory of each; 0: not known
 
     def lacks(self, needs: Resources) -> str:
         """The reason why a task with these needs can never run on this host; empty if it can."""
         lacking = []
-        if self.gpus < needs.gpus:
-            lacking.append((_gpus(Fraction(self.gpus)), _number(needs.gpus)))
+        large = sum(1 for memory in self.gpus if not 0 < memory < needs.gpu_memory)
+        if len(self.gpus) < needs.gpus:
+            lacking.append((_gpus(len(self.gpus)), _number(needs.gpus)))
+        elif needs.gpus and not large:
+            has = f"GPUs of at most {_gibibytes(max(self.gpus), math.floor)}"
+            lacking.append((has, f"one with {_gibibytes(needs.gpu_memory, math.ceil)}"))
+        elif large < needs.gpus:
+            has = f"{_gpus(large)} with {_gibibytes(needs.gpu_memory, math.ceil)} of memory"
+            lacking.append((has, _number(needs.gpus)))
         if needs.cpus is not None and self.cpus < needs.cpus:
             lacking.append((_cpus(self.cpus), _number(needs.cpus)))
         if self.memory < needs.memory:
@@ -44,8 +52,8 @@ def why_nowhere(project: str, lacking: Mapping[str, str]) -> str:
     return f"{project} can run on no worker host: {reasons}; {advice}"
 
 
-def _gpus(number: Fraction) -> str:
-    return f"{_number(number)} GPU{'' if number == 1 else 's'}"
+def _gpus(number: int) -> str:
+    return f"{number} GPU{'' if number == 1 else 's'}"
 
 
 def _cpus(number: Fraction) -> str:

@@ -8,7 +8,10 @@ from typing import Mapping
 
 from framework.files import AttemptFiles
 
-_ATTEMPT_NAMES = ("PWD", "TASK_ID", "TASK_ATTEMPT", "TASK_DIR", "TASK_PREVIOUS_DIR")
+_ATTEMPT_NAMES = (
+    *("PWD", "TASK_ID", "TASK_ATTEMPT", "TASK_DIR", "TASK_PREVIOUS_DIR"),
+    *("TASK_SLOT", "MASTER_PORT"),
+)
 _OWN_NAMES = ("IMAGE",)  # what the runner itself is told
 
 

@@ -88,9 +88,7 @@ runner_options() {
   print_words --pids-limit 32768        # threads count, and every task may start one for each core
   # Data loaders pass batches through /dev/shm, for which Docker's default is 64 MB. Pages in use count as memory.
   print_words --shm-size "$((memory / 2))m"
-  if (($(usable_gpus "$1") > 0)); then
-    print_words --gpus all
-  fi
+  gpu_options "$1" runner
   # What an image of the user's may say otherwise.
   print_words --workdir /
   print_words --stop-signal SIGTERM
@@ -120,9 +118,7 @@ worker_options() {
   print_words --hostname "${name:0:63}"
   print_words --stop-timeout 30 # to deliver what it has
   print_words --pids-limit 1024
-  if (($(usable_gpus "$1") > 0)); then
-    print_words --gpus all,capabilities=utility # nvidia-smi, and nothing to compute with
-  fi
+  gpu_options "$1" worker
   if [[ $SLOTS ]]; then # otherwise as many as its CPUs, or as the project's resources allow
     print_words --env "SLOTS=$SLOTS"
   fi
@@ -312,9 +308,29 @@ print_mount() {
   print_words --mount "$line"
 }
 
-# usable_gpus HOST: prints how many GPUs a container there can use.
+# gpu_options HOST ROLE: the runner computes with the GPUs, the worker only looks at them.
+gpu_options() {
+  local role=$2 kind groups group
+  if (($(usable_gpus "$1") == 0)); then return; fi
+  kind=$(fact "$1" gpu_kind)
+  case $kind-$role in
+    amd-runner)
+      print_words --device /dev/kfd
+      print_words --device /dev/dri
+      read -ra groups <<<"$(fact "$1" gpu_groups)"
+      for group in "${groups[@]}"; do
+        print_words --group-add "$group"
+      done
+      ;;
+    amd-worker) print_words --device /dev/dri ;; # without it, the kernel does not say what GPUs there are; it may not be opened
+    *-runner) print_words --gpus all ;;
+    *-worker) print_words --gpus all,capabilities=utility ;; # nvidia-smi, and nothing to compute with
+  esac
+}
+
+# usable_gpus HOST: prints how many GPUs a container there can use. For AMD's, Docker needs nothing else.
 usable_gpus() {
-  if [[ $(fact "$1" gpu_runtime) == [1-9]* ]]; then
+  if [[ $(fact "$1" gpu_kind) == amd || $(fact "$1" gpu_runtime) == [1-9]* ]]; then
     fact "$1" gpus
   else
     echo 0

@@ -85,9 +85,16 @@ print_docker() {
   printf 'docker_group=%s\n' "$(getent group docker | cut -d : -f 4)"
 }
 
+# print_gpus: those of NVIDIA; where there is no driver for them, those of AMD, and the groups that may use their devices.
 print_gpus() {
+  sys=/sys dev=/dev
   if command -v nvidia-smi >/dev/null; then
+    echo 'gpu_kind=nvidia'
     printf 'gpus=%s\n' "$(nvidia-smi -L | grep -c '^GPU')"
+  elif [ -e "$dev/kfd" ]; then
+    echo 'gpu_kind=amd'
+    printf 'gpus=%s\n' "$(cat "$sys"/class/kfd/kfd/topology/nodes/*/properties | grep -c '^simd_count [1-9]')" # 0 for a CPU
+    printf 'gpu_groups=%s\n' "$(stat -c %g "$dev/kfd" "$dev"/dri/renderD* | sort -nu | grep -vx 0 | tr '\n' ' ')"
   else
     echo 'gpus=0'
   fi

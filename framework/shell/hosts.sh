@@ -191,6 +191,8 @@ is_fact() {
     home) pattern="/$text" ;;
     user) pattern="[^[:cntrl:][:space:]-]$text" ;;
     arch) pattern=$name ;;
+    gpu_kind) pattern='(nvidia|amd)?' ;;
+    gpu_groups) pattern='([0-9]{1,10} )*' ;;
     boot_id | engine_id) pattern='[A-Za-z0-9:_-]*' ;;
     client_address | broker) pattern="($address)?" ;;
     addresses) pattern="($address *)*" ;;

@@ -1,4 +1,4 @@
-"""Allocator of CPUs, memory and GPUs to tasks.
+"""Allocator of slots, ports, CPUs, memory and GPUs to tasks.
 
 A GPU on which no task of ours runs is handed out only if a look that began after our last task left it has
 seen no other process there. On a GPU that a task of ours has, other processes cannot be told from that task.
@@ -13,10 +13,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import count
 from typing import Any, Protocol
 
 from framework.project.resources import Capacity, Resources
-from framework.worker.devices import Gpu, Look
+from framework.worker.devices import Look
+from framework.worker.gpu import NVIDIA, Gpu
+from framework.worker.ports import Ports
 
 
 class DeviceSource(Protocol):
@@ -24,6 +27,7 @@ class DeviceSource(Protocol):
 
     cpus: Fraction
     memory: int  # bytes
+    gpu_kind: str
 
     def look(self, since: float = -math.inf) -> Look: ...
 
@@ -35,19 +39,15 @@ class Allocation:
     needs: Resources
     cpus: Fraction  # number of CPUs that it counts for
     gpus: tuple[str, ...]  # UUIDs
+    slot: int = 0  # number that no other running task has
+    port: int | None = None  # port that no other running task has
+    threads: int = 1  # threads that a library should start
+    gpu_kind: str = NVIDIA
 
     @property
     def share(self) -> Fraction:
         """The share of each of its GPUs."""
         return min(self.needs.gpus, Fraction(1))
-
-    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
-        """Variables that limit a task to the allocation, beside the environment that it is `given`."""
-        environment = {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)}
-        if self.needs.cpus is not None and "OMP_NUM_THREADS" not in given:
-            # OpenBLAS, MKL and numexpr use it, too
-            environment["OMP_NUM_THREADS"] = str(max(1, math.floor(self.needs.cpus)))
-        return environment
 
     def to_message(self) -> dict[str, Any]:
         needs = self.needs
@@ -55,17 +55,48 @@ class Allocation:
             "gpus": str(needs.gpus),
             "cpus": None if needs.cpus is None else str(needs.cpus),
             "memory": needs.memory,
+            "gpu_memory": needs.gpu_memory,
             "counted_cpus": str(self.cpus),
             "devices": list(self.gpus),
+            "slot": self.slot,
+            "port": self.port,
         }
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Allocation:
+        """What a later worker has to count. An older worker's has neither slot nor port nor GPU memory."""
         cpus = message["cpus"]
         needs = Resources(
-            Fraction(message["gpus"]), None if cpus is None else Fraction(cpus), message["memory"]
+            Fraction(message["gpus"]),
+            None if cpus is None else Fraction(cpus),
+            message["memory"],
+            message.get("gpu_memory", 0),
         )
-        return cls(needs, Fraction(message["counted_cpus"]), tuple(message["devices"]))
+        return cls(
+            needs,
+            Fraction(message["counted_cpus"]),
+            tuple(message["devices"]),
+            message.get("slot", 0),
+            message.get("port"),
+        )
+
+
+@dataclass(frozen=True)
+class _Free:
+    """What is free of one GPU."""
+
+    share: Fraction
+    memory: float  # MiB; infinite if it is not known
+
+    def fits(self, needs: Resources) -> int:
+        """The number of tasks of a kind that fit on it; of those that need more GPUs than one, 0 or 1."""
+        gpu_memory = needs.gpu_memory / 2**20
+        if needs.gpus > 1:
+            return int(self.share == 1 and gpu_memory <= self.memory)
+        most = math.floor(self.share / needs.gpus)
+        return (
+            min(most, math.floor(self.memory / gpu_memory)) if gpu_memory and self.memory < math.inf else most
+        )
 
 
 @dataclass(frozen=True)
@@ -84,9 +115,10 @@ class Allocator:
     All methods may be called from any thread.
     """
 
-    def __init__(self, devices: DeviceSource, limit: int | None) -> None:
+    def __init__(self, devices: DeviceSource, limit: int | None, ports: Ports | None = None) -> None:
         self._devices = devices
         self._limit = limit
+        self._ports = ports or Ports()
         self._lock = threading.Lock()
         self._allocations: set[Allocation] = set()
         self._left: dict[str, float] = {}  # by GPU: when our last task on it ended
@@ -95,24 +127,24 @@ class Allocator:
     def room(self, needs: Resources) -> Room:
         """The room for tasks with such needs."""
         look = self._look(needs)
-        everything = {gpu.uuid: Fraction(1) for gpu in look.gpus}
         with self._lock:
             shares = self._shares()
             self._note_idle(look)
             free = self._free(look, or_not_seen=True)
             now = len(self._allocations) + self._fitting(needs, self._allocations, free)
             others = [
-                self._trouble(gpu)
+                self._trouble(gpu, needs)
                 for gpu in look.gpus
-                if gpu.is_in_use and gpu.uuid not in shares and self._has_seen(look, gpu)
+                if gpu.uuid not in shares and self._has_seen(look, gpu)
             ]
         lacks = ""
         if look.is_known or not needs.gpus:
-            lacks = Capacity(self._devices.cpus, self._devices.memory, len(look.gpus)).lacks(needs)
+            gpus = [gpu.memory * 2**20 for gpu in look.gpus]
+            lacks = Capacity(self._devices.cpus, self._devices.memory, gpus).lacks(needs)
         return Room(
-            most=self._fitting(needs, set(), everything),
+            most=self._most(needs, look),
             now=now,
-            lacks=f"{lacks}; {look.problem}" if lacks and look.problem else lacks,
+            lacks="; ".join(filter(None, [lacks, look.restriction, look.problem])) if lacks else "",
             trouble="; ".join(filter(None, [look.problem, *others])),
         )
 
@@ -150,12 +182,31 @@ class Allocator:
         free = self._free(look)
         if self._fitting(needs, self._allocations, free) < 1:
             return None
-        usable = [gpu for gpu, share in free.items() if share >= min(needs.gpus, Fraction(1))]
-        usable.sort(key=lambda gpu: -free[gpu])  # shares are spread before they are stacked
-        return Allocation(needs, self._cpus(needs), tuple(usable[: math.ceil(needs.gpus)]))
+        usable = [uuid for uuid, gpu in free.items() if gpu.fits(needs)] if needs.gpus else []
+        usable.sort(key=lambda uuid: -free[uuid].share)  # shares are spread before they are stacked
+        slots = {each.slot for each in self._allocations}
+        return Allocation(
+            needs,
+            self._cpus(needs),
+            tuple(usable[: math.ceil(needs.gpus)]),
+            slot=next(slot for slot in count() if slot not in slots),
+            port=self._ports.choose({each.port for each in self._allocations if each.port is not None}),
+            threads=self._threads(needs, look),
+            gpu_kind=self._devices.gpu_kind,
+        )
 
-    def _fitting(self, needs: Resources, allocations: set[Allocation], gpus: Mapping[str, Fraction]) -> int:
-        """The number of tasks that fit beside `allocations`, with these shares of GPUs free."""
+    def _threads(self, needs: Resources, look: Look) -> int:
+        """The threads of a task: its CPUs, or else its part of the host's, when as many run as can."""
+        cpus = self._devices.cpus / self._most(needs, look) if needs.cpus is None else needs.cpus
+        return max(1, math.floor(cpus))
+
+    def _most(self, needs: Resources, look: Look) -> int:
+        """The number of tasks that fit if nothing else is there."""
+        everything = {gpu.uuid: _Free(Fraction(1), gpu.memory or math.inf) for gpu in look.gpus}
+        return self._fitting(needs, set(), everything)
+
+    def _fitting(self, needs: Resources, allocations: set[Allocation], gpus: Mapping[str, _Free]) -> int:
+        """The number of tasks that fit beside `allocations`, with that free of the GPUs."""
         fitting = [sys.maxsize if self._limit is None else self._limit - len(allocations)]
         cpus = self._cpus(needs)
         if cpus:
@@ -164,10 +215,9 @@ class Allocator:
         if needs.memory:
             memory = self._devices.memory - sum(allocation.needs.memory for allocation in allocations)
             fitting.append(memory // needs.memory)
-        if needs.gpus > 1:
-            fitting.append(sum(share == 1 for share in gpus.values()) // math.ceil(needs.gpus))
-        elif needs.gpus:
-            fitting.append(sum(math.floor(share / needs.gpus) for share in gpus.values()))
+        if needs.gpus:
+            places = sum(gpu.fits(needs) for gpu in gpus.values())
+            fitting.append(places // max(1, math.ceil(needs.gpus)))
         return max(0, min(fitting))
 
     def _cpus(self, needs: Resources) -> Fraction:
@@ -176,16 +226,26 @@ class Allocator:
             return needs.cpus
         return Fraction(0) if self._limit else min(Fraction(1), self._devices.cpus)
 
-    def _free(self, look: Look, or_not_seen: bool = False) -> dict[str, Fraction]:
-        """The free share of each GPU; `or_not_seen`: also of GPUs that our tasks have just left."""
+    def _free(self, look: Look, or_not_seen: bool = False) -> dict[str, _Free]:
+        """What is free of each GPU; `or_not_seen`: also of GPUs that our tasks have just left."""
         shares = self._shares()
         free = {}
         for gpu in look.gpus:
+            memory = gpu.memory or math.inf
             if gpu.uuid in shares:
-                free[gpu.uuid] = 1 - shares[gpu.uuid]
-            elif not gpu.is_in_use if self._has_seen(look, gpu) else or_not_seen:
-                free[gpu.uuid] = Fraction(1)
+                # A task may not use yet what it asked for, or use more.
+                taken = max(gpu.used, self._promised_memory(gpu))
+                free[gpu.uuid] = _Free(1 - shares[gpu.uuid], max(0, memory - taken))
+            elif self._has_seen(look, gpu):
+                if not gpu.is_in_use:
+                    free[gpu.uuid] = _Free(Fraction(1), max(0, memory - gpu.used))
+            elif or_not_seen:
+                free[gpu.uuid] = _Free(Fraction(1), memory)
         return free
+
+    def _promised_memory(self, gpu: Gpu) -> float:
+        """The MiB of a GPU that its tasks have asked for."""
+        return sum(each.needs.gpu_memory for each in self._allocations if gpu.uuid in each.gpus) / 2**20
 
     def _has_seen(self, look: Look, gpu: Gpu) -> bool:
         """True if a look saw the GPU without our tasks: it began after the last of them had ended."""
@@ -197,8 +257,13 @@ class Allocator:
             if not gpu.is_in_use and self._has_seen(look, gpu):
                 self._not_idle.discard(gpu.uuid)
 
-    def _trouble(self, gpu: Gpu) -> str:
-        """The reason why a GPU is not handed out although no task of ours has it."""
+    def _trouble(self, gpu: Gpu, needs: Resources) -> str:
+        """The reason why a GPU is not handed out although no task of ours has it; empty if it is."""
+        if not gpu.is_in_use:
+            needed = needs.gpu_memory / 2**20
+            if gpu.memory - gpu.used < needed <= gpu.memory:
+                return f"{gpu} has too little memory free: {gpu.used} of its {gpu.memory} MiB are in use"
+            return ""
         if gpu.uuid in self._not_idle:
             return (
                 f"{gpu} is not free yet: {gpu.used} of its {gpu.memory} MiB have been in use since a task of "

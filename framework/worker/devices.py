@@ -1,4 +1,4 @@
-"""Devices of this host: CPUs, memory, NVIDIA GPUs and their use by others.
+"""Devices of this host: CPUs, memory, GPUs and their use by others.
 
 A file that describes devices can replace those of the host, so that scheduling by GPUs can be tested without
 any.
@@ -6,65 +6,40 @@ any.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from framework.errors import FrameworkError
 from framework.files import read_regular
+from framework.worker.amd import find_amd_gpus
+from framework.worker.gpu import AMD, NVIDIA, Gpu
+from framework.worker.nvidia import ask_nvidia_smi, has_nvidia_smi
+from framework.worker.visible_gpus import mentions_mig, visible_gpus
 
 LOOK_SECONDS = 5.0  # age up to which a look at the GPUs is used again
 PATIENCE_SECONDS = 0.5  # longest wait for a new look: without persistence mode, nvidia-smi takes seconds
-ANSWER_SECONDS = 30.0  # longest run of nvidia-smi
 STALE_SECONDS = 90.0  # age from which a look is useless: nvidia-smi may hang in the driver, and survive KILL
 
-# Memory that can be in use on an idle GPU: by the driver, and by a screen.
-IDLE_MEBIBYTES = 500
-IDLE_DISPLAY_MEBIBYTES = 2048
-
-_FIELDS = ("index", "uuid", "name", "memory.total", "memory.used", "display_active")
-_QUERY = ("nvidia-smi", f"--query-gpu={','.join(_FIELDS)}", "--format=csv,noheader,nounits")
 _CGROUPS = Path("sys/fs/cgroup")
-_LONGEST_ANSWER = 200  # characters
 _LONGEST_DESCRIPTION = 2**20  # bytes
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """GPU at the moment of a look; memory in MiB."""
-
-    index: str
-    uuid: str
-    name: str
-    memory: int
-    used: int
-    has_display: bool = False
-
-    @property
-    def is_in_use(self) -> bool:
-        """True if a process uses it, judged by memory: a container cannot see the processes of others."""
-        return self.used > (IDLE_DISPLAY_MEBIBYTES if self.has_display else IDLE_MEBIBYTES)
-
-    def __str__(self) -> str:
-        return f"GPU {self.index} ({self.name})"
-
-
-@dataclass(frozen=True)
 class Look:
-    """State of all GPUs at one moment; `problem` describes what is wrong with those that cannot be used."""
+    """State of all GPUs at one moment."""
 
     began: float = -math.inf  # value of time.monotonic(); the look includes all that happened before
     gpus: Sequence[Gpu] = ()
-    problem: str = ""
+    problem: str = ""  # what is wrong with those that cannot be used
+    restriction: str = ""  # the user's variables that keep others from tasks
 
     @property
     def is_known(self) -> bool:
@@ -75,24 +50,39 @@ class Look:
 class Devices:
     """Devices of this host, or those that the file `description` names in their place."""
 
-    def __init__(self, description: Path | None = None, memory: int | None = None) -> None:
-        """`memory`: bytes that tasks may use; None: as much as this process."""
+    def __init__(
+        self,
+        description: Path | None = None,
+        memory: int | None = None,
+        given: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """`memory`: bytes that tasks may use; None: as much as this process.
+
+        `given` returns the environment that tasks are given, which may leave them some of the GPUs only.
+        """
         self._description = description
+        self._given = given
         described = self._described()
         self.cpus = Fraction(str(described["cpus"])) if "cpus" in described else usable_cpus()
         self.memory = memory or usable_memory()  # bytes
         if "memory" in described:
             self.memory = described["memory"] * 2**20
+        is_amd = not has_nvidia_smi() and bool(find_amd_gpus())
+        self.gpu_kind = described.get("gpu_kind", AMD if is_amd else NVIDIA)
         self._gpus = Gpus(self._find_gpus)
 
     def look(self, since: float = -math.inf) -> Look:
-        """Return a look at the GPUs: see Gpus.look."""
-        return self._gpus.look(since)
+        """Return a look at the GPUs that tasks may use: see Gpus.look."""
+        look = self._gpus.look(since)
+        gpus, restriction = visible_gpus(look.gpus, self.gpu_kind, self._given())
+        return replace(look, gpus=gpus, restriction=restriction) if restriction else look
 
     def _find_gpus(self) -> tuple[Sequence[Gpu], str]:
         described = self._described()
         if "gpus" not in described:
-            return ask_nvidia_smi()
+            if self.gpu_kind == AMD:
+                return find_amd_gpus(), ""
+            return ask_nvidia_smi(with_mig=mentions_mig(self._given()))
         try:
             return [
                 Gpu(str(index), gpu["uuid"], "described", gpu["memory"], gpu["used"])
@@ -156,43 +146,6 @@ class Gpus:
             gpus, problem = (), str(error)
         with self._lock:
             self._latest = Look(began, gpus, problem)
-
-
-def ask_nvidia_smi() -> tuple[Sequence[Gpu], str]:
-    """Return the usable GPUs, and what is wrong with the others; nothing where there is no nvidia-smi."""
-    try:
-        answer = subprocess.run(
-            _QUERY, capture_output=True, text=True, errors="replace", timeout=ANSWER_SECONDS, check=False
-        )
-    except FileNotFoundError:
-        return (), ""
-    except subprocess.TimeoutExpired:
-        return (), f"nvidia-smi gave no answer in {ANSWER_SECONDS:.0f} s"
-    except OSError as error:
-        return (), f"nvidia-smi cannot be run: {error.strerror}"
-    if answer.returncode:
-        lines = [line for line in (answer.stdout + answer.stderr).splitlines() if line.strip()]
-        said = lines[0] if lines else f"exit code {answer.returncode}"
-        # A container loses its GPUs when its host reloads systemd or the driver; a restart brings them back.
-        advice = "restart the worker's container with 'docker restart'"
-        return (), f"nvidia-smi: {said:.{_LONGEST_ANSWER}}; {advice}"
-    return _read_answer(answer.stdout)
-
-
-def _read_answer(answer: str) -> tuple[Sequence[Gpu], str]:
-    gpus, problems = [], []
-    for fields in csv.reader(answer.splitlines(), skipinitialspace=True):
-        try:
-            index, uuid, name, memory, used, display = fields
-            gpus.append(Gpu(index, uuid, name, _mebibytes(memory), _mebibytes(used), display == "Enabled"))
-        except ValueError:  # such as "[Unknown Error]" or "[GPU requires reset]"
-            problems.append(f"nvidia-smi: {', '.join(fields):.{_LONGEST_ANSWER}}")
-    return gpus, "; ".join(problems)
-
-
-def _mebibytes(text: str) -> int:
-    # A GPU without memory of its own has no figures: its use by others cannot be seen.
-    return 0 if text in ("[N/A]", "[Not Supported]") else int(text)
 
 
 def usable_cpus(root: Path = Path("/")) -> Fraction:

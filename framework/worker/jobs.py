@@ -12,6 +12,7 @@ from framework.project.project import Project
 from framework.runner.environment import attempt_variables
 from framework.runner.job import Job
 from framework.worker.allocator import Allocation
+from framework.worker.task_variables import gpu_variables, share_variables
 from framework.worker.wandb_files import wandb_files
 
 
@@ -24,7 +25,9 @@ def make_job(
     given: Mapping[str, str],
 ) -> Job:
     """The job of an attempt. `given`: the environment of the runner, to which the job adds its variables."""
-    devices = allocation.environment(given) if project.resources is not None else {}
+    devices = share_variables(allocation, given)
+    if project.resources is not None:
+        devices |= gpu_variables(allocation)
     contents, wandb_variables = wandb_files(project, assignment.parameters, files, given)
     variables = attempt_variables(files, code.path, given, {**wandb_variables, **devices})
     parameters = dict(assignment.parameters)

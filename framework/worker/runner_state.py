@@ -22,13 +22,13 @@ class RunnerState:
     """No runner, one that is still naming what it holds, or one that has. Not for several threads at a time.
 
     `image`: the one that its tasks run in, unless it names another one. `container`: where it runs; empty if
-    it is a child of this process.
+    it is a child of this process. `environment`: that of its tasks, until it names another one.
     """
 
-    def __init__(self, image: str, container: str) -> None:
+    def __init__(self, image: str, container: str, environment: Mapping[str, str] | None = None) -> None:
         self.image = self._own_image = image
         self._named_image = ""
-        self.environment: Mapping[str, str] = {}
+        self.environment = environment or {}
         self.is_refused = False  # True: none comes but one whose key its worker does not know
         self._container = container
         self._runner: Runner | None = None  # None: there is none, or it has not said yet what it holds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import uuid
 from collections.abc import Callable, Collection, Mapping
@@ -21,6 +22,7 @@ from framework.worker.allocator import Allocator
 from framework.worker.current_project import CurrentProject
 from framework.worker.devices import Devices
 from framework.worker.held_attempts import HeldAttempt, HeldAttempts, Phase
+from framework.worker.ports import Ports
 from framework.worker.results import Publisher, Results
 from framework.worker.runner_state import Runner, RunnerState
 from framework.worker.waiting_attempts import WaitingAttempts
@@ -64,13 +66,15 @@ class Worker:
         self._files = files
         self._incarnation = uuid.uuid4().hex
         self._project = CurrentProject(identity, code, files.path, free_disk)
-        self._allocator = Allocator(Devices(files.devices, memory), slots)
+        is_local = identity.infrastructure == LOCAL
+        container = "" if is_local else f"{identity.infrastructure}-runner"
+        self._runner = RunnerState(identity.image, container, dict(os.environ) if is_local else {})
+        devices = Devices(files.devices, memory, lambda: self._runner.environment)
+        self._allocator = Allocator(devices, slots, Ports(tried=is_local))
         kinds = (Resources(), self._project.needs())
         self.concurrency = max(self._allocator.room(needs).most for needs in kinds)
         self._lock = threading.RLock()
         self._held = HeldAttempts()
-        container = "" if identity.infrastructure == LOCAL else f"{identity.infrastructure}-runner"
-        self._runner = RunnerState(identity.image, container)
         self._waiting = WaitingAttempts(
             self._held, self._project, self._allocator, self._runner, files, self._end_unrun
         )

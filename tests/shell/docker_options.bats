@@ -101,6 +101,23 @@ runner_words() {
   )"
 }
 
+@test "runner_options, worker_options: GPUs of AMD, which the runner may use, and the worker may count" {
+  local before
+  before=$(words runner_options 1)
+  FACTS[1.gpus]=2 FACTS[1.gpu_runtime]=0 FACTS[1.gpu_kind]=amd FACTS[1.gpu_groups]='44 109 '
+  assert_equal "$(diff <(printf '%s\n' "$before") <(words runner_options 1) | sed -n 's/^[<>] //p')" \
+    "$(printf '%s\n' --device /dev/kfd --device /dev/dri --group-add 44 --group-add 109)"
+  output=$(words worker_options 1) messages=''
+  assert_equal "$(grep -A 1 -x -e --device <<<"$output")" "--device"$'\n'/dev/dri
+  refute_part --group-add
+  FACTS[1.gpu_groups]=''
+  output=$(words runner_options 1)
+  refute_part --group-add
+  assert_equal "$(usable_gpus 1)" 2
+  FACTS[1.gpus]=0
+  assert_equal "$(words runner_options 1)" "$before"
+}
+
 @test "runner_options: the whole command, without GPUs, the same however the worker reaches the broker" {
   FACTS[1.client_address]=2001:db8::7 FACTS[1.gpus]=2 FACTS[1.gpu_runtime]=0 BROKER_PORT=7000
   assert_equal "$(words runner_options 1)" "$(

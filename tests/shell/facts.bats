@@ -22,6 +22,7 @@ setup() {
   MASTER_HOST=0
   probe_hosts 0
   assert_equal "$(fact 0 docker)|$(fact 0 engine)|$(fact 0 engine_id)|$(fact 0 gpus)" 'ok|28.5.2|ENGINE|2'
+  assert_equal "$(fact 0 gpu_kind)|$(fact 0 gpu_groups)" 'nvidia|'
   assert_equal "$(fact 0 home)|$(fact 0 uid)|$(fact 0 user)" "$HOME|$(id -u)|$(id -un)"
   assert_equal "$(root_of 0)|$(fact 0 root_writable)" "$HOME/celery_tasks|yes"
   assert_equal "$(fact 0 port_5671)|$(fact 0 port_1)" 'taken by the container other|free'
@@ -38,6 +39,34 @@ setup() {
   capture facts
   assert_line docker=down
   assert_line 'docker_message=Cannot connect to the Docker daemon. Is the docker daemon running?'
+}
+
+# facts_with_devices DIRECTORY: what this machine tells with DIRECTORY/sys and DIRECTORY/dev in place of its own.
+facts_with_devices() {
+  sed "s|sys=/sys dev=/dev|sys='$1/sys' dev='$1/dev'|" "$TOOL/framework/shell/facts.sh" |
+    PATH=$BATS_TEST_TMPDIR/bin sh -s -- celery_tasks infra-1 ''
+}
+
+@test "facts: GPUs of AMD, and the groups that may use them" {
+  local root=$BATS_TEST_TMPDIR/root node program
+  mkdir -p "$root/dev/dri" "$BATS_TEST_TMPDIR/bin"
+  for program in bash sh cat grep sort tr id date uname sed nproc awk hostname getent dirname df cut; do
+    ln -sf "$(type -P "$program")" "$BATS_TEST_TMPDIR/bin/$program" # but no nvidia-smi
+  done
+  for node in 0 1 2; do
+    mkdir -p "$root/sys/class/kfd/kfd/topology/nodes/$node"
+    printf 'cpu_cores_count 0\nsimd_count %s\n' "$((node * 304))" >"$root/sys/class/kfd/kfd/topology/nodes/$node/properties"
+  done
+  capture facts_with_devices "$root"
+  assert_line gpus=0
+  refute_part gpu_kind
+  touch "$root/dev/kfd" "$root/dev/dri/renderD128" "$root/dev/dri/renderD129"
+  stub stat 'printf "44\n109\n0\n44\n"'
+  ln -sf "$(type -P stat)" "$BATS_TEST_TMPDIR/bin/stat"
+  capture facts_with_devices "$root"
+  assert_line gpus=2
+  assert_line gpu_kind=amd
+  assert_line 'gpu_groups=44 109 '
 }
 
 @test "facts: a port that a program of this machine has" {

@@ -22,6 +22,7 @@ GIBIBYTE = 2**30
         ("resources: {memory: 976.5625T}", Resources(memory=10**6 * GIBIBYTE)),
         ("resources: {cpus: 0.01, gpus: 1000000}", Resources(Fraction(10**6), Fraction(1, 100))),
         ("resources: {memory: '0.5g'}", Resources(memory=GIBIBYTE // 2)),
+        ("resources: {gpu_memory: 20G, gpus: 1}", Resources(Fraction(1), gpu_memory=20 * GIBIBYTE)),
     ],
 )
 def test_what_a_task_needs(directory: ProjectDirectory, text: str, expected: Resources | None) -> None:
@@ -59,6 +60,9 @@ def test_a_size_that_must_be_free_on_the_disk(directory: ProjectDirectory) -> No
         ("resources: {cpus: 0.0099}", "2:19: cpus: has to be a number, 0.01 or more"),
         ("resources: {gpus: 1000001}", "2:19: gpus: has to be a whole number"),
         ("resources: {memory: 999999T}", "2:21: memory: has to be a size with its unit"),
+        ("resources: {gpu_memory: 20, gpus: 1}", "2:25: gpu_memory: has to be a size with its unit"),
+        ("resources: {gpu_memory: 20G}", "2:25: gpu_memory: needs gpus beside it, as in {gpus: 1, gpu_mem"),
+        ("resources: {gpu_mem: 20G}", "2:13: unknown key 'gpu_mem'; did you mean 'gpu_memory'?"),
         ("resources: {cpus: *x}", "2:19: *x is not defined; define &x before it"),
     ],
 )

@@ -26,11 +26,28 @@ GIBIBYTE = 2**30
     ],
 )
 def test_a_host_says_what_it_lacks(needs: Resources, lacking: str) -> None:
-    assert Capacity(Fraction(2), 4 * GIBIBYTE, 1).lacks(needs) == lacking
+    assert Capacity(Fraction(2), 4 * GIBIBYTE, [0]).lacks(needs) == lacking
 
 
 def test_a_host_without_gpus_has_no_share_of_one() -> None:
-    assert Capacity(Fraction(2), 0, 0).lacks(Resources(Fraction(1, 2))) == "has 0 GPUs (a task needs 0.5)"
+    assert Capacity(Fraction(2), 0, []).lacks(Resources(Fraction(1, 2))) == "has 0 GPUs (a task needs 0.5)"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "needed", "lacking"),
+    [
+        ([8, 24], 1, ""),
+        ([24, 24], 2, ""),
+        ([0, 0], 2, ""),
+        ([8, 11], Fraction(1, 2), "has GPUs of at most 11 GiB (a task needs one with 20 GiB)"),
+        ([8, 24], 2, "has 1 GPU with 20 GiB of memory (a task needs 2)"),
+        ([24], 2, "has 1 GPU (a task needs 2)"),
+        ([8], 0, ""),
+    ],
+)
+def test_gpus_that_are_too_small_do_not_count(gpus: list[int], needed: int | Fraction, lacking: str) -> None:
+    needs = Resources(Fraction(needed), gpu_memory=20 * GIBIBYTE)
+    assert Capacity(Fraction(2), 0, [size * GIBIBYTE for size in gpus]).lacks(needs) == lacking
 
 
 LOCAL = ["--host", "local", "2", "4096", "0"]

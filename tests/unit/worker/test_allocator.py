@@ -16,7 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from framework.project.resources import Resources
 from framework.worker.allocator import Allocation, Allocator
-from framework.worker.devices import Gpu, Look
+from framework.worker.devices import Look
+from framework.worker.gpu import AMD, NVIDIA, Gpu
+from framework.worker.ports import PORTS, Ports
+from framework.worker.task_variables import gpu_variables
 
 GIBIBYTE = 2**30
 ONE = Fraction(1)
@@ -26,9 +29,13 @@ HALF = Fraction(1, 2)
 class Host:
     """Devices that a test describes; by default each look is a new one."""
 
+    gpu_kind = NVIDIA
+
     def __init__(self, cpus: Fraction, memory: int = 64 * GIBIBYTE, gpus: Mapping[str, int] = {}) -> None:
         self.cpus = cpus
         self.memory = memory
+        self.sizes: dict[str, int] = {}  # MiB of each that has not 40,000
+        self.restriction = ""
         self.gpus = dict(gpus)  # MiB in use of each
         self.problem = ""
         self.frozen: Look | None = None
@@ -36,8 +43,11 @@ class Host:
     def look(self, since: float = -math.inf) -> Look:
         if self.frozen is not None:
             return self.frozen
-        gpus = [Gpu(name[-1], name, "A100", 40_000, used) for name, used in self.gpus.items()]
-        return Look(time.monotonic(), gpus, self.problem)
+        gpus = [
+            Gpu(name[-1], name, "A100", self.sizes.get(name, 40_000), used)
+            for name, used in self.gpus.items()
+        ]
+        return Look(time.monotonic(), gpus, self.problem, self.restriction)
 
 
 def host(cpus: int = 8, **gpus: int) -> Host:
@@ -76,6 +86,12 @@ def fill(slots: Allocator, needs: Resources) -> list[Allocation]:
         (Resources(Fraction(1, 3)), None, 8),
         (Resources(Fraction("0.3")), 20, 9),
         (Resources(ONE, Fraction(4), 4 * GIBIBYTE), None, 2),
+        (Resources(ONE, gpu_memory=39 * GIBIBYTE), None, 3),
+        (Resources(ONE, gpu_memory=40 * GIBIBYTE), None, 0),
+        (Resources(Fraction("0.1"), gpu_memory=15 * GIBIBYTE), None, 6),
+        (Resources(Fraction("0.1"), gpu_memory=1), None, 8),
+        (Resources(Fraction(2), gpu_memory=39 * GIBIBYTE), None, 1),
+        (Resources(Fraction(0), gpu_memory=99 * GIBIBYTE), None, 8),
     ],
 )
 def test_as_many_as_fit(needs: Resources, limit: int | None, fitting: int) -> None:
@@ -97,14 +113,18 @@ def test_a_host_with_less_than_a_whole_cpu_runs_one_task(cpus: Fraction) -> None
 
 def test_each_task_sees_its_own_gpus_only() -> None:
     allocations = fill(Allocator(host(8, a=0, b=0, c=0, d=0), None), Resources(Fraction(2), Fraction(2)))
-    seen = [allocation.environment({})["CUDA_VISIBLE_DEVICES"].split(",") for allocation in allocations]
+    seen = [gpu_variables(allocation)["CUDA_VISIBLE_DEVICES"].split(",") for allocation in allocations]
     assert [len(gpus) for gpus in seen] == [2, 2]
     assert sorted(seen[0] + seen[1]) == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize(
     "needs",
-    [Resources(), Resources(Fraction(1, 3), Fraction("0.1"), 3 * GIBIBYTE), Resources(Fraction(2))],
+    [
+        Resources(),
+        Resources(Fraction(1, 3), Fraction("0.1"), 3 * GIBIBYTE, 30 * GIBIBYTE),
+        Resources(Fraction(2)),
+    ],
 )
 def test_what_a_task_has_survives_its_worker(needs: Resources) -> None:
     devices = host(8, a=0, b=0, c=0)
@@ -113,6 +133,7 @@ def test_what_a_task_has_survives_its_worker(needs: Resources) -> None:
     message = json.loads(json.dumps(allocation.to_message()))
     found = Allocation.from_message(message)
     assert (found.needs, found.cpus, found.gpus) == (allocation.needs, allocation.cpus, allocation.gpus)
+    assert (found.slot, found.port) == (allocation.slot, allocation.port)
     after = Allocator(devices, None)
     after.restore(found)
     for kind in (needs, Resources(ONE), Resources(memory=60 * GIBIBYTE), Resources(cpus=HALF)):
@@ -140,15 +161,76 @@ def test_a_task_that_has_more_than_there_is_now_leaves_no_room() -> None:
 
 
 def test_a_task_without_a_gpu_sees_none() -> None:
-    allocation = take(Allocator(host(8, a=0), None), Resources(memory=1))
-    assert allocation.environment({}) == {"CUDA_VISIBLE_DEVICES": ""}
+    assert take(Allocator(host(8, a=0), None), Resources(memory=1)).gpus == ()
 
 
-@pytest.mark.parametrize(("cpus", "threads"), [("2", "2"), ("2.5", "2"), ("0.5", "1")])
-def test_libraries_start_as_many_threads_as_a_task_has_cpus(cpus: str, threads: str) -> None:
-    allocation = take(Allocator(host(), None), Resources(cpus=Fraction(cpus)))
-    assert allocation.environment({})["OMP_NUM_THREADS"] == threads
-    assert "OMP_NUM_THREADS" not in allocation.environment({"OMP_NUM_THREADS": "7"}), "the user's own wins"
+def test_a_task_knows_whose_gpus_it_has() -> None:
+    devices = host(8, a=0)
+    assert take(Allocator(devices, None), Resources(ONE)).gpu_kind == NVIDIA
+    devices.gpu_kind = AMD
+    assert take(Allocator(devices, None), Resources(ONE)).gpu_kind == AMD
+
+
+@pytest.mark.parametrize(
+    ("needs", "limit", "threads"),
+    [
+        (Resources(cpus=Fraction(2)), None, 2),
+        (Resources(cpus=Fraction(5, 2)), 3, 2),
+        (Resources(cpus=HALF), None, 1),
+        (Resources(), None, 1),
+        (Resources(), 1, 64),
+        (Resources(), 5, 12),
+        (Resources(), 100, 1),
+        (Resources(ONE), None, 16),
+        (Resources(Fraction(4)), None, 64),
+        (Resources(HALF), None, 8),
+        (Resources(memory=32 * GIBIBYTE), None, 32),
+    ],
+)
+def test_libraries_start_as_many_threads_as_a_task_has_cpus_or_its_part_of_the_host(
+    needs: Resources, limit: int | None, threads: int
+) -> None:
+    assert take(Allocator(host(64, a=0, b=0, c=0, d=0), limit), needs).threads == threads
+
+
+def test_less_than_a_whole_cpu_is_one_thread() -> None:
+    assert take(Allocator(Host(HALF), None), Resources()).threads == 1
+
+
+def test_running_tasks_have_slots_and_ports_of_their_own_the_lowest_free_slot_first() -> None:
+    slots = Allocator(host(4), None)
+    first = fill(slots, Resources())
+    assert [each.slot for each in first] == [0, 1, 2, 3]
+    assert len({each.port for each in first}) == 4
+    assert all(each.port in PORTS for each in first)
+    slots.release(first[2])
+    slots.release(first[1])
+    assert [each.slot for each in fill(slots, Resources())] == [1, 2]
+
+
+def test_the_next_worker_gives_no_slot_and_no_port_that_a_task_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framework.worker.ports.PORTS", range(29500, 29504))
+    before = fill(Allocator(host(4), None), Resources())
+    after = Allocator(host(4), None)
+    for each in (before[1], before[3]):
+        after.restore(Allocation.from_message(json.loads(json.dumps(each.to_message()))))
+    new = fill(after, Resources())
+    assert [each.slot for each in new] == [0, 2]
+    assert {each.port for each in new} == {before[0].port, before[2].port}
+
+
+def test_a_task_of_a_worker_that_gave_no_slots_has_the_first() -> None:
+    message = take(Allocator(host(), None), Resources()).to_message()
+    for new in ("slot", "port", "gpu_memory"):
+        del message[new]
+    slots = Allocator(host(2), None)
+    slots.restore(Allocation.from_message(message))
+    assert [each.slot for each in fill(slots, Resources())] == [1]
+
+
+def test_a_task_for_which_there_is_no_port_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ports, "choose", lambda *_: None)
+    assert take(Allocator(host(), None), Resources()).port is None
 
 
 def test_shares_are_spread_before_they_are_stacked() -> None:
@@ -206,6 +288,59 @@ def test_a_released_gpu_counts_as_free_and_is_handed_out_after_a_look() -> None:
     take(slots, Resources(ONE))
 
 
+def test_only_gpus_with_enough_memory_are_handed_out() -> None:
+    devices = host(8, a=0, b=0, c=0)
+    devices.sizes = {"a": 11 * 1024, "b": 24 * 1024, "c": 0}
+    slots = Allocator(devices, None)
+    needs = Resources(ONE, gpu_memory=20 * GIBIBYTE)
+    assert slots.room(needs).most == 2, "what is not known of c's memory is no reason against it"
+    assert {gpu for each in fill(slots, needs) for gpu in each.gpus} == {"b", "c"}
+    assert slots.room(Resources(Fraction(3), gpu_memory=20 * GIBIBYTE)).lacks == (
+        "has 2 GPUs with 20 GiB of memory (a task needs 3)"
+    )
+
+
+def test_a_host_whose_gpus_are_all_too_small_is_unfit_and_says_so() -> None:
+    devices = host(8, a=0, b=0)
+    devices.sizes = {"a": 8 * 1024, "b": 11 * 1024}
+    room = Allocator(devices, None).room(Resources(ONE, gpu_memory=20 * GIBIBYTE))
+    assert (room.most, room.now) == (0, 0)
+    assert room.lacks == "has GPUs of at most 11 GiB (a task needs one with 20 GiB)"
+
+
+def test_memory_that_an_idle_gpu_has_in_use_is_not_free() -> None:
+    devices = host(8, a=400)
+    slots = Allocator(devices, None)
+    needs = Resources(ONE, gpu_memory=39_800 * 2**20)
+    room = slots.room(needs)
+    assert (room.most, room.now, room.lacks, slots.allocate(needs)) == (1, 0, "", None)
+    assert room.trouble == "GPU a (A100) has too little memory free: 400 of its 40000 MiB are in use"
+    devices.gpus["a"] = 100
+    assert slots.room(needs).trouble == ""
+    take(slots, needs)
+
+
+def test_a_gpu_is_shared_as_far_as_its_memory_goes() -> None:
+    devices = host(8, a=0)
+    slots = Allocator(devices, None)
+    needs = Resources(Fraction(1, 4), gpu_memory=10_000 * 2**20)
+    take(slots, needs)
+    assert slots.room(needs).now == 4
+    devices.gpus["a"] = 15_000
+    assert slots.room(needs).now == 3, "the task uses more than it has asked for"
+    devices.gpus["a"] = 5_000
+    assert slots.room(needs).now == 4, "or less"
+    assert slots.allocate(Resources(Fraction(1, 4), gpu_memory=31_000 * 2**20)) is None, "it may want it yet"
+
+
+def test_the_users_variables_are_named_where_too_few_gpus_are_left() -> None:
+    devices = host(8, a=0)
+    devices.restriction = "CUDA_VISIBLE_DEVICES=0"
+    slots = Allocator(devices, None)
+    assert slots.room(Resources(Fraction(2))).lacks == "has 1 GPU (a task needs 2); CUDA_VISIBLE_DEVICES=0"
+    assert (slots.room(Resources(ONE)).lacks, slots.room(Resources(ONE)).trouble) == ("", "")
+
+
 def test_failed_gpus_and_lasting_shortages_are_reported() -> None:
     devices = host(8, a=0)
     slots = Allocator(devices, None)
@@ -239,6 +374,7 @@ NEEDS = st.builds(
     gpus=st.sampled_from(["0", "0.1", "0.25", "0.3", "0.5", "0.7", "1", "2", "3"]).map(Fraction),
     cpus=st.none() | st.sampled_from(["0.01", "0.5", "1", "1.5", "3"]).map(Fraction),
     memory=st.sampled_from([0, 1, GIBIBYTE, 3 * GIBIBYTE]),
+    gpu_memory=st.sampled_from([0, 1, 15 * GIBIBYTE, 38 * GIBIBYTE, 40 * GIBIBYTE]),
 )
 
 
@@ -288,6 +424,12 @@ class Handing(RuleBasedStateMachine):
     def nothing_is_handed_out_twice(self) -> None:
         assert all(share <= 1 for share in self.shares().values())
         assert sum(allocation.needs.memory for allocation in self.allocations) <= self.host.memory
+        for gpu in "abcd":
+            needed = [each.needs.gpu_memory for each in self.allocations if gpu in each.gpus]
+            assert sum(needed) <= 40_000 * 2**20
+        slots, ports = ({getattr(each, name) for each in self.allocations} for name in ("slot", "port"))
+        assert len(slots) == len(ports) == len(self.allocations)
+        assert all(slot < 500 for slot in slots)
         counted = [
             allocation.needs.cpus or Fraction(0 if self.limit else 1) for allocation in self.allocations
         ]

@@ -1,4 +1,4 @@
-"""Devices of a host: the answers of nvidia-smi, and the CPUs and memory that control groups leave."""
+"""Devices of a host: descriptions, looks at its GPUs, and what control groups leave of CPUs and memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 
 from framework.errors import FrameworkError
 from framework.worker import devices
-from framework.worker.devices import Devices, Gpu, Gpus, Look, ask_nvidia_smi, usable_cpus, usable_memory
+from framework.worker.devices import Devices, Gpus, Look, usable_cpus, usable_memory
+from framework.worker.gpu import AMD, NVIDIA, Gpu
 
 Answer = Callable[[str], None]
 MEBIBYTE = 2**20
@@ -36,64 +37,6 @@ def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
         program.chmod(0o755)
 
     return write
-
-
-def test_the_gpus_of_a_host(nvidia_smi: Answer, tmp_path: Path) -> None:
-    nvidia_smi(
-        "echo '0, GPU-aa, NVIDIA H200, 143771, 4, Disabled'\n"
-        "echo '1, GPU-bb, NVIDIA H200, 143771, 20480, Disabled'\n"
-        "echo '2, GPU-cc, NVIDIA RTX 4090, 24564, 1200, Enabled'\n"
-        "echo '3, GPU-dd, NVIDIA GB10, [N/A], [N/A], Disabled'"
-    )
-    gpus, problem = ask_nvidia_smi()
-    assert gpus == [
-        Gpu("0", "GPU-aa", "NVIDIA H200", 143771, 4),
-        Gpu("1", "GPU-bb", "NVIDIA H200", 143771, 20480),
-        Gpu("2", "GPU-cc", "NVIDIA RTX 4090", 24564, 1200, has_display=True),
-        Gpu("3", "GPU-dd", "NVIDIA GB10", 0, 0),
-    ]
-    assert [gpu.is_in_use for gpu in gpus] == [False, True, False, False], "not the screen"
-    assert problem == ""
-    asked = (tmp_path / "asked").read_text()
-    assert asked == (
-        "--query-gpu=index,uuid,name,memory.total,memory.used,display_active --format=csv,noheader,nounits\n"
-    )
-
-
-def test_a_gpu_that_has_failed_is_not_used_and_the_others_are(nvidia_smi: Answer) -> None:
-    nvidia_smi(
-        "echo '0, GPU-aa, NVIDIA H200, 143771, [Unknown Error], Disabled'\n"
-        "echo '1, GPU-bb, NVIDIA H200, 143771, 4, Disabled'"
-    )
-    gpus, problem = ask_nvidia_smi()
-    assert [gpu.uuid for gpu in gpus] == ["GPU-bb"]
-    assert problem == "nvidia-smi: 0, GPU-aa, NVIDIA H200, 143771, [Unknown Error], Disabled"
-
-
-@pytest.mark.parametrize(
-    ("body", "problem"),
-    [
-        ("echo 'Failed to initialize NVML: Unknown Error'; exit 255", "Failed to initialize NVML: Unknown"),
-        ("echo >&2 Failed to initialize NVML: Driver/library version mismatch; exit 18", "Driver/library"),
-        ("exit 9", "exit code 9"),
-        ("echo what", "what"),
-        ("exec sleep 60", "gave no answer in 0 s"),
-    ],
-)
-def test_a_driver_that_has_failed(
-    nvidia_smi: Answer, monkeypatch: pytest.MonkeyPatch, body: str, problem: str
-) -> None:
-    monkeypatch.setattr(devices, "ANSWER_SECONDS", 0.3 if "sleep" in body else 30.0)
-    nvidia_smi(body)
-    gpus, found = ask_nvidia_smi()
-    assert (list(gpus), problem in found) == ([], True), found
-
-
-def test_a_host_without_nvidia_smi_has_no_gpus_and_no_problem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert ask_nvidia_smi() == ((), "")
 
 
 def test_devices_can_be_described(tmp_path: Path, nvidia_smi: Answer) -> None:
@@ -135,6 +78,36 @@ def test_tasks_have_the_memory_that_the_worker_is_told(tmp_path: Path) -> None:
     assert Devices(description, None).memory == usable_memory()
     description.write_text(json.dumps({"memory": 7}))
     assert Devices(description, 5 * MEBIBYTE).memory == 7 * MEBIBYTE
+
+
+def test_the_environment_that_tasks_are_given_leaves_some_gpus(tmp_path: Path, nvidia_smi: Answer) -> None:
+    environment = {"CUDA_VISIBLE_DEVICES": "1"}
+    nvidia_smi("echo '0, GPU-aa, H200, 143771, 4, Disabled'; echo '1, GPU-bb, H200, 143771, 4, Disabled'")
+    own = Devices(given=lambda: environment)
+    look = own.look()
+    assert ([gpu.uuid for gpu in look.gpus], look.restriction) == (["GPU-bb"], "CUDA_VISIBLE_DEVICES=1")
+    environment.clear()
+    assert ([gpu.index for gpu in own.look().gpus], own.look().restriction) == (["0", "1"], "")
+    environment["CUDA_VISIBLE_DEVICES"] = "MIG-1"
+    nvidia_smi(
+        "[ $1 = --list-gpus ] && { echo 'GPU 0: H200 (UUID: GPU-aa)'; "
+        "echo '  MIG 1g.18gb  Device 0: (UUID: MIG-1)'; exit; }; echo '0, GPU-aa, H200, 143771, 4, Disabled'"
+    )
+    assert [gpu.uuid for gpu in own.look(since=time.monotonic()).gpus] == ["MIG-1"]
+
+
+def test_gpus_are_nvidias_unless_there_are_amds_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Devices().gpu_kind == NVIDIA
+    found = [Gpu("0", "0", "MI300X", 190_000, 3)]
+    monkeypatch.setattr(devices, "find_amd_gpus", lambda: found)
+    own = Devices(given=lambda: {"HIP_VISIBLE_DEVICES": "0"})
+    assert (own.gpu_kind, own.look().gpus) == (AMD, found)
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    assert Devices().gpu_kind == NVIDIA
+    (tmp_path / "devices.json").write_text(json.dumps({"gpu_kind": "amd", "gpus": []}))
+    assert Devices(tmp_path / "devices.json").gpu_kind == AMD
 
 
 class Finder:

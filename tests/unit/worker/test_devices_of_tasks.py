@@ -27,7 +27,8 @@ from framework.worker.worker import Worker
 PROGRAM = """\
 import os, pathlib, sys, time
 name = sys.argv[1].partition("=")[2]
-names = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+names = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
+         "TASK_SLOT", "MASTER_ADDR", "MASTER_PORT")
 tasks = pathlib.Path("../../..")
 (tasks / f"new.{name}").write_text(repr({each: os.environ.get(each) for each in names}))
 (tasks / f"new.{name}").rename(tasks / f"seen.{name}")
@@ -69,11 +70,21 @@ class Bench:
         (self.path / "code/new").symlink_to(version)
         (self.path / "code/new").rename(self.path / "code/current")
 
-    def has(self, gpus: Mapping[str, int] | None = None, cpus: float = 4, memory: int = 8192) -> None:
-        """Describe the host's devices: the MiB in use of each GPU."""
-        found = [{"uuid": name, "memory": 40_000, "used": used} for name, used in (gpus or {}).items()]
+    def has(
+        self,
+        gpus: Mapping[str, int] | None = None,
+        cpus: float = 4,
+        memory: int = 8192,
+        kind: str = "nvidia",
+        sizes: Mapping[str, int] = {},
+    ) -> None:
+        """Describe the host's devices: the MiB in use of each GPU; `sizes`: those that have not 40,000."""
+        found = [
+            {"uuid": name, "memory": sizes.get(name, 40_000), "used": used}
+            for name, used in (gpus or {}).items()
+        ]
         new = self.files.devices.with_suffix(".new")
-        new.write_text(json.dumps({"cpus": cpus, "memory": memory, "gpus": found}))
+        new.write_text(json.dumps({"cpus": cpus, "memory": memory, "gpus": found, "gpu_kind": kind}))
         new.rename(self.files.devices)
 
     def start(self, slots: int | None = None) -> None:
@@ -132,13 +143,23 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def given(**environment: str) -> pytest.MarkDecorator:
+    """Have the runner, and so its tasks, begin with these variables."""
+    return pytest.mark.parametrize("bench", [environment], indirect=True)
+
+
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Bench]:
     cached_project.cache_clear()
     monkeypatch.setattr(devices, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(devices, "PATIENCE_SECONDS", 60.0)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all of them")
+    for name in (
+        *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "MASTER_ADDR", "MASTER_PORT"),
+        *("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+    ):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in getattr(request, "param", {}).items():
+        monkeypatch.setenv(name, value)
     bench = Bench(tmp_path)
     yield bench
     bench.close()
@@ -176,7 +197,7 @@ def test_tasks_share_a_gpu(bench: Bench) -> None:
     bench.send("a", "b")
     bench.wait_for(2)
     assert bench.gpus() == {"a": "GPU-0", "b": "GPU-0"}
-    assert {seen["OMP_NUM_THREADS"] for seen in bench.seen().values()} == {None}
+    assert {seen["OMP_NUM_THREADS"] for seen in bench.seen().values()} == {"2"}, "half of the host"
 
 
 def test_a_gpu_that_others_use_is_left_alone_and_used_when_they_are_gone(bench: Bench) -> None:
@@ -206,7 +227,7 @@ def test_without_resources_nothing_changes(bench: Bench) -> None:
     assert (beat["slots"], beat["notice"], bench.worker.concurrency) == (2, "", 2)
     bench.send("a")
     bench.wait_for(1)
-    assert bench.gpus() == {"a": "all of them"}
+    assert bench.gpus() == {"a": None}
     bench.end("a")
     bench.start(slots=7)
     assert (bench.beat()["slots"], bench.worker.concurrency) == (7, 7)
@@ -312,3 +333,83 @@ def test_the_next_worker_hands_out_no_gpu_that_a_task_has(bench: Bench) -> None:
     del bench.held["a"]  # by the worker that was replaced
     bench.end("b", "c")
     assert bench.states() == ["done"] * 3
+
+
+def test_each_task_has_a_slot_and_a_port_also_from_the_next_worker(bench: Bench) -> None:
+    bench.has(cpus=8)
+    bench.push("")
+    bench.start(slots=4)
+    bench.send("a", "b", "c")
+    bench.wait_for(3)
+    seen = bench.seen()
+    assert sorted(str(each["TASK_SLOT"]) for each in seen.values()) == ["0", "1", "2"]
+    assert len({each["MASTER_PORT"] for each in seen.values()}) == 3
+    assert {each["MASTER_ADDR"] for each in seen.values()} == {"127.0.0.1"}
+    assert {each["OMP_NUM_THREADS"] for each in seen.values()} == {"2"}
+    (first,) = (name for name in seen if seen[name]["TASK_SLOT"] == "1")
+    bench.end(first)
+    bench.start(slots=4)
+    assert bench.beat()["slots"] == 4
+    bench.send("d", "e")
+    bench.wait_for(5)
+    seen = {name: each for name, each in bench.seen().items() if name != first}
+    assert sorted(str(each["TASK_SLOT"]) for each in seen.values()) == ["0", "1", "2", "3"]
+    assert len({each["MASTER_PORT"] for each in seen.values()}) == 4
+    for left in {"a", "b", "c"} - {first}:
+        (bench.files.tasks / f"end.{left}").touch()
+        del bench.held[left]  # by the worker that was replaced
+
+
+@given(OMP_NUM_THREADS="6", MASTER_PORT="1234")
+def test_what_the_environment_of_the_tasks_sets_stays(bench: Bench) -> None:
+    bench.has(cpus=4)
+    bench.push("resources: {cpus: 2}")
+    bench.start()
+    bench.send("a")
+    bench.wait_for(1)
+    seen = bench.seen()["a"]
+    assert (seen["OMP_NUM_THREADS"], seen["MKL_NUM_THREADS"]) == ("6", None)
+    assert (seen["MASTER_ADDR"], seen["MASTER_PORT"]) == ("127.0.0.1", "1234")
+
+
+@given(CUDA_VISIBLE_DEVICES="2,GPU-3")
+def test_only_the_gpus_that_the_environment_leaves_are_given(bench: Bench) -> None:
+    bench.has({"GPU-0": 3, "GPU-1": 3, "GPU-2": 3, "GPU-3": 3})
+    bench.push("resources: {gpus: 1}")
+    bench.start()
+    assert (bench.beat()["slots"], bench.beat()["notice"]) == (2, "")
+    bench.send("a", "b", "c")
+    bench.wait_for(2)
+    assert sorted(map(str, bench.gpus().values())) == ["GPU-2", "GPU-3"]
+    bench.push("resources: {gpus: 3}")
+    beat = bench.beat()
+    assert (beat["unfit"], beat["notice"]) == (
+        True, "has 2 GPUs (a task needs 3); CUDA_VISIBLE_DEVICES=2,GPU-3"
+    )  # fmt: skip
+
+
+@given(ROCR_VISIBLE_DEVICES="1")
+def test_gpus_of_amd(bench: Bench) -> None:
+    bench.has({"0": 3, "1": 3}, kind="amd")
+    bench.push("resources: {gpus: 1}")
+    bench.start()
+    assert bench.beat()["slots"] == 1
+    bench.send("a")
+    bench.wait_for(1)
+    seen = bench.seen()["a"]
+    assert (seen["ROCR_VISIBLE_DEVICES"], seen["CUDA_VISIBLE_DEVICES"]) == ("1", "0")
+
+
+def test_gpus_with_too_little_memory_get_no_task(bench: Bench) -> None:
+    bench.has({"GPU-0": 3, "GPU-1": 3}, sizes={"GPU-0": 11 * 1024})
+    bench.push("resources: {gpus: 1, gpu_memory: 20G}")
+    bench.start()
+    assert bench.beat()["slots"] == 1
+    bench.send("a")
+    bench.wait_for(1)
+    assert bench.gpus() == {"a": "GPU-1"}
+    bench.has({"GPU-0": 3}, sizes={"GPU-0": 11 * 1024})
+    beat = bench.beat()
+    assert (beat["unfit"], beat["notice"]) == (
+        True, "has GPUs of at most 11 GiB (a task needs one with 20 GiB)"
+    )  # fmt: skip

@@ -22,7 +22,9 @@ from framework.worker.jobs import make_job
 
 TASK = "0123456789abcdef"
 PARAMETERS: dict[str, Value] = {"x": 1, "name": "größe", "l": [None, {"k": True}]}
-ALLOCATION = Allocation(Resources(Fraction(1), Fraction(2)), Fraction(2), ("GPU-1",))
+ALLOCATION = Allocation(
+    Resources(Fraction(1), Fraction(2)), Fraction(2), ("GPU-1",), slot=3, port=29503, threads=2
+)
 
 
 class Bench:
@@ -65,6 +67,12 @@ def test_a_command(bench: Bench, directory: ProjectDirectory) -> None:
         "TASK_ID": TASK,
         "TASK_ATTEMPT": "2",
         "TASK_DIR": str(bench.files.work),
+        "TASK_SLOT": "3",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29503",
+        "OMP_NUM_THREADS": "2",
+        "MKL_NUM_THREADS": "2",
+        "OPENBLAS_NUM_THREADS": "2",
     }
     assert job.contents.keys() == {"parameters.json"}
     assert json.loads(job.contents["parameters.json"]) == PARAMETERS
@@ -84,6 +92,7 @@ def test_the_context_is_what_the_next_worker_needs(bench: Bench, directory: Proj
     assert context["code"] == "v1"
     allocation = Allocation.from_message(context["allocation"])
     assert (allocation.needs, allocation.gpus) == (ALLOCATION.needs, ALLOCATION.gpus)
+    assert (allocation.slot, allocation.port) == (3, 29503)
 
 
 def test_devices_are_named_to_tasks_of_projects_that_ask_for_some(
@@ -93,7 +102,14 @@ def test_devices_are_named_to_tasks_of_projects_that_ask_for_some(
     project = directory.load("x: 1", "command: run\nresources: {gpus: 1, cpus: 2}")
     environment = bench.job(project).environment
     assert (environment["CUDA_VISIBLE_DEVICES"], environment["OMP_NUM_THREADS"]) == ("GPU-1", "2")
-    assert "OMP_NUM_THREADS" not in bench.job(project, OMP_NUM_THREADS="7").environment
+    assert bench.job(project, CUDA_VISIBLE_DEVICES="0,1").environment["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+
+
+def test_what_is_given_stays(bench: Bench, directory: ProjectDirectory) -> None:
+    given = {"OMP_NUM_THREADS": "7", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "1234"}
+    job = bench.job(directory.load("x: 1", "command: run ${envvar:MASTER_PORT} ${envvar:TASK_SLOT}"), **given)
+    assert not job.environment.keys() & {*given, "MKL_NUM_THREADS"}
+    assert job.command[1:3] == ["1234", "3"]
 
 
 def test_early_termination_goes_with_it(bench: Bench, directory: ProjectDirectory) -> None:
