@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import datetime
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,11 @@ if how == "hang":
 
 def test_update_files_during_a_running_set(checkout: Checkout) -> None:
     code = """
-import time
-time.sleep(10)
+import os, socket, time
+names = {"slot": "TASK_SLOT", "port": "MASTER_PORT", "threads": "OMP_NUM_THREADS"}
+print("Share: " + ", ".join(f"{each}={os.environ[name]}" for each, name in names.items()))
+with socket.create_server((os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))):
+    time.sleep(10)
 import lesson  # only now: as it was when the task started
 print(f"Lesson: lesson={lesson.NUMBER}")
 """
@@ -110,6 +114,23 @@ print(f"Lesson: lesson={lesson.NUMBER}")
         if started(row) < pushed - 1:
             assert row["lesson"] == "1"
     assert checkout.run("update_files.sh").seconds < 20
+    check_shares(rows)
+
+
+def check_shares(rows: list[dict[str, str]]) -> None:
+    """Tasks that ran at the same time on a host had slots and ports of their own."""
+    side_by_side = [
+        (one, other)
+        for one, other in combinations(rows, 2)
+        if one["host"] == other["host"]
+        and abs(started(one) - started(other)) < 7  # of the 10 s that each took
+    ]
+    assert side_by_side
+    for one, other in side_by_side:
+        assert one["slot"] != other["slot"]
+        assert one["port"] != other["port"]
+    assert {row["slot"] for row in rows} == {str(n) for n in range(len({row["slot"] for row in rows}))}
+    assert {row["threads"] for row in rows} == {"1"}, "a task for each core"
 
 
 def test_what_is_asked_for_runs_again(checkout: Checkout) -> None:
