@@ -92,11 +92,11 @@ class _Free:
         """The number of tasks of a kind that fit on it; of those that need more GPUs than one, 0 or 1."""
         gpu_memory = needs.gpu_memory / 2**20
         if needs.gpus > 1:
-            return int(self.share == 1 and gpu_memory <= self.memory)
-        most = math.floor(self.share / needs.gpus)
-        return (
-            min(most, math.floor(self.memory / gpu_memory)) if gpu_memory and self.memory < math.inf else most
-        )
+            return int(self.share == 1 and self.memory >= gpu_memory)
+        shares = math.floor(self.share / needs.gpus)
+        if not gpu_memory or self.memory == math.inf:
+            return shares
+        return min(shares, math.floor(self.memory / gpu_memory))
 
 
 @dataclass(frozen=True)
