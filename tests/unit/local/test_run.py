@@ -494,3 +494,23 @@ def test_a_metric_that_is_never_reported_is_said_while_it_runs_and_at_its_end(be
     assert last == "no task has reported loss; reported: los"
     assert first == last
     assert output.index(first) < output.index("8/8 tasks")
+
+
+def test_the_users_own_choice_of_gpus_counts(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = bench.path / "programs"
+    programs.mkdir()
+    (programs / "nvidia-smi").write_text(
+        "#!/bin/sh\nfor n in 0 1; do echo $n, GPU-$n, A100, 40960, 4, Disabled; done\n"
+    )
+    (programs / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    seen = bench.path / "seen"
+    bench.write(
+        "[1, 2]", f"echo $CUDA_VISIBLE_DEVICES $TASK_SLOT >>{shlex.quote(str(seen))}", "resources: {gpus: 1}"
+    )
+    assert bench.run()[0] == 0
+    assert seen.read_text().splitlines() == ["GPU-1 0"] * 2
+    bench.write("[1, 2]", settings="resources: {gpus: 2}")
+    code, said = bench.run("--fresh")
+    assert (code, "has 1 GPU (a task needs 2); CUDA_VISIBLE_DEVICES=1;" in said) == (2, True), said
