@@ -69,8 +69,8 @@ def project_tree(project: Path) -> ProjectTree:
 def _warn(shared: Sequence[_Parts]) -> None:
     more = len(shared) - _MOST_NAMED
     log.warning(
-        "tasks can write nothing below %s%s: the project's directories have more than %d entries, so only the "
-        "smallest are made anew for each task; these are links to the copy that all tasks share",
+        "tasks can write nothing below %s%s: the project's directories have more than %d entries, so only "
+        "the smallest are made anew for each task; these are links to the copy that all tasks share",
         ", ".join(os.path.join(*parts) for parts in shared[:_MOST_NAMED]),
         f" and {more} more" if more > 0 else "",
         MOST_ENTRIES,
