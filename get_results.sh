@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Copies the results from all hosts to this machine: results.csv, and the logs and files of all tasks that have ended.
 #
-# usage: get_results.sh [-o DIRECTORY] [-a] [-h]
+# usage: get_results.sh [-o DIRECTORY] [-a] [--report] [-h]
 #
 #   -o, --output DIRECTORY   where to put them, in a directory named like the project (default: results/ in this copy of the tool)
 #   -a, --all                also all_results.csv, which includes combinations that are no longer in the sweep
+#       --report             then write report.html: tables and plots of the results, in one file
 #   -h, --help               this text
 #
 # Copies only what is not here yet, so it can be run repeatedly, while tasks run and after infra_clean.sh.
@@ -13,6 +14,7 @@
 # than RESULTS_LIMIT in config.sh is taken.
 #
 #   results/<project>/results.csv                   a row for each combination of the set
+#   results/<project>/sweep.json                    the same for programs, and all attempts
 #   results/<project>/tasks/<task>/<attempt>/       parameters.json, stdout, stderr, result.json, files/
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh
@@ -27,7 +29,7 @@ USED_HOSTS=() # numbers of the hosts of the infrastructure
 FAILED=''     # not empty: something could not be copied
 
 main() {
-  parse_options -o,--output= -a,--all -- "$@"
+  parse_options -o,--output= -a,--all --report -- "$@"
   OUTPUT=$(absolute_path "${OPTIONS[OUTPUT]:-$CHECKOUT/results}" "$PWD")
   trap finish EXIT
   MESSAGES_FILTER=first_messages
@@ -38,10 +40,14 @@ main() {
   make_directories
   probe_all_hosts
   copy_table results.csv
+  copy_file sweep.json
   if [[ ${OPTIONS[ALL]:-} ]]; then
     copy_table all_results.csv --all
   fi
   copy_attempts
+  if [[ ${OPTIONS[REPORT]:-} ]]; then
+    write_report
+  fi
   report
 }
 
@@ -66,19 +72,26 @@ probe_all_hosts() {
 # copy_table NAME OPTION…: copies the table after `framework results OPTION…` has written it; if the master's container is gone,
 # the table that was written last.
 copy_table() {
-  local host=$MASTER_HOST name=$1 table
+  local host=$MASTER_HOST name=$1
   is_reachable "$host" || return 0
   if [[ $(container_state "$host" master || true) == running\ * ]]; then
     docker_on "$host" exec "$INFRASTRUCTURE-master" framework results "${@:2}" | printable >&2 ||
       complain "${HOST_NAMES[host]}: the master could not write $name; the previous one was copied"
   fi
-  table="$(data_directory "$host" master)/$name"
-  if ! on_host "$host" test -f "$table"; then
+  copy_file "$name"
+}
+
+# copy_file NAME: copies a file of the master's.
+copy_file() {
+  local host=$MASTER_HOST name=$1 file
+  is_reachable "$host" || return 0
+  file="$(data_directory "$host" master)/$name"
+  if ! on_host "$host" test -f "$file"; then
     step "${HOST_NAMES[host]}" "there is no $name yet"
-  elif on_host "$host" cat -- "$table" | take_bytes "$host" "$INCOMING" >"$INCOMING/$name"; then
+  elif on_host "$host" cat -- "$file" | take_bytes "$host" "$INCOMING" >"$INCOMING/$name"; then
     mv --no-target-directory -- "$INCOMING/$name" "$RESULTS/$name"
   else
-    complain "${HOST_NAMES[host]}: $table could not be read; see above"
+    complain "${HOST_NAMES[host]}: $file could not be read; see above"
   fi
 }
 
@@ -190,6 +203,17 @@ put_into_place() {
   return "$code"
 }
 
+# write_report: makes report.html of what is here, in a container of this machine.
+write_report() {
+  local image options
+  image=$(docker_on 0 image ls --format '{{.Repository}}:{{.Tag}}' infrainit-worker) || die "--report: see above"
+  image=${image%%$'\n'*} # the newest
+  [[ $image ]] || die "--report: this machine has no image infrainit-worker; ./infrainit.sh -f builds it"
+  [[ $image =~ ^infrainit-worker:[0-9a-f]{12}$ ]] || unreadable 0 "$image"
+  read_words options report_options "$image" "$RESULTS"
+  change_docker 0 run "${options[@]}" >/dev/null || complain "the report could not be written; see above"
+}
+
 # complain MESSAGE: reports a failure; the script goes on and will end with 1.
 complain() {
   warn "$*"
@@ -204,6 +228,9 @@ give_up() {
 
 report() {
   printf '%s\n' "$RESULTS"
+  if [[ ${OPTIONS[REPORT]:-} && ! $FAILED ]]; then
+    printf '%s\n' "$RESULTS/report.html"
+  fi
   if [[ $FAILED ]]; then
     die "not everything could be copied; what is missing is named above"
   fi

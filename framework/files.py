@@ -15,6 +15,7 @@ from typing import IO
 from framework.errors import FrameworkError
 
 ARGUMENTS_FILE = "arguments.json"  # in the directory of an attempt
+SWEEP_FILE = "sweep.json"  # beside results.csv
 METRICS_FILE = "metrics.json"  # in a task's directory; the project's own file of this name is not there
 
 
@@ -151,6 +152,11 @@ class MasterFiles:
     def all_results(self) -> Path:
         """Results with those of combinations that were removed from the sweep; written on request."""
         return self.path / "all_results.csv"
+
+    @property
+    def sweep(self) -> Path:
+        """The results of results.csv with their types, and all attempts; written on request."""
+        return self.path / SWEEP_FILE
 
     @property
     def requests(self) -> Path:

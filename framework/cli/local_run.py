@@ -19,6 +19,7 @@ from framework.files import LocalFiles, ProjectFiles
 from framework.journal.ranking import BEST_SHOWN
 from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
+from framework.journal.sweep_data import write_sweep
 from framework.journal.trials import most_combinations
 from framework.local.run import ADVICE, RunOutcome, run_project
 from framework.messages.requests import Which
@@ -61,6 +62,7 @@ def report_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> 
     with Journal(files.master.journal, read_only=True) as journal:
         if not status.finished:  # the master writes them only at the end of a sweep
             write_results(project, journal, files.master.results)
+        write_sweep(project, journal, files.master.sweep)
         if status.outdated:
             print(outdated_results(status.outdated, status.done, ADVICE.renew), file=sys.stderr)
         if project.metric is not None and status.done:

@@ -24,6 +24,7 @@ from framework.cli.master_commands import (
     run_watch,
 )
 from framework.cli.needs import run_needs, run_root
+from framework.cli.report_page import run_report
 from framework.cli.services import run_celery, run_flower, run_master, run_wait_workers, run_worker
 from framework.configuration.import_file import import_file
 from framework.configuration.load import load_project
@@ -151,6 +152,13 @@ def _add_reports(add: Add) -> None:
         type=int,
         default=BEST_SHOWN,
         help=f"number of combinations (default: {BEST_SHOWN})",
+    )
+    report = add("report", run_report, "Write a page with tables and plots of results: one HTML file.")
+    report.add_argument(
+        "results", type=Path, help="directory with results, or project with results of local runs"
+    )
+    report.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="(default: report.html beside the results)"
     )
     results = add("results", run_results, "Write results.csv now.")
     results.add_argument(

@@ -19,6 +19,7 @@ from framework.journal.provenance import Provenance, program_version
 from framework.journal.recovery import recover
 from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
+from framework.journal.sweep_data import write_sweep
 from framework.journal.tally import tally_sweep
 from framework.journal.trials import so_far
 from framework.local.data_directory import default_directory
@@ -167,6 +168,7 @@ def run_results(options: argparse.Namespace) -> int:
     with Journal(files.journal, read_only=True) as journal:
         warn_of_results(project, journal)
         write_results(project, journal, path, removed=options.all)
+        write_sweep(project, journal, files.sweep)
     return 0
 
 

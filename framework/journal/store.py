@@ -457,6 +457,18 @@ class Journal(Database):
         rows = self._rows("SELECT * FROM attempts WHERE task = ? ORDER BY attempt", task)
         return [AttemptRecord(*row) for row in rows]
 
+    def member_attempts(self) -> Iterator[AttemptRecord]:
+        """All attempts of the tasks of the current sweep."""
+        last = ("", 0)
+        while rows := self._rows(
+            f"""SELECT attempts.* FROM attempts JOIN tasks USING (task)
+            WHERE tasks.sweep = {_SWEEP} AND (attempts.task, attempt) > (?, ?)
+            ORDER BY attempts.task, attempt LIMIT {_PAGE}""",
+            *last,
+        ):
+            yield from (AttemptRecord(*row) for row in rows)
+            last = (rows[-1]["task"], rows[-1]["attempt"])
+
     def under_way(self) -> list[AttemptRecord]:
         """The attempts that were sent or run, at most one for each task, in the order of the sweep."""
         rows = self._rows(

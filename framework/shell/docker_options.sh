@@ -189,7 +189,15 @@ one_off_options() {
   print_words --security-opt no-new-privileges
 }
 
-# check_options: of containers on this machine that read a project.
+# report_options IMAGE DIRECTORY: for a container on this machine that writes the page of the results in DIRECTORY.
+report_options() {
+  check_options
+  print_mount type=bind "source=$CHECKOUT/framework" target=/code/current/framework readonly
+  print_mount type=bind "source=$2" target=/results
+  print_words "$1" report /results
+}
+
+# check_options: of containers on this machine that read a project, or results.
 check_options() {
   one_off_options "$(id -u):$(id -g)"
   print_words --read-only

@@ -350,7 +350,7 @@ stage_broker() {
 }
 
 stage_worker() {
-  cp -- "$CHECKOUT"/docker/worker/{Dockerfile,framework,install_packages,requirements.txt} "$1"
+  cp -- "$CHECKOUT"/docker/worker/{Dockerfile,framework,install_packages,requirements.txt,requirements-page.txt} "$1"
 }
 
 # stage_adaptive_worker DIRECTORY: with Optuna.

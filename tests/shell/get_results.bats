@@ -69,6 +69,52 @@ all_attempts() {
   assert_equal "$(find "$RESULTS" -mindepth 1 -maxdepth 1 | wc -l)" 2 # results.csv and tasks
 }
 
+@test "sweep.json comes home beside the table" {
+  echo '{"version": 1}' >"$(dirname "$TABLE")/sweep.json"
+  get
+  assert_equal "$status" 0
+  assert_equal "$(cat "$RESULTS/sweep.json")" '{"version": 1}'
+}
+
+# act_as_reporter IMAGES [COMMAND]: the master runs, and this machine has these images; COMMAND is what writes the report.
+act_as_reporter() {
+  local page="$RESULTS/report.html"
+  stub docker "case \"\$*\" in
+    'ps --all '*) printf '%064d\\n' 1 ;;
+    *State.Status*) echo 'running x 0 0' ;;
+    'image ls '*) printf '%b' '$1' ;;
+    'run '*) echo /results/report.html; ${2:-touch ${page@Q}} ;;
+  esac"
+}
+
+@test "--report: the newest worker image writes it, without network, of what is here" {
+  act_as_reporter 'infrainit-worker:0123456789ab\ninfrainit-worker:ba9876543210\n'
+  get --report
+  assert_equal "$status" 0
+  assert_equal "$output" "$RESULTS"$'\n'"$RESULTS/report.html"
+  run grep -F "docker 'run'" "$CALLS"
+  assert_equal "$output" "docker 'run' '--rm' '--network' 'none' '--user' '$(id -u):$(id -g)' '--cap-drop' 'ALL' \
+'--security-opt' 'no-new-privileges' '--read-only' '--memory' '1024m' '--pids-limit' '128' \
+'--mount' 'type=bind,source=${TOOL//\'/\'\\\'\'}/framework,target=/code/current/framework,readonly' \
+'--mount' 'type=bind,source=${RESULTS//\'/\'\\\'\'},target=/results' 'infrainit-worker:0123456789ab' 'report' '/results'"
+}
+
+@test "--report: an image that is missing, and a container that fails" {
+  act_as_reporter ''
+  get --report
+  assert_equal "$status" 1
+  assert_part 'this machine has no image infrainit-worker; ./infrainit.sh -f builds it'
+  act_as_reporter 'infrainit-worker:0123456789ab\n' 'echo "sweep.json: cannot be read" >&2; exit 2'
+  get --report
+  assert_equal "$status" 1
+  assert_part 'sweep.json: cannot be read'
+  assert_part 'the report could not be written; see above'
+  act_as_reporter 'infrainit-worker:latest --privileged\n'
+  get --report
+  assert_equal "$status" 1
+  assert_part 'cannot be read'
+}
+
 @test "a second run copies only what is new" {
   make_attempt "$FAR_HOME" 00000000000000aa/1
   get

@@ -1,0 +1,413 @@
+// Page of a sweep: tables and plots of the JSON that the page holds. All text from tasks goes in as text, never as HTML.
+"use strict";
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const ROWS = 100; // of a page of the table
+const MOST_BARS = 5000; // of the timeline
+// Okabe and Ito's colours, which people who are colour-blind can tell apart.
+const COLOURS = {
+  done: "#0072b2", running: "#56b4e9", sent: "#56b4e9", pruned: "#e69f00", failed: "#d55e00", timeout: "#d55e00",
+  lost: "#cc79a7", stopped: "#8c8c8c", cancelled: "#8c8c8c", waiting: "#8c8c8c",
+};
+const FONT = { family: "system-ui, sans-serif", size: 13, color: "#1a1a1a" };
+const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+const MOST_TICKS = 8; // values of a metaparameter that each get a tick
+
+const names = data.parameters;
+const byTask = new Map(data.tasks.map((task) => [task.task, task]));
+const scored = data.metric === null ? [] : data.tasks.filter((task) => isScored(task));
+const ranked = [...scored].sort((a, b) => (score(a) - score(b)) * (data.goal === "minimize" ? 1 : -1));
+
+function isScored(task) {
+  return task.state === "done" && typeof task.metrics[data.metric] === "number";
+}
+
+function score(task) {
+  return task.metrics[data.metric];
+}
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+// Plotly reads some tags in its texts.
+function label(text) {
+  return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+}
+
+function shown(value) {
+  if (value === undefined || value === null) {
+    return value === null ? "null" : "";
+  }
+  if (typeof value === "number") {
+    return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6)));
+  }
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+function described(task) {
+  return names.filter((name) => name in task.parameters).map((name) => `${name}=${shown(task.parameters[name])}`).join(" ");
+}
+
+function duration(seconds) {
+  if (seconds === null || seconds === undefined) {
+    return "";
+  }
+  for (const [size, unit, below, part] of [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]]) {
+    if (seconds >= size) {
+      return `${Math.floor(seconds / size)} ${unit} ${Math.floor((seconds % size) / below)} ${part}`;
+    }
+  }
+  return `${Number(seconds.toPrecision(3))} s`;
+}
+
+function moment(seconds) {
+  return new Date(seconds * 1000);
+}
+
+function count(number, noun) {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+function section(id, title, ...children) {
+  const made = element("section", { "aria-labelledby": id }, element("h2", { id }, title), ...children);
+  document.getElementById("main").append(made);
+  document.getElementById("sections").append(element("a", { href: `#${id}` }, title));
+  return made;
+}
+
+function faint(text) {
+  return element("p", { class: "faint" }, text);
+}
+
+// plot: a figure in `parent`, which `description` puts into words for those who do not see it.
+function plot(parent, description, traces, layout) {
+  const made = element("div", { class: "plot", role: "img", "aria-label": description });
+  parent.append(made);
+  Plotly.newPlot(made, traces, { font: FONT, margin: { l: 60, r: 16, t: 30, b: 44 }, height: 320, ...layout }, CONFIG);
+}
+
+// An axis for the values of a metaparameter: numbers, logarithmic if they span several powers of ten, or categories.
+function axisOf(values) {
+  const known = values.filter((value) => value !== undefined);
+  if (known.length > 0 && known.every((value) => typeof value === "number")) {
+    const low = Math.min(...known), high = Math.max(...known);
+    return { kind: low > 0 && high / low >= 100 ? "log" : "linear", values };
+  }
+  return { kind: "category", values: values.map((value) => (value === undefined ? "(none)" : label(shown(value)))) };
+}
+
+// Ticks at the values themselves, if they are few.
+function ticksOf(axis) {
+  const own = [...new Set(axis.values)];
+  if (axis.kind === "category" || own.length > MOST_TICKS) {
+    return axis.kind === "log" ? { dtick: 1, tickformat: "~g" } : {};
+  }
+  return { tickvals: own, ticktext: own.map(shown) };
+}
+
+function spread(values) {
+  return new Set(values.map((value) => JSON.stringify(value))).size;
+}
+
+// Table with rows that can be sorted and chosen.
+
+class Table {
+  constructor(parent, columns, tasks) {
+    this.columns = columns;
+    this.tasks = tasks;
+    this.texts = tasks.map((task) => columns.map((column) => shown(column.value(task))).join(" ").toLowerCase());
+    this.by = null;
+    this.downwards = false;
+    this.first = 0;
+    this.filter = element("input", { type: "search", "aria-label": "Rows with these words", placeholder: "rows with these words" });
+    this.state = element("select", { "aria-label": "State" }, element("option", { value: "" }, "all states"));
+    for (const state of [...new Set(tasks.map((task) => task.state))].sort()) {
+      this.state.append(element("option", { value: state }, state));
+    }
+    this.said = element("span", { role: "status", class: "faint" });
+    this.before = element("button", { type: "button" }, "previous");
+    this.after = element("button", { type: "button" }, "next");
+    this.table = element("table");
+    parent.append(
+      element("div", { class: "controls" }, this.filter, this.state, this.before, this.after, this.said),
+      element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of tasks" }, this.table),
+    );
+    this.filter.addEventListener("input", () => this.show(0));
+    this.state.addEventListener("change", () => this.show(0));
+    this.before.addEventListener("click", () => this.show(this.first - ROWS));
+    this.after.addEventListener("click", () => this.show(this.first + ROWS));
+    this.show(0);
+  }
+
+  chosen() {
+    const words = this.filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const rows = this.tasks.filter(
+      (task, index) =>
+        (!this.state.value || task.state === this.state.value) && words.every((word) => this.texts[index].includes(word)),
+    );
+    if (this.by !== null) {
+      const value = this.columns[this.by].value;
+      rows.sort((a, b) => compare(value(a), value(b), this.downwards));
+    }
+    return rows;
+  }
+
+  show(first) {
+    const rows = this.chosen();
+    this.first = Math.max(0, first);
+    const page = rows.slice(this.first, this.first + ROWS);
+    this.before.disabled = this.first === 0;
+    this.after.disabled = this.first + ROWS >= rows.length;
+    const range = rows.length > ROWS ? `${this.first + 1}–${this.first + page.length} of ` : "";
+    this.said.textContent = `${range}${count(rows.length, "task")}`;
+    this.table.replaceChildren(this.head(), element("tbody", {}, ...page.map((task) => this.row(task))));
+  }
+
+  head() {
+    const cells = this.columns.map((column, index) => {
+      const direction = this.downwards ? "descending" : "ascending";
+      const button = element("button", { type: "button" }, column.title + (index === this.by ? (this.downwards ? " ▼" : " ▲") : ""));
+      button.addEventListener("click", () => {
+        this.downwards = index === this.by && !this.downwards;
+        this.by = index;
+        this.show(0);
+        this.table.querySelectorAll("th button")[index].focus();
+      });
+      return element("th", { scope: "col", "aria-sort": index === this.by ? direction : "none" }, button);
+    });
+    return element("thead", {}, element("tr", {}, ...cells));
+  }
+
+  row(task) {
+    const cells = this.columns.map((column) => {
+      const text = column.show ? column.show(column.value(task)) : shown(column.value(task));
+      return element("td", column.long ? { class: "long" } : {}, text);
+    });
+    return element("tr", {}, ...cells);
+  }
+}
+
+// compare: numbers before text, what is missing last in both directions.
+function compare(a, b, downwards) {
+  const rank = (value) => (value === undefined || value === null ? 2 : typeof value === "number" ? 0 : 1);
+  if (rank(a) === 2 || rank(b) === 2 || rank(a) !== rank(b)) {
+    return rank(a) - rank(b);
+  }
+  const order = typeof a === "number" ? a - b : shown(a) < shown(b) ? -1 : shown(a) > shown(b) ? 1 : 0;
+  return downwards ? -order : order;
+}
+
+function columnsOf(metrics) {
+  return [
+    { title: "number", value: (task) => task.number },
+    ...metrics.map((name) => ({ title: name, value: (task) => task.metrics[name] })),
+    ...names.map((name) => ({ title: name, value: (task) => task.parameters[name] })),
+    { title: "state", value: (task) => task.state },
+    { title: "host", value: (task) => task.host },
+    { title: "time", value: (task) => task.seconds, show: duration },
+    { title: "attempts", value: (task) => task.attempts },
+    { title: "task", value: (task) => task.task },
+    { title: "reason", value: (task) => task.reason, long: true },
+  ];
+}
+
+// Sections
+
+function showHead() {
+  document.title = `${data.project}: results`;
+  document.getElementById("title").textContent = data.project;
+  const counts = new Map();
+  for (const task of data.tasks) {
+    counts.set(task.state, (counts.get(task.state) || 0) + 1);
+  }
+  const parts = ["done", "pruned", "failed", "cancelled"].filter((state) => counts.has(state)).map((state) => `${counts.get(state)} ${state}`);
+  const best = ranked.length > 0 ? `; best ${data.metric}: ${shown(score(ranked[0]))}` : "";
+  const written = moment(data.written).toISOString().replace("T", " ").slice(0, 16);
+  document.getElementById("summary").textContent =
+    `${data.tasks.length} of ${data.combinations} combinations of ${names.join(", ")} have ended: ${parts.join(", ") || "none"}${best}; as of ${written} UTC`;
+  const warning = document.getElementById("warning");
+  warning.textContent = data.warning;
+  warning.hidden = !data.warning;
+}
+
+function showBest() {
+  if (ranked.length === 0) {
+    return;
+  }
+  const head = [data.metric, ...names, "task"].map((name) => element("th", { scope: "col" }, name));
+  const rows = ranked.slice(0, 10).map((task) =>
+    element("tr", {}, ...[shown(score(task)), ...names.map((name) => shown(task.parameters[name])), task.task].map((text) => element("td", {}, text))),
+  );
+  const table = element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
+  const scroll = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Best combinations" }, table);
+  section("best", "Best combinations", faint(`By ${data.metric}: the ${data.goal === "minimize" ? "lowest" : "highest"} first.`), scroll);
+}
+
+function showImportance() {
+  if (data.metric === null) {
+    return;
+  }
+  const found = Object.entries(data.importance).sort((a, b) => a[1] - b[1]);
+  const made = section("importance", "Importance of metaparameters");
+  if (found.length === 0) {
+    made.append(faint(`Not shown: it ${data.importance_reason}.`));
+    return;
+  }
+  made.append(faint(`How much each one decides whether a combination is among the best tenth (PED-ANOVA of Optuna).`));
+  const words = [...found].reverse().map(([name, share]) => `${name} ${Math.round(share * 100)} %`).join(", ");
+  plot(made, `Importance: ${words}`, [{ type: "bar", orientation: "h", x: found.map((pair) => pair[1]), y: found.map((pair) => label(pair[0])), marker: { color: COLOURS.done } }], {
+    height: 90 + 28 * found.length, margin: { l: 130, r: 16, t: 30, b: 40 }, xaxis: { title: { text: "share" }, rangemode: "tozero" }, yaxis: { type: "category", automargin: true },
+  });
+}
+
+function showEffects() {
+  const varied = names.filter((name) => spread(scored.map((task) => task.parameters[name])) > 1);
+  if (varied.length === 0) {
+    return;
+  }
+  const made = section("effects", `${data.metric} by metaparameter`);
+  const grid = element("div", { class: "grid" });
+  made.append(grid);
+  for (const name of varied) {
+    const axis = axisOf(scored.map((task) => task.parameters[name]));
+    const y = scored.map(score), text = scored.map((task) => label(described(task)));
+    const hover = { text, hovertemplate: "%{y}<br>%{text}<extra></extra>" };
+    const trace = axis.kind === "category"
+      ? { type: "box", x: axis.values, y, boxpoints: "all", jitter: 0.5, pointpos: 0, fillcolor: "rgba(0,0,0,0)", line: { color: "#8c8c8c", width: 1 }, marker: { color: COLOURS.done, size: 5, opacity: 0.7 }, ...hover }
+      : { type: "scatter", mode: "markers", x: axis.values, y, marker: { color: COLOURS.done, size: 6, opacity: 0.7 }, ...hover };
+    plot(grid, `${data.metric} of ${scored.length} tasks against ${name}`, [trace], {
+      height: 280, showlegend: false, xaxis: { title: { text: label(name) }, type: axis.kind, automargin: true, ...ticksOf(axis) }, yaxis: { title: { text: label(data.metric) }, automargin: true },
+    });
+  }
+}
+
+function showParallel() {
+  const varied = names.filter((name) => spread(scored.map((task) => task.parameters[name])) > 1);
+  if (varied.length < 2) {
+    return;
+  }
+  const made = section("parallel", "Parallel coordinates", faint("A line for each task that is done. Drag along an axis to choose lines; drag its name to move it."));
+  const dimensions = varied.map((name) => dimension(name, axisOf(scored.map((task) => task.parameters[name]))));
+  dimensions.push({ label: label(data.metric), values: scored.map(score) });
+  const scroll = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Parallel coordinates" });
+  const inner = element("div", { style: `min-width: ${110 * dimensions.length}px` });
+  scroll.append(inner);
+  made.append(scroll);
+  plot(inner, `Parallel coordinates of ${varied.join(", ")} and ${data.metric}`, [{
+    type: "parcoords", dimensions, labelfont: FONT, tickfont: { ...FONT, size: 11 }, rangefont: { ...FONT, size: 11 },
+    line: { color: scored.map(score), colorscale: "Cividis", reversescale: data.goal === "minimize", showscale: true, colorbar: { title: { text: label(data.metric) } } },
+  }], { height: 400, margin: { l: 70, r: 40, t: 48, b: 24 } });
+}
+
+function dimension(name, axis) {
+  if (axis.kind === "linear") {
+    return { label: label(name), values: axis.values };
+  }
+  if (axis.kind === "log") {
+    const values = axis.values.map(Math.log10);
+    const tickvals = [];
+    for (let power = Math.ceil(Math.min(...values)); power <= Math.max(...values); power++) {
+      tickvals.push(power);
+    }
+    return { label: label(name), values, tickvals, ticktext: tickvals.map((power) => shown(10 ** power)) };
+  }
+  const texts = [...new Set(axis.values)].sort();
+  const numbers = new Map(texts.map((text, index) => [text, index]));
+  return { label: label(name), values: axis.values.map((text) => numbers.get(text)), tickvals: texts.map((_, index) => index), ticktext: texts };
+}
+
+function showCurves() {
+  const curves = Object.entries(data.curves);
+  if (curves.length === 0) {
+    return;
+  }
+  const made = section("curves", "Learning curves", faint(`${data.metric} in the order in which it was printed, of ${count(curves.length, "task")}; the best one is thick.`));
+  const traces = curves.map(([id, values], index) => {
+    const task = byTask.get(id);
+    return {
+      type: "scatter", mode: "lines", x: values.map((_, step) => step + 1), y: values, showlegend: false,
+      line: index === 0 ? { color: "#d55e00", width: 3 } : { color: COLOURS.done, width: 1 }, opacity: index === 0 ? 1 : 0.45,
+      hovertemplate: `%{y}<br>${label(described(task))}<extra></extra>`,
+    };
+  });
+  plot(made, `Learning curves of ${count(curves.length, "task")}`, traces.reverse(), { height: 380, xaxis: { title: { text: "report" } }, yaxis: { title: { text: label(data.metric) }, automargin: true } });
+}
+
+// showTimeline: each host has as many rows as it ran attempts at a time.
+function showTimeline() {
+  const begun = data.attempts.filter((attempt) => attempt.started !== null).sort((a, b) => a.started - b.started);
+  if (begun.length === 0) {
+    return;
+  }
+  const attempts = begun.slice(-MOST_BARS);
+  const ends = new Map();
+  const rows = [];
+  for (const attempt of attempts) {
+    const until = attempt.started + (attempt.seconds ?? Math.max(0, data.written - attempt.started) * (attempt.state === "running"));
+    const lanes = ends.get(attempt.host) || [];
+    ends.set(attempt.host, lanes);
+    let lane = lanes.findIndex((end) => end <= attempt.started + 0.05);
+    lane = lane < 0 ? lanes.length : lane;
+    lanes[lane] = until;
+    rows.push({ attempt, until, row: `${attempt.host} ${lane + 1}` });
+  }
+  const order = [...ends.entries()].sort().flatMap(([host, lanes]) => lanes.map((_, lane) => `${host} ${lane + 1}`));
+  const traces = [...new Set(attempts.map((attempt) => attempt.state))].map((state) => {
+    const own = rows.filter(({ attempt }) => attempt.state === state);
+    return {
+      type: "bar", orientation: "h", name: state, y: own.map(({ row }) => label(row)), base: own.map(({ attempt }) => moment(attempt.started).toISOString()),
+      x: own.map(({ attempt, until }) => Math.max(until - attempt.started, 0.01) * 1000), marker: { color: COLOURS[state] || "#8c8c8c", line: { color: "#fff", width: 0.5 } },
+      text: own.map(({ attempt, until }) => label(`${described(byTask.get(attempt.task) || { parameters: {} }) || attempt.task}, attempt ${attempt.attempt}, ${duration(until - attempt.started)} ${attempt.reason}`)),
+      textposition: "none", hovertemplate: "%{text}<extra>%{y}</extra>",
+    };
+  });
+  const busy = rows.reduce((sum, { attempt, until }) => sum + until - attempt.started, 0);
+  const last = Math.max(...rows.map(({ until }) => until)), span = last - attempts[0].started;
+  const share = span > 0 ? `; the rows are busy ${Math.round((100 * busy) / (span * order.length))} % of the time` : "";
+  const left = begun.length > attempts.length ? ` The last ${attempts.length} of ${begun.length} attempts.` : "";
+  const lost = attempts.filter((attempt) => attempt.state === "lost").length;
+  const made = section("timeline", "Timeline", faint(`Who ran what, and when: ${count(attempts.length, "attempt")} on ${count(ends.size, "host")} in ${duration(span)}${share}; ${lost} lost.${left}`));
+  plot(made, `Timeline of ${count(attempts.length, "attempt")} on ${count(ends.size, "host")}`, traces, {
+    barmode: "overlay", height: Math.min(1200, 120 + 22 * order.length), xaxis: { type: "date" },
+    yaxis: { type: "category", categoryorder: "array", categoryarray: order.map(label).reverse(), automargin: true }, legend: { orientation: "h", y: 1.02, yanchor: "bottom" }, margin: { l: 60, r: 16, t: 40, b: 40 },
+  });
+}
+
+function showFailures() {
+  const groups = new Map();
+  for (const task of data.tasks.filter((each) => each.state === "failed")) {
+    groups.set(task.reason, [...(groups.get(task.reason) || []), task]);
+  }
+  if (groups.size === 0) {
+    return;
+  }
+  const rows = [...groups.entries()].sort((a, b) => b[1].length - a[1].length).map(([reason, tasks]) => {
+    const hosts = [...new Set(tasks.map((task) => task.host))].sort().join(", ");
+    const example = tasks[0];
+    return element("tr", {}, ...[String(tasks.length), hosts].map((text) => element("td", {}, text)), element("td", { class: "long" }, reason), element("td", { class: "long" }, `${described(example)} (tasks/${example.task})`));
+  });
+  const head = ["tasks", "hosts", "reason", "one of them"].map((name) => element("th", { scope: "col" }, name));
+  const table = element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
+  section("failures", "Failures", element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Failures" }, table));
+}
+
+function showTasks() {
+  const made = section("tasks", "All tasks");
+  new Table(made, columnsOf(data.metrics), data.tasks);
+}
+
+showHead();
+showBest();
+showFailures();
+showEffects();
+showImportance();
+showParallel();
+showCurves();
+showTimeline();
+showTasks();

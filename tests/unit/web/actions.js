@@ -1,0 +1,34 @@
+// What a user would do on the page; leaves what it saw as JSON in #seen.
+const seen = {};
+const rows = () => [...document.querySelectorAll("#tasks ~ .scroll tbody tr")];
+const cells = (row) => [...row.children].map((cell) => cell.textContent);
+const button = (title) => [...document.querySelectorAll("#tasks ~ .scroll th button")].find((each) => each.textContent.startsWith(title));
+seen.title = document.title;
+seen.heading = document.querySelector("h1").textContent;
+seen.sections = [...document.querySelectorAll("h2")].map((each) => each.textContent);
+seen.best = cells(document.querySelector("#best ~ .scroll tbody tr"));
+seen.failures = cells(document.querySelector("#failures ~ .scroll tbody tr"));
+seen.rows = rows().length;
+button("<i>loss").click();
+seen.focused = document.activeElement.textContent;
+seen.ascending = cells(rows()[0])[1];
+button("<i>loss").click();
+seen.descending = cells(rows()[0])[1];
+seen.sorted = document.activeElement.closest("th").getAttribute("aria-sort");
+const [before, after] = document.querySelectorAll("#tasks ~ .controls button");
+after.click(); after.click();
+seen.last_page = [rows().length, after.disabled, cells(rows().at(-1)).at(-3)];
+const state = document.querySelector("#tasks ~ .controls select");
+state.value = "failed"; state.dispatchEvent(new Event("change"));
+seen.failed = rows().length;
+const words = document.querySelector("#tasks ~ .controls input");
+words.value = "gpu2 BOLD"; words.dispatchEvent(new Event("input"));
+seen.chosen = rows().length;
+seen.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+seen.unnamed = [...document.querySelectorAll("input, select, .plot, .scroll")].filter((each) => !each.getAttribute("aria-label")).length;
+seen.bold = document.querySelectorAll("td b, td i, h1 b").length;
+setTimeout(() => {
+  seen.plots = [...document.querySelectorAll(".plot")].map((each) => each.querySelectorAll(".main-svg").length > 0);
+  seen.points = document.querySelectorAll(".points path").length;
+  document.body.append(Object.assign(document.createElement("pre"), { id: "seen", textContent: JSON.stringify(seen) }));
+}, 1500);

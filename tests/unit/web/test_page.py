@@ -1,0 +1,115 @@
+"""Page of a sweep: what is in the file, and what a browser shows of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from framework.web.page import render_page
+from framework.web.plotly_bundle import read_plotly
+
+HOSTILE = "</script><script>document.title='broken'</script><!-- {plotly}"
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+
+
+def a_sweep(tasks: int = 250) -> dict[str, Any]:
+    """A sweep with failures, text of tasks that looks like HTML, and two hosts."""
+    done = [
+        {
+            "task": f"{number:016x}", "number": number + 1, "state": "failed" if number % 10 == 9 else "done",
+            "attempts": 1, "host": f"gpu{number % 2 + 1}", "started": 1.8e9 + number, "seconds": 2.0,
+            "exit_code": 0, "code": "c1", "reason": HOSTILE if number % 10 == 9 else "",
+            "parameters": {
+                "rate": 10.0 ** -(number % 5), "width": number % 7 + 1,
+                "kind": ["<b>bold</b>", None][number % 2],
+            },
+            "metrics": {} if number % 10 == 9 else {"<i>loss": number / 7, "state": "fine"},
+        }
+        for number in range(tasks)
+    ]  # fmt: skip
+    attempts = [
+        {
+            "task": task["task"], "attempt": 1, "host": task["host"], "state": task["state"], "sent": 1.0,
+            "started": task["started"], "seconds": 2.0, "exit_code": 0, "reason": "",
+        }
+        for task in done
+    ]  # fmt: skip
+    return {
+        "version": 1, "project": f"p {HOSTILE}", "metric": "<i>loss", "goal": "minimize",
+        "written": 1.8e9 + 300, "combinations": 300, "parameters": ["rate", "width", "kind"],
+        "metrics": ["<i>loss", "state"],
+        "warning": "", "tasks": done, "attempts": attempts,
+    }  # fmt: skip
+
+
+CURVES = {f"{number:016x}": [3.0, float("nan"), 1.0] for number in (0, 1)}
+IMPORTANCE = ({"rate": 0.9, "width": 0.1}, "")
+
+
+def embedded(page: str) -> dict[str, Any]:
+    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    content: dict[str, Any] = json.loads(text)
+    return content
+
+
+def test_text_of_tasks_ends_no_script() -> None:
+    page = render_page(a_sweep(), IMPORTANCE, CURVES)
+    content = embedded(page)
+    assert content["project"] == f"p {HOSTILE}"
+    assert content["curves"]["0" * 16] == [3.0, None, 1.0]
+    assert page.count("</script>") == 3
+
+
+def test_the_page_names_no_other_place() -> None:
+    page = render_page(a_sweep(1), IMPORTANCE, {}).replace(read_plotly(), "")
+    assert "default-src 'none'" in page
+    assert not re.search(r"https?://|\bsrc=|<link", page)
+
+
+def browse(page: str, path: Path, width: int) -> tuple[dict[str, Any], list[str]]:
+    """What actions.js has seen in a browser, and what the browser's console says."""
+    if BROWSER is None:
+        if os.environ.get("CI"):
+            pytest.fail("there is no Chromium to look at the page with")
+        pytest.skip("there is no Chromium to look at the page with")
+    file = path / "page.html"
+    actions = Path(__file__).with_name("actions.js").read_text()
+    file.write_text(page.replace("</body>", f"<script>{actions}</script></body>"))
+    command = [
+        BROWSER, "--headless=new", "--no-sandbox", "--enable-unsafe-swiftshader", "--enable-logging=stderr",
+        f"--user-data-dir={path / 'browser'}", f"--window-size={width},900", "--virtual-time-budget=20000",
+        "--dump-dom", file.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    (seen,) = re.findall(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL) or [done.stderr[-2000:]]
+    return json.loads(unescape(seen)), [line for line in console if "GL Driver Message" not in line]
+
+
+@pytest.mark.parametrize("width", [1300, 520])
+def test_a_browser_shows_tables_and_plots(tmp_path: Path, width: int) -> None:
+    seen, said = browse(render_page(a_sweep(), IMPORTANCE, CURVES), tmp_path, width)
+    assert said == []
+    assert seen["heading"] == f"p {HOSTILE}"
+    assert seen["title"] == f"p {HOSTILE}: results"
+    assert seen["sections"] == [
+        "Best combinations", "Failures", "<i>loss by metaparameter", "Importance of metaparameters",
+        "Parallel coordinates", "Learning curves", "Timeline", "All tasks",
+    ]  # fmt: skip
+    assert seen["best"][:4] == ["0", "1", "1", "<b>bold</b>"]
+    assert seen["failures"][:3] == ["25", "gpu2", HOSTILE]
+    assert (seen["rows"], seen["failed"], seen["chosen"]) == (100, 25, 0), "failed ones have kind=null"
+    assert (seen["ascending"], seen["descending"], seen["sorted"]) == ("0", "35.4286", "descending")
+    assert seen["focused"].startswith("<i>loss")
+    assert seen["last_page"][:2] == [50, True]
+    assert (seen["wide"], seen["unnamed"], seen["bold"]) == (0, 0, 0)
+    assert seen["plots"] == [True] * 7
+    assert seen["points"] > 250
