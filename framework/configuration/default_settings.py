@@ -1,8 +1,7 @@
 """Reader of `defaults:`: values that metaparameters had before they were added"""
 
-from collections.abc import Sequence
-
-from framework.configuration.yaml_nodes import MappingNode, Node, Problems, ScalarNode, UnusableNode, nearest
+from framework.configuration.metaparameter import read_values
+from framework.configuration.yaml_nodes import MappingNode, Node, Problems, UnusableNode, nearest
 from framework.space.product import Space, listed
 from framework.space.values import Value, options_with
 
@@ -17,18 +16,16 @@ def read_defaults(node: Node, space: Space, problems: Problems) -> dict[str, Val
         if entry.name not in space.names:
             known = nearest(entry.name, space.names)
             problems.add(entry.position, f"defaults: no metaparameter {entry.name!r}; {known}")
-        elif not isinstance(entry.node, UnusableNode):
-            try:
-                defaults[entry.name] = _value(entry.node, listed(space.dimensions[entry.name]))
-            except ValueError as error:
-                problems.add(entry.node.position, f"defaults: {entry.name}: {error}")
+        elif isinstance(entry.node, UnusableNode):
+            continue
+        elif given := read_values([entry.node], problems):
+            values = listed(space.dimensions.get(entry.name, ()))
+            options = options_with(values, given[0])
+            if options:
+                defaults[entry.name] = values[options[0]]
+            else:
+                problems.add(
+                    entry.node.position,
+                    f"defaults: {entry.name}: is none of its values; write one of those in its list",
+                )
     return defaults
-
-
-def _value(node: Node, values: Sequence[Value]) -> Value:
-    """The one of `values` that is written. Raises ValueError."""
-    value = node.value if isinstance(node, ScalarNode) else None
-    options = [] if value is None else options_with(values, value)
-    if not options:
-        raise ValueError("is none of its values; write one of those in its list")
-    return values[options[0]]

@@ -47,6 +47,9 @@ _FOREIGN_KEYS = (
     ("Ray Tune", ({"grid_search", "choice", "loguniform", "quniform", "qloguniform", "randint"},)),
     ("Determined", ({"type"}, {"minval", "maxval", "vals", "val"})),
 )
+_NO_VALUE = (
+    "a metaparameter without a value; write one, as in {value: []} for an empty list, or remove the line"
+)
 _INTERVAL_ADVICE = "write three numbers: [start, end, step]"
 _LARGEST_EXPONENT = 700  # exp(709.8) overflows
 _LEAST_MASS = 1e-200  # what lies between limits that are farther out cannot be told apart
@@ -104,13 +107,21 @@ def read_dimension(
         case ScalarNode():
             return read_values([node], problems)
         case SequenceNode(items=()):
-            problems.add(node.position, "a metaparameter without a value; write one, or remove the line")
+            problems.add(node.position, _NO_VALUE)
         case SequenceNode(is_tuple=True):
             return _read_interval(node, problems)
         case SequenceNode(items=items):
+            for item in items:
+                if isinstance(item, MappingNode) and item.entries and _names_of(item) <= set(KEYS):
+                    problems.add(
+                        item.position,
+                        f"{item.entries[0].name}: in a list is part of a value here; write it without the "
+                        "list, or {values: […]} if it is one",
+                    )
+                    return []
             return read_values(items, problems, repeats=zipped, is_wandb=is_wandb)
         case _ if not entries:
-            problems.add(node.position, "a metaparameter without a value; write one, or remove the line")
+            problems.add(node.position, _NO_VALUE)
         case _:
             try:
                 return _Mapping(node, entries, zipped, grid, problems, is_wandb).read()
@@ -124,18 +135,17 @@ def read_values(
     problems: Problems,
     repeats: bool = False,
     is_wandb: bool = False,
-    nested: bool = False,
 ) -> list[Value]:
     """The values that can be passed to a program; each other one is added to `problems`.
 
-    With `repeats` a value may occur twice; with `nested`, null, lists and mappings are values. `is_wandb`: as
-    in W&B they always are, and a value that occurs twice is dropped, which becomes a notice.
+    With `repeats` a value may occur twice. `is_wandb`: as in W&B, a value that occurs twice is dropped, which
+    becomes a notice.
     """
     values: list[Value] = []
     known = set()
     for node in nodes:
         try:
-            value = _read_value(node, problems, nested or is_wandb)
+            value = _read_value(node, problems)
         except _NoDimension:
             continue
         key = canonical(_as_integer(value) if is_wandb else value)
@@ -154,19 +164,22 @@ def _as_integer(value: Value) -> Value:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _read_value(node: Node, problems: Problems, nested: bool) -> Value:
+def _names_of(mapping: MappingNode) -> set[str]:
+    return {entry.name for entry in mapping.entries}
+
+
+def _read_value(node: Node, problems: Problems) -> Value:
     """The value that a node describes; raises _NoDimension if there is none, which is among the problems."""
     match node:
         case UnusableNode():
             raise _NoDimension
-        case SequenceNode(items=items, is_tuple=False) if nested:
-            return [_read_value(item, problems, nested) for item in items]
-        case MappingNode(entries=entries) if nested:
-            return {entry.name: _read_value(entry.node, problems, nested) for entry in entries}
-        case ScalarNode(value=None, text=text) if not (nested and text):
-            what = "null is not a value" if not nested else "no value"
+        case SequenceNode(items=items, is_tuple=False):
+            return [_read_value(item, problems) for item in items]
+        case MappingNode(entries=entries):
+            return {entry.name: _read_value(entry.node, problems) for entry in entries}
+        case ScalarNode(value=None, text=""):
             problem: str | None = (
-                f"{what}; write one, '' for empty text, false to leave the option out, or {{values: [null]}}"
+                "no value; write one, null, '' for empty text, or false to leave the option out"
             )
         case ScalarNode(plain=True, value=str(text)) if _DATE.fullmatch(text):
             problem = f"{text} could be a date or text; put it in quotes to pass it as text"
@@ -176,9 +189,7 @@ def _read_value(node: Node, problems: Problems, nested: bool) -> Value:
             if problem is None:
                 return value
         case _:
-            problem = (
-                "a list or mapping cannot be a value here; write text or a number, or {values: [[1, 2]]}"
-            )
+            problem = "an interval cannot be a value; write {range: [start, end, step]}, or a list"
     problems.add(node.position, problem or "")
     raise _NoDimension
 
@@ -389,7 +400,7 @@ class _Mapping:
         values = self._read_items(node)
         entry = self._entries.get("probabilities")
         is_wandb = self._is_wandb and entry is None
-        found = read_values(values, self._problems, repeats=self._zipped, is_wandb=is_wandb, nested=True)
+        found = read_values(values, self._problems, repeats=self._zipped, is_wandb=is_wandb)
         if entry is None:
             return found
         numbers = [self._read_finite(item) for item in self._read_items(entry.node)]

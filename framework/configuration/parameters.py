@@ -82,6 +82,7 @@ class _Metaparameter:
     dimension: Dimension | Expression
     when: tuple[_When, ...]  # the rules under which it exists, the outermost first
     path: tuple[str, ...]  # the names of the mappings around it, then its own
+    is_drawn: bool  # whole numbers, given by their limits
 
 
 class _Reader:
@@ -119,6 +120,7 @@ class _Reader:
                 where=[expression for expression, _ in where],
                 seeds=seeds,
                 paths={name: each.path for name, each in found.items() if len(each.path) > 1},
+                drawn=[name for name, each in found.items() if each.is_drawn],
             )
         except WrongExpressionError as error:
             places = [*where, *((each.dimension, each.place) for each in found.values())]
@@ -175,7 +177,8 @@ class _Reader:
             dimension = read_dimension(
                 own, list(inner.values()), name in zipped, self._grid, self._problems, self._is_wandb
             )
-            yield _Metaparameter(name, entry.position, own.position, dimension, both, path)
+            is_drawn = "min" in inner and isinstance(dimension, range)
+            yield _Metaparameter(name, entry.position, own.position, dimension, both, path, is_drawn)
 
     def _read_groups(self) -> dict[tuple[str, ...], Position]:
         """The groups of names that are zipped, and the position of each group."""
@@ -415,13 +418,27 @@ class _Reader:
             entry = replace(each, name=self._full_name(each.name, prefix))
             if not self._check_name(entry.name, entry.position):
                 continue
-            nodes = entry.node.items if isinstance(entry.node, SequenceNode) else [entry.node]
-            wanted[entry.name] = read_values(nodes, self._problems, is_wandb=self._is_wandb, nested=True)
+            nodes: Sequence[Node] = [entry.node]
+            if isinstance(entry.node, SequenceNode) and not self._is_one_value(entry.name, entry.node):
+                nodes = entry.node.items
+            wanted[entry.name] = read_values(nodes, self._problems, is_wandb=self._is_wandb)
             if not nodes:
                 self._add(entry.node.position, f"no value of {entry.name}; write one, or remove the name")
             if rule != "include":
                 self._check_values(entry, wanted[entry.name])
         return wanted
+
+    def _is_one_value(self, name: str, node: SequenceNode) -> bool:
+        """True if a list in a rule is a value of the metaparameter itself, and not several of them."""
+        known = listed(self._dimensions[name])
+        if not isinstance(known, list | tuple) or not any(isinstance(each, list) for each in known):
+            return False
+        if any(isinstance(item, SequenceNode) for item in node.items):
+            return False
+        values = read_values([node], Problems(), is_wandb=self._is_wandb)
+        return all(isinstance(each, list) for each in known) or any(
+            options_with(known, value) for value in values
+        )
 
     def _check_values(self, entry: Entry, values: Sequence[Value]) -> None:
         dimension = self._dimensions[entry.name]

@@ -40,7 +40,7 @@ _OPERATORS: Mapping[type[ast.AST], Callable[..., Any]] = {
 }  # fmt: skip
 _EVALUATOR: Any = simpleeval.EvalWithCompoundTypes(dict(_OPERATORS), dict(FUNCTIONS))
 _LOCK = threading.Lock()  # for the names of the evaluator
-_CONSTANTS = {"true": True, "false": False}
+_CONSTANTS = {"true": True, "false": False, "null": None}
 _LONGEST = 1000  # characters
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 _ALLOWED = (

@@ -72,6 +72,7 @@ class Space(Combinations):
         where: Sequence[Expression] = (),
         seeds: int | None = None,
         paths: Mapping[str, Sequence[str]] | None = None,
+        drawn: Iterable[str] = (),
     ) -> None:
         """A rule maps names of metaparameters to values, and holds where each of them has one of its values.
 
@@ -80,6 +81,7 @@ class Space(Combinations):
         `where`: what has to be true of each combination that has all its metaparameters.
         `seeds`: how often each combination is run, each time with another `seed`; None: once, without one.
         `paths`: of each metaparameter in a mapping, the names of the mappings around it, then its own.
+        `drawn`: metaparameters that have whole numbers between limits, which random methods draw from.
         Raises ValueError if zipped lists differ in length, or the rules are too entangled to count, and
         WrongExpressionError if an expression has no value for values that it is made of.
         """
@@ -91,6 +93,7 @@ class Space(Combinations):
         self.included: tuple[dict[str, Value], ...] = ()
         self.seeds = seeds
         self.paths = dict(paths or {})
+        self.drawn = tuple(drawn)
         self.names = tuple(dimensions)
         self.is_finite = not any(isinstance(each, Distribution) for each in self.dimensions.values())
         groups = {name: tuple(group) for group in zipped for name in group}

@@ -18,6 +18,12 @@ def test_tasks_with_a_default_are_those_from_before(directory: ProjectDirectory)
     assert after.task_id({"lr": 1, "flag": 0}) != before.task_id({"lr": 1}), "0 is not false"
 
 
+def test_null_and_lists_are_defaults_too(directory: ProjectDirectory) -> None:
+    space = "lr: [1, 2]\nclip: [null, 1]\nlayers: [[64, 32], [64]]\n"
+    settings = "command: run\ndefaults: {clip: null, layers: [64]}\n"
+    assert directory.load(space, settings).defaults == {"clip": None, "layers": [64]}
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -28,11 +34,17 @@ def test_tasks_with_a_default_are_those_from_before(directory: ProjectDirectory)
         ("defaults: {flag: 0}", "2:18: defaults: flag: is none of its values"),
         ("defaults: {dropout: [0.0]}", "2:21: defaults: dropout: is none of its values"),
         ("defaults: {dropout: ~}", "2:21: defaults: dropout: is none of its values"),
+        ("defaults: {dropout: .nan}", "2:21: nan is not a number"),
         ("defaults: {dropout: *x}", "2:21: *x is not defined"),
     ],
 )
 def test_what_is_wrong_with_them_and_where(directory: ProjectDirectory, text: str, problem: str) -> None:
     assert directory.problem(SPACE, f"command: run\n{text}\n").startswith(f"project.yml:{problem}")
+
+
+def test_a_computed_metaparameter_has_no_default(directory: ProjectDirectory) -> None:
+    problem = directory.problem("lr: 1\ntwice: {expression: 2 * lr}", "command: run\ndefaults: {twice: 2}")
+    assert problem.startswith("project.yml:2:19: defaults: twice: is none of its values")
 
 
 def test_adaptive_methods_take_none(directory: ProjectDirectory) -> None:

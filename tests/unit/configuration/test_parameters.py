@@ -242,3 +242,44 @@ def test_what_is_wrong(directory: ProjectDirectory, text: str, expected: str) ->
 def test_what_is_wrong_with_names(directory: ProjectDirectory, line: str, problem: str) -> None:
     (found,) = directory.problems_of_space(line)
     assert found.startswith(problem)
+
+
+LISTS = "layers: [[64, 32], [64], []]\nclip: [null, 1]\nopt: [{name: sgd}, {name: adam, rate: 0.1}]\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "count"),
+    [
+        ("", 12),
+        ("exclude: [{layers: [64, 32]}]", 8),
+        ("exclude: [{layers: [[64, 32], []]}]", 4),
+        ("exclude: [{layers: [], clip: null}]", 10),
+        ("exclude: [{clip: [null]}]", 6),
+        ("exclude: [{opt: {name: adam, rate: 0.1}}]", 6),
+        ("momentum: {values: [1, 2], when: {layers: [64], clip: ~}}", 14),
+        ("where: layers != [64]", 8),
+        ("where: max(layers + [0]) > 0 and 64 in layers", 8),
+        ("where: clip != null or layers == []", 8),
+        ("same: ${layers}", 12),
+        ("longest: {expression: 'max(layers + [0])'}", 12),
+        ("include: [{layers: [7], clip: null, opt: {name: sgd}}]", 13),
+        ("zip: [layers, width]\nwidth: [1, 2, 3]", 12),
+        ("seeds: 2", 12),
+    ],
+)
+def test_rules_take_null_lists_and_mappings(directory: ProjectDirectory, rules: str, count: int) -> None:
+    space = directory.space(f"{LISTS}{rules}")
+    assert space.count == count
+    assert [space.index_of(combination) for combination in space] == list(range(count))
+
+
+def test_an_included_list_is_one_value(directory: ProjectDirectory) -> None:
+    space = directory.space(f"{LISTS}include: [{{layers: [7], clip: null, opt: {{name: sgd}}}}]")
+    assert space.combination(12) == {"layers": [7], "clip": None, "opt": {"name": "sgd"}}
+    mixed = "x: [[64, 32], 64, 32]\nexclude: "
+    assert [each["x"] for each in directory.space(f"{mixed}[{{x: [64, 32]}}]")] == [64, 32], "the list itself"
+    assert [each["x"] for each in directory.space(f"{mixed}[{{x: [32, 64]}}]")] == [[64, 32]], (
+        "either of them"
+    )
+    (problem,) = directory.problems_of_space(f"{LISTS}exclude: [{{layers: [7]}}]")
+    assert problem.startswith("4:20: layers is never [7]; it is one of [64, 32], [64], []")

@@ -17,6 +17,7 @@ from framework.space.values import Value
         ("width // 4 + width % 4 - 2 ** 3", {"width": 6}, -5),
         ("1 <= depth < 3 and not flag", {"depth": 2, "flag": False}, True),
         ("flag == true or flag == False", {"flag": False}, True),
+        ("clip == null and clip == None", {"clip": None}, True),
         ("optimizer.name in ['sgd', 'adam']", {"optimizer.name": "adam"}, True),
         ("${drop-out} > 0.1", {"drop-out": 0.2}, True),
         ("${net.0/a}", {"net.0/a": "x"}, "x"),
