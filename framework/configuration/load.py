@@ -151,6 +151,7 @@ def _read_project(
     )
     if project.function is not None:
         settings.check_arguments(project.space.names)
+    settings.check_command(project.command, project.space.names, space)
     if problems:
         raise ProjectError(problems.lines)
     return project

@@ -8,8 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
+from framework.configuration.placeholders import check_placeholders
 from framework.configuration.yaml_nodes import (
     Entry,
+    MappingNode,
     Node,
     Position,
     Problems,
@@ -111,6 +113,11 @@ class Settings:
         """Add to the problems what the method and early termination lack, and what cannot go with `space`."""
         if method.name == "random" and not space.is_finite and method.run_cap is None:
             self._add("method", "draws from distributions never end; write how many, as in 'run_cap: 100'")
+        if method.name == "random" and space.is_finite and space.drawn and method.run_cap is None:
+            self._add(
+                "method",
+                f"random draws {space.drawn[0]} between its limits; write how many, as in 'run_cap: 100'",
+            )
         if method.name == "grid" and "seed" in self:
             self._add("seed", "seed: a grid has nothing random; remove it, or write seeds: in parameters.yml")
         if method.is_adaptive:
@@ -151,6 +158,15 @@ class Settings:
                     "function", f"metaparameter {name!r} cannot be an argument of a function; rename it"
                 )
 
+    def check_command(self, command: Sequence[str], names: Sequence[str], space: Space) -> None:
+        """Add to the problems each brace in a command of project.yml that stands for nothing.
+
+        `names`: all metaparameters of the sweep; `space`: the one that they are from.
+        """
+        entry = self._entries.get("command")
+        if entry is not None and command and names and not self.is_wandb:
+            check_placeholders(entry.node, command, names, space, self._problems)
+
     def _is_more_better(self) -> bool:
         """True if the name of the metric says that it is to be maximized."""
         node = self._entries["metric"].node
@@ -174,8 +190,9 @@ def read_command(node: Node) -> tuple[str, ...]:
     if isinstance(node, SequenceNode):
         words = [_word(item) for item in node.items]
     else:
+        text = _word(node) or _text(node)
         try:
-            words = shlex.split(_text(node))
+            words = shlex.split(text)
         except ValueError as error:
             raise ValueError(f"{error}; write a line as for a shell, or a list of words") from error
     if not words or not words[0]:
@@ -184,6 +201,9 @@ def read_command(node: Node) -> tuple[str, ...]:
 
 
 def _word(node: Node) -> str:
+    match node:
+        case MappingNode(entries=(Entry(name=name, node=ScalarNode(value=None)),)):
+            raise ValueError(f"text that begins with a brace has to be in quotes; write '{{{name}}}'")
     return "" if isinstance(node, ScalarNode) and node.value == "" else _text(node)
 
 

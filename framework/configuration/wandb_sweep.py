@@ -26,7 +26,7 @@ from framework.configuration.yaml_nodes import (
     nearest,
     read_yaml,
 )
-from framework.project.command_line import ARGUMENTS, NO_ARGUMENTS
+from framework.project.command_line import ARGUMENTS, NO_ARGUMENTS, escaped
 
 DEFAULT_RUN_CAP = 100  # tasks of a sweep that W&B would never end
 _DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
@@ -134,7 +134,10 @@ class _Reader:
         return [replace(found["name"], name="metric"), found.get("goal", goal)]
 
     def _read_command(self) -> tuple[list[Entry], Path]:
-        """The entry `command`, with macros that are the same for every task replaced; and the root."""
+        """The entry `command`, with macros that are the same for every task replaced; and the root.
+
+        A brace is a brace, as for W&B's agent: it is written as project.yml has it.
+        """
         root = self._root or self._file.parent
         entry = self._entries.get("command", self._entries.get("program"))
         if entry is None:
@@ -161,7 +164,7 @@ class _Reader:
                 entry.node.position, f"the project is {root}, where the program is; --root DIR names another"
             )
         node = SequenceNode(
-            entry.node.position, tuple(_scalar(entry.node.position, word) for word in words), False
+            entry.node.position, tuple(_scalar(entry.node.position, escaped(word)) for word in words), False
         )
         return [Entry(entry.position, "command", node)], root
 

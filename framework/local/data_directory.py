@@ -12,7 +12,6 @@ from pathlib import Path
 from framework.errors import FrameworkError
 from framework.files import LocalFiles, write_atomically
 from framework.journal.store import Journal
-from framework.messages.task_ids import task_id
 from framework.project.project import Project
 
 _DIGITS = 6
@@ -65,8 +64,7 @@ def _is_of(project: Project, files: LocalFiles) -> bool:
         with Journal(files.master.journal, read_only=True) as journal:
             has_tasks = sum(journal.counts().values()) > 0
             return not has_tasks or any(
-                task_id(project.command, record.parameters, project.function) == record.task
-                for record in journal.in_order()
+                project.recorded_id(record.parameters) == record.task for record in journal.in_order()
             )
     except FrameworkError:
         return True  # there is no journal, or the run says what is wrong with it

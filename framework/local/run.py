@@ -31,6 +31,7 @@ from framework.master.publisher import Advice
 from framework.messages.identity import Identity
 from framework.messages.requests import ControlRequest, Which, hand_in
 from framework.messages.status import Status
+from framework.project.command_line import literal
 from framework.project.project import Project
 from framework.project.resources import why_nowhere
 from framework.runner import orphans
@@ -163,7 +164,9 @@ def _check_program(project: Project) -> None:
     """Raise UsageError if the program of the command cannot run, which every task would fail with."""
     if project.function is not None:
         return
-    program = project.command[0]
+    program = literal(project.command[0])
+    if program is None:
+        return  # another one for each task
     path = (
         project.path.resolve() / program
         if "/" in program

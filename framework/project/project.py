@@ -4,11 +4,12 @@ import shlex
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from framework.messages.task_ids import task_id
-from framework.project.command_line import expand, nested
+from framework.project.command_line import expand, identifying, nested
 from framework.project.early_termination import EarlyTermination, Reports
 from framework.project.resources import Resources
 from framework.space.product import Combinations, Space
@@ -24,7 +25,7 @@ class Project:
 
     name: str
     path: Path  # the project's directory
-    command: tuple[str, ...]  # words, with macros; empty if a function runs
+    command: tuple[str, ...]  # words, with placeholders and macros; empty if a function runs
     metric: str | None  # name of the metric that results are ranked by; None: they are not
     goal: Goal
     timeout: float | None  # seconds that an attempt may take; None: no limit
@@ -47,12 +48,20 @@ class Project:
 
     def task_id(self, parameters: Mapping[str, Value]) -> str:
         """The identity of the task that runs with `parameters`."""
-        identifying = {
+        chosen = {
             name: value
             for name, value in parameters.items()
             if name not in self.defaults or canonical(value) != canonical(self.defaults[name])
         }
-        return task_id(self.command, identifying, self.function)
+        return task_id(self._words, chosen, self.function)
+
+    def recorded_id(self, recorded: Mapping[str, Value]) -> str:
+        """The identity of the task that has run with the metaparameters `recorded`, without defaults."""
+        return task_id(self._words, recorded, self.function)
+
+    @cached_property
+    def _words(self) -> list[str]:
+        return identifying(self.command)
 
     def complete(self, number: int, recorded: Mapping[str, Value]) -> Mapping[str, Value]:
         """The metaparameters of combination `number`, some of which a result from earlier may lack."""
@@ -76,7 +85,7 @@ class Project:
     def argv(
         self, parameters: Mapping[str, Value], environment: Mapping[str, str] | None = None
     ) -> list[str]:
-        """The command with its macros replaced by `parameters`: see command_line.expand()."""
+        """The command with placeholders and macros replaced by `parameters`: see command_line.expand()."""
         return expand(self.command, parameters, environment, self.search_space.paths)
 
     def nested(self, parameters: Mapping[str, Value]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from framework.text import text_problem
 # Lists and mappings, which nobody changes, hold values again.
 Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
-_NAME = re.compile(r"\w[\w.:/+\[\]-]*")
+NAME = re.compile(r"\w[\w.:/+\[\]-]*")  # of a metaparameter
 _MOST_LISTED = 100_000  # values that are kept in a list
 
 
@@ -117,10 +117,10 @@ def logspace(start: int | float, end: int | float, count: int) -> list[int] | li
 
 def name_problem(name: str) -> str | None:
     """The reason why `name` cannot be the name of a metaparameter; None if it can."""
-    if _NAME.fullmatch(name):
+    if NAME.fullmatch(name):
         return None
     for sign, macro in (("++", "${args_override_hydra}"), ("+", "${args_append_hydra}")):
-        if name.startswith(sign) and _NAME.fullmatch(name.removeprefix(sign)):
+        if name.startswith(sign) and NAME.fullmatch(name.removeprefix(sign)):
             return f"{name!r} cannot be an option; leave out the {sign}, and write {macro} in the command"
     return f"{name!r} cannot be an option; use letters, digits and _.:/+-[], a letter, digit or _ first"
 

@@ -72,6 +72,8 @@ def load(path: Path, parameters: str, settings: str = "command: python train.py\
 
 
 def shown(value: Value) -> str:
+    if value is None:
+        return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -123,6 +125,21 @@ def test_all_settings(tmp_path: Path) -> None:
     assert resources == Resources(gpus=Fraction(1), cpus=Fraction(2), memory=4 * 2**30)
     function = blocks("Functions")[0].splitlines()[0]
     assert load(tmp_path, "x: 1", function).function == "train:run"
+
+
+def test_arguments(tmp_path: Path) -> None:
+    (settings,) = blocks("Arguments")
+    project = load(tmp_path, "C: [1]\ngamma: 0.1\nkernel: rbf", settings)
+    assert project.argv(project.space.combination(0), {"TASK_DIR": "/t"}) == [
+        "./simulate", "1", "0.1", "--kernel=rbf", "--out", "/t/result.txt",
+    ]  # fmt: skip
+    for words in re.findall(r"`(\[\./[^`]*|awk [^`]*)`", section(PROJECTS, "Arguments")):
+        load(tmp_path, "C: [1]", f"command: {words}")
+    with pytest.raises(ProjectError) as caught:
+        load(tmp_path, "C: [1]\ngamma: 0.1", "command: ./simulate {C} {gamna}")
+    said = re.search(r"`project.yml:(.*?)`", section(PROJECTS, "Arguments"), re.DOTALL)
+    assert said is not None
+    assert str(caught.value) == f"{tmp_path}/project.yml:{' '.join(said[1].split())}"
 
 
 def test_what_is_wrong_is_said_like_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

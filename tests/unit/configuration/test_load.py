@@ -60,6 +60,16 @@ def test_methods(directory: ProjectDirectory) -> None:
     assert problem.startswith("project.yml:2:1: draws from distributions never end; write how many")
 
 
+def test_random_whole_numbers_need_a_cap(directory: ProjectDirectory) -> None:
+    text, random = "width: {min: 1, max: 1000}\ny: [a, b]", "command: run\nmethod: random"
+    assert directory.problem(text, random) == (
+        "project.yml:2:1: random draws width between its limits; write how many, as in 'run_cap: 100'"
+    )
+    assert directory.load(text, f"{random}\nrun_cap: 3").space.count == 3
+    assert directory.load(text).space.count == 2000
+    assert directory.load("x: {range: [0, 5]}", random).space.count == 5, "each value is listed"
+
+
 def test_all_problems_at_once(directory: ProjectDirectory) -> None:
     found = directory.problems("-x: 1\ny: []\nz: {range: [1, 1, 1]}\n", "comand: run\nretries: x\n")
     assert [problem.partition(": ")[0] for problem in found] == [

@@ -1,5 +1,6 @@
 """W&B sweep files: each key that is read, and everything that is wrong with one, with its place."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from project_directory import numeric
 
 from framework.configuration.load import load_project
 from framework.errors import ProjectError
+from framework.messages.task_ids import task_id
 from framework.project.project import Project
 from framework.space.distributions import LogUniform
 from framework.space.values import Value
@@ -122,6 +124,14 @@ def test_words_of_a_command_are_written_as_python_writes_their_values(directory:
 def test_macros_of_the_program_stay(directory: Path) -> None:
     project = load(directory, SWEEP + COMMAND + '"hydra.run.dir=a/${now:%H}", "${args_no_hyphens}"]\n')
     assert project.argv({"x": 1}, {})[3:] == ["hydra.run.dir=a/${now:%H}", "x=1"]
+
+
+def test_braces_are_those_of_the_program(directory: Path) -> None:
+    words = ["{lr}", "{{task_dir}}", '{"a": {"b": 1}}', "}"]
+    project = load(directory, SWEEP + COMMAND + f'{json.dumps(words)[1:-1]}, "${{args}}"]\n')
+    assert project.argv({"lr": 1}, {"TASK_DIR": "/t"})[3:] == [*words, "--lr=1"]
+    known = task_id(["/usr/bin/env", "python", "train.py", *words, "${args}"], {"lr": 1})
+    assert project.task_id({"lr": 1}) == known, "as in earlier versions"
 
 
 def test_a_command_without_arguments_leaves_them_to_wandb_config(directory: Path) -> None:
@@ -283,7 +293,7 @@ def test_a_sweep_that_wandb_would_never_end(directory: Path, method: str) -> Non
         ("name: sweepdemo", 'command: ["${program}", "${args}"]\nprogram: ""', "3:10: program: no script"),
         ("name: sweepdemo", 'command: ["${args}", [a]]', "2:22: command: a word has to be text"),
         ("batch: {value: 16}", "batch:\n    value:\n  c: {value: 1}",
-         "9:11: no value; write one, '' for empty text"),
+         "9:11: no value; write one, null, '' for empty text"),
         ("batch: {value: 16}", "batch: {distribution: beta, a: 1, b: 2}", "8:25: beta is not available"),
         ("program: train.py", "program: train.py\njob: a", "2:1: job: launch jobs are W&B's own"),
         ("program: train.py", "program: train.py\nnam: a", "2:1: unknown key 'nam'"),

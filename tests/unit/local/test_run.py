@@ -389,6 +389,33 @@ def test_a_set_that_is_stopped_goes_on_when_it_is_run_again(bench: Bench) -> Non
     assert "1 of 2 tasks failed" in output
 
 
+def test_a_command_says_where_its_arguments_stand(bench: Bench) -> None:
+    (bench.project / "project.yml").write_text(
+        "command: ./{tool}.sh {layers} '{text}' {{}} {task_id}/{task_attempt} {task_dir} ${args_json}\n"
+        "metric: loss\ngoal: minimize\n"
+    )
+    text = "a {x} ${envvar:HOME} b"
+    (bench.project / "parameters.yml").write_text(
+        f"tool: [one]\nlayers: [[64, 32], null]\ntext: {json.dumps(text)}\n"
+    )
+    program = bench.project / "one.sh"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\necho loss=1\n')
+    program.chmod(0o755)
+    code, output = bench.run()
+    assert code == 0, output
+    said = {}
+    for task in bench.files.worker.tasks.iterdir():
+        words = (task / "1/stdout").read_text().splitlines()[:-1]
+        assert words[1:5] == [text, "{}", f"{task.name}/1", str(task / "1/files")]
+        said[words[0]] = json.loads(words[5])
+    assert said == {
+        str(layers): {"tool": "one", "layers": layers, "text": text} for layers in ([64, 32], None)
+    }
+    with bench.files.master.results.open(newline="") as file:
+        assert {row["layers"] for row in csv.DictReader(file)} == {"[64, 32]", "null"}
+    assert "[64, 32]" in output, "in the ranking"
+
+
 def test_what_is_wrong_with_a_project_is_said_before_anything_is_made(bench: Bench) -> None:
     (bench.project / "parameters.yml").write_text("x: [1, 2]\ny: []\n")
     code, output = bench.run()

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from project_directory import ProjectDirectory, values
 
-from framework.project.command_line import expand, nested, unset_variables
+from framework.project.command_line import (
+    escaped,
+    expand,
+    identifying,
+    literal,
+    nested,
+    placeholders,
+    unset_variables,
+)
 from framework.space.values import Value
 
 strings = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -75,6 +83,67 @@ def test_metaparameters_in_mappings_are_mappings_in_json() -> None:
 def test_the_file_with_the_arguments_is_that_of_the_attempt() -> None:
     assert expand(["${args_json_file}"], {"x": 1}, {"TASK_DIR": "/t/1/files"}) == ["/t/1/arguments.json"]
     assert expand(["${args_json_file}"], {"x": 1}) == ["${args_json_file}"]
+
+
+@pytest.mark.parametrize(
+    ("word", "filled"),
+    [
+        ("{lr}", "0.1"),
+        ("--lr={lr}/{text}.txt", "--lr=0.1/a b.txt"),
+        ("{on}{off}", "TrueFalse"),
+        ("{layers}", "[64, 32]"),
+        ("{clip}", "None"),
+        ("{task_id}.{task_attempt}", "abc.2"),
+        ("{task_dir}/o.txt", "/t/o.txt"),
+        ("{{lr}}", "{lr}"),
+        ("{{{lr}}}", "{0.1}"),
+        ("${{x}}", "${x}"),
+        ("${lr}", "${lr}"),
+        ("${{envvar:HOME}}", "${envvar:HOME}"),
+        ("${envvar:HOME}/{opt.name}", "/{lr}/sgd"),
+    ],
+)
+def test_names_in_braces_are_metaparameters_within_a_word(word: str, filled: str) -> None:
+    parameters: dict[str, Value] = {**PARAMETERS, "layers": [64, 32], "clip": None, "opt.name": "sgd"}
+    environment = {"TASK_ID": "abc", "TASK_ATTEMPT": "2", "TASK_DIR": "/t", "HOME": "/{lr}"}
+    assert expand(["run", word, "${no_args}"], parameters, environment) == ["run", filled]
+
+
+def test_what_replaces_a_name_is_not_read_again() -> None:
+    parameters: dict[str, Value] = {"a": "{b} {{ ${envvar:HOME} ${args}", "b": "{a}"}
+    environment = {"HOME": "/me"}
+    assert expand(["{a}", "x{b}"], parameters, environment) == ["{b} {{ ${envvar:HOME} ${args}", "x{a}"]
+    assert expand(["{a}"], {"a": "${args}"}, environment) == ["${args}"]
+    assert expand(["${envvar:HOME}", "${no_args}"], {"a": 1}, {"HOME": "{a}"}) == ["{a}"]
+
+
+def test_a_command_with_a_metaparameter_gets_nothing_else() -> None:
+    parameters: dict[str, Value] = {"a": 1, "b": 2}
+    assert expand(["run", "{b}"], parameters) == ["run", "2"]
+    assert expand(["run", "{b}", "${args}"], parameters) == ["run", "2", "--a=1", "--b=2"]
+    assert expand(["run", "{task_dir}/{{x}}"], parameters) == ["run", "{task_dir}/{x}", "--a=1", "--b=2"]
+    assert placeholders(["{b}{{c}}", "{a}{b}", "{task_dir}", "${args}", "${c}"]) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    "word", ["{}", "a{b}", "}{", "{{a}}", "${now:%H}", "${envvar:X}{", "${args}", "x${args}"]
+)
+def test_an_escaped_word_stands_for_itself(word: str) -> None:
+    assert literal(escaped(word)) == word
+    assert identifying(["run", escaped(word)]) == ["run", word]
+
+
+def test_a_word_that_differs_between_tasks_is_no_literal() -> None:
+    assert literal("./{kernel}.sh") is None
+    assert literal("{task_dir}") is None
+    assert literal("{{x}}") == "{x}"
+
+
+def test_a_command_is_known_by_its_words_with_their_braces() -> None:
+    assert identifying(["awk", "{{print}}", "${args}"]) == ["awk", "{print}", "${args}"]
+    with_names = identifying(["run", "{a}", "{{b}}"])
+    assert with_names == ["", "run", "{a}", "{{b}}"]
+    assert with_names != identifying(["run", "{{a}}", "{{b}}"])
 
 
 def test_a_command_without_a_macro_gets_flags() -> None:
