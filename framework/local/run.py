@@ -73,7 +73,7 @@ def run_project(
     _check_program(project)
     _check_directory(files.path, project.path)
     with run_lock(files) as lock:
-        _claim_directory(files, project.path)
+        _claim_directory(files, project)
         keep_written(files.code, files.written)
         code = take_snapshot(project.path, files.code, files.path, _properties(project))
         outcome = _run_snapshot(project, files, slots, which, show, lock)
@@ -192,7 +192,7 @@ def _check_directory(data: Path, project: Path) -> None:
         raise UsageError(f"{data}: has {os.pathsep!r} in its name; choose another directory with --data")
 
 
-def _claim_directory(files: LocalFiles, project: Path) -> None:
+def _claim_directory(files: LocalFiles, project: Project) -> None:
     """Record the project of the directory, or warn that it is another one's."""
     if other := other_owner(files, project):
         log.warning(

@@ -37,7 +37,7 @@ def run(project: Project, path: Path, recorded: bool = True) -> Path:
         parameters = project.space.combination(0)
         journal.assign(project.task_id(parameters), 0, parameters, "local", 1.0)
     if recorded:
-        record_owner(files, project.path)
+        record_owner(files, project)
     return path
 
 
@@ -82,8 +82,42 @@ def test_a_checkout_that_was_moved_keeps_its_directories(
 def test_another_project_that_uses_a_directory_is_known() -> None:
     first, second = make_project("a/p"), make_project("b/p")
     files = LocalFiles(run(first, RUNS / "p"))
-    assert other_owner(files, first.path) is None
-    assert other_owner(files, second.path) == first.path.resolve()
+    assert other_owner(files, first) is None
+    assert other_owner(files, second) == first.path.resolve()
     shutil.rmtree(first.path)
-    assert other_owner(files, second.path) is None
-    assert other_owner(LocalFiles(RUNS / "new"), second.path) is None
+    assert other_owner(files, second) is None
+    assert other_owner(LocalFiles(RUNS / "new"), second) is None
+
+
+def make_sweep(path: str, rates: str = "1, 2") -> Project:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(f"program: train.py\nmethod: grid\nparameters: {{rate: {{values: [{rates}]}}}}\n")
+    Path("p/train.py").touch()
+    return load_project(Path(path))
+
+
+def test_sweep_files_of_one_name_have_a_directory_each() -> None:
+    first, second, usual = (make_sweep(f"p/{path}sweep.yaml") for path in ("a/", "b/", ""))
+    assert first.path.resolve() == second.path.resolve() == usual.path.resolve()
+    files = LocalFiles(run(first, default_directory(RUNS, first)))
+    assert files.path == RUNS / "sweep"
+    assert owner(files) == Path("p/a/sweep.yaml").resolve()
+    assert default_directory(RUNS, first) == RUNS / "sweep"
+    assert len({default_directory(RUNS, each) for each in (first, second, usual)}) == 3
+    assert other_owner(files, second) == Path("p/a/sweep.yaml").resolve()
+    run(usual, default_directory(RUNS, usual))
+    assert default_directory(RUNS, load_project(Path("p"))) == RUNS / "p", "another name"
+    assert owner(LocalFiles(default_directory(RUNS, usual))) == Path("p").resolve()
+    Path("p/a/sweep.yaml").unlink()
+    assert other_owner(files, second) is None
+
+
+def test_a_directory_that_an_earlier_version_has_made_for_a_sweep_file_is_that_of_the_next_run() -> None:
+    first, second = make_sweep("p/a/sweep.yaml"), make_sweep("p/b/sweep.yaml", "8, 9")
+    files = LocalFiles(run(first, RUNS / "sweep", recorded=False))
+    files.project.write_text("../../../p\n")
+    assert owner(files) == Path("p").resolve()
+    assert default_directory(RUNS, first) == RUNS / "sweep"
+    assert other_owner(files, first) is None
+    record_owner(files, first)
+    assert default_directory(RUNS, second) != RUNS / "sweep"
