@@ -23,6 +23,7 @@ from framework.runner.orphans import end_orphans
 from framework.runner.output import MOST_METRICS, OutputReader, last_line, read_metrics_file
 from framework.runner.process import End, Process, signal_group, signal_name
 from framework.runner.programs import start
+from framework.runner.wandb_log import read_wandb_log
 from framework.runner.working_directory import WorkingDirectory
 
 if TYPE_CHECKING:
@@ -174,6 +175,8 @@ class Attempt:
     def _execution(self, cause: str, end: End, seconds: float, output: OutputReader) -> Execution:
         found, remarks = read_metrics_file(self._files.metrics)
         output.add(found)
+        logged = read_wandb_log(self._files.work)
+        output.add({name: value for name, value in logged.items() if name not in output.metrics})
         if output.overflowed:
             remarks.append(f"more than {MOST_METRICS} metrics: the others are ignored")
         state, why = cause, ""
