@@ -39,7 +39,7 @@ def measure(directory: Path, size: int, method: str) -> tuple[float, float, floa
     (directory / "project.yml").write_text(f"command: run\nmethod: {method}\n")
     side = round(size**0.5)
     (directory / "parameters.yml").write_text(
-        f"a: {{min: 0, max: {side}}}\nb: {{min: 0, max: {side}}}\n{RULES}"
+        f"a: {{range: [0, {side + 1}]}}\nb: {{range: [0, {side + 1}]}}\n{RULES}"
     )
     seconds = least(lambda: load_project(directory))
     tracemalloc.start()
