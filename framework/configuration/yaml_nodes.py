@@ -185,7 +185,8 @@ def read_yaml(file: Path, problems: Problems, *, legacy: bool = False) -> Node |
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         position = Position(file, mark.line + 1, mark.column + 1) if mark else top
-        problems.add(position, f"not valid YAML: {_reason(error)}")
+        before = text.split("\n")[position.line - 1][: position.column - 1] if mark else ""
+        problems.add(position, f"not valid YAML: {_reason(error, before)}")
         return None
     except ReaderError as error:
         lines = text[: error.position].split("\n")
@@ -197,9 +198,11 @@ def read_yaml(file: Path, problems: Problems, *, legacy: bool = False) -> Node |
     return node
 
 
-def _reason(error: MarkedYAMLError) -> str:
-    """What is wrong with a text that is not YAML, and what to do."""
+def _reason(error: MarkedYAMLError, before: str) -> str:
+    """What is wrong with a text that is not YAML, and what to do. `before`: the line up to it."""
     problem = str(error.problem or error.context)
+    if before.rstrip().endswith(("}", "]", "'", '"')) and "'<scalar>'" in problem:
+        return "text behind a closing bracket or quote; put the whole value in quotes, as in '{a} b'"
     if "'\\t' that cannot start" in problem:
         return "a tab where YAML takes spaces only; write spaces in its place"
     if "expected <block end>" in problem or "expected '<document start>'" in problem:

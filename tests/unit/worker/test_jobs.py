@@ -80,6 +80,14 @@ def test_a_command(bench: Bench, directory: ProjectDirectory) -> None:
     assert (job.timeout, job.ranked, job.early_termination) == (None, None, None)
 
 
+def test_a_command_names_its_arguments(bench: Bench, directory: ProjectDirectory) -> None:
+    project = directory.load(
+        "x: 1\nname: a\nl: b", "command: run {x}/{name} '{l}' {task_id}.{task_attempt} {task_dir}"
+    )
+    job = bench.job(project, TASK_DIR="/not/this")
+    assert job.command == ["run", "1/größe", "[None, {'k': True}]", f"{TASK}.2", str(bench.files.work)]
+
+
 def test_a_function_gets_the_metaparameters_themselves(bench: Bench, directory: ProjectDirectory) -> None:
     job = bench.job(directory.load("x: 1", "function: fit:run\ntimeout: 90s\nmetric: loss\ngoal: minimize"))
     assert (job.command, job.function, job.parameters) == ([], "fit:run", PARAMETERS)
