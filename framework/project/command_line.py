@@ -24,7 +24,12 @@ JSON_FILE = "${args_json_file}"
 ARGUMENTS = (*_PREFIXES, _FLAGS, "${args_no_equals}", _JSON, JSON_FILE)
 NO_ARGUMENTS = "${no_args}"  # no word at all: the program reads wandb.config
 # Placeholders of what differs between tasks beside their metaparameters, with the variables of the task.
-OF_TASK = {"task_id": "TASK_ID", "task_attempt": "TASK_ATTEMPT", "task_dir": "TASK_DIR"}
+OF_TASK = {
+    "task_id": "TASK_ID",
+    "task_attempt": "TASK_ATTEMPT",
+    "task_dir": "TASK_DIR",
+    "task_slot": "TASK_SLOT",
+}
 _VARIABLE = re.compile(r"\$\{envvar:(\w+)\}")
 _TOKEN = re.compile(rf"{{{{|}}}}|{_VARIABLE.pattern}|(?<!\$){{({NAME.pattern})}}")
 

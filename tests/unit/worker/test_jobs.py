@@ -81,11 +81,10 @@ def test_a_command(bench: Bench, directory: ProjectDirectory) -> None:
 
 
 def test_a_command_names_its_arguments(bench: Bench, directory: ProjectDirectory) -> None:
-    project = directory.load(
-        "x: 1\nname: a\nl: b", "command: run {x}/{name} '{l}' {task_id}.{task_attempt} {task_dir}"
-    )
+    command = "command: run {x}/{name} '{l}' {task_id}.{task_attempt} {task_dir} {task_slot}"
+    project = directory.load("x: 1\nname: a\nl: b", command)
     job = bench.job(project, TASK_DIR="/not/this")
-    assert job.command == ["run", "1/größe", "[None, {'k': True}]", f"{TASK}.2", str(bench.files.work)]
+    assert job.command == ["run", "1/größe", "[None, {'k': True}]", f"{TASK}.2", str(bench.files.work), "3"]
 
 
 def test_a_function_gets_the_metaparameters_themselves(bench: Bench, directory: ProjectDirectory) -> None:
