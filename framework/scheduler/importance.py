@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,9 +38,10 @@ def importance_of(
     for index, (_, metric) in enumerate(combinations):
         values = {name: values[index] for name, (_, values) in columns.items()}
         study.add_trial(optuna.create_trial(params=values, distributions=distributions, value=metric))
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    found = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return dict(found), ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it calls itself experimental, and warns of few tasks
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        return dict(optuna.importance.get_param_importances(study, evaluator=evaluator)), ""
 
 
 def _columns(combinations: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, list[Any]]]:
