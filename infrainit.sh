@@ -346,6 +346,7 @@ report() {
     say "$(printf '%-16s %s' "${HOST_NAMES[host]}" "${roles/master/broker, master, Flower}")"
   done
   say "Flower           https://$(master_address):$FLOWER_PORT, user flower, password in $(quote "$STATE/secrets/flower/flower_password")"
+  say "live page        https://$(master_address):$FLOWER_PORT/sweep, with the same password"
   say "its certificate  SHA-256 $(fingerprint_of "$STATE/secrets/flower/cert.pem")"
   say "to follow        $(quote "$CHECKOUT/check_celery_status.sh") -f"
   say "results          $(quote "$CHECKOUT/get_results.sh")"

@@ -16,6 +16,7 @@ from framework.errors import FrameworkError
 
 ARGUMENTS_FILE = "arguments.json"  # in the directory of an attempt
 SWEEP_FILE = "sweep.json"  # beside results.csv
+STATUS_FILE = "status.json"
 METRICS_FILE = "metrics.json"  # in a task's directory; the project's own file of this name is not there
 
 
@@ -142,7 +143,7 @@ class MasterFiles:
     @property
     def status(self) -> Path:
         """Status of the sweep; $STATUS puts it in memory, so that it reports a full disk too."""
-        return Path(os.environ.get("STATUS") or self.path / "status.json")
+        return Path(os.environ.get("STATUS") or self.path / STATUS_FILE)
 
     @property
     def results(self) -> Path:
@@ -157,6 +158,11 @@ class MasterFiles:
     def sweep(self) -> Path:
         """The results of results.csv with their types, and all attempts; written on request."""
         return self.path / SWEEP_FILE
+
+    @property
+    def published(self) -> Path:
+        """Directory of what the live page shows; nothing is published where it is missing."""
+        return self.path / "published"
 
     @property
     def requests(self) -> Path:

@@ -5,6 +5,8 @@ from pathlib import Path
 from flower.views.monitor import Healthcheck, Metrics
 from tornado.web import authenticated
 
+from framework.broker.sweep_pages import add_pages
+
 port = 5555
 address = "0.0.0.0"  # inside the container; infrainit.sh decides on which address of the host it is published
 basic_auth = ["flower:" + Path("/secrets/flower_password").read_text().strip()]
@@ -19,3 +21,5 @@ purge_offline_workers = 3600  # seconds
 # Flower leaves these two open to everybody; they name workers and tasks.
 for view in (Healthcheck, Metrics):
     view.get = authenticated(view.get)
+
+add_pages()

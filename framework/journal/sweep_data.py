@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -21,9 +21,9 @@ VERSION = 1  # of the format
 
 
 def write_sweep(project: Project, journal: Journal, path: Path) -> None:
-    """Write the tasks of the journal's current sweep that have ended, and all their attempts.
+    """Write the tasks of the journal's current sweep that have ended or are under way, and all attempts.
 
-    `tasks` are in the order of the sweep, `attempts` in no order; times are seconds since the epoch. A metric
+    Tasks are in the order of the sweep, `attempts` in no order; times are seconds since the epoch. A metric
     that is no finite number is a text. Raises OSError.
     """
     with journal.batch(), atomic_file(path) as file:
@@ -31,6 +31,8 @@ def write_sweep(project: Project, journal: Journal, path: Path) -> None:
         head = json.dumps(_head(project, journal), ensure_ascii=False)
         text.write(f'{head[:-1]}, "tasks": [')
         _write_items(text, (_task(project, record) for record in journal.ended_members()))
+        text.write('], "under_way": [')
+        _write_items(text, _under_way(project, journal))
         text.write('], "attempts": [')
         _write_items(text, map(asdict, journal.member_attempts()))
         text.write("]}\n")
@@ -65,7 +67,16 @@ def _task(project: Project, record: TaskRecord) -> dict[str, Any]:
         "reason": record.reason,
         "parameters": project.complete(record.number, record.parameters),
         "metrics": record.metrics,
+        "program": project.shown(record.parameters),
     }
+
+
+def _under_way(project: Project, journal: Journal) -> Iterator[dict[str, Any]]:
+    attempts = journal.under_way()
+    records = journal.records([attempt.task for attempt in attempts])
+    for attempt in attempts:
+        task = _task(project, records[attempt.task])
+        yield {**task, "host": attempt.host, "attempts": attempt.attempt, "started": attempt.started}
 
 
 def _write_items(file: IO[str], items: Iterable[Mapping[str, Any]]) -> None:

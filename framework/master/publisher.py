@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass
 
 from framework.errors import JournalError
-from framework.files import MasterFiles
+from framework.files import STATUS_FILE, SWEEP_FILE, MasterFiles
 from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
+from framework.journal.sweep_data import write_sweep
 from framework.journal.unreported_metric import metric_warning
 from framework.master.notices import Notices
 from framework.master.quarantine import Quarantine
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 STATUS_SECONDS = 0.25  # at least, between two statuses
 RESULTS_SECONDS = 5.0  # at least, between two results.csv before the sweep has ended
+PAGE_SECONDS = 3.0  # at least, between two times that the live page's data is published
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class StatusPublisher:
         self._results_written = 0  # their version
         self._results_due = 0.0
         self._status_due = 0.0
+        self._page_due = 0.0
+        self._page: object = None  # what the data that was published last depends on
         self._is_behind = False  # the status that is written, behind what has happened since
         self._shown: tuple[object, ...] = ()  # of the last status: what people and programs wait for
 
@@ -92,6 +96,7 @@ class StatusPublisher:
         try:
             self._write_results(self._sweep.is_finished)
             self._quarantine.save()
+            self._publish_page()
             self._notices.clear("files")
         except (OSError, JournalError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
@@ -120,6 +125,19 @@ class StatusPublisher:
             self._is_behind = False
         except OSError as error:
             log.error("cannot write the status: %s", error)
+
+    def _publish_page(self) -> None:
+        """Write what the live page shows, as often as costs little."""
+        began = time.monotonic()
+        if began < self._page_due or not self._files.published.is_dir():
+            return
+        page = (self._sweep.results_version, self._journal.under_way())
+        if page != self._page:
+            write_sweep(self._sweep.project, self._journal, self._files.published / SWEEP_FILE)
+            self._page = page
+        self.status().write(self._files.published / STATUS_FILE)
+        ended = time.monotonic()
+        self._page_due = ended + max(PAGE_SECONDS, 50 * (ended - began))
 
     @property
     def _is_finished(self) -> bool:

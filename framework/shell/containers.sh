@@ -36,7 +36,10 @@ start_broker() {
 }
 
 start_master() {
+  local directory
   make_data_directory "$1" master
+  directory=$(data_directory "$1" master)
+  change_host "$1" mkdir -p -- "$directory/published"
   start_container "$1" master
 }
 

@@ -58,7 +58,7 @@ master_options() {
 
 # flower_options HOST
 flower_options() {
-  local definitions
+  local definitions directory
   definitions=$(cat -- "$CHECKOUT"/docker/broker/{definitions,users}.json | sha256sum)
   service_with_secrets_options "$1" flower
   print_words --label "infrainit.definitions=${definitions:0:12}" # it takes up no new code while it runs, but these names must be its own
@@ -67,6 +67,8 @@ flower_options() {
   print_words --stop-timeout 10
   print_words --pids-limit 1024
   framework_options "$1" broker:5671
+  directory=$(data_directory "$1" master)
+  print_mount type=bind "source=$directory/published" target=/published readonly
   if (($1 == 0)); then
     print_words --publish "127.0.0.1:$FLOWER_PORT:5555" # the browser runs on this machine
   else

@@ -1,7 +1,7 @@
 // Page of a sweep: tables and plots of the JSON that the page holds. All text from tasks goes in as text, never as HTML.
 "use strict";
 
-const data = JSON.parse(document.getElementById("data").textContent);
+const IS_LIVE = document.getElementById("data").dataset.live === "yes"; // served by Flower while the sweep runs
 const ROWS = 100; // of a page of the table
 const MOST_BARS = 5000; // of the timeline
 // Okabe and Ito's colours, which people who are colour-blind can tell apart.
@@ -13,10 +13,15 @@ const FONT = { family: "system-ui, sans-serif", size: 13, color: "#1a1a1a" };
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 const MOST_TICKS = 8; // values of a metaparameter that each get a tick
 
-const names = data.parameters;
-const byTask = new Map(data.tasks.map((task) => [task.task, task]));
-const scored = data.metric === null ? [] : data.tasks.filter((task) => isScored(task));
-const ranked = [...scored].sort((a, b) => (score(a) - score(b)) * (data.goal === "minimize" ? 1 : -1));
+let data, names, byTask, scored, ranked; // what is shown; see take()
+
+function take(content) {
+  data = content;
+  names = data.parameters;
+  byTask = new Map([...data.under_way, ...data.tasks].map((task) => [task.task, task]));
+  scored = data.metric === null ? [] : data.tasks.filter(isScored);
+  ranked = [...scored].sort((a, b) => (score(a) - score(b)) * (data.goal === "minimize" ? 1 : -1));
+}
 
 function isScored(task) {
   return task.state === "done" && typeof task.metrics[data.metric] === "number";
@@ -115,34 +120,42 @@ function spread(values) {
   return new Set(values.map((value) => JSON.stringify(value))).size;
 }
 
-// Table with rows that can be sorted and chosen.
+// Table with rows that can be sorted and chosen. A row shows the attempts of its task.
 
 class Table {
-  constructor(parent, columns, tasks) {
-    this.columns = columns;
-    this.tasks = tasks;
-    this.texts = tasks.map((task) => columns.map((column) => shown(column.value(task))).join(" ").toLowerCase());
+  constructor() {
     this.by = null;
+    this.open = new Set(); // tasks whose attempts are shown
     this.downwards = false;
     this.first = 0;
     this.filter = element("input", { type: "search", "aria-label": "Rows with these words", placeholder: "rows with these words" });
     this.state = element("select", { "aria-label": "State" }, element("option", { value: "" }, "all states"));
-    for (const state of [...new Set(tasks.map((task) => task.state))].sort()) {
-      this.state.append(element("option", { value: state }, state));
-    }
     this.said = element("span", { role: "status", class: "faint" });
     this.before = element("button", { type: "button" }, "previous");
     this.after = element("button", { type: "button" }, "next");
     this.table = element("table");
-    parent.append(
+    this.root = [
       element("div", { class: "controls" }, this.filter, this.state, this.before, this.after, this.said),
       element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of tasks" }, this.table),
-    );
+    ];
     this.filter.addEventListener("input", () => this.show(0));
     this.state.addEventListener("change", () => this.show(0));
     this.before.addEventListener("click", () => this.show(this.first - ROWS));
     this.after.addEventListener("click", () => this.show(this.first + ROWS));
-    this.show(0);
+  }
+
+  // take: shows other tasks, with the same choice of rows as before.
+  take(columns, tasks) {
+    this.columns = columns;
+    this.tasks = tasks;
+    this.texts = tasks.map((task) => columns.map((column) => shown(column.value(task))).join(" ").toLowerCase());
+    const known = new Set([...this.state.options].map((option) => option.value));
+    for (const state of new Set(tasks.map((task) => task.state))) {
+      if (!known.has(state)) {
+        this.state.append(element("option", { value: state }, state));
+      }
+    }
+    this.show(this.first);
   }
 
   chosen() {
@@ -166,7 +179,7 @@ class Table {
     this.after.disabled = this.first + ROWS >= rows.length;
     const range = rows.length > ROWS ? `${this.first + 1}–${this.first + page.length} of ` : "";
     this.said.textContent = `${range}${count(rows.length, "task")}`;
-    this.table.replaceChildren(this.head(), element("tbody", {}, ...page.map((task) => this.row(task))));
+    this.table.replaceChildren(this.head(), element("tbody", {}, ...page.flatMap((task) => this.rows(task))));
   }
 
   head() {
@@ -184,13 +197,42 @@ class Table {
     return element("thead", {}, element("tr", {}, ...cells));
   }
 
-  row(task) {
+  rows(task) {
     const cells = this.columns.map((column) => {
       const text = column.show ? column.show(column.value(task)) : shown(column.value(task));
       return element("td", column.long ? { class: "long" } : {}, text);
     });
-    return element("tr", {}, ...cells);
+    const more = element("button", { type: "button", "aria-expanded": String(this.open.has(task.task)) }, cells[0].textContent);
+    more.setAttribute("aria-label", `Attempts of task ${cells[0].textContent}`);
+    more.addEventListener("click", () => {
+      if (!this.open.delete(task.task)) {
+        this.open.add(task.task);
+      }
+      this.show(this.first);
+      this.table.querySelector(`button[aria-label="Attempts of task ${cells[0].textContent}"]`).focus();
+    });
+    cells[0].replaceChildren(more);
+    const rows = [element("tr", {}, ...cells)];
+    if (this.open.has(task.task)) {
+      rows.push(element("tr", { class: "detail" }, element("td", { colspan: String(this.columns.length) }, ...detailsOf(task))));
+    }
+    return rows;
   }
+}
+
+// detailsOf: what is known of one task.
+function detailsOf(task) {
+  const lines = data.attempts.filter((attempt) => attempt.task === task.task).map((attempt) => {
+    const when = attempt.started === null ? "never started" : `started ${timeOf(attempt.started)}`;
+    const took = attempt.seconds === null ? "" : `, ${duration(attempt.seconds)}`;
+    const code = attempt.exit_code === null ? "" : `, exit code ${attempt.exit_code}`;
+    return element("li", {}, `attempt ${attempt.attempt} on ${attempt.host}: ${attempt.state}, ${when}${took}${code}${attempt.reason ? `: ${attempt.reason}` : ""}`);
+  });
+  return [element("ul", {}, ...lines), element("p", {}, "to repeat it by hand: ", element("code", {}, task.program)), element("p", {}, `its files: tasks/${task.task}/`)];
+}
+
+function timeOf(seconds) {
+  return `${moment(seconds).toISOString().replace("T", " ").slice(0, 19)} UTC`;
 }
 
 // compare: numbers before text, what is missing last in both directions.
@@ -228,9 +270,8 @@ function showHead() {
   }
   const parts = ["done", "pruned", "failed", "cancelled"].filter((state) => counts.has(state)).map((state) => `${counts.get(state)} ${state}`);
   const best = ranked.length > 0 ? `; best ${data.metric}: ${shown(score(ranked[0]))}` : "";
-  const written = moment(data.written).toISOString().replace("T", " ").slice(0, 16);
   document.getElementById("summary").textContent =
-    `${data.tasks.length} of ${data.combinations} combinations of ${names.join(", ")} have ended: ${parts.join(", ") || "none"}${best}; as of ${written} UTC`;
+    `${data.tasks.length} of ${data.combinations} combinations of ${names.join(", ")} have ended: ${parts.join(", ") || "none"}${best}; as of ${timeOf(data.written)}`;
   const warning = document.getElementById("warning");
   warning.textContent = data.warning;
   warning.hidden = !data.warning;
@@ -397,17 +438,113 @@ function showFailures() {
   section("failures", "Failures", element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Failures" }, table));
 }
 
+const table = new Table();
+
 function showTasks() {
-  const made = section("tasks", "All tasks");
-  new Table(made, columnsOf(data.metrics), data.tasks);
+  section("tasks", "All tasks", ...table.root);
+  table.take(columnsOf(data.metrics), data.tasks);
 }
 
-showHead();
-showBest();
-showFailures();
-showEffects();
-showImportance();
-showParallel();
-showCurves();
-showTimeline();
-showTasks();
+function showAll() {
+  const focused = document.activeElement, height = window.scrollY;
+  for (const id of ["main", "sections"]) {
+    document.getElementById(id).replaceChildren();
+  }
+  if (IS_LIVE) {
+    showNow();
+  }
+  showHead();
+  showBest();
+  showFailures();
+  showEffects();
+  showImportance();
+  showParallel();
+  showCurves();
+  showTimeline();
+  showTasks();
+  focused?.focus({ preventScroll: true });
+  window.scrollTo(0, height);
+}
+
+// Live: the status every few seconds, and the rest when it has changed.
+
+const STATUS_SECONDS = 3;
+const RENEWAL_SECONDS = 15; // at least, between two times that plots are drawn anew
+const STALE_SECONDS = 60;
+let status = null;
+let version = null; // of the data that is shown
+let renewed = 0;
+let trouble = "";
+const now = element("div", { role: "status" });
+const renewal = element("input", { type: "checkbox", id: "renewal", checked: "" });
+
+function showNow() {
+  section("now", "Now", element("p", {}, renewal, " ", element("label", { for: "renewal" }, "draw plots anew as tasks end")), now);
+}
+
+function tableOf(name, head, rows) {
+  const titles = element("tr", {}, ...head.map((title) => element("th", { scope: "col" }, title)));
+  const body = rows.map((row) => element("tr", {}, ...row.map((text) => element("td", {}, text))));
+  return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": name }, element("table", {}, element("thead", {}, titles), element("tbody", {}, ...body)));
+}
+
+function drawNow() {
+  const parts = [];
+  if (trouble) {
+    parts.push(element("p", { class: "warning" }, trouble));
+  }
+  if (status !== null) {
+    const ended = status.done + status.failed + status.cancelled + status.pruned;
+    const left = status.finished ? "finished" : status.paused || (status.seconds_left === null ? "" : `about ${duration(Math.round(status.seconds_left))} left`);
+    const waiting = status.total - ended - status.running;
+    parts.push(
+      element("progress", { value: String(ended), max: String(status.total || 1), "aria-label": "Tasks that have ended" }),
+      element("p", {}, `${ended} of ${status.total} tasks: ${status.done} done, ${status.running} running, ${waiting} waiting, ${status.failed} failed${status.pruned ? `, ${status.pruned} pruned` : ""}; ${left}`),
+      ...status.notices.map((notice) => element("p", { class: "warning" }, notice)),
+    );
+    const hosts = Object.entries(status.hosts).sort().map(([name, host]) => [name, String(host.slots), String(host.running), host.alive ? `${Math.round(host.seconds_since_beat)} s ago` : "out of reach"]);
+    parts.push(tableOf("Hosts", ["host", "slots", "running", "last heard of"], hosts));
+  }
+  if (data.under_way.length > 0) {
+    const rows = data.under_way.map((task) => [String(task.number), described(task), task.host, task.started === null ? "sent" : `since ${timeOf(task.started)}`]);
+    parts.push(tableOf("Tasks under way", ["number", "under way", "host", ""], rows));
+  }
+  now.replaceChildren(...parts);
+}
+
+// ask: the JSON at a path, and its version; null if that is the version `known`.
+async function ask(path, known) {
+  const answer = await fetch(new URL(path, location.origin), { cache: "no-cache" });
+  if (!answer.ok) {
+    throw new Error(`${path}: ${answer.status} ${answer.statusText}`);
+  }
+  const current = answer.headers.get("ETag");
+  return current !== null && current === known ? null : { content: await answer.json(), version: current };
+}
+
+async function renew() {
+  try {
+    status = (await ask("/sweep/status.json", null)).content;
+    const age = Date.now() / 1000 - status.updated;
+    trouble = age > STALE_SECONDS ? `The master has published nothing for ${duration(Math.round(age))}.` : "";
+    if (Date.now() - renewed >= RENEWAL_SECONDS * 1000 && renewal.checked) {
+      const found = await ask("/sweep/sweep.json", version);
+      renewed = Date.now();
+      if (found !== null) {
+        version = found.version;
+        take({ ...data, ...found.content });
+        showAll();
+      }
+    }
+  } catch (error) {
+    trouble = `No answer (${error.message}): what is shown may be old.`;
+  }
+  drawNow();
+  setTimeout(renew, STATUS_SECONDS * 1000);
+}
+
+take(JSON.parse(document.getElementById("data").textContent));
+showAll();
+if (IS_LIVE) {
+  renew();
+}

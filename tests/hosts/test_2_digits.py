@@ -353,6 +353,7 @@ def browser() -> str:
     [
         ("workers", [r"worker@local", r"worker@host1", r"Online|True"]),
         ("tasks", [r"framework\.run", r"SUCCESS", r"worker@(local|host1)"]),
+        ("sweep", [r"24 of 24 tasks: 24 done", r"out of reach|s ago", r"0\.99", r"Parallel coordinates"]),
     ],
 )  # fmt: skip
 def test_flowers_pages_in_a_browser(

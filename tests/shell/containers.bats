@@ -213,7 +213,7 @@ has_tasks() {
     "start_$role" "$host"
     assert_equal "$(changes | tail -n 1)" "docker 'run' ${options[*]@Q}"
   done
-  [[ -d $ROOT/master/$PROJECT_NAME && ! -e $ROOT/flower && -d $HOME/far/celery_tasks/worker/$PROJECT_NAME ]]
+  [[ -d $ROOT/master/$PROJECT_NAME/published && ! -e $ROOT/flower && -d $HOME/far/celery_tasks/worker/$PROJECT_NAME ]]
 }
 
 @test "start_worker: GPUs that Docker cannot use are reported" {

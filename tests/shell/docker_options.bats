@@ -68,13 +68,14 @@ framework_words() {
   )"
 }
 
-@test "flower_options: the whole command; it has no data" {
+@test "flower_options: the whole command; of the data it has what is published" {
   assert_equal "$(words flower_options 0)" "$(
     words_with_secrets flower 1000:100 512m "/home/it's me"
     printf '%s\n' --label "infrainit.definitions=$(cat "$TOOL"/docker/broker/{definitions,users}.json | sha256sum | cut -c 1-12)"
     printf '%s\n' --network infra-01234567 --hostname flower --stop-timeout 10 --pids-limit 1024
     framework_words local broker:5671
     printf '%s\n' --mount "type=bind,\"source=/home/it's me/my tasks/code/my, \"\"project\"\"\",target=/code,readonly" \
+      --mount "type=bind,\"source=/home/it's me/my tasks/master/my, \"\"project\"\"/published\",target=/published,readonly" \
       --publish 127.0.0.1:5555:5555 worker:1 flower
   )"
 }

@@ -33,7 +33,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def content(page: Path) -> dict[str, Any]:
-    (text,) = re.findall(r'id="data">(.*?)</script>', page.read_text(), re.DOTALL)
+    (text,) = re.findall(r'id="data" data-live="no">(.*?)</script>', page.read_text(), re.DOTALL)
     found: dict[str, Any] = json.loads(text)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from master_bench import Bench, Clock
 
 from framework.journal.results_csv import write_results
+from framework.journal.sweep_data import write_sweep
 from framework.master import publisher
-from framework.messages.status import Status
+from framework.messages.status import Status, read_status
 
 
 def test_the_notice_of_a_worker_without_room_stands_in_the_status(bench: Bench) -> None:
@@ -63,6 +65,51 @@ def test_the_results_are_written_only_when_they_have_changed_and_not_too_often(
     bench.turn()
     assert len(writes) == 2
     assert len(bench.rows()) == 2
+
+
+def count_pages(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """An entry for each sweep.json that is published from now on."""
+    writes: list[None] = []
+
+    def counted(*arguments: Any) -> None:
+        writes.append(None)
+        write_sweep(*arguments)
+
+    monkeypatch.setattr(publisher, "write_sweep", counted)
+    return writes
+
+
+def test_the_live_page_gets_its_data_when_tasks_begin_or_end_and_the_status_in_between(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = bench.files.published
+    bench.turn()
+    assert not published.exists(), "only where it is shown"
+    published.mkdir()
+    pages = count_pages(monkeypatch)
+    bench.turn()
+    assert json.loads((published / "sweep.json").read_text())["under_way"] == []
+    clock.now += publisher.PAGE_SECONDS + 1
+    bench.messenger.beat("a", slots=2)
+    sent = bench.turn()
+    clock.now += publisher.PAGE_SECONDS + 1
+    bench.turn()
+    assert len(pages) == 2
+    under_way = json.loads((published / "sweep.json").read_text())["under_way"]
+    assert {each["task"] for each in under_way} == {assignment.task for _, assignment in sent}
+    assert all(each["host"] == "a" and each["parameters"] for each in under_way)
+    (published / "status.json").unlink()
+    clock.now += publisher.PAGE_SECONDS + 1
+    bench.turn()
+    assert len(pages) == 2, "nothing has begun or ended"
+    assert read_status(published / "status.json").running == 0
+    bench.messenger.result(*sent[0])
+    bench.turn()
+    assert len(pages) == 2, "it was published a moment ago"
+    clock.now += publisher.PAGE_SECONDS + 1
+    bench.turn()
+    assert len(pages) == 3
+    assert len(json.loads((published / "sweep.json").read_text())["tasks"]) == 1
 
 
 def test_results_that_take_long_to_be_written_are_written_less_often(

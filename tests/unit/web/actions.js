@@ -9,6 +9,12 @@ seen.sections = [...document.querySelectorAll("h2")].map((each) => each.textCont
 seen.best = cells(document.querySelector("#best ~ .scroll tbody tr"));
 seen.failures = cells(document.querySelector("#failures ~ .scroll tbody tr"));
 seen.rows = rows().length;
+const more = () => document.querySelector('button[aria-label="Attempts of task 1"]');
+more().click();
+const detail = document.querySelector("#tasks ~ .scroll tr.detail");
+seen.details = [detail.querySelector("li").textContent, detail.querySelector("code").textContent];
+more().click();
+seen.closed = document.querySelectorAll("tr.detail").length;
 button("<i>loss").click();
 seen.focused = document.activeElement.textContent;
 seen.ascending = cells(rows()[0])[1];

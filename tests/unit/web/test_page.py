@@ -32,6 +32,7 @@ def a_sweep(tasks: int = 250) -> dict[str, Any]:
                 "kind": ["<b>bold</b>", None][number % 2],
             },
             "metrics": {} if number % 10 == 9 else {"<i>loss": number / 7, "state": "fine"},
+            "program": f"train --rate={number} {HOSTILE}",
         }
         for number in range(tasks)
     ]  # fmt: skip
@@ -46,7 +47,7 @@ def a_sweep(tasks: int = 250) -> dict[str, Any]:
         "version": 1, "project": f"p {HOSTILE}", "metric": "<i>loss", "goal": "minimize",
         "written": 1.8e9 + 300, "combinations": 300, "parameters": ["rate", "width", "kind"],
         "metrics": ["<i>loss", "state"],
-        "warning": "", "tasks": done, "attempts": attempts,
+        "warning": "", "tasks": done, "under_way": [], "attempts": attempts,
     }  # fmt: skip
 
 
@@ -55,7 +56,9 @@ IMPORTANCE = ({"rate": 0.9, "width": 0.1}, "")
 
 
 def embedded(page: str) -> dict[str, Any]:
-    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    (text,) = re.findall(
+        r'<script type="application/json" id="data" data-live="no">(.*?)</script>', page, re.DOTALL
+    )
     content: dict[str, Any] = json.loads(text)
     return content
 
@@ -111,5 +114,10 @@ def test_a_browser_shows_tables_and_plots(tmp_path: Path, width: int) -> None:
     assert seen["focused"].startswith("<i>loss")
     assert seen["last_page"][:2] == [50, True]
     assert (seen["wide"], seen["unnamed"], seen["bold"]) == (0, 0, 0)
+    assert seen["details"] == [
+        "attempt 1 on gpu1: done, started 2027-01-15 08:00:00 UTC, 2 s, exit code 0",
+        f"train --rate=0 {HOSTILE}",
+    ]
+    assert seen["closed"] == 0
     assert seen["plots"] == [True] * 7
     assert seen["points"] > 250
