@@ -60,6 +60,7 @@ main() {
   ask_before_tasks_end
   install_docker_there
   send_all_images
+  send_values
   send_files
   remove_the_rest
   recover_results
@@ -208,6 +209,7 @@ validate_project() {
   find_root
   stage_code
   read_needs
+  collect_user_values
   add_optuna
   validate_project_in_image
 }
@@ -230,6 +232,12 @@ send_all_images() {
   doing "sending images"
   mapfile -t hosts < <(hosts_in_use)
   for_each_host send_images "${hosts[@]}"
+}
+
+# send_values: comes before the files, so that no task starts without them.
+send_values() {
+  [[ $WORKERS ]] || return 0
+  for_each_host send_user_values "${WORKER_HOSTS[@]}"
 }
 
 send_files() {

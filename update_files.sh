@@ -9,8 +9,9 @@
 #       --verbose       show every command that changes something
 #   -h, --help          this text
 #
-# The project is checked first. Then the new version is sent to every host. When all of them have it, tasks that start from then on
-# use it; running tasks keep theirs. The master adds new combinations by itself. Virtual environments are not sent.
+# The project is checked first. Then the new version is sent to every host, and what it takes from your environment (secrets: and
+# environment: in project.yml). When all of them have it, tasks that start from then on use it; running tasks keep theirs. The master
+# adds new combinations by itself. Virtual environments are not sent.
 # New packages (requirements.txt, image: in project.yml) need new images: ./infrainit.sh -f
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh
@@ -18,6 +19,7 @@ source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/al
 
 ONLY_HOSTS=''   # -a, as typed
 TARGET_HOSTS=() # numbers of the hosts that get the files
+VALUE_HOSTS=()  # of these, those that run tasks
 
 main() {
   parse_options -a,--hosts= -n,--dry-run --verbose -- "$@"
@@ -31,10 +33,13 @@ main() {
   RUNNER_IMAGE_ID=$(runner_image_in_use)
   stage_code
   read_needs
+  collect_user_values
   validate_project_in_image
   compare_runner_image
   name_version
+  for_each_host check_values_place "${VALUE_HOSTS[@]}"
   for_each_host send_code "${TARGET_HOSTS[@]}"
+  for_each_host update_user_values "${VALUE_HOSTS[@]}"
   for_each_host switch_code "${TARGET_HOSTS[@]}"
   report
 }
@@ -55,6 +60,9 @@ choose_hosts() {
     done
     stop_on_problems 2
   fi
+  for host in "${TARGET_HOSTS[@]}"; do
+    ! is_one_of "$host" "${WORKER_HOSTS[@]}" || VALUE_HOSTS+=("$host")
+  done
 }
 
 # find_host_in_use NAME: prints its number; NAME is a host as given to infrainit.sh, or its name in messages.

@@ -1,4 +1,4 @@
-"""Commands `root` and `needs`: what the scripts ask about a project, to build its images."""
+"""Commands `root` and `needs`: what the scripts ask about a project, before anything is sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ def run_root(options: argparse.Namespace) -> int:
 
 
 def run_needs(options: argparse.Namespace) -> int:
-    """Print what the project needs, KEY=VALUE in each line: `image`, `optuna`; raises ProjectError.
+    """Print what the project needs, KEY=VALUE in each line; raises ProjectError.
+
+    `image`; `optuna`, yes or no; variables whose values the user's machine has, with their place in the
+    project's file: `environment` and `secret` as NAME LINE:COLUMN, `secret_value` and `secret_file` as
+    NAME LINE:COLUMN PATH.
 
     framework/shell/one_off.sh has the pattern of each key's values.
     """
@@ -26,4 +30,10 @@ def run_needs(options: argparse.Namespace) -> int:
     if project.image is not None:
         print(f"image={project.image}")
     print(f"optuna={'yes' if project.needs_study else 'no'}")
+    for each in project.variables.wanted:
+        key = "secret" if each.is_secret else "environment"
+        if each.file is None:
+            print(f"{key}={each.name} {each.place}")
+        else:
+            print(f"{key}_{'file' if each.as_file else 'value'}={each.name} {each.place} {each.file}")
     return 0

@@ -22,6 +22,7 @@ from framework.configuration.settings import (
     read_settings,
     whole_number,
 )
+from framework.configuration.variable_settings import read_variables
 from framework.configuration.wandb_sweep import DEFAULT_RUN_CAP, read_sweep
 from framework.configuration.yaml_nodes import Position, Problems
 from framework.errors import ProjectError
@@ -148,7 +149,9 @@ def _read_project(
         ),
         free_disk=settings.read("free_disk", read_size, None),
         defaults=settings.read("defaults", lambda node: read_defaults(node, space, problems), {}),
+        variables=read_variables(settings.node("environment"), settings.node("secrets"), problems),
     )
+    settings.check_no_secret_in_command(project.command, project.variables.secrets)
     if project.function is not None:
         settings.check_arguments(project.space.names)
     settings.check_command(project.command, project.space.names, space)

@@ -56,5 +56,7 @@ source "$CHECKOUT/framework/shell/docker_options.sh"
 source "$CHECKOUT/framework/shell/containers.sh"
 # shellcheck source=framework/shell/one_off.sh
 source "$CHECKOUT/framework/shell/one_off.sh"
+# shellcheck source=framework/shell/user_values.sh
+source "$CHECKOUT/framework/shell/user_values.sh"
 # shellcheck source=framework/shell/journal.sh
 source "$CHECKOUT/framework/shell/journal.sh"

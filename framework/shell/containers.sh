@@ -58,6 +58,7 @@ start_worker() {
   change_host "$1" mkdir -p -- "$directory/tasks"
   change_host "$1" install --directory --mode=0700 -- "$directory/runner" "$directory/link"
   start_container "$1" runner
+  forget_other_values "$1"
   start_container "$1" worker
 }
 
@@ -382,9 +383,7 @@ remove_unwanted() {
       step "${HOST_NAMES[host]}" "removing $role: it is not asked for any more"
       remove_container "$host" "$role"
     fi
-    if has_secrets "$role"; then
-      remove_secrets "$host" "$role"
-    fi
+    remove_secrets "$host" "$role"
   done
 }
 

@@ -77,11 +77,12 @@ flower_options() {
   print_words "$WORKER_IMAGE_ID" flower
 }
 
-# runner_options HOST: the container that tasks run in. It gets no secret, and neither the broker's network nor its address.
+# runner_options HOST: the container that tasks run in. It gets no secret of the infrastructure, and neither the broker's network nor its address.
 runner_options() {
-  local name=${HOST_NAMES[$1]} memory code directory
+  local name=${HOST_NAMES[$1]} memory code directory values
   memory=$(memory_limit "$1" runner)
   code=$(code_directory "$1")
+  values=$(values_directory "$1")
   directory=$(data_directory "$1" worker)
   service_options "$1" runner # without --init: the runner is process 1 itself, to which tasks can send no signal
   print_words --network "$INFRASTRUCTURE-tasks"
@@ -101,8 +102,9 @@ runner_options() {
   print_mount type=bind "source=$directory/tasks" target=/data/tasks
   print_mount type=bind "source=$directory/runner" target=/data/runner
   print_mount type=bind "source=$directory/link" target=/data/link readonly # so that no task replaces the worker's socket
+  print_mount type=bind "source=$values" "target=$VALUES_IN_RUNNER" readonly
   print_words --entrypoint python3 "$RUNNER_IMAGE_ID" -I -S "$RUNNER_PROGRAM"
-  print_words --link /data/link/socket --log /data/runner/log --tasks /data/tasks --code /code
+  print_words --link /data/link/socket --log /data/runner/log --tasks /data/tasks --code /code --values "$VALUES_IN_RUNNER/values"
 }
 
 # worker_options HOST: it depends in nothing on the runner's image, so that a new requirements.txt leaves it running.

@@ -8,9 +8,15 @@ NEEDS_OPTUNA=''      # not empty: the master needs Optuna
 
 # What `framework needs` can say, KEY=VALUE in each line: the pattern of the values of each key. Those of SAID_ONCE have one.
 readonly SAID_ONCE=(image optuna)
+readonly WANTED='[A-Za-z_][A-Za-z0-9_]{0,199} [1-9][0-9]{0,6}:[1-9][0-9]{0,6}' # a variable, and the line and column that ask for it
+readonly WANTED_PATH='~?/[^[:cntrl:]]*'
 declare -grA NEED_PATTERNS=(
   [image]='[A-Za-z0-9][A-Za-z0-9._/:@-]*'
   [optuna]='yes|no'
+  [environment]="$WANTED"
+  [secret]="$WANTED"
+  [secret_value]="$WANTED $WANTED_PATH"
+  [secret_file]="$WANTED $WANTED_PATH"
 )
 
 # find_root: sets PROJECT_PATH to the directory of the sweep file's project, unless it is known. Only the framework reads the file. A dry

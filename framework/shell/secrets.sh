@@ -54,7 +54,7 @@ worker_user() {
   printf 'worker@%s\n' "$1"
 }
 
-# has_secrets ROLE: the runner has none.
+# has_secrets ROLE: the runner has none of the infrastructure's; of a project's, see user_values.sh.
 has_secrets() {
   [[ $1 != runner ]]
 }
