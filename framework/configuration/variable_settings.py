@@ -127,7 +127,10 @@ class _Reader:
         for entry in entries:
             text = entry.node.text if isinstance(entry.node, ScalarNode) else ""
             where = f"secrets: {name}: {entry.name}"
-            if entry.name not in _KEYS:
+            found[entry.name] = text
+            if isinstance(entry.node, UnusableNode):
+                before = -1
+            elif entry.name not in _KEYS:
                 self._add(
                     entry.position,
                     f"secrets: {name}: unknown key {entry.name!r}; {nearest(entry.name, _KEYS)}",
@@ -138,7 +141,6 @@ class _Reader:
                 self._add(
                     entry.node.position, f"{where}: has to be file or variable; variable is the default"
                 )
-            found[entry.name] = text
         if "file" not in found:
             self._add(position, f"secrets: {name}: has no file; write {{file: ~/.token}}")
         if len(self._problems) == before:

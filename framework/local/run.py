@@ -21,12 +21,12 @@ from typing import Any, TypeAlias
 
 from framework.errors import FrameworkError, JournalError, UsageError
 from framework.files import LocalFiles, ProjectFiles
+from framework.local.collected_values import collect_values
 from framework.local.data_directory import other_owner, record_owner
 from framework.local.run_lock import run_lock
 from framework.local.runner_process import RunnerProcess, task_environment
 from framework.local.snapshot import changed_files, keep_written, make_removable, take_snapshot
 from framework.local.transport import LocalPublisher, LocalTransport
-from framework.local.user_values import read_user_values
 from framework.master.master import Master
 from framework.master.publisher import Advice
 from framework.messages.identity import Identity
@@ -73,7 +73,7 @@ def run_project(
     """
     _check_program(project)
     _check_directory(files.path, project.path)
-    values = read_user_values(project)
+    values = collect_values(project)
     with run_lock(files) as lock:
         _claim_directory(files, project)
         keep_written(files.code, files.written)

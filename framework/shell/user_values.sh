@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Values that a project wants of this machine for its tasks, of `environment:` and `secrets:`: collected before anything is started, and
 # sent by ssh to the worker hosts, where runners alone have them. No value is ever an argument of a program, or in a message.
-# framework/local/user_values.py collects the same for `framework run`.
+# framework/local/collected_values.py collects the same for `framework run`.
 #
 # ~/<path>/secrets/<id>/runner/<project>/
 #   values       NAME=value, each ended by a NUL; a runner reads it whenever it starts an attempt
@@ -16,9 +16,10 @@ readonly VALUES_IN_RUNNER=/data/secrets # the directory, in the runner's contain
 # shellcheck disable=SC2016 # expands over there
 readonly REPLACE_SCRIPT='umask 077 && cat >"$1.new" && sync -- "$1.new" && mv -- "$1.new" "$1"'
 
-# Removes all from the directory $1 but what has one of the other names.
+# Removes all from the directory $1, if there is one, but what has one of the other names.
 # shellcheck disable=SC2016 # expands over there
 readonly KEEP_ONLY_SCRIPT='
+  [ -d "$1" ] || exit 0
   find "$1" -mindepth 1 -maxdepth 1 -exec sh -c '\''
     found=$1
     shift 2
@@ -132,7 +133,9 @@ without_line_ends() {
 
 # names_of_user_values: prints the names, separated by commas.
 names_of_user_values() {
-  join_by_comma "${USER_VALUES[@]%%=*}"
+  local names
+  names=$(join_by_comma "${USER_VALUES[@]%%=*}")
+  printf '%s\n' "${names//,/, }"
 }
 
 # values_directory HOST: prints the directory of this project's values there.

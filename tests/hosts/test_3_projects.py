@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from datetime import datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import Checkout, at, options
+from checkout import Checkout, ProcessWatch, at, options
 from testbed import HOME, HOST1, HOST2, HOST3, execute, wait_for
 
 VALUES = [
@@ -156,6 +157,97 @@ def test_what_is_asked_for_runs_again(checkout: Checkout) -> None:
     assert attempts() == [before[0], before[1], before[2] + 1]
     run_set(checkout, project, "--outdated")
     assert attempts() == [before[0] + 1, before[1] + 1, before[2] + 1]
+
+
+KEEPER = """
+import hashlib, os, sys
+env = os.environ
+seen = "".join((env["WORD"], env["TOKEN"], env["PASSWORD"])).encode()
+with open(env["KEY_FILE"], "rb") as file:
+    seen += file.read()
+assert sys.argv[2] == env["WORD"], sys.argv
+print(f"Seen: home={env['HF_HOME']}, digest=d{hashlib.sha256(seen).hexdigest()}")
+"""
+TOKEN = "tok-5fe1e4c3 'quoted' \"twice\" $HOME\nline-8c1d77ab\n"
+PASSWORD = "pass-77ac90f1 größe"
+KEY = b"key-90ee12\0\xff\n"  # a file may hold anything
+WORD = "two words"
+
+
+def test_variables_and_secrets_reach_tasks_and_nothing_else(checkout: Checkout) -> None:
+    for name, content in (("pass word", f"{PASSWORD}\r\n".encode()), ("key", KEY)):
+        file = checkout.bed.home / name
+        file.write_bytes(content)
+        file.chmod(0o600)
+    project = checkout.project(
+        "keeper",
+        "n: {range: [0, 6, 1]}",
+        {"run.py": KEEPER},
+        "environment: {HF_HOME: /data/hf, WORD: }\n"
+        "secrets: {TOKEN: , PASSWORD: {file: ~/pass word}, KEY_FILE: {file: ~/key, as: file}}\n",
+    )
+    (project / "project.yml").write_text(
+        (project / "project.yml").read_text().replace("run.py", "run.py --x '${envvar:WORD}' ${args}", 1)
+    )
+    before = checkout.inventory(HOST1), checkout.container(HOST1, "runner")["Id"]
+    said = checkout.run("infrainit.sh", "-f", "-d", str(project), expect=2, variables={"WORD": WORD}).output
+    assert f"{project}/project.yml:3:11: secrets: TOKEN is not set here; export it, or name a file" in said
+    assert "nothing was started" in said
+    assert (checkout.inventory(HOST1), checkout.container(HOST1, "runner")["Id"]) == before
+
+    given = {"WORD": WORD, "TOKEN": TOKEN}
+    with ProcessWatch() as watch:
+        command = ["-f", "-d", str(project), "--wait"]
+        said = checkout.run("infrainit.sh", *command, variables=given).output
+    rows = checkout.results("keeper")
+    first = hashlib.sha256(f"{WORD}{TOKEN}{PASSWORD}".encode() + KEY).hexdigest()
+    assert {(row["home"], row["digest"]) for row in rows} == {("/data/hf", f"d{first}")}
+
+    # A new value counts for what starts from then on, in the containers that run; the results stay.
+    running = [checkout.container(place, "runner")["Id"] for place in (None, HOST1, HOST2)]
+    (project / "parameters.yml").write_text("n: {range: [0, 9, 1]}")
+    refused = checkout.run("update_files.sh", expect=2, variables={"WORD": WORD}).output
+    assert "secrets: TOKEN is not set here" in refused
+    newer = {**given, "TOKEN": "tok-0b7d"}
+    pushed = checkout.run("update_files.sh", variables=newer).output
+    assert "sending values for tasks: WORD, TOKEN, PASSWORD, KEY_FILE" in pushed
+    again = checkout.run("infrainit.sh", "-f", "--wait", variables=newer).output
+    assert [checkout.container(place, "runner")["Id"] for place in (None, HOST1, HOST2)] == running
+    rows = checkout.results("keeper")
+    second = hashlib.sha256(f"{WORD}tok-0b7d{PASSWORD}".encode() + KEY).hexdigest()
+    assert [row["digest"] for row in rows] == [f"d{first}"] * 6 + [f"d{second}"] * 3
+    assert {row["attempts"] for row in rows} == {"1"}
+
+    texts = {"messages": said + pushed + again, "command lines": "\n".join(watch.seen)}
+    for place in (None, HOST1, HOST2):
+        texts[f"inspect, {place}"] = json.dumps(checkout.inspect(place))
+        for container in checkout.inventory(place)["containers"]:
+            texts[f"log, {container}, {place}"] = log_of(checkout, place, container)
+    assert any("docker run" in line for line in watch.seen)
+    for needle in ("tok-5fe1e4c3", "line-8c1d77ab", "tok-0b7d", PASSWORD, "key-90ee12"):
+        assert [where for where, text in texts.items() if needle in text] == [], needle
+        for place, found in files_with(checkout, needle).items():
+            secrets = f"/celery tasks/secrets/{checkout.identity}/runner/{project.name}/"
+            assert [file for file in found if secrets not in file] == [], place
+
+
+def log_of(checkout: Checkout, place: Any, container: str) -> str:
+    command = ["docker", "logs", container]
+    done = execute(command) if place is None else checkout.bed.inside(place, *command)
+    return done.stdout + done.stderr
+
+
+def files_with(checkout: Checkout, needle: str) -> dict[str, list[str]]:
+    """The files of the infrastructure that have a text, by the machine; here, those of the checkout, too."""
+    search = ["grep", "--recursive", "--files-with-matches", "--text", "--fixed-strings", "-e", needle]
+    found = {
+        "here": execute([*search, checkout.bed.home / "celery tasks", checkout.path], check=False).stdout
+    }
+    for host in (HOST1, HOST2):
+        found[host.name] = checkout.bed.inside(
+            host, *search, "/home/test user/celery tasks", check=False
+        ).stdout
+    return {place: files.splitlines() for place, files in found.items()}
 
 
 SHOW_VERSIONS = """

@@ -396,9 +396,9 @@ docker 'rm' '--force' '--volumes' 'infra-01234567-master' docker 'rm' '--force' 
 }
 
 @test "remove_unwanted: their secrets go with them" {
-  mkdir -p "$ROOT/secrets/infra-01234567"/{broker,master,flower,worker}
+  mkdir -p "$ROOT/secrets/infra-01234567"/{broker,master,flower,worker,runner/p}
   capture remove_unwanted 0
-  assert_equal "$status $(cd "$ROOT/secrets/infra-01234567" && echo *)" '0 broker flower master worker'
+  assert_equal "$status $(cd "$ROOT/secrets/infra-01234567" && echo *)" '0 broker flower master runner worker'
   WORKER_HOSTS=(1)
   capture remove_unwanted 0
   assert_equal "$status $(cd "$ROOT/secrets/infra-01234567" && echo *)" '0 broker flower master'

@@ -89,8 +89,9 @@ runner_words() {
     --mount "type=bind,\"$data/tasks\",target=/data/tasks" \
     --mount "type=bind,\"$data/runner\",target=/data/runner" \
     --mount "type=bind,\"$data/link\",target=/data/link,readonly" \
+    --mount 'type=bind,"source=/far/my tasks/secrets/infra-01234567/runner/my, ""project""",target=/data/secrets,readonly' \
     --entrypoint python3 runner:1 -I -S /code/current/framework/runner/__main__.py \
-    --link /data/link/socket --log /data/runner/log --tasks /data/tasks --code /code
+    --link /data/link/socket --log /data/runner/log --tasks /data/tasks --code /code --values /data/secrets/values
 }
 
 @test "runner_options: the whole command, with GPUs and TZ" {
@@ -128,12 +129,13 @@ runner_words() {
   )"
 }
 
-@test "runner_options: no secret, no broker, nothing of the infrastructure's, and a link that is read-only" {
+@test "runner_options: no secret of the infrastructure's, no broker, nothing of the infrastructure's, and a link that is read-only" {
   local host
   WORKER_HOSTS=(0 1)
   for host in 0 1; do
     output=$(words runner_options "$host") messages=''
-    refute_part secrets
+    refute_part /secrets/infra-01234567/worker
+    refute_part =/secrets
     refute_part BROKER
     refute_part broker
     refute_part 5671
@@ -145,7 +147,8 @@ runner_words() {
     refute_part --cap-add
     assert_equal "$(grep -A 1 -x -e --network <<<"$output")" "--network"$'\n'infra-01234567-tasks
     assert_equal "$(grep -c 'target=/data/link,readonly$' <<<"$output")" 1
-    assert_equal "$(grep -c target=/data/ <<<"$output")" 3
+    assert_equal "$(grep -c 'target=/data/secrets,readonly$' <<<"$output")" 1
+    assert_equal "$(grep -c target=/data/ <<<"$output")" 4
   done
 }
 

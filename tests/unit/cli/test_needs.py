@@ -39,6 +39,17 @@ def test_of_a_project(project: Path, more: str, said: str | None, capsys: pytest
     assert capsys.readouterr().out == (said or "")
 
 
+def test_variables_that_it_wants(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "project.yml").write_text(
+        "command: python train.py\nenvironment: {A: hidden, B: }\n"
+        "secrets:\n  C:\n  D: {file: ~/my größe}\n  E: {file: /e, as: file}\n"
+    )
+    assert cli.main(["needs", str(project)]) == 0
+    assert capsys.readouterr().out == (
+        "optuna=no\nenvironment=B 2:26\nsecret=C 4:3\nsecret_value=D 5:3 ~/my größe\nsecret_file=E 6:3 /e\n"
+    )
+
+
 def test_of_a_sweep_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "project.yml").unlink()
     (project / "parameters.yml").unlink()

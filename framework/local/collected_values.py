@@ -18,7 +18,7 @@ LONGEST_VALUE = 100_000  # bytes; the kernel takes 131,072 with the name
 _MOST = 2**26  # bytes of a file that tasks get as a file
 
 
-def read_user_values(project: Project, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+def collect_values(project: Project, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The variables that tasks of `project` get from this machine; of a file, its content or its path.
 
     Raises ProjectError with everything that is missing. No message has a value.
