@@ -1,4 +1,4 @@
-"""Commands `root` and `needs`: what the scripts ask about a project, before anything is sent."""
+"""Commands `root` and `needs`: what the scripts ask about a project"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values that a project wants of this machine for its tasks: from the environment, or from files.
+"""Values that a project wants from the user: taken from the environment or from files.
 
 framework/shell/user_values.sh reads the same for tasks on hosts.
 """

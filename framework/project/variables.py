@@ -1,4 +1,4 @@
-"""Variables of tasks: those that a project sets, and those whose values are on the user's machine"""
+"""Variables of tasks: those that a project sets, and those that it wants from the user"""
 
 from __future__ import annotations
 

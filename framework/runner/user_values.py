@@ -1,4 +1,4 @@
-"""Values of variables that are on the user's machine: a task's environment gets them when it starts.
+"""Values of variables from the user's machine: added when an attempt starts.
 
 The worker does not know them. Where a command has one of them in a word, it writes its name between two NULs,
 which no word of a command can hold.
