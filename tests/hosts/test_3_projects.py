@@ -211,14 +211,15 @@ def test_variables_and_secrets_reach_tasks_and_nothing_else(checkout: Checkout) 
     newer = {**given, "TOKEN": "tok-0b7d"}
     pushed = checkout.run("update_files.sh", variables=newer).output
     assert "sending values for tasks: WORD, TOKEN, PASSWORD, KEY_FILE" in pushed
-    again = checkout.run("infrainit.sh", "-f", "--wait", variables=newer).output
+    wait_for("all tasks have ended", lambda: status(checkout)["done"] == 9)
+    checkout.run("get_results.sh")
     assert [checkout.container(place, "runner")["Id"] for place in (None, HOST1, HOST2)] == running
     rows = checkout.results("keeper")
     second = hashlib.sha256(f"{WORD}tok-0b7d{PASSWORD}".encode() + KEY).hexdigest()
     assert [row["digest"] for row in rows] == [f"d{first}"] * 6 + [f"d{second}"] * 3
     assert {row["attempts"] for row in rows} == {"1"}
 
-    texts = {"messages": said + pushed + again, "command lines": "\n".join(watch.seen)}
+    texts = {"messages": said + pushed, "command lines": "\n".join(watch.seen)}
     for place in (None, HOST1, HOST2):
         texts[f"inspect, {place}"] = json.dumps(checkout.inspect(place))
         for container in checkout.inventory(place)["containers"]:
@@ -226,9 +227,9 @@ def test_variables_and_secrets_reach_tasks_and_nothing_else(checkout: Checkout) 
     assert any("docker run" in line for line in watch.seen)
     for needle in ("tok-5fe1e4c3", "line-8c1d77ab", "tok-0b7d", PASSWORD, "key-90ee12"):
         assert [where for where, text in texts.items() if needle in text] == [], needle
-        for place, found in files_with(checkout, needle).items():
+        for machine, found in files_with(checkout, needle).items():
             secrets = f"/celery tasks/secrets/{checkout.identity}/runner/{project.name}/"
-            assert [file for file in found if secrets not in file] == [], place
+            assert [file for file in found if secrets not in file] == [], machine
 
 
 def log_of(checkout: Checkout, place: Any, container: str) -> str:
@@ -238,11 +239,10 @@ def log_of(checkout: Checkout, place: Any, container: str) -> str:
 
 
 def files_with(checkout: Checkout, needle: str) -> dict[str, list[str]]:
-    """The files of the infrastructure that have a text, by the machine; here, those of the checkout, too."""
+    """The files of the infrastructure that have a text, by the machine; here, those of the user, too."""
     search = ["grep", "--recursive", "--files-with-matches", "--text", "--fixed-strings", "-e", needle]
-    found = {
-        "here": execute([*search, checkout.bed.home / "celery tasks", checkout.path], check=False).stdout
-    }
+    here = [checkout.bed.home / "celery tasks", checkout.path / ".infra", checkout.path / "results"]
+    found = {"here": execute([*search, *here, checkout.projects], check=False).stdout}
     for host in (HOST1, HOST2):
         found[host.name] = checkout.bed.inside(
             host, *search, "/home/test user/celery tasks", check=False

@@ -124,3 +124,13 @@ def test_a_run_gives_them_to_its_tasks_and_keeps_none(tmp_path: Path, home: Path
     for file in filter(Path.is_file, (tmp_path / "results").rglob("*")):
         assert b"hidden" not in file.read_bytes(), file
     assert "hidden" not in done.stdout + done.stderr
+
+
+def test_the_program_is_looked_for_where_tasks_look_for_it(directory: ProjectDirectory, home: Path) -> None:
+    (home / "own-program").symlink_to(sys.executable)
+    (directory.path / "run.py").write_text("print('x=1')\n")
+    directory.load("n: 1", f"command: own-program run.py\nenvironment: {{PATH: '{home}'}}\n")
+    command = [sys.executable, "-m", "framework", "run", str(directory.path), "--data", str(home / "data")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
