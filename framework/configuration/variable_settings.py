@@ -26,10 +26,13 @@ _KEYS = ("file", "as")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _LONGEST = 100_000  # bytes of a value; the kernel takes 131,072 with its name
 _OF_TASKS = "is set for each task by the framework itself; choose another name"
+_OF_GPUS = "says which GPUs a task has; ask for them with resources: {gpus: 1}"
 _OWNED = {
-    **dict.fromkeys(("TASK_ID", "TASK_ATTEMPT", "TASK_DIR", "TASK_PREVIOUS_DIR", "PWD"), _OF_TASKS),
+    **dict.fromkeys(
+        ("TASK_ID", "TASK_ATTEMPT", "TASK_DIR", "TASK_PREVIOUS_DIR", "TASK_SLOT", "PWD"), _OF_TASKS
+    ),
     **dict.fromkeys(("PYTHONUNBUFFERED", "WANDB_SWEEP_PARAM_PATH"), _OF_TASKS),
-    "CUDA_VISIBLE_DEVICES": "says which GPUs a task has; ask for them with resources: {gpus: 1}",
+    **dict.fromkeys(("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"), _OF_GPUS),
 }
 _SEARCH_PATHS = ("PATH", "PYTHONPATH")  # those of one machine are of no use on another
 

@@ -67,6 +67,8 @@ def test_secrets_come_from_the_environment_or_from_files(directory: ProjectDirec
         ("environment: [PWD]", "2:15: environment: PWD is set for each task by the framework itself; choose"),
         ("environment: {PYTHONUNBUFFERED: 0}", "2:15: environment: PYTHONUNBUFFERED is set for each task"),
         ("environment: {CUDA_VISIBLE_DEVICES: 0}", "2:15: environment: CUDA_VISIBLE_DEVICES says which GPUs"),
+        ("environment: [HIP_VISIBLE_DEVICES]", "2:15: environment: HIP_VISIBLE_DEVICES says which GPUs"),
+        ("environment: [TASK_SLOT]", "2:15: environment: TASK_SLOT is set for each task"),
         ("environment: [PATH]", "2:15: environment: PATH: yours is of no use on hosts; write its value"),
         ("environment: {PYTHONPATH: }", "2:15: environment: PYTHONPATH: yours is of no use on hosts"),
         ("environment: {A: \"a\\0b\"}", "2:18: environment: A: text with a NUL character"),
