@@ -135,7 +135,7 @@ runner_words() {
   for host in 0 1; do
     output=$(words runner_options "$host") messages=''
     refute_part /secrets/infra-01234567/worker
-    refute_part =/secrets
+    refute_part 'target=/secrets'
     refute_part BROKER
     refute_part broker
     refute_part 5671

@@ -83,8 +83,7 @@ needs() {
 
 @test "read_needs: variables, one a line, with the place and the file that the project names" {
   stage_code
-  local lines='environment=HF_HOME 2:15\nsecret=TOKEN 3:11\nsecret=B_2 3:17\nsecret_value=C 4:1 ~/my \0303\0266 "x"\nsecret_file=D 5:1 /d\n'
-  answer "optuna=no\n$lines"
+  answer 'optuna=no\nenvironment=HF_HOME 2:15\nsecret=TOKEN 3:11\nsecret=B_2 3:17\nsecret_value=C 4:1 ~/my \0303\0266 "x"\nsecret_file=D 5:1 /d\n'
   read_needs
   assert_equal "${NEEDS[environment]}|${NEEDS[secret]}|${NEEDS[secret_value]}|${NEEDS[secret_file]}" \
     $'HF_HOME 2:15|TOKEN 3:11\nB_2 3:17|C 4:1 ~/my ö "x"|D 5:1 /d'
