@@ -18,6 +18,7 @@
 #   -w, --workers HOSTS      where workers run: local, numbers and ranges, as in local,1,3-5
 #   -b, --broker ADDRESS     where workers reach the broker, if not at the master host's own name or address; without -m,
 #                            workers join the broker that runs there
+#       --tunnel             workers reach the broker through ssh: between hosts, no port but that of sshd has to be open
 #   -f, --from-config        take all options from config.sh; those on the command line win. Without -f, config.sh is written
 #   -y, --yes                without asking: install Docker, and missing tools on this machine; begin running tasks again where
 #                            the container that they run in has to be replaced
@@ -53,6 +54,7 @@ main() {
   ask_hosts
   install_docker_here
   record_infrastructure
+  try_way_to_broker
   make_certificates
   build_images
   validate_project
@@ -140,6 +142,7 @@ offer_to_pause() {
 clean_up() {
   local code=$?
   remove_stage
+  end_trial
   close_connections
   if ((code == 0)) || [[ ! $DOING ]]; then
     return 0
@@ -165,6 +168,7 @@ ask_hosts() {
   print_table "${ASKED_HOSTS[@]}"
   choose_where_to_install
   check_hosts "${ASKED_HOSTS[@]}"
+  ask_host_keys
   if [[ -z $MASTER ]]; then
     check_running_master
   fi
@@ -189,12 +193,19 @@ record_infrastructure() {
   record_before
 }
 
+# try_way_to_broker: before images are built, which takes minutes.
+try_way_to_broker() {
+  check_broker_port
+  stop_on_problems 1
+}
+
 make_certificates() {
   local addresses names
   doing "making keys and certificates"
   mapfile -t addresses < <(certificate_addresses)
   mapfile -t names < <(workers_with_access)
   run make_secrets "${addresses[@]}" -- "${names[@]}"
+  run make_tunnel_keys
 }
 
 build_images() {
@@ -265,6 +276,9 @@ remove_the_rest() {
 }
 
 remove_rest() {
+  if [[ ${RECORD[TUNNEL]:-} && $1 != "$MASTER_HOST" ]]; then
+    remove_tunnel_lines "$1"
+  fi
   if [[ $(role_of "$1") == - ]]; then
     remove_infrastructure "$1"
     remove_secrets "$1"
@@ -301,7 +315,9 @@ give_access() {
   local names
   mapfile -t names < <(workers_with_access)
   set_broker_users "${names[@]}"
+  authorize_tunnels "${names[@]}"
   forget_workers "${names[@]}"
+  forget_tunnels "${names[@]}"
 }
 
 start_workers() {
@@ -310,8 +326,17 @@ start_workers() {
   if [[ ! $MASTER ]]; then
     give_access
   fi
+  start_tunnels
   for_each_host start_worker "${WORKER_HOSTS[@]}"
   wait_workers "${WORKER_HOSTS[@]}"
+}
+
+start_tunnels() {
+  local hosts
+  mapfile -t hosts < <(tunnelled_hosts)
+  ((${#hosts[@]} > 0)) || return 0
+  for_each_host start_tunnel "${hosts[@]}"
+  for_each_host wait_tunnel "${hosts[@]}"
 }
 
 # remove_earlier_secrets: those under an earlier -r, which nothing uses any more.
