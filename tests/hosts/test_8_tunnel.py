@@ -31,11 +31,12 @@ def tunnelled(bed: Bed) -> Iterator[Checkout]:
 
 
 @pytest.fixture(scope="module")
-def keys_before(bed: Bed) -> str:
+def keys_before(bed: Bed) -> Iterator[str]:
     """authorized_keys of the master host, without a newline at its end, as some editors leave it."""
-    bed.inside(HOST1, "sh", "-c", f"printf '%s' \"$(cat '{AUTHORIZED}')\" >'{AUTHORIZED}.new'")
-    bed.inside(HOST1, "sh", "-c", f"cat '{AUTHORIZED}.new' >'{AUTHORIZED}'; rm '{AUTHORIZED}.new'")
-    return bed.inside(HOST1, "cat", AUTHORIZED).stdout
+    keys = bed.inside(HOST1, "cat", AUTHORIZED).stdout.rstrip("\n")
+    bed.inside(HOST1, "sh", "-c", f"cat >'{AUTHORIZED}'", stdin=keys)
+    yield keys
+    bed.inside(HOST1, "sh", "-c", f"cat >'{AUTHORIZED}'", stdin=f"{keys}\n")
 
 
 def test_a_closed_port_is_found_before_images_are_built(tunnelled: Checkout) -> None:
