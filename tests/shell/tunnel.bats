@@ -142,7 +142,10 @@ while True:
   for shell in bash dash zsh tcsh; do
     command -v "$shell" >/dev/null || continue
     # Its stdin stays open: it is the broker that closes.
-    { echo hello; sleep 20 & } | { open_command "$shell" "$port" || true; } >"$BATS_TEST_TMPDIR/got" 2>/dev/null
+    {
+      echo hello
+      sleep 20 &
+    } | { open_command "$shell" "$port" || true; } >"$BATS_TEST_TMPDIR/got" 2>/dev/null
     assert_equal "$shell $(od -An -c <"$BATS_TEST_TMPDIR/got" | tr -d ' \n')" "$shell infrainit-tunnel\\n\\0377HELLO\\n"
   done
   kill %1
