@@ -24,6 +24,7 @@ from framework.cli.master_commands import (
     run_watch,
 )
 from framework.cli.needs import run_needs, run_root
+from framework.cli.project_files import run_files
 from framework.cli.report_page import run_report
 from framework.cli.services import run_celery, run_flower, run_master, run_wait_workers, run_worker
 from framework.configuration.import_file import import_file
@@ -236,6 +237,10 @@ def _add_services(add: Add) -> None:
     needs.add_argument("project", type=Path, help="directory of the project, or a W&B sweep file")
     _add_sweep(needs)
     _add_name(needs)
+    files = add("files", run_files, "Print the entries of a directory that belong to its project.")
+    files.add_argument("project", type=Path, help="directory of the project, or a W&B sweep file")
+    _add_sweep(files)
+    _add_name(files)
     root = add("root", run_root, "Print the directory of a W&B sweep file's project.")
     root.add_argument("project", type=Path, help="W&B sweep file, or directory with one")
     _add_run_cap(root)

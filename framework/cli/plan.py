@@ -18,6 +18,7 @@ from framework.messages.status import duration, outdated_results
 from framework.project.command_line import unset_variables
 from framework.project.outside_paths import outside_paths
 from framework.project.project import Project
+from framework.project.source_tree import SourceTree
 from framework.project.variables import Variables
 from framework.runner.environment import attempt_variables
 
@@ -101,7 +102,8 @@ def notices_of(project: Project, on_hosts: bool) -> list[str]:
             f"{project.name}: ${{envvar:{name}}} is not set here; as in W&B, {name} is passed then"
         )
     try:
-        return notices + outside_paths(project, on_hosts)
+        tree = SourceTree(project.path, project.ignore)
+        return notices + outside_paths(project, tree, on_hosts) + tree.notices()
     except OSError as error:
         raise FrameworkError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
@@ -123,9 +125,8 @@ def make_plan(
     results, ended = None, 0
     if journal is not None:
         with Journal(journal, read_only=True) as opened:
-            provenance = Provenance(
-                opened, program_version(project.path, project.sweep_file), image, code_root
-            )
+            program = program_version(project.path, project.sweep_file, project.ignore)
+            provenance = Provenance(opened, program, image, code_root)
             results, ended = _count(so_far(project, opened), opened, provenance)
     ends = {0, space.count - 1} if space.count else set()
     return Plan(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from framework.configuration.default_settings import read_defaults
 from framework.configuration.early_termination_settings import read_early_termination
+from framework.configuration.ignore_settings import check_ignore_file, read_ignore
 from framework.configuration.parameters import read_parameters, read_space
 from framework.configuration.resource_settings import read_resources, read_size
 from framework.configuration.settings import (
@@ -149,6 +150,9 @@ def _read_project(
         ),
         free_disk=settings.read("free_disk", read_size, None),
         defaults=settings.read("defaults", lambda node: read_defaults(node, space, problems), {}),
+        ignore=settings.read("ignore", lambda node: read_ignore(node, problems), ()),
+    )
+    check_ignore_file(directory, problems)
         variables=read_variables(settings.node("environment"), settings.node("secrets"), problems),
     )
     settings.check_no_secret_in_command(project.command, project.variables.secrets)

@@ -47,6 +47,7 @@ KEYS = (
     "early_terminate",
     "free_disk",
     "defaults",
+    "ignore",
     "environment",
     "secrets",
 )

@@ -1,8 +1,8 @@
 """Provenance of results: code and image that produced them, and whether they are outdated.
 
 The program is every file of a project (see framework.project.source_tree) but project.yml and parameters.yml,
-or the sweep file in their place: what these two say is part of a task's identity, or of the image. A new
-version of the framework makes no result outdated.
+or the sweep file in their place: what these two say is part of a task's identity, or of the image. Nor is
+.infrainitignore, which says what else belongs. A new version of the framework makes no result outdated.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from framework.errors import FrameworkError, JournalError
 from framework.files import Code, ProjectFiles
 from framework.journal.records import TaskOutcome
 from framework.journal.store import Journal
-from framework.project.source_tree import source_entries
+from framework.project.ignore_rules import IGNORE_FILE
+from framework.project.source_tree import SourceTree
 
 _DIGITS = 12
 _CHUNK = 2**20
@@ -60,38 +61,38 @@ def note_program(journal: Journal, code: str, program: str) -> None:
         journal.note_program(code, program)
 
 
-def program_version(project: Path, sweep: Path | None = None) -> str:
+def program_version(project: Path, sweep: Path | None = None, ignore: Sequence[str] = ()) -> str:
     """12 hex digits for the names, modes and contents of a project's files, without the sweep file `sweep`.
 
+    `ignore`: patterns of the project's settings; a pushed version has no file that they leave out.
     Raises FrameworkError.
     """
     digest = hashlib.sha256()
     try:
-        for name in sorted(_files(project, project, sweep)):
+        for name in sorted(_files(project, sweep, ignore)):
             file = project / name
             mode = file.lstat().st_mode
             if stat.S_ISLNK(mode):
                 kind, content = b"link", os.fsencode(file.readlink())
-            elif stat.S_ISREG(mode):
-                kind, content = b"program" if mode & stat.S_IXUSR else b"file", _digest(file)
             else:
-                kind, content = b"other", b""
+                kind, content = b"program" if mode & stat.S_IXUSR else b"file", _digest(file)
             digest.update(b"%s\0%s\0%s\0" % (kind, os.fsencode(name), content))
     except OSError as error:
         raise FrameworkError(f"{error.filename}: cannot be read: {error.strerror}") from error
     return digest.hexdigest()[:_DIGITS]
 
 
-def _files(project: Path, directory: Path, sweep: Path | None) -> Iterator[str]:
-    """The names, below `project`, of the program's files in `directory`; a link is a file. Raises OSError."""
-    files = ProjectFiles(project)
-    configuration = (files.settings, files.parameters, sweep or files.sweep)
-    for entry in source_entries(project, directory):
+def _files(project: Path, sweep: Path | None, ignore: Sequence[str]) -> Iterator[str]:
+    """The names, below `project`, of the program's files; a link is a file. Raises OSError."""
+    tree = SourceTree(project, ignore)
+    files = ProjectFiles(tree.top)
+    if sweep is not None:
+        sweep = sweep.parent.resolve() / sweep.name
+    configuration = (files.settings, files.parameters, sweep or files.sweep, tree.top / IGNORE_FILE)
+    for entry in tree.walk():
         path = Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files(project, path, sweep)
-        elif path not in configuration:
-            yield str(path.relative_to(project))
+        if not entry.is_dir(follow_symlinks=False) and path not in configuration:
+            yield str(path.relative_to(tree.top))
 
 
 def _digest(file: Path) -> bytes:

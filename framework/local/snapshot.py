@@ -12,25 +12,31 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from framework.errors import FrameworkError
 from framework.files import Code
-from framework.project.source_tree import EXCLUDED_FILES, is_environment, is_excluded, is_excluded_anywhere
+from framework.project.excluded_names import EXCLUDED_FILES, is_excluded_anywhere
+from framework.project.source_tree import SourceTree
 
 _CHUNK = 2**20  # bytes read at once
 _MARKER = "VERSION"  # written when a copy is complete
 
 
 def take_snapshot(
-    project: Path, root: Path, keep_out: Path, properties: Mapping[str, str] | None = None
+    project: Path,
+    root: Path,
+    keep_out: Path,
+    properties: Mapping[str, str] | None = None,
+    ignore: Sequence[str] = (),
 ) -> Code:
     """Make `project` as it is now the one version under `root`, and the current one; earlier ones go.
 
     `keep_out`: a directory that is not copied if it is in the project. A virtual environment is no part of
     the project, but the copy has a link to it in its place, so that `command: .venv/bin/python train.py`
-    works: it is large, and works where it was made only. `properties`: further ones of the version.
+    works: it is large, and works where it was made only. `properties`: further ones of the version. `ignore`:
+    patterns of files that are left out.
     Raises FrameworkError.
     """
     framework = Path(__file__).parents[1]
@@ -42,8 +48,8 @@ def take_snapshot(
         new.mkdir(parents=True)
         (new / "framework").symlink_to(framework)
         digest = _Digest()
-        source = project.resolve()
-        _copy(source, source, new / "project", keep_out.resolve(), digest)
+        tree = SourceTree(project, ignore)
+        _copy(tree, tree.top, new / "project", keep_out.resolve(), digest)
         lines = {"framework": _digest_of_sources(framework), "project": digest.short(), **(properties or {})}
         versions = "".join(f"{name}={value}\n" for name, value in lines.items())
         (new / _MARKER).write_text(versions)
@@ -115,27 +121,25 @@ def _digest_of_sources(framework: Path) -> str:
     return digest.short()
 
 
-def _copy(project: Path, source: Path, target: Path, keep_out: Path, digest: _Digest) -> None:
-    """Copy a directory, read-only; what is neither file, directory nor link is left out."""
+def _copy(tree: SourceTree, source: Path, target: Path, keep_out: Path, digest: _Digest) -> None:
+    """Copy the entries of a directory that belong to the project, read-only; link its environments."""
     target.mkdir()
-    with os.scandir(source) as entries:
-        chosen = sorted(entries, key=lambda entry: entry.name)
+    chosen = tree.entries(source)
+    for environment in tree.environments(source):
+        (target / environment.name).symlink_to(environment)
     for entry in chosen:
         path, copy, name = Path(entry.path), target / entry.name, os.fsencode(entry.name)
         if path == keep_out:
             continue
-        if is_excluded(project, path):
-            if is_environment(path):
-                copy.symlink_to(path)
-        elif entry.is_symlink():
+        if entry.is_symlink():
             link = os.readlink(path)
             copy.symlink_to(link)
             digest.add(b"link", name, os.fsencode(link))
         elif entry.is_dir():
             digest.add(b"directory", name)
-            _copy(project, path, copy, keep_out, digest)
+            _copy(tree, path, copy, keep_out, digest)
             digest.add(b"end")
-        elif entry.is_file():
+        else:
             executable = bool(entry.stat().st_mode & stat.S_IXUSR)
             digest.add(b"program" if executable else b"file", name, _copy_file(path, copy))
             copy.chmod(0o555 if executable else 0o444)

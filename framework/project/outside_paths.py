@@ -9,7 +9,7 @@ from pathlib import Path
 
 from framework.files import ProjectFiles
 from framework.project.project import Project
-from framework.project.source_tree import source_entries
+from framework.project.source_tree import SourceTree
 
 _MOST_SHOWN = 5
 _MOST_BYTES = 2**18  # of a file that is searched; larger ones are data
@@ -21,20 +21,21 @@ _PATH = re.compile(r"(?<![\w./\\-])(?:\./)*((?:\.\./)+[\w.@+%=-]+(?:/[\w.@+%=-]+
 _COMMENT = re.compile(r"\s*(?:#|//)")
 
 
-def outside_paths(project: Project, on_hosts: bool) -> list[str]:
+def outside_paths(project: Project, tree: SourceTree, on_hosts: bool) -> list[str]:
     """Return a line for each path in the project that leads out of it, with what to do.
 
     These are words of the command, links, and paths in files of code and settings; the last ones only if they
     lead to something. A task has a directory of its own, from which `../data` is another path than from the
     project's directory. Absolute links are named if it is to run `on_hosts`, which lack what they lead to.
-    Raises OSError.
+    `tree`: that of the project. Raises OSError.
     """
-    top = project.path.resolve()
+    top = tree.top
     command = [word for word in project.command if _leads_out(word.rpartition("=")[2])]
     settings = project.sweep_file or ProjectFiles(project.path).settings
     found = [f"{_position(settings, word)}: {word!r} in the command" for word in command]
     seen = {word.rpartition("=")[2] for word in command}
-    for path in _entries(top, top):
+    for entry in tree.walk():
+        path = Path(entry.path)
         if path.is_symlink():
             found += _link(project.path, path.relative_to(top), on_hosts)
         elif path.suffix.lower() in _SUFFIXES and path.is_file() and path.stat().st_size <= _MOST_BYTES:
@@ -59,15 +60,6 @@ def _position(file: Path, word: str) -> str:
 def _leads_out(path: str) -> bool:
     """True for a relative path that leads out of the directory in which it begins."""
     return os.path.normpath(path).split(os.sep, 1)[0] == os.pardir
-
-
-def _entries(top: Path, directory: Path) -> Iterator[Path]:
-    """The files and links of the project below `directory`. Raises OSError."""
-    for entry in source_entries(top, directory):
-        if entry.is_dir(follow_symlinks=False):
-            yield from _entries(top, Path(entry.path))
-        else:
-            yield Path(entry.path)
 
 
 def _link(project: Path, link: Path, on_hosts: bool) -> list[str]:

@@ -42,6 +42,7 @@ class Project:
     free_disk: int | None = None  # bytes that must be free on a host's disk; None: the worker's own figure
     # Values that stand for the lack of a metaparameter: results from before it was added count as theirs.
     defaults: Mapping[str, Value] = field(default_factory=dict)
+    ignore: tuple[str, ...] = ()  # patterns of files in its directory that do not belong to it
     variables: Variables = field(default_factory=Variables)  # of its tasks, beside the framework's own
     sweep_file: Path | None = None  # the W&B sweep file that describes it; None: project.yml does
     notices: tuple[str, ...] = ()  # what is right in its files, but may not be what the user expects

@@ -1,55 +1,76 @@
-"""Source tree of a project: the entries of its directory that belong to it."""
+"""Source tree of a project: the entries of its directory that belong to it, by one rule for all uses."""
 
 from __future__ import annotations
 
 import os
-from fnmatch import fnmatchcase
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-EXCLUDED_FILES = Path(__file__).with_name("excluded_files")  # read by framework/shell too
+from framework.project.excluded_names import is_environment, is_excluded
+from framework.project.ignore_rules import GIT_FILE, IGNORE_FILE, IgnoreRules
+
+_MOST_SHOWN = 5
 
 
-def _patterns() -> dict[str, list[str]]:
-    """The patterns of excluded_files by their kind."""
-    found: dict[str, list[str]] = {"anywhere": [], "top": [], "holding": []}
-    for line in EXCLUDED_FILES.read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith("#"):
-            kind, pattern = line.split()
-            found[kind].append(pattern)
-    return found
+class SourceTree:
+    """The files, directories and links that belong to a project; others, such as sockets, never do."""
+
+    def __init__(self, project: Path, ignore: Sequence[str] = ()) -> None:
+        """`ignore`: patterns of the project's settings. Raises OSError."""
+        self.top = project.resolve()
+        self._rules = IgnoreRules(self.top, ignore)
+        self._environments: dict[Path, list[Path]] = {}  # by the directory that they are in
+        self._ignored: list[str] = []  # by .gitignore; directories end with a slash
+
+    def entries(self, directory: Path) -> list[os.DirEntry[str]]:
+        """The entries of `directory` (the top or one below it) that belong, sorted by name.
+
+        Raises OSError.
+        """
+        with os.scandir(directory) as entries:
+            return sorted(filter(self._belongs, entries), key=lambda entry: entry.name)
+
+    def walk(self, directory: Path | None = None) -> Iterator[os.DirEntry[str]]:
+        """All entries that belong, directories before what is in them. Raises OSError."""
+        for entry in self.entries(directory or self.top):
+            yield entry
+            if entry.is_dir(follow_symlinks=False):
+                yield from self.walk(Path(entry.path))
+
+    def environments(self, directory: Path) -> list[Path]:
+        """The virtual environments in `directory`, once entries() has read it, and links to such."""
+        return self._environments.get(directory, [])
+
+    def notices(self) -> list[str]:
+        """What people should know of the entries that were left out so far; one line each."""
+        if not self._ignored:
+            return []
+        inside = Counter(top_entry(name) for name in self._ignored)
+        partly = {top_entry(name) for name in self._ignored if top_entry(name) != name}
+        names = sorted(inside)
+        shown = [f"{name} ({inside[name]} of its entries)" if name in partly else name for name in names]
+        more = f" and {len(shown) - _MOST_SHOWN} more" if len(shown) > _MOST_SHOWN else ""
+        example = next((name for name in names if name.endswith("/")), names[0])
+        return [
+            f"left out, as .gitignore says: {', '.join(shown[:_MOST_SHOWN])}{more}; what a task needs of it "
+            f"is taken in by a line in {IGNORE_FILE}, as in !/{example}"
+        ]
+
+    def _belongs(self, entry: os.DirEntry[str]) -> bool:
+        path = Path(entry.path)
+        if is_excluded(self.top, path):
+            if is_environment(path):
+                self._environments.setdefault(path.parent, []).append(path)
+            return False
+        is_directory = entry.is_dir(follow_symlinks=False)
+        rule = self._rules.ignored_by(path, is_directory)
+        if rule == GIT_FILE:
+            self._ignored.append(path.relative_to(self.top).as_posix() + "/" * is_directory)
+        return not rule and (is_directory or entry.is_symlink() or entry.is_file())
 
 
-_PATTERNS = _patterns()
-
-
-def source_entries(project: Path, directory: Path) -> list[os.DirEntry[str]]:
-    """The entries of `directory` (`project` or one below it) that belong to the project, sorted by name.
-
-    Raises OSError.
-    """
-    with os.scandir(directory) as entries:
-        belonging = [entry for entry in entries if not is_excluded(project, Path(entry.path))]
-    return sorted(belonging, key=lambda entry: entry.name)
-
-
-def is_excluded(project: Path, path: Path) -> bool:
-    """True if `path` is no part of the project; the directory that it is in belongs to the project."""
-    return (
-        is_excluded_anywhere(path.name)
-        or (path.parent == project and _matches(path.name, "top"))
-        or is_environment(path)
-    )
-
-
-def is_excluded_anywhere(name: str) -> bool:
-    """True if an entry of this name is no part of a project, wherever it is."""
-    return _matches(name, "anywhere")
-
-
-def is_environment(path: Path) -> bool:
-    """True if `path` is a virtual environment, or a link to one."""
-    return os.path.isdir(path) and any(next(path.glob(each), None) for each in _PATTERNS["holding"])
-
-
-def _matches(name: str, kind: str) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in _PATTERNS[kind])
+def top_entry(name: str) -> str:
+    """The entry at the top that a path begins with; a directory ends with a slash."""
+    top, slash, _ = name.partition("/")
+    return top + slash

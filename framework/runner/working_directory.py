@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Tuple
 
 from framework.files import METRICS_FILE
-from framework.project.source_tree import is_excluded_anywhere
+from framework.project.excluded_names import is_excluded_anywhere
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ import pytest
 from framework.configuration.load import load_project
 from framework.project.outside_paths import outside_paths
 from framework.project.project import Project
+from framework.project.source_tree import SourceTree
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def found(path: Path, command: str = "python train.py", on_hosts: bool = False, 
     (path / "project.yml").write_text(f"command: {command}\n")
     (path / "parameters.yml").write_text(f"x: {x}\n")
     end = "; move it into the project" + ("" if on_hosts else ", or write an absolute path")
-    lines = outside_paths(load_project(path), on_hosts)
+    lines = outside_paths(load_project(path), SourceTree(path), on_hosts)
     middle = " leads out of the project, and tasks will not find it"
     assert all(line.endswith(end) and middle in line for line in lines)
     return [line.partition(middle)[0] for line in lines]
@@ -82,7 +83,7 @@ def test_links_that_lead_out(path: Path) -> None:
 def test_of_many_a_few_are_named(path: Path) -> None:
     for number in range(8):
         (path / f"link{number}").symlink_to("../data")
-    lines = outside_paths(load_project_of(path), on_hosts=False)
+    lines = outside_paths(load_project_of(path), SourceTree(path), on_hosts=False)
     assert (len(lines), lines[-1]) == (6, "and 3 more paths that lead out of the project")
 
 

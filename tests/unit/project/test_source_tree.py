@@ -1,4 +1,4 @@
-"""The source tree: each rule of excluded_files, alone and on what it must not touch."""
+"""The source tree: entries that belong, and what is said of the others; rules have tests of their own."""
 
 from __future__ import annotations
 
@@ -6,68 +6,42 @@ from pathlib import Path
 
 import pytest
 
-from framework.project import source_tree
-from framework.project.source_tree import EXCLUDED_FILES, is_environment, is_excluded, source_entries
+from framework.project.source_tree import SourceTree
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    project = tmp_path / "results"  # the name means something inside of a project only
-    for name in (
-        "train.py", "a.pyc", "A.PYC", "pyc", ".github/x", ".gitignore", "results/x", "data/results/x",
-        "data/__pycache__/b", "data/b.pyc", "data/.git", "env/pyvenv.cfg", "data/my env/pyvenv.cfg",
-        "pyvenv.cfg",
-    ):  # fmt: skip
-        (project / name).parent.mkdir(parents=True, exist_ok=True)
-        (project / name).touch()
-    (project / "linked env").symlink_to("env")
-    (project / "dangling").symlink_to("nowhere")
-    return project
+    for name in ("b/x.py", "b/x.pyc", "a.py", "env/pyvenv.cfg", "b/data/big", "results/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "linked").symlink_to("env")
+    return tmp_path
 
 
-def names(project: Path, directory: Path) -> list[str]:
-    return [entry.name for entry in source_entries(project, directory)]
+def test_entries_are_sorted_and_a_directory_comes_before_what_is_in_it(project: Path) -> None:
+    tree = SourceTree(project, ["data/"])
+    assert [entry.name for entry in tree.entries(project)] == ["a.py", "b"]
+    assert [str(Path(entry.path).relative_to(project)) for entry in tree.walk()] == ["a.py", "b", "b/x.py"]
 
 
-def test_entries_of_a_project_are_those_that_no_rule_excludes_by_name(project: Path) -> None:
-    assert names(project, project) == [
-        ".github", ".gitignore", "A.PYC", "dangling", "data", "pyc", "pyvenv.cfg", "train.py",
-    ]  # fmt: skip
-    assert names(project, project / "data") == ["results"]
-    assert names(project, project / "data/results") == ["x"]
+def test_environments_are_named_once_their_directory_was_read(project: Path) -> None:
+    tree = SourceTree(project)
+    assert tree.environments(project) == []
+    tree.entries(project)
+    assert sorted(tree.environments(project)) == [project / "env", project / "linked"]
 
 
-def test_a_virtual_environment_is_one_by_its_file_alone(project: Path) -> None:
-    assert [is_environment(project / name) for name in ("env", "linked env", "data/my env")] == [True] * 3
-    assert not any(is_environment(project / name) for name in ("data", "train.py", "dangling", "nowhere"))
+def test_only_what_git_leaves_out_is_said(project: Path) -> None:
+    tree = SourceTree(project, ["data/"])
+    assert list(tree.walk())
+    assert tree.notices() == []
+    (project / ".gitignore").write_text("/b/*.py\nenv\n")
+    tree = SourceTree(project, ["data/"])
+    assert list(tree.walk())
+    (notice,) = tree.notices()
+    assert notice.startswith("left out, as .gitignore says: b/ (1 of its entries); ")
 
 
-def test_a_pattern_excludes_a_whole_name(project: Path) -> None:
-    assert is_excluded(project, project / "data/x.pyc")
-    assert not any(is_excluded(project, project / name) for name in ("x.pyc.txt", "results.csv", "my.git"))
-
-
-@pytest.mark.parametrize(
-    "name",
-    [".DS_Store", "._train.py", ".train.py.swp", ".train.py.swo", "train.py~", ".#train.py", "#train.py#",
-     ".vscode", ".idea", ".ipynb_checkpoints", ".pytest_cache"],
-)  # fmt: skip
-def test_what_editors_and_systems_leave_is_no_part_of_a_project(project: Path, name: str) -> None:
-    assert is_excluded(project, project / name)
-    assert is_excluded(project, project / "data" / name)
-
-
-def test_the_directory_of_a_project_must_be_readable(tmp_path: Path) -> None:
+def test_the_directory_must_be_readable(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        source_entries(tmp_path, tmp_path / "nowhere")
-
-
-def test_each_line_of_the_file_is_a_rule_of_a_known_kind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lines = EXCLUDED_FILES.read_text().splitlines()
-    assert sum(not line.startswith("#") for line in lines) == sum(map(len, source_tree._PATTERNS.values()))
-    monkeypatch.setattr(source_tree, "EXCLUDED_FILES", tmp_path / "excluded_files")
-    (tmp_path / "excluded_files").write_text("somewhere  x\n")
-    with pytest.raises(KeyError, match="somewhere"):
-        source_tree._patterns()
+        list(SourceTree(tmp_path / "nowhere").walk())
