@@ -33,6 +33,7 @@ from framework.configuration.resource_settings import size_in_bytes
 from framework.errors import FrameworkError, UsageError
 from framework.files import LocalFiles
 from framework.journal.ranking import BEST_SHOWN
+from framework.version_use import use_version
 
 Run: TypeAlias = Callable[[argparse.Namespace], int]
 Add: TypeAlias = Callable[[str, Run, str], argparse.ArgumentParser]
@@ -43,6 +44,7 @@ TASK = "number of the task in the sweep, from 1, or its id"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0, 1 for a failure, 2 for wrong usage or an invalid project."""
     options = parse(arguments)
+    use_version(Path(__file__).resolve().parents[2])  # it stays until this process ends
     # Celery and Flower configure their own loggers; the framework's write to stderr, which Docker keeps.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:

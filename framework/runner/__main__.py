@@ -16,6 +16,7 @@ if __name__ == "__main__":
 from framework.runner.isolation import hide_memory, keep_descriptors
 from framework.runner.log import running_since
 from framework.runner.runner import Options, Runner
+from framework.version_use import use_version
 
 
 def main() -> int:
@@ -40,6 +41,7 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="runner: %(message)s")
     keep_descriptors()
     hide_memory()
+    use_version(Path(__file__).resolve().parents[2])
     return asyncio.run(
         _run(
             Options(

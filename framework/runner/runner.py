@@ -25,6 +25,7 @@ from framework.runner.job import Job
 from framework.runner.log import Entry, RunnerLog
 from framework.runner.orphans import adopt_orphans, kill_orphans
 from framework.runner.protocol import LEAVE_SECONDS, VERSION, Lines, encode
+from framework.version_use import version_in_use
 from framework.runner.user_values import UserValues
 
 log = logging.getLogger(__name__)
@@ -192,7 +193,7 @@ class Runner:
         attempt = self._running[name] = self._attempt(job)
         self._records.give(name, job.context)
         self._say_when_durable(event="taken", attempt=name)
-        task = asyncio.ensure_future(self._execute(name, attempt))
+        task = asyncio.ensure_future(self._execute(job, attempt))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -211,9 +212,11 @@ class Runner:
             job, self._given, self._children, self._functions, on_metrics, on_started, self._values
         )
 
-    async def _execute(self, name: str, attempt: Attempt) -> None:
+    async def _execute(self, job: Job, attempt: Attempt) -> None:
+        name = job.attempt
         try:
-            execution = (await attempt.run()).to_message()
+            with version_in_use(Path(job.project_path).parent):
+                execution = (await attempt.run()).to_message()
         except FrameworkError as error:
             self._records.forget(name)
             self._unsaid = [event for event in self._unsaid if event["attempt"] != name]
