@@ -20,8 +20,8 @@
 #                            workers join the broker that runs there
 #       --tunnel             workers reach the broker through ssh: between hosts, no port but that of sshd has to be open
 #   -f, --from-config        take all options from config.sh; those on the command line win. Without -f, config.sh is written
-#   -y, --yes                without asking: install Docker, and missing tools on this machine; begin running tasks again where
-#                            the container that they run in has to be replaced
+#   -y, --yes                without asking: install Docker, and missing tools on this machine; send more than SEND_LIMIT MiB of
+#                            files; begin running tasks again where the container that they run in has to be replaced
 #   -n, --dry-run            show every command, change nothing
 #       --refresh            renew the base images now, for updates of Debian; what is built on them is built and sent again
 #       --recover            if the master's disk is lost: rebuild its journal from what the workers kept, before anything is run
@@ -216,6 +216,7 @@ build_images() {
 
 # validate_project: comes before the image of the tasks is built, which may take long.
 validate_project() {
+  local hosts
   doing "checking the project"
   find_root
   stage_code
@@ -223,6 +224,8 @@ validate_project() {
   collect_user_values
   add_optuna
   validate_project_in_image
+  mapfile -t hosts < <(hosts_in_use)
+  ask_about_size "${hosts[@]}"
 }
 
 build_image_of_tasks() {

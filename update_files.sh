@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # Pushes changed files of the framework and the project to the hosts of this infrastructure.
 #
-# usage: update_files.sh [-a HOSTS] [-n] [--verbose] [-h]
+# usage: update_files.sh [-a HOSTS] [-y] [-n] [--verbose] [-h]
 #
 #   -a, --hosts HOSTS   only to these hosts of the infrastructure, as they were given to infrainit.sh, separated by commas; local is
 #                       this machine. The other hosts keep the version that they have
+#   -y, --yes           without asking: send more than SEND_LIMIT MiB (in config.sh; default: 200) to a host
 #   -n, --dry-run       show every command, change nothing
 #       --verbose       show every command that changes something
 #   -h, --help          this text
 #
+# The project is checked first. Then the new version is sent to every host, but for files that the host has already. When all of them
+# have it, tasks that start from then on use it; running tasks keep theirs. The master adds new combinations by itself. What .gitignore
+# or .infrainitignore names is not sent, nor are virtual environments. Versions that nothing uses any more are removed, but the last 3.
 # The project is checked first. Then the new version is sent to every host, and what it takes from your environment (secrets: and
 # environment: in project.yml). When all of them have it, tasks that start from then on use it; running tasks keep theirs. The master
 # adds new combinations by itself. Virtual environments are not sent.
@@ -22,8 +26,11 @@ TARGET_HOSTS=() # numbers of the hosts that get the files
 VALUE_HOSTS=()  # of these, those that run tasks
 
 main() {
-  parse_options -a,--hosts= -n,--dry-run --verbose -- "$@"
-  ONLY_HOSTS=${OPTIONS[HOSTS]:-}
+  parse_options -a,--hosts= -y,--yes -n,--dry-run --verbose -- "$@"
+  ONLY_HOSTS=${OPTIONS[HOSTS]:-} ASSUME_YES=${OPTIONS[YES]:-}
+  take_from_config SEND_LIMIT
+  check_number SEND_LIMIT 0 100000000
+  stop_on_problems 2
   trap finish EXIT
   take_lock
   use_record
@@ -37,10 +44,12 @@ main() {
   validate_project_in_image
   compare_runner_image
   name_version
+  ask_about_size "${TARGET_HOSTS[@]}"
   for_each_host check_values_place "${VALUE_HOSTS[@]}"
   for_each_host send_code "${TARGET_HOSTS[@]}"
   for_each_host update_user_values "${VALUE_HOSTS[@]}"
   for_each_host switch_code "${TARGET_HOSTS[@]}"
+  for_each_host remove_old_versions "${TARGET_HOSTS[@]}"
   report
 }
 

@@ -48,6 +48,8 @@ source "$CHECKOUT/framework/shell/images.sh"
 source "$CHECKOUT/framework/shell/pki.sh"
 # shellcheck source=framework/shell/secrets.sh
 source "$CHECKOUT/framework/shell/secrets.sh"
+# shellcheck source=framework/shell/staging.sh
+source "$CHECKOUT/framework/shell/staging.sh"
 # shellcheck source=framework/shell/tunnel.sh
 source "$CHECKOUT/framework/shell/tunnel.sh"
 # shellcheck source=framework/shell/files.sh

@@ -2,6 +2,8 @@
 # The settings: command line, config.sh and defaults. Also reads and writes config.sh and other files of bash assignments.
 
 # The settings as config.sh names them; the second list has no options and is set in config.sh only.
+readonly CONFIG_ONLY=(SLOTS BROKER_IMAGE WORKER_IMAGE DEBIAN_MIRROR BASE_DAYS FLOWER_PORT BROKER_PORT RESULTS_LIMIT SEND_LIMIT)
+readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER MASTER WORKERS "${CONFIG_ONLY[@]}")
 readonly CONFIG_ONLY=(SLOTS BROKER_IMAGE WORKER_IMAGE DEBIAN_MIRROR BASE_DAYS FLOWER_PORT BROKER_PORT RESULTS_LIMIT)
 readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER TUNNEL MASTER WORKERS "${CONFIG_ONLY[@]}")
 
@@ -25,6 +27,7 @@ readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER TUNNEL MAST
   FLOWER_PORT=5555         # published on the master host
   BROKER_PORT=5671         # the same
   RESULTS_LIMIT=20480      # MiB that one call of a script takes from a host, at most
+  SEND_LIMIT=200           # MiB of files that are sent to a host without asking
 }
 declare -gA ASSIGNED=() # name → value in the file that read_assignments read last
 
@@ -97,6 +100,7 @@ check_settings() {
   check_number FLOWER_PORT 1 65535
   check_number BROKER_PORT 1 65535
   check_number RESULTS_LIMIT 1 100000000
+  check_number SEND_LIMIT 0 100000000
   if [[ $FLOWER_PORT == "$BROKER_PORT" ]]; then
     problem "FLOWER_PORT and BROKER_PORT in config.sh are the same"
   fi

@@ -162,6 +162,19 @@ needs_options() {
   project_arguments
 }
 
+# files_options: for a container on this machine that lists the entries that belong to the project.
+files_options() {
+  local below
+  below=$(path_in_repository)
+  check_options
+  print_mount type=bind "source=$CHECKOUT/framework" target=/code/current/framework readonly
+  print_mount type=bind "source=$STAGE/above" target=/project readonly
+  print_mount type=bind "source=$PROJECT_PATH" "target=/project/$below" readonly
+  print_words --workdir /project
+  print_check files
+  project_arguments "./$below"
+}
+
 # root_options TOP FILE: for a container on this machine that finds the project of the sweep file TOP/FILE, in TOP or below it.
 root_options() {
   local top=/project/${1##*/}
@@ -240,9 +253,9 @@ print_check() {
   print_words --kill-after 5 "$CHECK_SECONDS" /usr/local/bin/framework "$1"
 }
 
-# project_arguments: what the framework's commands take for the staged project.
+# project_arguments [DIRECTORY]: what the framework's commands take for the project; DIRECTORY is where it is in the container.
 project_arguments() {
-  local directory=./${PROJECT_PATH##*/} path
+  local directory=${1:-./${PROJECT_PATH##*/}} path
   if [[ $SWEEP_FILE ]]; then
     path=$(sweep_path)
     print_words "$directory/$path" --root "$directory" --name "$PROJECT_NAME"

@@ -1,9 +1,8 @@
 # shellcheck shell=bash
 # The code for the hosts: framework and project, as one directory named by its content. It is sent under another name and then
-# renamed, so that no reader ever sees half of it.
+# renamed, so that no reader ever sees half of it. Files that a host has in its current version are not sent again: the new version
+# has links to them.
 
-STAGE=''        # temporary copy of what is pushed: framework/, project/ and VERSION
-CODE_VERSION='' # the name of the content of STAGE, when name_version has completed it: c and 12 hexadecimal digits, so that no program reads it as a number
 readonly ARCHIVE_OPTIONS=( # the same files give the same bytes, whoever owns them and whenever they were written
   --sort=name
   --mtime=@0
@@ -17,8 +16,8 @@ readonly EXTRACT_OPTIONS=(
   --preserve-permissions # those of the archive, whatever the umask is over there
   --no-same-owner
 )
-readonly NEIGHBOURS=10000 # of a project, whose names its check knows
 readonly CHANGES_SHOWN=20 # files named for each host; the others are counted
+readonly VERSIONS_KEPT=3  # versions that stay on a host, with the current one; and those that are in use
 
 # shellcheck disable=SC2016 # expands over there
 readonly DIGEST_SCRIPT='
@@ -27,78 +26,90 @@ shift
 [ -d "$directory" ] || exit 0
 tar --create --file - --directory "$directory" "$@" . | sha256sum | cut -c 1-64'
 
+# Reads FILES of a new version from stdin. Prints the numbers of those that the current version lacks; with a directory
+# $2, it reads them there, and links there the files that the current version has. Those that are not as they were sent do not count: they can be written to, or have a time.
+# shellcheck disable=SC2016 # expands over there
+readonly COMPARE_SCRIPT='
+cd -- "$1/current" 2>/dev/null && [ -f FILES ] || cd / || exit
+lacking=$({
+  if [ "$2" ]; then cat -- "$2/FILES"; else cat; fi
+  echo " had"
+  [ "$PWD" = / ] || {
+    cat FILES
+    echo " as sent"
+    find framework project -type f ! -perm /222 -printf "%T@ %m %s %p\n"
+  }
+} | LC_ALL=C NEW="$2" awk '\''
+  /^ / { part = $0; next }
+  part == "" { number[$0] = total = NR; next }
+  part == " had" { if ($0 in number) same[substr($0, 66)] = number[$0]; next }
+  $1 + 0 == 0 {
+    file = $0
+    sub(/^[^ ]* /, "", file)
+    if (file in same) {
+      has[same[file]] = 1
+      if (ENVIRON["NEW"] != "") { sub(/^[^ ]* [^ ]* /, "", file); print file >(ENVIRON["NEW"] "/kept") }
+    }
+  }
+  END { for (n = 1; n <= total; n++) if (!(n in has)) print n }'\'') || exit
+if [ "$2" ] && [ -s "$2/kept" ]; then
+  tr "\n" "\0" <"$2/kept" | xargs --null cp --link --parents --no-dereference --target-directory="$2" -- || {
+    rm -rf -- "$2/framework" "$2/project" # a disk without such links
+    lacking=$(awk "{ print NR }" "$2/FILES")
+  }
+fi
+printf "%s\n" "$lacking"'
+
+# Checks the new version in the directory $1: names, sizes and modes of its files, and the content of those that have been sent.
+# shellcheck disable=SC2016 # expands over there
+readonly VERIFY_SCRIPT='
+cd -- "$1" || exit
+find framework project -type f -printf "%m %s %p\n" | LC_ALL=C sort >found
+cut -c 66- FILES | LC_ALL=C sort | cmp - found || exit
+{
+  find framework project -type f -links 1 -printf "%p\n"
+  echo
+  cat FILES
+} | LC_ALL=C awk '\''
+  $0 == "" { listed = 1; next }
+  !listed { sent[$0]; next }
+  { file = $0; sub(/^[^ ]* [^ ]* [^ ]* /, "", file); if (file in sent) print $1 "  " file }'\'' >sent
+[ ! -s sent ] || sha256sum --check --quiet --strict sent || exit
+rm -f -- kept found sent'
+
+# Removes versions in the directory $1, but the newest $2, the current one, and those that a process or an attempt has locked; prints
+# how many. Those without FILES are of an earlier form of the tool, whose processes lock none.
+# shellcheck disable=SC2016 # expands over there
+readonly REMOVE_SCRIPT='
+cd -- "$1" && rm -rf -- .gone.* && command -v flock >/dev/null || exit
+current=$(readlink current)
+removed=0
+for version in $(find . -mindepth 2 -maxdepth 2 -name FILES -path "./c????????????/*" -printf "%C@ %h\n" | sort -n -r | cut -d / -f 2 | tail -n "+$(($2 + 1))"); do
+  case $version in
+    "$current" | c*[!0-9a-f]*) ;;
+    *)
+      if flock --exclusive --nonblock "$version/VERSION" mv -- "$version" ".gone.$version"; then
+        rm -rf -- ".gone.$version" && removed=$((removed + 1))
+      fi
+      ;;
+  esac
+done
+echo "$removed"'
+
 # digest_on HOST DIRECTORY: prints 64 hexadecimal digits for names, modes and content; nothing if there is no such directory.
 digest_on() {
   on_host "$1" sh -c "$DIGEST_SCRIPT" digest "$2" "${ARCHIVE_OPTIONS[@]}"
 }
 
-# stage_code: copies framework and project to STAGE. The copy is checked and then pushed, so that an edit in
-# between makes no difference. The caller's exit trap calls remove_stage.
-stage_code() {
-  local framework project exclusions sweep=''
-  remove_stage
-  STAGE=$(mktemp -d)
-  copy_tree "$CHECKOUT/framework" "$STAGE/framework" --no-anchored --exclude=__pycache__ --exclude='*.pyc' \
-    --anchored --exclude=./shell
-  read_words exclusions exclusion_options
-  copy_tree "$PROJECT_PATH" "$STAGE/project" "${exclusions[@]}"
-  framework=$(digest_on 0 "$STAGE/framework")
-  project=$(digest_on 0 "$STAGE/project")
-  printf 'framework=%s\nproject=%s\n' "${framework:0:12}" "${project:0:12}" >"$STAGE/VERSION"
-  stage_neighbours
-  if [[ $SWEEP_FILE ]]; then
-    sweep=$(sweep_path)
-    [[ -f $STAGE/project/$sweep ]] ||
-      usage_error "-d: $SWEEP_FILE is left out of what goes to hosts, or a link out of its project; see $EXCLUDED_FILES"
-    printf 'sweep=%s\n' "$sweep" >>"$STAGE/VERSION"
-  fi
-  if [[ $RUN_CAP ]]; then
-    printf 'run_cap=%s\n' "$RUN_CAP" >>"$STAGE/VERSION"
-  fi
-}
-
-# stage_neighbours: stages empty files with the names of what is beside the project. Its check names paths like ../data that lead there,
-# where no task finds anything; it need not see more of it.
-stage_neighbours() {
-  local directory names
-  directory=$(dirname -- "$PROJECT_PATH")
-  mkdir -p -- "$STAGE/beside/${PROJECT_PATH##*/}" # the project's own place
-  mapfile -d '' -t names < <(find "$directory" -mindepth 1 -maxdepth 1 -printf '%f\0' | head --zero-terminated --lines="$NEIGHBOURS")
-  (cd -- "$STAGE/beside" && touch -- . "${names[@]/#/./}")
-}
-
-# name_version: notes in STAGE the image in which its tasks run, and sets CODE_VERSION. The master knows by it which results come from
-# another image.
-name_version() {
-  printf 'image=%s\n' "$RUNNER_IMAGE_ID" >>"$STAGE/VERSION"
-  CODE_VERSION=$(sha256sum <"$STAGE/VERSION")
-  CODE_VERSION=c${CODE_VERSION:0:12}
-}
-
-remove_stage() {
-  [[ $STAGE ]] || return 0
-  rm -rf -- "$STAGE"
-  STAGE=''
-}
-
-# copy_tree SOURCE TARGET TAR_OPTION…: copies a directory. Write permission for the group is dropped: it depends on the umask of a
-# checkout, and would give the same files another version.
-copy_tree() {
-  local source=$1 target=$2
-  mkdir -- "$target"
-  tar --create --file - --directory "$source" --mode=u+rw,go-w "${@:3}" . |
-    tar --extract --file - --directory "$target" "${EXTRACT_OPTIONS[@]}" ||
-    die "the files in $source could not be copied; see above"
-}
-
-# send_directory HOST SOURCE TARGET MEMBER…: copies members of the directory SOURCE here into the directory TARGET on the host.
+# send_directory HOST SOURCE TARGET TAR_OPTION…: copies entries of the directory SOURCE here, which the options of tar name, into the
+# directory TARGET on the host.
 send_directory() {
   local host=$1 source=$2
   local extract=(tar --extract --file - --directory "$3" "${EXTRACT_OPTIONS[@]}")
   if [[ $DRY_RUN ]]; then
     change_host "$host" "${extract[@]}"
   else
-    tar --create --file - --directory "$source" "${ARCHIVE_OPTIONS[@]}" -- "${@:4}" | change_host_stdin "$host" "${extract[@]}"
+    tar --create --file - --directory "$source" "${ARCHIVE_OPTIONS[@]}" "${@:4}" | change_host_stdin "$host" "${extract[@]}"
   fi
 }
 
@@ -108,26 +119,89 @@ make_root() {
   change_host "$1" mkdir -p -m 0700 -- "$(root_of "$1")"
 }
 
-# send_code HOST: copies the staged version to the host; it is not used yet.
+# ask_about_size HOST…: asks before more than SEND_LIMIT MiB are sent to one of the hosts.
+ask_about_size() {
+  local host bytes most=0 where='' limit=$((10#$SEND_LIMIT * 1024 * 1024))
+  (($(staged_bytes) > limit)) && [[ ! $DRY_RUN ]] || return 0
+  for_each_host measure_missing "$@"
+  for host in "$@"; do
+    bytes=$(<"$STAGE/bytes.$host")
+    if ((bytes > most)); then
+      most=$bytes where=${HOST_NAMES[host]}
+    fi
+  done
+  if ((most > limit)) && [[ ! $ASSUME_YES ]]; then
+    confirm "Send $(size_text "$most") to each host that lacks it, as $where?" ||
+      usage_error "$(size_text "$most") would be sent to $where, which is more than SEND_LIMIT ($SEND_LIMIT MiB): -y sends it; a line in .infrainitignore leaves files out"
+  fi
+}
+
+# measure_missing HOST: writes how many bytes of the staged files the host's current version lacks.
+measure_missing() {
+  local numbers
+  numbers=$(on_host_stdin "$1" sh -c "$COMPARE_SCRIPT" compare "$(code_directory "$1")" '' <"$STAGE/FILES")
+  missing_files "$1" "$numbers" >"$STAGE/missing.$1"
+  awk '{ bytes += $3 } END { printf "%.0f\n", bytes }' "$STAGE/missing.$1" >"$STAGE/bytes.$1"
+}
+
+# staged_bytes: prints the size of all staged files.
+staged_bytes() {
+  awk '{ bytes += $3 } END { printf "%.0f\n", bytes }' "$STAGE/FILES"
+}
+
+# missing_files HOST NUMBERS: prints the lines of STAGE/FILES with these NUMBERS, one a line, which came from HOST.
+missing_files() {
+  [[ $2 =~ ^([1-9][0-9]{0,8}($'\n'|$))*$ ]] || unreadable "$1" "$2"
+  awk 'NR == FNR { wanted[$1]; next } FNR in wanted' - "$STAGE/FILES" <<<"$2"
+}
+
+# send_code HOST: copies the staged version to the host, without the files that it has; it is not used yet.
 send_code() {
-  local host=$1 name=${HOST_NAMES[$1]} directory new environments
+  local host=$1 name=${HOST_NAMES[$1]} directory new
   directory=$(code_directory "$host")
   if on_host "$host" test -d "$directory/$CODE_VERSION"; then
     return 0
   fi
-  step "$name" "sending version $CODE_VERSION of framework and project"
-  environments=$(environments_of_project)
-  if [[ $environments ]]; then
-    step "$name" "left out: the virtual environment $environments; list packages in requirements.txt"
-  fi
   new="$directory/.$CODE_VERSION.$INFRASTRUCTURE" # another checkout may push the same version at this moment
-  change_host "$host" rm -rf -- "$new"
+  # shellcheck disable=SC2016 # expands over there
+  change_host "$host" sh -c 'rm -rf -- "$1"/.c*."$2"' clean "$directory" "$INFRASTRUCTURE" # of pushes that were interrupted, too
   make_root "$host"
   change_host "$host" mkdir -p -- "$new"
-  send_directory "$host" "$STAGE" "$new" VERSION framework project
-  change_host "$host" find "$new" -type f -exec chmod a-w '{}' +
+  send_list "$host" "$directory" "$new"
+  step "$name" "sending version $CODE_VERSION of framework and project$(describe_missing "$host")"
+  send_missing_files "$host" "$new"
+  change_host "$host" sh -c "$VERIFY_SCRIPT" verify "$new" || die "$name: the files did not arrive as they were sent; run this again"
   change_host "$host" sync --file-system "$new" # a version under its final name is complete, even after a power failure
   change_host "$host" mv --no-target-directory -- "$new" "$directory/$CODE_VERSION"
+}
+
+# send_list HOST DIRECTORY NEW: sends FILES to the directory NEW on the host, which has links there to the files that it has in the
+# versions in DIRECTORY, and says which it lacks: writes STAGE/missing.HOST.
+send_list() {
+  local host=$1 numbers
+  change_host_stdin "$host" tee -- "$3/FILES" <"$STAGE/FILES" >/dev/null
+  change_host "$host" chmod 0444 -- "$3/FILES"
+  numbers=$(change_host "$host" sh -c "$COMPARE_SCRIPT" compare "$2" "$3")
+  missing_files "$host" "$numbers" >"$STAGE/missing.$host"
+}
+
+# describe_missing HOST: prints how much is sent.
+describe_missing() {
+  local bytes
+  [[ ! $DRY_RUN ]] || return 0
+  bytes=$(awk '{ bytes += $3 } END { printf "%.0f\n", bytes }' "$STAGE/missing.$1")
+  printf ': %s of %s, %s\n' "$(wc -l <"$STAGE/missing.$1")" "$(count_of "$(wc -l <"$STAGE/FILES")" file)" "$(size_text "$bytes")"
+}
+
+# send_missing_files HOST NEW: sends the files that the host lacks, all directories and links, and VERSION, to the directory NEW there.
+send_missing_files() {
+  local host=$1 names="$STAGE/names.$1"
+  {
+    printf '%s\0' VERSION
+    (cd -- "$STAGE" && find framework project ! -type f -print0 | LC_ALL=C sort --zero-terminated)
+    cut -d ' ' -f 4- "$STAGE/missing.$host" | tr '\n' '\0'
+  } >"$names"
+  send_directory "$host" "$STAGE" "$2" --no-recursion --null --files-from="$names"
 }
 
 # switch_code HOST: makes the version that was sent the current one. Running tasks keep theirs.
@@ -154,6 +228,16 @@ switch_code() {
 push_code() {
   send_code "$1"
   switch_code "$1"
+  remove_old_versions "$1"
+}
+
+# remove_old_versions HOST: removes versions that nothing uses any more.
+remove_old_versions() {
+  local removed
+  removed=$(change_host "$1" sh -c "$REMOVE_SCRIPT" remove "$(code_directory "$1")" "$VERSIONS_KEPT")
+  [[ $removed && $removed != 0 ]] || return 0
+  is_number "$removed" || unreadable "$1" "$removed"
+  step "${HOST_NAMES[$1]}" "removed $(count_of "$removed" 'earlier version'), which nothing uses"
 }
 
 # say_what_changed HOST DIRECTORY BEFORE: in one message, so that those of several hosts do not mix.
@@ -183,8 +267,8 @@ list_changes() {
     warn "${HOST_NAMES[host]}: the changes since version $before could not be determined"
     return 0
   fi
-  # VERSION itself always differs.
-  sed -n -e "/^Files $before\/VERSION and /d" \
+  # VERSION and FILES always differ.
+  sed -n -e "/^Files $before\/[A-Z]* and /d" \
     -e "s|^Only in $CODE_VERSION/\(.*\): |added \1/|p" \
     -e "s|^Only in $before/\(.*\): |removed \1/|p" \
     -e "s|^.* and \(file \)\{0,1\}$CODE_VERSION/\(.*\) differ\$|changed \2|p" \

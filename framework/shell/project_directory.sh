@@ -1,11 +1,10 @@
 # shellcheck shell=bash
-# The directory of a project: where it is, which file says what runs, and which of its entries belong to the project.
+# The directory of a project: where it is, and which file says what runs.
 
 PROJECT_SOURCE='' # what -d names, absolute: the project's directory, or a W&B sweep file
 PROJECT_NAME=''   # the last part of it; of a file, without its ending
 SWEEP_FILE=''     # the W&B sweep file that says what runs; empty: project.yml does
 PROJECT_PATH=''   # the project's directory, absolute; empty until find_root has found that of SWEEP_FILE
-readonly EXCLUDED_FILES=$CHECKOUT/framework/project/excluded_files
 
 # find_project: sets these from -d and --root; leaves them empty if there is no such directory or sweep file.
 find_project() {
@@ -145,32 +144,4 @@ search_top() {
     directory=$(dirname -- "$directory")
   done
   printf '%s\n' "$top"
-}
-
-# exclusion_options: prints tar's options that leave out what excluded_files names, each ended by a NUL.
-exclusion_options() {
-  local kind pattern
-  printf '%s\0' --no-wildcards-match-slash
-  while read -r kind pattern; do
-    case $kind in
-      '' | '#'*) ;;
-      anywhere) printf '%s\0' --no-anchored "--exclude=$pattern" ;;
-      top) printf '%s\0' --anchored "--exclude=./$pattern" ;;
-      holding)
-        # In the project's own directory such a file would make tar leave out everything.
-        [[ -e $PROJECT_PATH/$pattern ]] || printf '%s\0' "--exclude-tag-all=$pattern"
-        ;;
-      *) die "$EXCLUDED_FILES: $kind is no kind of rule" ;;
-    esac
-  done <"$EXCLUDED_FILES"
-}
-
-# environments_of_project: prints the virtual environments at the top of the project, separated by commas.
-environments_of_project() {
-  local file found=()
-  for file in "$PROJECT_PATH"/{*,.*}/pyvenv.cfg; do
-    file=${file%/pyvenv.cfg}
-    [[ ! -e $file/pyvenv.cfg || -L $file || $file == */. || $file == */.. ]] || found+=("${file##*/}")
-  done
-  join_by_comma "${found[@]}"
 }

@@ -92,6 +92,30 @@ duration() {
   fi
 }
 
+# size_text BYTES: prints it in the unit that people would use.
+size_text() {
+  local bytes=$1 unit tenths
+  for unit in KiB MiB GiB TiB; do
+    tenths=$((bytes * 10 / 1024))
+    if ((bytes < 1024 * 1024)) || [[ $unit == TiB ]]; then
+      break
+    fi
+    bytes=$((bytes / 1024))
+  done
+  if (($1 < 1024)); then
+    echo "$1 bytes"
+  elif ((tenths < 100)); then
+    echo "$((tenths / 10)).$((tenths % 10)) $unit"
+  else
+    echo "$((tenths / 10)) $unit"
+  fi
+}
+
+# count_of NUMBER NOUN: prints both, with an s where there is not one.
+count_of() {
+  printf '%s %s%s\n' "$1" "$2" "$([[ $1 == 1 ]] || echo s)"
+}
+
 # is_one_of WORD CANDIDATE…
 is_one_of() {
   local candidate

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# framework/shell/files.sh: what is pushed, under which name, and that it arrives whole or not at all.
+# framework/shell/files.sh: a version arrives whole or not at all, and what is there already is not sent.
 
 # shellcheck disable=SC2016,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
 # shellcheck disable=SC2079 # the keys of FACTS are words
@@ -17,6 +17,8 @@ setup() {
   prepare_ssh
   make_project "it's a \"project\""
   RUNNER_IMAGE_ID=infrainit-runner:0123456789ab
+  WORKER_IMAGE_ID=infrainit-worker:0123456789ab
+  stub docker
   PROJECT_NAME="it's a \"project\"" PROJECT_PATH="$TOOL/tasks/it's a \"project\""
   CODE="$HOME/my tasks/code/$PROJECT_NAME"
 }
@@ -32,41 +34,6 @@ teardown() {
   close_connections
 }
 
-@test "the version follows from the content, not from times, owners, or who may write" {
-  local first
-  mkdir "$PROJECT_PATH/a"
-  stage
-  first=$CODE_VERSION
-  [[ $first =~ ^c[0-9a-f]{12}$ ]]
-  touch -d '1 year ago' "$PROJECT_PATH/parameters.yml"
-  chmod g+w "$PROJECT_PATH/parameters.yml"
-  mkdir -p "$PROJECT_PATH/results" "$PROJECT_PATH/a/.git" "$PROJECT_PATH/a/__pycache__" "$TOOL/framework/__pycache__"
-  touch "$PROJECT_PATH/results/x" "$PROJECT_PATH/a/.git/x" "$PROJECT_PATH/x.pyc" "$TOOL/framework/shell/x.sh" "$TOOL/framework/x.pyc"
-  mkdir -p "$PROJECT_PATH/.venv/lib"
-  touch "$PROJECT_PATH/.venv/pyvenv.cfg" "$PROJECT_PATH/.venv/lib/x"
-  stage
-  assert_equal "$CODE_VERSION" "$first"
-}
-
-@test "other content, names, modes or framework make another version" {
-  local seen
-  stage
-  seen=$CODE_VERSION
-  change() {
-    "$@"
-    stage
-    [[ $seen != *$CODE_VERSION* ]]
-    seen+=" $CODE_VERSION"
-  }
-  change sed -i s/2/3/ "$PROJECT_PATH/parameters.yml"
-  change mv "$PROJECT_PATH/parameters.yml" "$PROJECT_PATH/x"
-  change chmod +x "$PROJECT_PATH/x"
-  change touch "$TOOL/framework/new.py"
-  change mkdir -p "$PROJECT_PATH/a/results" # a directory results is left out only at the top
-  change ln -s x "$PROJECT_PATH/link"
-  change eval RUNNER_IMAGE_ID=infrainit-runner-p:0123456789ab
-}
-
 @test "what a version holds" {
   mkdir -p "$PROJECT_PATH/sub dir"
   echo hello >"$PROJECT_PATH/sub dir/a file"
@@ -76,9 +43,9 @@ teardown() {
   push_code 1 2>/dev/null
   cd "$HOME/far home/my tasks/code/$PROJECT_NAME"
   assert_equal "$(readlink current)" "$CODE_VERSION"
-  assert_equal "$(find "$CODE_VERSION" ! -type d -printf '%P %M\n' | LC_ALL=C sort)" "VERSION -r--r--r--
+  assert_equal "$(find "$CODE_VERSION" ! -type d -printf '%P %M\n' | LC_ALL=C sort)" "FILES -r--r--r--
+VERSION -r--r--r--
 framework/code.py -r--r--r--
-framework/project/excluded_files -r--r--r--
 project/link lrwxrwxrwx
 project/parameters.yml -r--r--r--
 project/project.yml -r--r--r--
@@ -109,7 +76,7 @@ project/sub dir/a file -r--r--r--"
   local before=$CODE_VERSION
   stage
   capture push_code 0
-  assert_equal "$messages" "local: sending version $CODE_VERSION of framework and project
+  assert_equal "$messages" "local: sending version $CODE_VERSION of framework and project: 3 of 4 files, 10 bytes
 local: version $CODE_VERSION instead of $before
 local:   added project/and so on
 local:   added project/new dir
@@ -144,23 +111,28 @@ local:   changed project/parameters.yml"
   assert_line 'local:   and 5 more'
 }
 
-@test "a broken transfer leaves no new version, and current unchanged" {
+@test "a broken transfer leaves no new version, and current unchanged; the next push leaves nothing of it" {
   stage
   push_code 0
   local before=$CODE_VERSION
   touch "$PROJECT_PATH/new"
   stage
-  stub find 'exit 1'
-  hash -r # bash remembers the real one
+  stub cmp 'exit 1'
   capture push_code 0
   assert_equal "$status" 1
+  assert_part 'local: the files did not arrive as they were sent; run this again'
   assert_equal "$(readlink "$CODE/current")" "$before"
   [[ ! -e $CODE/$CODE_VERSION ]]
-  rm "$STUBS/find"
+  rm "$STUBS/cmp"
   hash -r
+  touch "$PROJECT_PATH/another"
+  mkdir "$CODE/.c0123456789ab.infra-76543210" # of somebody else, who may push now
+  stage
   push_code 0
   assert_equal "$(readlink "$CODE/current")" "$CODE_VERSION"
-  assert_equal "$(find "$CODE" -mindepth 1 -maxdepth 1 | wc -l)" 3 # two versions and current
+  assert_equal "$(ls -A "$CODE")" ".c0123456789ab.infra-76543210
+$(printf '%s\n' "$before" "$CODE_VERSION" | sort)
+current"
 }
 
 @test "a version gets its name only after its files are on the disk" {
@@ -179,33 +151,136 @@ local:   changed project/parameters.yml"
   [[ ! -e $CODE/$CODE_VERSION ]]
 }
 
-@test "what is beside the project is known by name only, and not sent" {
-  mkdir "$TOOL/tasks/data [1]"
-  echo secret >"$TOOL/tasks/data [1]/x"
-  echo secret >"$TOOL/tasks/- a file"
-  stage
-  assert_equal "$(cd "$STAGE/beside" && find . -printf '%P %y\n' | LC_ALL=C sort)" " d
-- a file f
-data [1] f
-it's a \"project\" d"
-  assert_equal "$(find "$STAGE/beside" -type f -size +0)" ''
-  push_code 0
-  assert_equal "$(ls "$CODE/current")" $'VERSION\nframework\nproject'
+# sent: the paths that the last push_code has sent to the far host, but for directories and links.
+sent() {
+  tr '\0' '\n' <"$STAGE/names.1" | grep -vxF "$(cd "$STAGE" && find framework project ! -type f)" | LC_ALL=C sort | tr '\n' ' '
 }
 
-@test "virtual environments are not sent, and a message says so when something is sent" {
-  mkdir -p "$PROJECT_PATH"/{.venv,env}
-  touch "$PROJECT_PATH"/{.venv,env}/pyvenv.cfg
+@test "files that the host has are not sent: the new version has links to them" {
+  local there="$HOME/far home/my tasks/code/$PROJECT_NAME" name
+  mkdir -p "$PROJECT_PATH/data/sub dir" "$PROJECT_PATH/gone/x"
+  for name in data/big 'data/sub dir/-a b' 'data/quote"s' 'data/back\slash' data/größe data/tool gone/x/y swap; do
+    echo "$name" >"$PROJECT_PATH/$name"
+  done
+  ln -s big "$PROJECT_PATH/data/link"
+  stage
+  push_code 1
+  local before=$CODE_VERSION
+  assert_equal "$(sent | wc -w)" "$(wc -l <"$STAGE/FILES" | awk '{ print $1 + 3 }')" # a name of three words; VERSION
+  echo new >"$PROJECT_PATH/train.py"
+  echo other >"$PROJECT_PATH/project.yml"
+  chmod +x "$PROJECT_PATH/data/tool"
+  rm -r "$PROJECT_PATH/gone" "$PROJECT_PATH/swap" "$PROJECT_PATH/data/link"
+  mkdir "$PROJECT_PATH/swap" "$PROJECT_PATH/empty"
+  ln -s quote\"s "$PROJECT_PATH/data/link"
+  touch "$PROJECT_PATH/gone"
   stage
   capture push_code 1
-  assert_line 'far: left out: the virtual environment env,.venv; list packages in requirements.txt'
-  [[ ! -e "$HOME/far home/my tasks/code/$PROJECT_NAME/current/project/.venv" ]]
-  capture push_code 1
-  refute_part 'left out'
-  rm -r "$PROJECT_PATH"/{.venv,env}
+  assert_equal "$status" 0
+  assert_line "far: sending version $CODE_VERSION of framework and project: 4 of 9 files, 20 bytes"
+  assert_equal "$(sent)" 'VERSION project/data/tool project/gone project/project.yml project/train.py '
+  assert_equal "$(cd "$there/current" && find project -printf '%p %M %l\n' | sort)" \
+    "$(cd "$STAGE" && find project -printf '%p %M %l\n' | sort)"
+  for name in data/big 'data/sub dir/-a b' 'data/quote"s' 'data/back\slash' data/größe parameters.yml; do
+    [[ "$there/$before/project/$name" -ef "$there/current/project/$name" ]]
+    assert_equal "$(stat -c %a "$there/current/project/$name")" 444
+  done
+  diff -r "$STAGE/project" "$there/current/project"
+  assert_equal "$(ls "$there/current")" $'FILES\nVERSION\nframework\nproject'
+  assert_equal "$(cat "$there/$before/project/project.yml")" 'command: python run.py'
+}
+
+@test "files that somebody has changed on the host are sent again" {
+  local there="$HOME/far home/my tasks/code/$PROJECT_NAME" name
+  for name in written touched writable longer same; do
+    echo "$name" >"$PROJECT_PATH/$name"
+  done
   stage
-  capture push_code 0
-  refute_part 'left out'
+  push_code 1
+  chmod u+w "$there/current/project"/{written,touched,writable,longer}
+  echo WRITTEN >"$there/current/project/written"
+  touch "$there/current/project/touched"
+  echo more >>"$there/current/project/longer"
+  touch -d @0 "$there/current/project/longer"
+  chmod u-w "$there/current/project"/{written,touched,longer}
+  touch "$PROJECT_PATH/new"
+  stage
+  push_code 1
+  assert_equal "$(sent)" 'VERSION project/longer project/new project/touched project/writable project/written '
+  diff -r "$STAGE/project" "$there/current/project"
+}
+
+@test "a host whose disk has no such links gets all files" {
+  stage
+  push_code 1
+  touch "$PROJECT_PATH/new"
+  stage
+  stub cp 'echo "cp: cannot create hard link" >&2; exit 1'
+  capture push_code 1
+  assert_equal "$status" 0
+  assert_line "far: sending version $CODE_VERSION of framework and project: 3 of 3 files, 33 bytes"
+  diff -r "$STAGE/project" "$HOME/far home/my tasks/code/$PROJECT_NAME/current/project"
+}
+
+@test "a host can ask for files of this version only, by their numbers" {
+  stage
+  local numbers
+  for numbers in 0 x -1 '1 2' 1/../../etc $'1\n\n../x' 99999999999; do
+    capture missing_files 1 "$numbers"
+    assert_equal "$numbers: $status" "$numbers: 1"
+    assert_part 'far: the answer cannot be read'
+  done
+  assert_equal "$(missing_files 1 $'2\n7\n2' | cut -d ' ' -f 4)" project/project.yml
+  assert_equal "$(missing_files 1 '')" ''
+}
+
+@test "more than SEND_LIMIT is sent only when asked for, whichever host lacks it" {
+  head -c 3000000 /dev/zero >"$PROJECT_PATH/data"
+  SEND_LIMIT=2
+  stage
+  capture ask_about_size 0 1
+  assert_equal "$status" 2
+  assert_part '2.8 MiB would be sent to local, which is more than SEND_LIMIT (2 MiB): -y sends it'
+  ASSUME_YES=yes capture ask_about_size 0 1
+  assert_equal "$status" 0
+  push_code 0
+  touch "$PROJECT_PATH/new"
+  stage
+  capture ask_about_size 0 # it has the data
+  assert_equal "$status" 0
+  capture ask_about_size 0 1
+  assert_equal "$status" 2
+  assert_part '2.8 MiB would be sent to far,'
+  [[ ! -e "$HOME/far home" ]]
+  DRY_RUN=yes capture ask_about_size 0 1
+  assert_equal "$status" 0
+}
+
+@test "versions that nothing uses are removed, but the newest" {
+  local versions=() number in_use
+  for number in 1 2 3 4 5 6; do
+    echo "$number" >"$PROJECT_PATH/number"
+    stage
+    send_code 0
+    switch_code 0
+    versions+=("$CODE_VERSION")
+  done
+  ln -sfn "${versions[1]}" "$CODE/current"
+  mkdir -p "$CODE"/{c11111111111,note} # an earlier form of the tool has pushed the first
+  exec {in_use}<"$CODE/${versions[2]}/VERSION"
+  flock --shared "$in_use"
+  capture remove_old_versions 0
+  assert_equal "$status" 0
+  assert_line 'local: removed 1 earlier version, which nothing uses'
+  assert_equal "$(ls -A "$CODE" | LC_ALL=C sort)" "$(printf '%s\n' "${versions[@]:1}" c11111111111 current note | LC_ALL=C sort)"
+  exec {in_use}<&-
+  capture remove_old_versions 0
+  assert_line 'local: removed 1 earlier version, which nothing uses'
+  [[ -e $CODE/${versions[1]}/project/number && ! -e $CODE/${versions[2]} ]]
+  capture remove_old_versions 0
+  assert_equal "$status$messages" 0
+  DRY_RUN=yes capture remove_old_versions 0
+  assert_equal "$status" 0
 }
 
 @test "a dry run writes nothing" {
@@ -213,15 +288,9 @@ it's a \"project\" d"
   stage
   capture push_code 1
   assert_equal "$status" 0
-  assert_part "far\$ tar --extract --file - --directory '$HOME/far home/my tasks/code/it'\\''s a \"project\"/.$CODE_VERSION.infra-01234567'"
+  assert_part "far\$ tar --extract --file - --directory '$HOME/far home/my tasks/code/it'\\''s a \"project\"/.$CODE_VERSION.infra-01234567' --preserve-permissions --no-same-owner"
+  assert_line "far: sending version $CODE_VERSION of framework and project"
   [[ ! -e "$HOME/far home" ]]
-}
-
-@test "a project that cannot be read completely is not pushed" {
-  stub tar 'echo "tar: ./x: Cannot open: Permission denied" >&2; exit 2'
-  capture stage_code
-  assert_equal "$status" 1
-  assert_part 'could not be copied'
 }
 
 @test "the directory on a host is for its user alone, whatever the umask is there; one that is there keeps its mode" {

@@ -10,9 +10,8 @@ prepare() {
   TOOL="$BATS_TEST_TMPDIR/the tool's copy"
   STUBS="$BATS_TEST_TMPDIR/stubs"
   CALLS="$BATS_TEST_TMPDIR/calls"
-  mkdir -p "$TOOL/framework/project" "$STUBS" "$BATS_TEST_TMPDIR/home"
+  mkdir -p "$TOOL/framework" "$STUBS" "$BATS_TEST_TMPDIR/home"
   cp -r "$source/framework/shell" "$TOOL/framework/"
-  cp "$source/framework/project/excluded_files" "$TOOL/framework/project/"
   cp -r "$source"/*.sh "$source"/*.tmpl "$source"/*.example "$source/docker" "$TOOL/"
   rm -f "$TOOL/config.sh" "$TOOL/infra_clean.sh" # of the checkout that is tested
   # For the place of a failure bats notes each command, which takes longer than most of the commands themselves.
@@ -38,10 +37,15 @@ teardown() {
   fi
 }
 
-# stub NAME [BODY]: a program NAME that writes its words to CALLS, one call a line, and then does BODY (bash).
+# stub NAME [BODY]: a program NAME that writes its words to CALLS, one call a line, and then does BODY (bash). One named docker lists
+# the files of a project besides, as the framework does.
 stub() {
   {
     echo '#!/usr/bin/env bash'
+    if [[ $1 == docker ]]; then
+      # shellcheck disable=SC2016 # the stub's own words
+      printf 'if [[ "$*" == *"/framework files "* ]]; then exec %q "$@"; fi\n' "$BATS_TEST_DIRNAME/list_project"
+    fi
     # shellcheck disable=SC2016 # the stub's own words
     printf 'printf "%%s\\n" "%s${*:+ ${*@Q}}" >>%q\n' "$1" "$CALLS"
     printf '%s\n' "${2:-}"

@@ -12,6 +12,7 @@ setup() {
   INFRASTRUCTURE=infra-01234567 WORKER_IMAGE_ID=worker:1 MASTER_HOST=0
   FACTS=([0.home]="$HOME" [0.uid]=1000 [0.gid]=100)
   make_project p
+  stub docker
   PROJECT_PATH="$TOOL/tasks/p" PROJECT_SOURCE="$TOOL/tasks/p" PROJECT_NAME=p
 }
 

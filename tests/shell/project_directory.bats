@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# framework/shell/project_directory.sh: which project is meant, and which of its entries belong to it.
+# framework/shell/project_directory.sh: which project is meant.
 
 # shellcheck disable=SC2016,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
 
@@ -43,66 +43,6 @@ setup() {
   assert_equal "$status" 2
   assert_part 'has no readable project.yml'
   assert_part 'has no readable parameters.yml'
-}
-
-# in_project FILE…: makes them.
-in_project() {
-  local file
-  for file in "$@"; do
-    mkdir -p "$(dirname "$PROJECT_PATH/$file")"
-    touch "$PROJECT_PATH/$file"
-  done
-}
-
-# staged: the files of the project that would be pushed.
-staged() {
-  stage_code
-  (cd "$STAGE/project" && find . ! -type d -printf '%P ' | xargs -n 1 | LC_ALL=C sort | tr '\n' ' ')
-  remove_stage
-}
-
-@test "exclusion_options: each rule of excluded_files as options of tar" {
-  local options
-  read_words options exclusion_options
-  [[ "${options[*]}" == "--no-wildcards-match-slash --no-anchored --exclude=__pycache__ --no-anchored --exclude=*.pyc \
---no-anchored --exclude=.git --no-anchored --exclude=.infra --no-anchored --exclude=.DS_Store "*" --anchored --exclude=./results --exclude-tag-all=pyvenv.cfg" ]]
-}
-
-@test "what belongs to a project: no caches, no .git, no secrets of this tool, no results at the top, no virtual environments" {
-  read_all -d digits -m local
-  in_project .venv/pyvenv.cfg .venv/lib/x sub/env/pyvenv.cfg sub/.git/x sub/.infra/secrets/key a/__pycache__/x a/x.pyc results/x .git
-  in_project .DS_Store sub/.train.py.swp sub/train.py~ 'sub/#train.py#' '.#train.py' .vscode/x .pytest_cache/x/y
-  in_project sub/results/kept a.pyc.txt x.git resultsx .hidden sub/pyvenv.cfg.txt
-  assert_equal "$(staged)" '.hidden a.pyc.txt parameters.yml project.yml resultsx sub/pyvenv.cfg.txt sub/results/kept x.git '
-}
-
-@test "what belongs to a project: patterns are for single names, and read from excluded_files" {
-  read_all -d digits -m local
-  printf '%s\n' '# a comment' '' 'top *.log' 'anywhere [ab]?' >"$TOOL/framework/project/excluded_files"
-  in_project x.log sub/x.log a1 sub/b2/x sub/c3 results/kept
-  assert_equal "$(staged)" 'parameters.yml project.yml results/kept sub/c3 sub/x.log '
-}
-
-@test "what belongs to a project that is a virtual environment itself" {
-  read_all -d digits -m local
-  in_project pyvenv.cfg bin/python
-  assert_equal "$(staged)" 'bin/python parameters.yml project.yml pyvenv.cfg '
-}
-
-@test "an invalid rule in excluded_files is an error" {
-  read_all -d digits -m local
-  echo 'everywhere x' >>"$TOOL/framework/project/excluded_files"
-  capture stage_code
-  assert_equal "$status" 1
-  assert_part 'excluded_files: everywhere is no kind of rule'
-}
-
-@test "environments_of_project: those at the top" {
-  read_all -d digits -m local
-  assert_equal "$(environments_of_project)" ''
-  in_project 'my env/pyvenv.cfg' .venv/pyvenv.cfg sub/env/pyvenv.cfg other/x
-  ln -s .venv "$PROJECT_PATH/link"
-  assert_equal "$(environments_of_project)" 'my env,.venv'
 }
 
 @test "a directory with a sweep file: project.yml comes before it; the project's name is that of the directory" {
