@@ -1,4 +1,4 @@
-"""Use of a version of the code: a lock that keeps it on its host while a process or an attempt needs it."""
+"""Use of a version of the code: a lock that keeps it on its host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Excluded names: files that belong to no project, whatever it says, and virtual environments."""
+"""Excluded names: files that belong to no project, and virtual environments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ignore rules: entries that .gitignore, .infrainitignore and `ignore:` leave out of a project."""
+"""Ignore rules: what .gitignore, .infrainitignore and `ignore:` leave out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Source tree of a project: the entries of its directory that belong to it, by one rule for all uses."""
+"""Source tree of a project: the entries of its directory that belong to it."""
 
 from __future__ import annotations
 

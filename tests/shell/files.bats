@@ -177,7 +177,7 @@ sent() {
   stage
   capture push_code 1
   assert_equal "$status" 0
-  assert_line "far: sending version $CODE_VERSION of framework and project: 4 of 9 files, 20 bytes"
+  assert_line "far: sending version $CODE_VERSION of framework and project: 4 of 10 files, 20 bytes"
   assert_equal "$(sent)" 'VERSION project/data/tool project/gone project/project.yml project/train.py '
   assert_equal "$(cd "$there/current" && find project -printf '%p %M %l\n' | sort)" \
     "$(cd "$STAGE" && find project -printf '%p %M %l\n' | sort)"
@@ -272,7 +272,7 @@ sent() {
   capture remove_old_versions 0
   assert_equal "$status" 0
   assert_line 'local: removed 1 earlier version, which nothing uses'
-  assert_equal "$(ls -A "$CODE" | LC_ALL=C sort)" "$(printf '%s\n' "${versions[@]:1}" c11111111111 current note | LC_ALL=C sort)"
+  assert_equal "$(find "$CODE" -mindepth 1 -maxdepth 1 -printf '%f\n' | LC_ALL=C sort)" "$(printf '%s\n' "${versions[@]:1}" c11111111111 current note | LC_ALL=C sort)"
   exec {in_use}<&-
   capture remove_old_versions 0
   assert_line 'local: removed 1 earlier version, which nothing uses'

@@ -2,7 +2,7 @@
 # framework/shell/staging.sh: what is pushed, and under which name.
 
 # shellcheck disable=SC2016,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
-# shellcheck disable=SC2079 # the keys of FACTS are words
+# shellcheck disable=SC2030,SC2031,SC2079 # the keys of FACTS are words
 
 load helpers
 
