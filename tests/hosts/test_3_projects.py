@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from datetime import datetime
 from itertools import combinations
@@ -79,6 +80,11 @@ if how == "hang":
         assert stderr.read_text() == "no such luck\n"
 
 
+def at_current(checkout: Checkout, command: str) -> str:
+    """What a command says in the worker's container on a host."""
+    return at(checkout.bed, HOST2, "exec", f"{checkout.identity}-worker", "sh", "-c", command).strip()
+
+
 def test_update_files_during_a_running_set(checkout: Checkout) -> None:
     code = """
 import os, socket, time
@@ -92,8 +98,15 @@ print(f"Lesson: lesson={lesson.NUMBER}")
     project = checkout.project(
         "lessons", "n: {range: [0, 12, 1]}", {"run.py": code, "lesson.py": "NUMBER = 1\n"}
     )
-    checkout.run("infrainit.sh", "-f", "-d", str(project))
+    (project / "data").mkdir(exist_ok=True)
+    for name in ("data/kept.bin", "data/ignored.bin", "data/large"):
+        (project / name).write_text("x" * 1000)
+    (project / ".gitignore").write_text("*.bin\n")
+    (project / ".infrainitignore").write_text("!kept.bin\n")
+    said = checkout.run("infrainit.sh", "-f", "-d", str(project)).output
+    assert "left out, as .gitignore says: data/ (1 of its entries); " in said
     wait_for("tasks run", lambda: status(checkout)["running"] >= 4, seconds=30)
+    first = at_current(checkout, "readlink /code/current")
     (project / "lesson.py").write_text("NUMBER = 2\n")
     (project / "parameters.yml").write_text("n: {range: [0, 13, 1]}")
     pushed = time.time()
@@ -101,6 +114,14 @@ print(f"Lesson: lesson={lesson.NUMBER}")
     for word in ("local", "host1", checkout.bed.address(HOST2), "lesson.py", "parameters.yml"):
         assert word in said
     assert "project/run.py" not in said
+    assert re.search(
+        rf"{re.escape(checkout.bed.address(HOST2))}: sending version c\w+ of .*: 2 of \d+ files, \d+ bytes\n",
+        said,
+    )
+    numbers = f"stat -c %i {first}/project/data/* current/project/data/*"
+    links = at_current(checkout, f"cd /code && ls current/project/data && {numbers}")
+    assert links.split()[:2] == ["kept.bin", "large"]
+    assert links.split()[2:4] == links.split()[4:], "what was not sent is a link"
     run_set(checkout, project)
 
     rows = checkout.results("lessons")

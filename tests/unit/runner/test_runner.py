@@ -158,6 +158,20 @@ def test_a_call_of_a_function(runner: Bench) -> None:
     assert (execution["state"], execution["metrics"]) == ("done", {"twice": 6})
 
 
+def test_the_version_of_an_attempt_is_locked_until_it_has_ended(runner: Bench) -> None:
+    version = runner.path / "VERSION"
+    version.touch()
+    lock = ["flock", "--exclusive", "--nonblock", str(version), "true"]
+    first = runner.begin(waiting(runner))
+    second = runner.begin("exit 0")
+    runner.wait("started", attempt=first)
+    runner.wait("ended", attempt=second)
+    assert subprocess.run(lock).returncode == 1
+    runner.let_go()
+    runner.wait("ended", attempt=first)
+    assert subprocess.run(lock).returncode == 0
+
+
 def test_several_attempts_at_a_time(runner: Bench) -> None:
     jobs = [runner.job(f"{waiting(runner)}; echo n={number}; exit {number}") for number in range(8)]
     runner.run(*jobs[:4])
