@@ -117,8 +117,8 @@ needs() {
   assert_part 'could not be checked in the image worker:1 (exit code 125)'
 }
 
-# find SWEEP: find_root for this sweep file, then the project's directory as output.
-find() {
+# root_of_sweep SWEEP: find_root for this sweep file, then the project's directory as output.
+root_of_sweep() {
   PROJECT_PATH='' SWEEP_FILE=$1 PROJECT_SOURCE=$1
   find_root
   printf '%s\n' "$PROJECT_PATH"
@@ -129,16 +129,16 @@ find() {
   touch 'repo/a/my sweeps/wide.yaml'
   local file="$PWD/repo/a/my sweeps/wide.yaml"
   answer 'root=.\n'
-  capture find "$file"
+  capture root_of_sweep "$file"
   assert_equal "$status $output" "0 $PWD/repo"
   assert_line "the project is $PWD/repo, where the sweep's program is; --root DIR names another"
   grep -q "'type=bind,source=$PWD/repo,target=/project/repo,readonly' .* 'root' './a/my sweeps/wide.yaml'$" "$CALLS"
   answer 'root=a/my sweeps\n'
-  capture find "$file"
+  capture root_of_sweep "$file"
   assert_equal "$status $output" "0 $PWD/repo/a/my sweeps"
   assert_equal "$messages" ''
   mv repo/.git repo/a
-  capture find "$file"
+  capture root_of_sweep "$file"
   assert_equal "$status" 1 # repo/a/a/my sweeps is not there
   assert_part 'local: the answer cannot be read'
 }
@@ -150,7 +150,7 @@ find() {
   mkdir -p repo/a
   touch repo/a/wide.yaml
   DRY_RUN=yes
-  capture find "$PWD/repo/a/wide.yaml"
+  capture root_of_sweep "$PWD/repo/a/wide.yaml"
   assert_equal "$status $output" "0 $PWD/repo/a"
   assert_part "docker run --rm"
   assert_part "the project may be a directory above $PWD/repo/a"
@@ -162,12 +162,12 @@ find() {
   local wrong
   for wrong in '' '.\n' 'root=..\n' 'root=a/../..\n' 'root=no\n' 'root=.\nroot=.\n' 'root=/\n/..'; do
     answer "$wrong"
-    capture find "$PWD/repo/a/wide.yaml"
+    capture root_of_sweep "$PWD/repo/a/wide.yaml"
     assert_equal "$wrong $status|$output" "$wrong 1|"
     assert_part 'local: the answer cannot be read'
   done
   stub docker 'echo "a/wide.yaml:1:10: program: there is no train.py" >&2; exit 2'
-  capture find "$PWD/repo/a/wide.yaml"
+  capture root_of_sweep "$PWD/repo/a/wide.yaml"
   assert_equal "$status" 2
   assert_part "the project $PWD/repo/a/wide.yaml cannot be run"
 }

@@ -77,6 +77,15 @@ setup() {
     "tar --create 'a b' 'it\0047s' 'x\0012y' 'a\0041b' 'c\0134d' '' '=ls' a=b '\0303\0274'"
 }
 
+@test "size_text: in the unit that people would use" {
+  assert_equal "$(for bytes in 0 1023 1024 10188 10240 1048575 1048576 4299161 2147483648 5000000000000; do size_text "$bytes"; done | paste -sd ,)" \
+    '0 bytes,1023 bytes,1.0 KiB,9.9 KiB,10 KiB,1023 KiB,1.0 MiB,4.1 MiB,2.0 GiB,4.5 TiB'
+}
+
+@test "count_of: one, or more" {
+  assert_equal "$(count_of 0 file),$(count_of 1 file),$(count_of 12 file)" '0 files,1 file,12 files'
+}
+
 @test "duration: in the unit that people would use" {
   assert_equal "$(for seconds in 0 119 120 7199 7200 172799 172800; do duration "$seconds"; done | paste -sd ,)" \
     '0 s,119 s,2 min,119 min,2 h,47 h,2 d'

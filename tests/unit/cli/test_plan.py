@@ -11,6 +11,7 @@ import pytest
 
 from framework.cli import locations
 from framework.cli import main as cli
+from framework.cli.plan import notices_of
 from framework.configuration.load import load_project
 from framework.files import MasterFiles
 from framework.journal.provenance import note_program, program_version
@@ -260,3 +261,17 @@ def test_what_the_master_runs(
         "  1 of 1 results were made with other files of the project, or in another image: "
         "'./infrainit.sh -f --outdated' runs these again, --fresh runs all again",
     ]
+
+
+def test_what_git_leaves_out_is_said_before_a_run(tmp_path: Path) -> None:
+    for name, text in {
+        "project.yml": "command: run\nignore: old/\n", "parameters.yml": "x: 1\n", ".gitignore": "data/\n",
+        "data/a.csv": "", ".venv/pyvenv.cfg": "",
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for on_hosts in (True, False):
+        (notice,) = notices_of(load_project(tmp_path), on_hosts)
+        assert notice.startswith("left out, as .gitignore says: data/; ")
+    (tmp_path / ".infrainitignore").write_text("!/data/\n")
+    assert notices_of(load_project(tmp_path), on_hosts=False) == []

@@ -90,6 +90,19 @@ def test_what_is_no_part_of_a_project_is_left_out(project: Path) -> None:
         assert (code.project_path / environment).readlink() == project / environment
 
 
+def test_what_the_users_rules_leave_out_is_not_copied(project: Path) -> None:
+    first = snapshot(project)
+    for name in ("x.log", "library/x.ckpt", ".venv/pyvenv.cfg"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).touch()
+    (project.parent / ".git").mkdir()
+    (project.parent / ".gitignore").write_text("*.log\n.venv\ndata/\n")
+    code = take_snapshot(project, project.parent / "data/code", project.parent / "data", ignore=["*.ckpt"])
+    assert content(code) == [".venv", "library", "library/a.py", "link", "run.sh"]
+    assert (code.project_path / ".venv").readlink() == project / ".venv"
+    assert code.version == first.version
+
+
 def test_a_virtual_environment_makes_no_other_version(project: Path) -> None:
     first = snapshot(project).version
     (project / ".venv").mkdir()
