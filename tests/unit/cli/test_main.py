@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,3 +105,11 @@ def test_wrong_usage_exits_with_2(
 def test_a_local_run_needs_the_name_of_a_directory(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "project", "--name", "a/b"]) == 2
     assert capsys.readouterr().err == "--name is 'a/b': it must be a name without '/'\n"
+
+
+def test_an_image_that_lacks_a_package_is_named_in_one_line() -> None:
+    run = "import runpy, sys; sys.modules['pathspec'] = None; runpy.run_module('framework')"
+    done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("framework: the package pathspec is missing; on hosts, ./infrainit.sh -f ")
+    assert done.stderr.count("\n") == 1
