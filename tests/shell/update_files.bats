@@ -153,6 +153,37 @@ image=infrainit-runner:0123456789ab"
   assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 0'
 }
 
+@test "more than SEND_LIMIT in config.sh is sent with -y only; unchanged files are not sent again" {
+  head -c 2000000 /dev/zero >"$TOOL/tasks/my project/data"
+  echo SEND_LIMIT=1 >"$TOOL/config.sh"
+  update
+  assert_equal "$status" 2
+  assert_part '1.9 MiB would be sent to local, which is more than SEND_LIMIT (1 MiB)'
+  assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 0'
+  update -y
+  assert_equal "$status" 0
+  touch "$TOOL/tasks/my project/new"
+  update
+  assert_equal "$status" 0
+  assert_line 'the project: 4 files, 1.9 MiB; largest data 1.9 MiB'
+  assert_line "far: sending version $(basename "$(readlink "$FAR/current")") of framework and project: 1 of 4 files, 0 bytes"
+  echo SEND_LIMIT=all >"$TOOL/config.sh"
+  update
+  assert_equal "$status" 2
+  assert_part 'SEND_LIMIT in config.sh must be a whole number'
+}
+
+@test "versions that nothing uses are removed on all hosts, once all use the new one" {
+  local number
+  for number in 1 2 3 4; do
+    echo "$number" >"$TOOL/tasks/my project/number"
+    update
+    assert_equal "$status" 0
+  done
+  assert_line 'far: removed 1 earlier version, which nothing uses'
+  assert_equal "$(versions "$HERE") $(versions "$FAR")" '4 3' # the first one here is without a list of its files
+}
+
 @test "no infrastructure, or no master" {
   stub docker
   update
