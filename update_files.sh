@@ -10,12 +10,10 @@
 #       --verbose       show every command that changes something
 #   -h, --help          this text
 #
-# The project is checked first. Then the new version is sent to every host, but for files that the host has already. When all of them
-# have it, tasks that start from then on use it; running tasks keep theirs. The master adds new combinations by itself. What .gitignore
-# or .infrainitignore names is not sent, nor are virtual environments. Versions that nothing uses any more are removed, but the last 3.
-# The project is checked first. Then the new version is sent to every host, and what it takes from your environment (secrets: and
-# environment: in project.yml). When all of them have it, tasks that start from then on use it; running tasks keep theirs. The master
-# adds new combinations by itself. Virtual environments are not sent.
+# The project is checked first. Then the new version is sent to every host, but for files that the host has already, and what it takes
+# from your environment (secrets: and environment: in project.yml). When all of them have it, tasks that start from then on use it;
+# running tasks keep theirs. The master adds new combinations by itself. What .gitignore or .infrainitignore names is not sent, nor are
+# virtual environments. Versions that nothing uses any more are removed, but the last 3.
 # New packages (requirements.txt, image: in project.yml) need new images: ./infrainit.sh -f
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh

@@ -151,10 +151,9 @@ def _read_project(
         free_disk=settings.read("free_disk", read_size, None),
         defaults=settings.read("defaults", lambda node: read_defaults(node, space, problems), {}),
         ignore=settings.read("ignore", lambda node: read_ignore(node, problems), ()),
-    )
-    check_ignore_file(directory, problems)
         variables=read_variables(settings.node("environment"), settings.node("secrets"), problems),
     )
+    check_ignore_file(directory, problems)
     settings.check_no_secret_in_command(project.command, project.variables.secrets)
     if project.function is not None:
         settings.check_arguments(project.space.names)

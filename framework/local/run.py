@@ -78,8 +78,6 @@ def run_project(
         _claim_directory(files, project)
         keep_written(files.code, files.written)
         code = take_snapshot(project.path, files.code, files.path, _properties(project), project.ignore)
-        outcome = _run_snapshot(project, files, slots, which, show, lock)
-        code = take_snapshot(project.path, files.code, files.path, _properties(project))
         runner = RunnerProcess(files.worker, lock, values)
         outcome = _run_snapshot(project, files, slots, which, show, runner)
         if changed := changed_files(code):

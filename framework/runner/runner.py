@@ -25,8 +25,8 @@ from framework.runner.job import Job
 from framework.runner.log import Entry, RunnerLog
 from framework.runner.orphans import adopt_orphans, kill_orphans
 from framework.runner.protocol import LEAVE_SECONDS, VERSION, Lines, encode
-from framework.version_use import version_in_use
 from framework.runner.user_values import UserValues
+from framework.version_use import version_in_use
 
 log = logging.getLogger(__name__)
 
