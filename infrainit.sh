@@ -223,6 +223,8 @@ validate_project() {
   collect_user_values
   add_optuna
   validate_project_in_image
+  check_mounts "${WORKER_HOSTS[@]}"
+  stop_on_problems 1
 }
 
 build_image_of_tasks() {

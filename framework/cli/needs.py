@@ -18,8 +18,8 @@ def run_root(options: argparse.Namespace) -> int:
 def run_needs(options: argparse.Namespace) -> int:
     """Print what the project needs, KEY=VALUE in each line; raises ProjectError.
 
-    `image`; `optuna`, yes or no; variables whose values the user's machine has, with their place in the
-    project's file: `environment` and `secret` as NAME LINE:COLUMN, `secret_value` and `secret_file` as
+    `image`; `mount`, as str(Mount); `optuna`, yes or no; variables whose values the user's machine has, with
+    their place in the project's file: `environment` and `secret` as NAME LINE:COLUMN, `secret_value` and `secret_file` as
     NAME LINE:COLUMN PATH.
 
     framework/shell/one_off.sh has the pattern of each key's values.
@@ -29,6 +29,8 @@ def run_needs(options: argparse.Namespace) -> int:
     )
     if project.image is not None:
         print(f"image={project.image}")
+    for mount in project.mounts:
+        print(f"mount={mount}")
     print(f"optuna={'yes' if project.needs_study else 'no'}")
     for each in project.variables.wanted:
         key = "secret" if each.is_secret else "environment"

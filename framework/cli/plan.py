@@ -47,6 +47,7 @@ class Plan:
     slots: int  # assumed number of tasks that run at a time
     variables: Variables  # what tasks get beside the framework's own
     results: Results | None  # None without a journal
+    mounts: list[str]  # directories of the hosts that tasks see
     renew: str  # what to type to renew outdated results
 
     @property
@@ -70,6 +71,7 @@ class Plan:
             lines.append(f"  {number}: {example}")
         if not self.examples:
             lines.append(f"  {self.method} chooses each from the results so far, when a host has a free slot")
+        lines += [f"  mounts {mount}" for mount in self.mounts]
         return "\n".join(lines + [f"  {line}" for line in self.variables.lines() + self.standing()])
 
     def standing(self) -> list[str]:
@@ -138,6 +140,7 @@ def make_plan(
         slots=slots,
         variables=project.variables,
         results=results,
+        mounts=[mount.shown for mount in project.mounts],
         renew=advice.renew,
     )
 

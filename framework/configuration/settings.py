@@ -46,6 +46,7 @@ KEYS = (
     "resources",
     "early_terminate",
     "free_disk",
+    "mounts",
     "defaults",
     "environment",
     "secrets",

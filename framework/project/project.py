@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from framework.messages.task_ids import task_id
 from framework.project.command_line import expand, identifying, nested
 from framework.project.early_termination import EarlyTermination, Reports
+from framework.project.mounts import Mount
 from framework.project.resources import Resources
 from framework.project.variables import Variables
 from framework.space.product import Combinations, Space
@@ -40,6 +41,7 @@ class Project:
     resources: Resources | None = None  # the needs of one task; None: one slot
     early_termination: EarlyTermination | None = None  # None: no task is ended early
     free_disk: int | None = None  # bytes that must be free on a host's disk; None: the worker's own figure
+    mounts: tuple[Mount, ...] = ()  # directories of the hosts that tasks see
     # Values that stand for the lack of a metaparameter: results from before it was added count as theirs.
     defaults: Mapping[str, Value] = field(default_factory=dict)
     variables: Variables = field(default_factory=Variables)  # of its tasks, beside the framework's own

@@ -61,6 +61,7 @@ class Runner:
         self._given = dict(os.environ) if is_local else given_environment(os.environ)
         self._image = "" if is_local else os.environ.get("IMAGE", "")
         self._values = UserValues(options.values)
+        self._mounts = None if is_local else os.environ.get("INFRAINIT_MOUNTS")
         self._log: RunnerLog | None = None
         self._key: str | None = None
         self._running: dict[str, Attempt] = {}
@@ -118,6 +119,7 @@ class Runner:
             key=self._key,
             environment=self._given,
             image=self._image,
+            mounts=self._mounts,
             process=os.getpid(),
         )
 

@@ -52,6 +52,8 @@ source "$CHECKOUT/framework/shell/secrets.sh"
 source "$CHECKOUT/framework/shell/tunnel.sh"
 # shellcheck source=framework/shell/files.sh
 source "$CHECKOUT/framework/shell/files.sh"
+# shellcheck source=framework/shell/mounts.sh
+source "$CHECKOUT/framework/shell/mounts.sh"
 # shellcheck source=framework/shell/docker_options.sh
 source "$CHECKOUT/framework/shell/docker_options.sh"
 # shellcheck source=framework/shell/containers.sh

@@ -233,7 +233,7 @@ ask_about_tasks() {
 
 # print_tasks_to_end HOST: prints a line if starting the worker there would end tasks.
 print_tasks_to_end() {
-  local host=$1 options settings state answer count seconds tasks
+  local host=$1 options settings state data answer count seconds tasks
   if [[ $(fact "$host" docker) != ok ]]; then
     return 0 # it is to be installed
   fi
@@ -244,8 +244,12 @@ print_tasks_to_end() {
     state=$(container_state "$host" worker) # earlier versions of this tool ran the tasks in it
   fi
   [[ $state == "running "* && $state != "running $settings "* ]] || return 0
+  data=$OUR_PLACE
+  if [[ $(runner_targets "$host") == *"/data/runner"* ]]; then
+    data=/data # it was started by an earlier version of this tool
+  fi
   # Whatever it says is read below; what is no answer counts as an unknown number.
-  answer=$(docker_on "$host" exec "$INFRASTRUCTURE-runner" python3 -I -S "$RUNNER_PROGRAM" --log /data/runner/log --running 2>&1) || true
+  answer=$(docker_on "$host" exec "$INFRASTRUCTURE-runner" python3 -I -S "$RUNNER_PROGRAM" --log "$data/runner/log" --running 2>&1) || true
   count=${answer%% *} seconds=${answer#* }
   if [[ $answer != "$count $seconds" ]] || ! is_number "$count" || ! is_number "$seconds"; then
     answer=$(tail -n 1 <<<"$answer")
@@ -258,6 +262,11 @@ print_tasks_to_end() {
     tasks="$count tasks run (the longest since $(duration "$seconds"))"
   fi
   printf '%s: %s; a new image or new settings of the runner make them begin again\n' "${HOST_NAMES[host]}" "$tasks"
+}
+
+# runner_targets HOST: prints what is mounted in its runner; nothing if it has none, as with earlier versions of this tool.
+runner_targets() {
+  docker_on "$1" container inspect --format '{{range .Mounts}}{{println .Destination}}{{end}}' "$INFRASTRUCTURE-runner" 2>/dev/null || true
 }
 
 # Waiting: a command in the container tells whether it is ready

@@ -6,6 +6,8 @@ readonly MEBIBYTE=1048576
 readonly CHECK_MEMORY=1024 # MiB for the check of a project: as much as the master has, which reads it the same way
 readonly CHECK_SECONDS=300 # for that check
 readonly RUNNER_PROGRAM=/code/current/framework/runner/__main__.py
+# Our files in the containers of a worker host: at a place where no project would mount something of its own.
+readonly OUR_PLACE=/infrainit
 
 # read_words ARRAY COMMAND…: stores the NUL-ended words that COMMAND prints in ARRAY. Fails if COMMAND fails.
 read_words() {
@@ -97,14 +99,17 @@ runner_options() {
   print_words --stop-signal SIGTERM
   print_words --no-healthcheck
   print_words --env "IMAGE=$RUNNER_IMAGE_ID"
+  print_words --env "INFRAINIT_MOUNTS=${NEEDS[mount]:-}" # the worker compares it with what the files need
   user_options
   print_mount type=bind "source=$code" target=/code readonly
-  print_mount type=bind "source=$directory/tasks" target=/data/tasks
-  print_mount type=bind "source=$directory/runner" target=/data/runner
-  print_mount type=bind "source=$directory/link" target=/data/link readonly # so that no task replaces the worker's socket
+  print_mount type=bind "source=$directory/tasks" "target=$OUR_PLACE/tasks"
+  print_mount type=bind "source=$directory/runner" "target=$OUR_PLACE/runner"
+  print_mount type=bind "source=$directory/link" "target=$OUR_PLACE/link" readonly # so that no task replaces the worker's socket
   print_mount type=bind "source=$values" "target=$VALUES_IN_RUNNER" readonly
+  print_mounts "$1"
   print_words --entrypoint python3 "$RUNNER_IMAGE_ID" -I -S "$RUNNER_PROGRAM"
-  print_words --link /data/link/socket --log /data/runner/log --tasks /data/tasks --code /code --values "$VALUES_IN_RUNNER/values"
+  print_words --link "$OUR_PLACE/link/socket" --log "$OUR_PLACE/runner/log" --tasks "$OUR_PLACE/tasks" --code /code \
+    --values "$VALUES_IN_RUNNER/values"
 }
 
 # worker_options HOST: it depends in nothing on the runner's image, so that a new requirements.txt leaves it running.
@@ -129,7 +134,8 @@ worker_options() {
   print_words --env "TASK_MEMORY=$memory" # MiB, for all tasks together
   framework_options "$1" "$endpoint"
   directory=$(data_directory "$1" worker)
-  print_mount type=bind "source=$directory" target=/data
+  print_words --env "DATA=$OUR_PLACE" # the same paths as in the runner
+  print_mount type=bind "source=$directory" "target=$OUR_PLACE"
   print_words "$WORKER_IMAGE_ID" worker
 }
 

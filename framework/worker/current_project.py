@@ -11,6 +11,7 @@ from framework.errors import FrameworkError, ProjectError
 from framework.files import Code
 from framework.messages.assignment import Assignment
 from framework.messages.identity import Identity
+from framework.project.mounts import mounts_text
 from framework.project.project import Project
 from framework.project.resources import Resources
 from framework.worker.disk import disk_shortage
@@ -47,6 +48,11 @@ class CurrentProject:
         """The resources that one task needs."""
         project = self._if_right(code)
         return (project.resources if project else None) or Resources()
+
+    def mounts(self, code: Code) -> str | None:
+        """The mounts that tasks need, as the runner names those that it has; None if they are not known."""
+        project = self._if_right(code)
+        return mounts_text(project.mounts) if project else None
 
     def disk_shortage(self) -> str:
         """What the disk lacks of the space that tasks need; empty if it has enough."""

@@ -87,8 +87,8 @@ class WaitingAttempts:
             return
         now = time.monotonic()
         code = self._project.code()
-        if self._runner.has_other_image(code.image):
-            return  # without the packages of these files; infrainit.sh is about to replace it
+        if self._runner.mismatch(code.image, self._project.mounts(code)):
+            return  # without what these files need; infrainit.sh is about to replace it
         if code.version != self._reviewed:
             self._reviewed = code.version
             self.review()

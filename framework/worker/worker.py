@@ -88,7 +88,7 @@ class Worker:
         with self._lock:
             room = self._allocator.room(self._project.needs())
             running, reserved = self._held.running_and_reserved()
-            no_runner = self._runner.trouble or self._image_trouble()
+            no_runner = self._runner.trouble or self._mismatch()
             shortage = self._project.disk_shortage()
             full = f"{shortage}: it gets no tasks until there is room" if shortage else ""
             is_ready = not (self._project.has_newer_framework or full or no_runner or self._waiting.is_closed)
@@ -103,13 +103,9 @@ class Worker:
                 unfit=bool(room.lacks),
             )
 
-    def _image_trouble(self) -> str:
-        if self._runner.has_other_image(self._project.code().image):
-            return (
-                "its runner has another image than the files that were pushed: it gets no tasks; "
-                "./infrainit.sh -f replaces it"
-            )
-        return ""
+    def _mismatch(self) -> str:
+        code = self._project.code()
+        return self._runner.mismatch(code.image, self._project.mounts(code))
 
     def restart_reason(self) -> str:
         """The reason why this process has to be replaced by another one; empty if there is none."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from checkout import Checkout, ProcessWatch, at, options
-from testbed import HOME, HOST1, HOST2, HOST3, execute, wait_for
+from testbed import HOME, HOST1, HOST2, HOST3, USER, execute, wait_for
 
 VALUES = [
     "two words", " spaces around ", "it's", 'say "hi"', "$HOME", "$(id)", "`id`", "*", "a;b|c&d>e<f",
@@ -293,6 +293,42 @@ def test_an_image_is_used_as_it_is_or_with_one_layer_of_packages(checkout: Check
 def layers(checkout: Checkout, image: str) -> list[str]:
     said = at(checkout.bed, None, "image", "inspect", "--format", "{{json .RootFS.Layers}}", image)
     return list(json.loads(said))
+
+
+MOUNTED = """
+import errno, os
+from pathlib import Path
+try:
+    Path("/data/new").touch()
+except OSError as error:
+    print(f"Writing: data={errno.errorcode[error.errno]}")
+Path("/mnt/out", os.environ["TASK_ID"]).write_text("mine")
+print(f"Read: text={Path('/data/x.txt').read_text().strip()}")
+"""
+
+
+def test_mounts_are_looked_at_on_each_host_and_then_seen_by_tasks(checkout: Checkout) -> None:
+    bed, name = checkout.bed, checkout.bed.address(HOST2)
+    settings = "mounts:\n  ~/my data: /data\n  ~/out, of tasks: {target: /mnt/out, mode: rw}\n"
+    project = checkout.project("mounted", "n: {range: [0, 8, 1]}", {"run.py": MOUNTED}, settings)
+    workers = "-w", "1,2"
+    for host, directory in ((HOST1, "my data"), (HOST1, "out, of tasks"), (HOST2, "my data")):
+        bed.login(host, f"mkdir '{directory}' && echo there >'{directory}/x.txt'")
+    bed.inside(HOST2, "chmod", "0", f"{HOME}/my data")
+    said = checkout.run("infrainit.sh", "-f", "-d", str(project), *workers, expect=1).output
+    assert f"{name}: mounts: {HOME}/out, of tasks, for /mnt/out, is not there; make it, or" in said
+    assert f"{name}: mounts: {HOME}/my data, for /data, cannot be read by {USER}" in said
+    assert "host1: mounts" not in said
+    assert "nothing was started" in said
+    bed.inside(HOST2, "chmod", "700", f"{HOME}/my data")
+    bed.login(HOST2, "mkdir 'out, of tasks'")
+    run_set(checkout, project, *workers)
+    rows = checkout.results("mounted")
+    assert {(row["data"], row["text"]) for row in rows} == {("EROFS", "there")}
+    for row in rows:
+        place = HOST1 if row["host"] == "host1" else HOST2
+        file = f"{HOME}/out, of tasks/{row['task']}"
+        assert bed.inside(place, "stat", "-c", "%U", file).stdout.strip() == USER
 
 
 def test_an_image_without_python_is_refused(checkout: Checkout) -> None:

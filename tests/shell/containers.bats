@@ -131,7 +131,7 @@ has_tasks() {
   stub docker "case \"\$*\" in
     'ps --all'*) printf '%064d\\n' 1 ;;
     'container inspect'*) echo '${2:-running x 0 0}' ;;
-    'exec infra-01234567-runner python3 -I -S /code/current/framework/runner/__main__.py --log /data/runner/log --running') cat '$BATS_TEST_TMPDIR/tasks' ;;
+    'exec infra-01234567-runner python3 -I -S /code/current/framework/runner/__main__.py --log /infrainit/runner/log --running') cat '$BATS_TEST_TMPDIR/tasks' ;;
   esac"
 }
 
@@ -147,6 +147,17 @@ has_tasks() {
   capture ask_about_tasks 0
   assert_part 'local: 1 task runs (since 59 s); '
   assert_equal "$(changes)" ''
+}
+
+@test "ask_about_tasks: a runner of an earlier version has its log elsewhere" {
+  stub docker 'case "$*" in
+    "ps --all"*) printf "%064d\n" 1 ;;
+    *.Mounts*) printf "/code\n/data/runner\n" ;;
+    "container inspect"*) echo "running x 0 0" ;;
+    *"--log /data/runner/log --running") echo "3 68400" ;;
+  esac'
+  capture ask_about_tasks 0
+  assert_part 'local: 3 tasks run (the longest since 19 h)'
 }
 
 @test "ask_about_tasks: -y agrees; a dry run says it" {

@@ -83,15 +83,15 @@ framework_words() {
 # runner_words [TZ]: what follows after the GPUs of the runner on the host far.
 runner_words() {
   local data='source=/far/my tasks/worker/my, ""project""'
-  printf '%s\n' --workdir / --stop-signal SIGTERM --no-healthcheck --env IMAGE=runner:1 --env HOME=/tmp --env USER=worker \
+  printf '%s\n' --workdir / --stop-signal SIGTERM --no-healthcheck --env IMAGE=runner:1 --env INFRAINIT_MOUNTS= --env HOME=/tmp --env USER=worker \
     ${1:+--env "TZ=$1"} \
     --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
-    --mount "type=bind,\"$data/tasks\",target=/data/tasks" \
-    --mount "type=bind,\"$data/runner\",target=/data/runner" \
-    --mount "type=bind,\"$data/link\",target=/data/link,readonly" \
-    --mount 'type=bind,"source=/far/my tasks/secrets/infra-01234567/runner/my, ""project""",target=/data/secrets,readonly' \
+    --mount "type=bind,\"$data/tasks\",target=/infrainit/tasks" \
+    --mount "type=bind,\"$data/runner\",target=/infrainit/runner" \
+    --mount "type=bind,\"$data/link\",target=/infrainit/link,readonly" \
+    --mount 'type=bind,"source=/far/my tasks/secrets/infra-01234567/runner/my, ""project""",target=/infrainit/secrets,readonly' \
     --entrypoint python3 runner:1 -I -S /code/current/framework/runner/__main__.py \
-    --link /data/link/socket --log /data/runner/log --tasks /data/tasks --code /code --values /data/secrets/values
+    --link /infrainit/link/socket --log /infrainit/runner/log --tasks /infrainit/tasks --code /code --values /infrainit/secrets/values
 }
 
 @test "runner_options: the whole command, with GPUs and TZ" {
@@ -146,10 +146,25 @@ runner_words() {
     refute_part --publish
     refute_part --cap-add
     assert_equal "$(grep -A 1 -x -e --network <<<"$output")" "--network"$'\n'infra-01234567-tasks
-    assert_equal "$(grep -c 'target=/data/link,readonly$' <<<"$output")" 1
-    assert_equal "$(grep -c 'target=/data/secrets,readonly$' <<<"$output")" 1
-    assert_equal "$(grep -c target=/data/ <<<"$output")" 4
+    assert_equal "$(grep -c 'target=/infrainit/link,readonly$' <<<"$output")" 1
+    assert_equal "$(grep -c 'target=/infrainit/secrets,readonly$' <<<"$output")" 1
+    assert_equal "$(grep -c target=/infrainit/ <<<"$output")" 4
   done
+}
+
+@test "runner_options: mounts of the project, and what the worker compares with its files" {
+  NEEDS[mount]=$'ro /data ~/my data\nrw /out /srv/out'
+  local words without
+  words=$(words runner_options 1)
+  NEEDS=()
+  without=$(words runner_options 1)
+  assert_equal "$(diff <(echo "$without") <(echo "$words") | grep '^[<>]')" '< INFRAINIT_MOUNTS=
+> INFRAINIT_MOUNTS=ro /data ~/my data
+> rw /out /srv/out
+> --mount
+> type=bind,source=/far/my data,target=/data,readonly
+> --mount
+> type=bind,source=/srv/out,target=/out'
 }
 
 @test "worker_options: the whole command, with SLOTS, GPUs and TZ" {
@@ -160,7 +175,7 @@ runner_words() {
       --env SLOTS=3 --env TASK_MEMORY=3072
     framework_words far 10.0.0.9:5671 Asia/Tokyo
     printf '%s\n' --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
-      --mount 'type=bind,"source=/far/my tasks/worker/my, ""project""",target=/data' worker:1 worker
+      --env DATA=/infrainit --mount 'type=bind,"source=/far/my tasks/worker/my, ""project""",target=/infrainit' worker:1 worker
   )"
 }
 
@@ -171,7 +186,7 @@ runner_words() {
     printf '%s\n' --network host --hostname far --stop-timeout 30 --pids-limit 1024 --env TASK_MEMORY=3072
     framework_words far '[2001:db8::7]:7000'
     printf '%s\n' --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
-      --mount 'type=bind,"source=/far/my tasks/worker/my, ""project""",target=/data' worker:1 worker
+      --env DATA=/infrainit --mount 'type=bind,"source=/far/my tasks/worker/my, ""project""",target=/infrainit' worker:1 worker
   )"
 }
 

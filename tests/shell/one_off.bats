@@ -95,7 +95,9 @@ needs() {
   for wrong in '' 'image=a\n' 'image=--privileged\noptuna=no\n' 'image=a b\noptuna=no\n' 'image=\noptuna=no\n' 'optuna=no\noptuna=yes\n' \
     'image=\0303\0244\noptuna=no\n' 'optuna=maybe\n' 'secret=A\noptuna=no\n' \
     'secret=A-B 1:1\noptuna=no\n' 'environment=A 1:1 x\noptuna=no\n' 'secret_value=A 1:1\noptuna=no\n' 'secret_value=A 1:1 x\noptuna=no\n' \
-    'secret_file=A 1:1 ~me/x\noptuna=no\n' 'secret_file=A 1:1 /a\tb\noptuna=no\n'; do
+    'secret_file=A 1:1 ~me/x\noptuna=no\n' 'secret_file=A 1:1 /a\tb\noptuna=no\n' \
+    'mount=ro /data\noptuna=no\n' 'mount=rx /data /x\noptuna=no\n' 'mount=ro /da,ta /x\noptuna=no\n' 'mount=ro /data x\noptuna=no\n' \
+    'mount=ro /data /x\ty\noptuna=no\n'; do
     answer "$wrong"
     capture needs
     assert_equal "$wrong $status|$output" "$wrong 1|"

@@ -31,6 +31,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("image: |\n  a.example:5000/b@sha256:00\n" + ADAPTIVE, None),
         ("image: a.example:5000/b@sha256:00\n" + ADAPTIVE, "image=a.example:5000/b@sha256:00\noptuna=yes\n"),
         (EARLY, "optuna=yes\n"),
+        (
+            "mounts:\n  ~/my data, all: /data\n  /out: {target: /out, mode: rw}\n",
+            "mount=ro /data ~/my data, all\nmount=rw /out /out\noptuna=no\n",
+        ),
     ],
 )
 def test_of_a_project(project: Path, more: str, said: str | None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -331,6 +331,19 @@ def test_paths_that_lead_out_of_the_project_are_said_before_anything_runs(bench:
     assert output.startswith(notice), output
 
 
+def test_a_mount_that_is_not_here_is_refused_before_anything_runs(bench: Bench) -> None:
+    (bench.path / "data").mkdir()
+    target = bench.path / "mounted"
+    bench.write(x="[1]", settings=f"mounts: {{'{bench.path}/data': {target}, /nowhere: /nowhere}}")
+    code, output = bench.run()
+    assert (code, bench.ran(), len(output.splitlines())) == (2, [], 3), output
+    assert f"run: sudo ln -s {bench.path}/data {target}" in output
+    target.symlink_to("data")
+    bench.write(x="[1]", program=f"[ -d {target} ]", settings=f"mounts: {{'{bench.path}/data': {target}}}")
+    code, output = bench.run()
+    assert (code, bench.ran()) == (0, ["1"]), output
+
+
 def test_a_retry_finds_what_the_attempt_before_it_left(bench: Bench) -> None:
     bench.write(
         x="[1]",
