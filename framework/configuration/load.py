@@ -21,6 +21,7 @@ from framework.configuration.settings import (
     read_method,
     read_metric,
     read_settings,
+    read_setup,
     whole_number,
 )
 from framework.configuration.variable_settings import read_variables
@@ -149,6 +150,8 @@ def _read_project(
             "early_terminate", lambda node: read_early_termination(node, problems, settings.is_wandb), None
         ),
         free_disk=settings.read("free_disk", read_size, None),
+        setup=settings.read("setup", read_setup, ()),
+        setup_timeout=settings.read("setup_timeout", read_duration, None),
         mounts=settings.read("mounts", lambda node: read_mounts(node, problems), ()),
         defaults=settings.read("defaults", lambda node: read_defaults(node, space, problems), {}),
         variables=read_variables(settings.node("environment"), settings.node("secrets"), problems),

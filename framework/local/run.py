@@ -150,6 +150,8 @@ def _take_turns(
         idle = transport.is_idle()  # asked before the turn, which takes in all that came until now
         master.turn(transport)
         status = master.status()
+        if failure := transport.setup_failure:
+            raise FrameworkError(f"this machine {failure}")
         # The result of a pruned task, which says how long it ran, comes after its record.
         is_complete = status.finished and (idle or not status.pruned)
         ended = is_complete or (idle and bool(status.paused or transport.stopping))
@@ -169,6 +171,7 @@ def _take_turns(
             transport.stop_all()
         if signals.count > 1:
             orphans.kill_orphans(files.worker.tasks)
+            orphans.kill_orphans(files.worker.setup)
 
 
 def _check_program(project: Project) -> None:

@@ -42,6 +42,8 @@ class Project:
     early_termination: EarlyTermination | None = None  # None: no task is ended early
     free_disk: int | None = None  # bytes that must be free on a host's disk; None: the worker's own figure
     mounts: tuple[Mount, ...] = ()  # directories of the hosts that tasks see
+    setup: tuple[str, ...] = ()  # words of the command that prepares a host for tasks; empty: none does
+    setup_timeout: float | None = None  # seconds that it may take; None: no limit
     # Values that stand for the lack of a metaparameter: results from before it was added count as theirs.
     defaults: Mapping[str, Value] = field(default_factory=dict)
     variables: Variables = field(default_factory=Variables)  # of its tasks, beside the framework's own

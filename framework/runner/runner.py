@@ -153,7 +153,7 @@ class Runner:
         if self._log is None:
             self._key = key
             self._options.tasks.mkdir(parents=True, exist_ok=True)
-            kill_orphans(self._options.tasks)
+            self._kill_orphans()
             self._log = RunnerLog(self._options.log, key.encode())
         self._link = link
         self._left_at = None
@@ -308,6 +308,10 @@ class Runner:
                     log.warning("the worker has left and is not back: running tasks are stopped")
                 self._stop_all()
 
+    def _kill_orphans(self) -> None:
+        for directory in (self._options.tasks, self._options.tasks.with_name("setup")):
+            kill_orphans(directory)
+
     def _stop_all(self) -> None:
         for attempt in self._running.values():
             attempt.stop()
@@ -318,7 +322,7 @@ class Runner:
             return
         self._is_ending = True
         if kill:
-            kill_orphans(self._options.tasks)
+            self._kill_orphans()
         while self._tasks:
             self._stop_all()
             await asyncio.wait(self._tasks, timeout=1.0)

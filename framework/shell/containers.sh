@@ -55,7 +55,7 @@ start_worker() {
   fi
   make_data_directory "$1" worker
   directory=$(data_directory "$1" worker)
-  change_host "$1" mkdir -p -- "$directory/tasks"
+  change_host "$1" mkdir -p -- "$directory/tasks" "$directory/setup"
   change_host "$1" install --directory --mode=0700 -- "$directory/runner" "$directory/link"
   start_container "$1" runner
   forget_other_values "$1"

@@ -103,6 +103,7 @@ runner_options() {
   user_options
   print_mount type=bind "source=$code" target=/code readonly
   print_mount type=bind "source=$directory/tasks" "target=$OUR_PLACE/tasks"
+  print_mount type=bind "source=$directory/setup" "target=$OUR_PLACE/setup"
   print_mount type=bind "source=$directory/runner" "target=$OUR_PLACE/runner"
   print_mount type=bind "source=$directory/link" "target=$OUR_PLACE/link" readonly # so that no task replaces the worker's socket
   print_mount type=bind "source=$values" "target=$VALUES_IN_RUNNER" readonly

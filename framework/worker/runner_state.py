@@ -31,7 +31,7 @@ class RunnerState:
         self._mounts: str | None = None  # None: it does not say which it has
         self.environment = environment or {}
         self.is_refused = False  # True: none comes but one whose key its worker does not know
-        self._container = container
+        self.container = container
         self._runner: Runner | None = None  # None: there is none, or it has not said yet what it holds
         self._connecting: Runner | None = None  # the one that is saying it
         self._named: set[AttemptId] = set()  # what it has named so far
@@ -56,9 +56,9 @@ class RunnerState:
         if self.is_refused:
             return (
                 "its runner shows a key that its worker does not know: it gets no tasks; "
-                f"run docker restart {self._container} there"
+                f"run docker restart {self.container} there"
             )
-        advice = f"; see docker logs {self._container} there" if self._container else ""
+        advice = f"; see docker logs {self.container} there" if self.container else ""
         return f"its runner does not answer: it gets no tasks{advice}"
 
     def connect(self, runner: Runner, hello: Mapping[str, Any]) -> None:

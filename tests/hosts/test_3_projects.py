@@ -331,6 +331,26 @@ def test_mounts_are_looked_at_on_each_host_and_then_seen_by_tasks(checkout: Chec
         assert bed.inside(place, "stat", "-c", "%U", file).stdout.strip() == USER
 
 
+def test_a_setup_that_fails_on_a_host_leaves_its_tasks_to_others(checkout: Checkout) -> None:
+    """The first host fails; then, with other files, all do."""
+    settings = "setup: [sh, -c, 'echo made >data; echo no such data >&2; [ $(hostname) != host1 ]']\n"
+    code = "import os\nprint(f\"Found: data={open(os.environ['SETUP_DIR'] + '/data').read().strip()}\")\n"
+    project = checkout.project("set up", "n: {range: [0, 8, 1]}", {"run.py": code}, settings)
+    run_set(checkout, project)
+    rows = checkout.results("set up")
+    assert {(row["state"], row["data"]) for row in rows} == {("done", "made")}
+    assert "host1" not in {row["host"] for row in rows}
+    said = checkout.run("check_celery_status.sh", expect=None).output
+    assert "host1 failed its setup: exit code 1: no such data" in said
+    log = said.partition("its log: ")[2].partition(";")[0].split()
+    assert at(checkout.bed, HOST1, *log[1:]) == "no such data\n"
+
+    (project / "project.yml").write_text("command: python run.py\nsetup: [sh, -c, 'exit 4']\n")
+    said = run_set(checkout, project, "--fresh", expect=1)
+    assert "set up can run on no worker host: " in said
+    assert said.count("failed its setup: exit code 4") >= 3
+
+
 def test_an_image_without_python_is_refused(checkout: Checkout) -> None:
     execute(["sh", "-c", "tar --create --files-from /dev/null | docker import - without-python:1"])
     project = checkout.project("no python", "n: [1]", {"run.py": ""}, "image: without-python:1\n")

@@ -87,6 +87,7 @@ runner_words() {
     ${1:+--env "TZ=$1"} \
     --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
     --mount "type=bind,\"$data/tasks\",target=/infrainit/tasks" \
+    --mount "type=bind,\"$data/setup\",target=/infrainit/setup" \
     --mount "type=bind,\"$data/runner\",target=/infrainit/runner" \
     --mount "type=bind,\"$data/link\",target=/infrainit/link,readonly" \
     --mount 'type=bind,"source=/far/my tasks/secrets/infra-01234567/runner/my, ""project""",target=/infrainit/secrets,readonly' \
@@ -148,7 +149,7 @@ runner_words() {
     assert_equal "$(grep -A 1 -x -e --network <<<"$output")" "--network"$'\n'infra-01234567-tasks
     assert_equal "$(grep -c 'target=/infrainit/link,readonly$' <<<"$output")" 1
     assert_equal "$(grep -c 'target=/infrainit/secrets,readonly$' <<<"$output")" 1
-    assert_equal "$(grep -c target=/infrainit/ <<<"$output")" 4
+    assert_equal "$(grep -c target=/infrainit/ <<<"$output")" 5
   done
 }
 

@@ -140,6 +140,7 @@ def test_before_anything_ran(project: Project, capsys: pytest.CaptureFixture[str
         "secrets": [],
         "results": None,
         "mounts": [],
+        "setup": [],
         "seconds": None,
     }
 
@@ -170,6 +171,14 @@ def test_mounts_are_said(project: Project, capsys: pytest.CaptureFixture[str]) -
     )
     said = ["~/data as /data (read-only)", "/out as /out (writable)"]
     assert as_json(capsys, "my project")["mounts"] == said
+
+
+def test_a_setup_is_said(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    with (project.path / "project.yml").open("a") as settings:
+        settings.write("\nsetup: [sh, 'get data.sh']\n")
+    assert cli.main(["plan", "my project"]) == 0
+    assert capsys.readouterr().out.endswith("  setup of each host: sh 'get data.sh'\n")
+    assert as_json(capsys, "my project")["setup"] == ["sh", "get data.sh"]
 
 
 def test_paths_that_hosts_lack_are_said(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
