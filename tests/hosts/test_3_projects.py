@@ -312,6 +312,8 @@ def test_mounts_are_looked_at_on_each_host_and_then_seen_by_tasks(checkout: Chec
     settings = "mounts:\n  ~/my data: /data\n  ~/out, of tasks: {target: /mnt/out, mode: rw}\n"
     project = checkout.project("mounted", "n: {range: [0, 8, 1]}", {"run.py": MOUNTED}, settings)
     workers = "-w", "1,2"
+    for host in (HOST1, HOST2):  # of an earlier run
+        bed.inside(host, "rm", "-rf", f"{HOME}/my data", f"{HOME}/out, of tasks")
     for host, directory in ((HOST1, "my data"), (HOST1, "out, of tasks"), (HOST2, "my data")):
         bed.login(host, f"mkdir '{directory}' && echo there >'{directory}/x.txt'")
     bed.inside(HOST2, "chmod", "0", f"{HOME}/my data")
@@ -322,7 +324,7 @@ def test_mounts_are_looked_at_on_each_host_and_then_seen_by_tasks(checkout: Chec
     assert "nothing was started" in said
     bed.inside(HOST2, "chmod", "700", f"{HOME}/my data")
     bed.login(HOST2, "mkdir 'out, of tasks'")
-    run_set(checkout, project, *workers)
+    run_set(checkout, project, *workers, "--fresh")
     rows = checkout.results("mounted")
     assert {(row["data"], row["text"]) for row in rows} == {("EROFS", "there")}
     for row in rows:
@@ -331,12 +333,19 @@ def test_mounts_are_looked_at_on_each_host_and_then_seen_by_tasks(checkout: Chec
         assert bed.inside(place, "stat", "-c", "%U", file).stdout.strip() == USER
 
 
+SET_UP = """
+import os, time
+from pathlib import Path
+time.sleep(3)  # long enough for each host to get one
+print(f"Found: data={Path(os.environ['SETUP_DIR'], 'data').read_text().strip()}")
+"""
+
+
 def test_a_setup_that_fails_on_a_host_leaves_its_tasks_to_others(checkout: Checkout) -> None:
     """The first host fails; then, with other files, all do."""
     settings = "setup: [sh, -c, 'echo made >data; echo no such data >&2; [ $(hostname) != host1 ]']\n"
-    code = "import os\nprint(f\"Found: data={open(os.environ['SETUP_DIR'] + '/data').read().strip()}\")\n"
-    project = checkout.project("set up", "n: {range: [0, 8, 1]}", {"run.py": code}, settings)
-    run_set(checkout, project)
+    project = checkout.project("set up", "n: {range: [0, 12, 1]}", {"run.py": SET_UP}, settings)
+    run_set(checkout, project, "--fresh")
     rows = checkout.results("set up")
     assert {(row["state"], row["data"]) for row in rows} == {("done", "made")}
     assert "host1" not in {row["host"] for row in rows}
