@@ -19,7 +19,10 @@ class SetupBench(WorkerBench):
     def push(self, version: str, framework: str) -> None:
         super().push(version, framework)
         with (self.code / version / "project/project.yml").open("a") as settings:
-            settings.write("setup: ['sh', 'get data.sh']\nsetup_timeout: 2h\n")
+            settings.write(
+                "setup: ['sh', 'get data.sh']\nsetup_timeout: 2h\n"
+                "environment: {MIRROR: here}\nsecrets: [TOKEN]\n"
+            )
 
 
 @pytest.fixture
@@ -47,6 +50,7 @@ def test_it_runs_when_a_task_comes_which_waits_for_it(bench: SetupBench) -> None
     job = runner.job()
     assert (job["attempt"], job["command"], job["timeout"]) == (V1, ["sh", "get data.sh"], 7200)
     assert (job["directory"], job["environment"]["SETUP_DIR"]) == (str(bench.files.setup / "v1"), work)
+    assert (job["environment"]["MIRROR"], job["wanted"]) == ("here", ["TOKEN"])
     beat = bench.beat()
     assert (beat["slots"], beat["unfit"]) == (0, False)
     assert beat["notice"] == "its setup runs: it gets tasks after that"
