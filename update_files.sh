@@ -11,7 +11,8 @@
 #
 # The project is checked first. Then the new version is sent to every host. When all of them have it, tasks that start from then on
 # use it; running tasks keep theirs. The master adds new combinations by itself. Virtual environments are not sent.
-# New packages (requirements.txt, image: in project.yml) need new images: ./infrainit.sh -f
+# New packages (requirements.txt, pyproject.toml; image:, build: and packages: in project.yml) need new images, and docker_options: new
+# containers: ./infrainit.sh -f
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
@@ -33,6 +34,7 @@ main() {
   read_needs
   validate_project_in_image
   compare_runner_image
+  compare_docker_options
   name_version
   for_each_host send_code "${TARGET_HOSTS[@]}"
   for_each_host switch_code "${TARGET_HOSTS[@]}"
@@ -96,9 +98,24 @@ compare_runner_image() {
   local image
   [[ ! $DRY_RUN ]] || return 0
   if ! image=$(NAMES_ONLY=yes make_runner_image); then
-    warn "$RUNNER_IMAGE_ID runs, and what it was made of is not on this machine; if requirements.txt or image: has changed: ./infrainit.sh -f"
+    warn "$RUNNER_IMAGE_ID runs, and what it was made of is not on this machine; if packages or the image have changed: ./infrainit.sh -f"
   elif [[ $image != "$RUNNER_IMAGE_ID" ]]; then
-    warn "the packages in requirements.txt, or the image: of the project, are not in the image that runs: ./infrainit.sh -f builds and sends it"
+    warn "the project's packages, or its image, are not those of the image that runs: ./infrainit.sh -f builds and sends it"
+  fi
+}
+
+# compare_docker_options: warns if ./infrainit.sh -f would start a runner with other docker_options: than it has.
+compare_docker_options() {
+  local host now names=()
+  [[ ! $DRY_RUN ]] || return 0
+  now=$(digest_of_options)
+  for host in "${TARGET_HOSTS[@]}"; do
+    if is_one_of "$host" "${WORKER_HOSTS[@]}" && [[ $(docker_options_in_use "$host") != @("$now"|none) ]]; then
+      names+=("${HOST_NAMES[host]}")
+    fi
+  done
+  if ((${#names[@]} > 0)); then
+    warn "docker_options: of the project are not those of the tasks on ${names[*]}: ./infrainit.sh -f replaces the containers"
   fi
 }
 

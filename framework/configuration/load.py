@@ -7,7 +7,9 @@ from functools import cache
 from pathlib import Path
 
 from framework.configuration.default_settings import read_defaults
+from framework.configuration.docker_option_settings import read_docker_options
 from framework.configuration.early_termination_settings import read_early_termination
+from framework.configuration.image_settings import read_build, read_packages
 from framework.configuration.parameters import read_parameters, read_space
 from framework.configuration.resource_settings import read_resources, read_size
 from framework.configuration.settings import (
@@ -137,6 +139,9 @@ def _read_project(
         timeout=settings.read("timeout", read_duration, None),
         retries=settings.read("retries", whole_number(0), 0),
         image=settings.read("image", read_image, None),
+        packages=settings.read("packages", lambda node: read_packages(node, problems), ()),
+        build=settings.read("build", lambda node: read_build(node, directory), None),
+        docker_options=settings.read("docker_options", lambda node: read_docker_options(node, problems), ()),
         space=method.choose(space),
         max_failures=settings.read("max_failures", whole_number(1), None),
         search_space=space,

@@ -39,6 +39,9 @@ KEYS = (
     "retries",
     "max_failures",
     "image",
+    "packages",
+    "build",
+    "docker_options",
     "method",
     "run_cap",
     "seed",
@@ -94,6 +97,8 @@ class Settings:
             )
         if "command" in self and "function" in self:
             self._add("function", "a command and a function; one of them runs, remove the other")
+        if "image" in self and "build" in self:
+            self._add("build", "an image and a build; tasks run in one of them, remove the other")
         if "goal" in self and "metric" not in self:
             self._add(
                 "goal",

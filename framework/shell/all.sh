@@ -44,6 +44,10 @@ source "$CHECKOUT/framework/shell/state.sh"
 source "$CHECKOUT/framework/shell/lock.sh"
 # shellcheck source=framework/shell/images.sh
 source "$CHECKOUT/framework/shell/images.sh"
+# shellcheck source=framework/shell/project_image.sh
+source "$CHECKOUT/framework/shell/project_image.sh"
+# shellcheck source=framework/shell/pip_settings.sh
+source "$CHECKOUT/framework/shell/pip_settings.sh"
 # shellcheck source=framework/shell/pki.sh
 source "$CHECKOUT/framework/shell/pki.sh"
 # shellcheck source=framework/shell/secrets.sh

@@ -217,6 +217,21 @@ runner_image_in_use() {
   printf '%s\n' "$image"
 }
 
+# docker_options_in_use HOST: prints the digest of the project's options with which its runner was started; `none` without a runner.
+docker_options_in_use() {
+  local container options
+  container=$(find_ours "$1" ps --all --no-trunc --filter label=infrainit.role=runner) || return
+  if [[ ! $container ]]; then
+    echo none
+    return
+  fi
+  options=$(
+    docker_on "$1" container inspect --format '{{index .Config.Labels "infrainit.docker_options"}}' "$INFRASTRUCTURE-runner"
+  ) || return
+  [[ $options =~ ^([0-9a-f]{12})?$ ]] || unreadable "$1" "$options" || return
+  printf '%s\n' "$options"
+}
+
 # Tasks that a replaced container would end
 
 # ask_about_tasks HOST…: ends the program if starting workers on these hosts would end tasks, unless the user agrees.

@@ -97,6 +97,7 @@ runner_options() {
   print_words --no-healthcheck
   print_words --env "IMAGE=$RUNNER_IMAGE_ID"
   user_options
+  project_options
   print_mount type=bind "source=$code" target=/code readonly
   print_mount type=bind "source=$directory/tasks" target=/data/tasks
   print_mount type=bind "source=$directory/runner" target=/data/runner
@@ -296,6 +297,22 @@ user_options() {
   if [[ ${TZ:-} ]]; then
     print_words --env "TZ=$TZ"
   fi
+}
+
+# project_options: the options that the project gives for the container of its tasks, which come after ours. Their label tells whether
+# they have changed.
+project_options() {
+  local options
+  [[ ${NEEDS[docker_option]:-} ]] || return 0
+  mapfile -t options <<<"${NEEDS[docker_option]}"
+  print_words "${options[@]}"
+  print_words --label "infrainit.docker_options=$(digest_of_options)"
+}
+
+# digest_of_options: prints 12 hexadecimal digits for them; nothing if there are none.
+digest_of_options() {
+  [[ ${NEEDS[docker_option]:-} ]] || return 0
+  sha256sum <<<"${NEEDS[docker_option]}" | cut -c 1-12
 }
 
 # print_published_port HOST PORT CONTAINER_PORT: for everybody who reaches the host. Docker's rules come before those of ufw.
