@@ -106,11 +106,13 @@ compare_runner_image() {
 
 # compare_docker_options: warns if ./infrainit.sh -f would start a runner with other docker_options: than it has.
 compare_docker_options() {
-  local host now names=()
+  local host now used names=()
   [[ ! $DRY_RUN ]] || return 0
   now=$(digest_of_options)
   for host in "${TARGET_HOSTS[@]}"; do
-    if is_one_of "$host" "${WORKER_HOSTS[@]}" && [[ $(docker_options_in_use "$host") != @("$now"|none) ]]; then
+    is_one_of "$host" "${WORKER_HOSTS[@]}" || continue
+    used=$(docker_options_in_use "$host")
+    if [[ $used != "$now" && $used != none ]]; then
       names+=("${HOST_NAMES[host]}")
     fi
   done

@@ -105,7 +105,7 @@ run_on_host() {
   shift
   if ((host == 0)); then
     "$@"
-    return
+    return "$?" # in an exit trap, `return` alone gives the code with which the program ends
   fi
   marker=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
   ssh_to "$host" -o ControlMaster=no -- "exec sh -c '$RUN_SCRIPT' $marker $(quote_for_any_shell "$@")" |

@@ -128,6 +128,17 @@ runner_words() {
   )"
 }
 
+@test "runner_options: the project's own options come after ours, with a label of theirs" {
+  NEEDS[docker_option]=$'--shm-size=8g\n--ulimit=memlock=-1'
+  output=$(words runner_options 0) messages=''
+  assert_equal "$(grep -A 3 -x -e --shm-size=8g <<<"$output")" "$(printf '%s\n' --shm-size=8g --ulimit=memlock=-1 \
+    --label "infrainit.docker_options=$(sha256sum <<<"${NEEDS[docker_option]}" | cut -c 1-12)")"
+  assert_equal "$(grep -n -x -e --shm-size=8g -e --shm-size -e --entrypoint <<<"$output" | cut -d : -f 2 | tr '\n' ' ')" \
+    '--shm-size --shm-size=8g --entrypoint '
+  output=$(words worker_options 0)
+  refute_part --shm-size
+}
+
 @test "runner_options: no secret, no broker, nothing of the infrastructure's, and a link that is read-only" {
   local host
   WORKER_HOSTS=(0 1)
