@@ -1,4 +1,4 @@
-"""Reader of `docker_options:`: options of `docker run` for the container that tasks run in."""
+"""Reader of `docker_options:`, options of the container that tasks run in."""
 
 from __future__ import annotations
 

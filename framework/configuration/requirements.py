@@ -1,4 +1,4 @@
-"""Reader of requirements.txt: the files that it names, and what the build of an image cannot install."""
+"""Reader of requirements.txt: files that it names, and what a build cannot install."""
 
 from __future__ import annotations
 

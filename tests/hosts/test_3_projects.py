@@ -190,12 +190,30 @@ def test_an_image_is_used_as_it_is_or_with_one_layer_of_packages(checkout: Check
     used = checkout.container(HOST1, "runner")["Config"]["Image"]
     assert layers(checkout, used) == layers(checkout, usual)
 
-    (project / "requirements.txt").write_text("six==1.15.0\n")
-    (project / "run.py").write_text("import six\nprint(f'Found: packages={six.__version__}')\n")
+    files = {
+        "requirements.txt": "-r more.txt\n-e .\n",
+        "more.txt": "six==1.15.0\n",
+        "pyproject.toml": '[project]\nname = "mine"\ndependencies = ["click==7.1.2"]\n',
+        "run.py": "import resource, click, six\n"
+        "limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "print(f'Found: packages={six.__version__}+{click.__version__}, files={limit}')\n",
+    }
+    options = "docker_options: ['--ulimit=nofile=1234']\n"
+    checkout.project("own image", "n: [1]", files, f"image: of-the-user:1\n{options}")
     run_set(checkout, project, "--fresh")
-    assert [row["packages"] for row in checkout.results("own image")] == ["1.15.0"]
+    found = [(row["packages"], row["files"]) for row in checkout.results("own image")]
+    assert found == [("1.15.0+7.1.2", "1234")]
     used = checkout.container(HOST1, "runner")["Config"]["Image"]
     assert layers(checkout, used)[:-1] == layers(checkout, usual)
+
+    files = {"Dockerfile": "FROM of-the-user:1\nCOPY run.py /opt/\n", "more.txt": "\nsix==0.0.0\n"}
+    checkout.project("own image", "n: [1]", files, "build: Dockerfile\n")
+    said = checkout.run("infrainit.sh", "-f", "-d", str(project), expect=1).output
+    assert "more.txt:2: six: could not be installed: the index has no such version" in said
+    built = at(
+        checkout.bed, None, "images", "--format", "{{.Repository}}:{{.Tag}}", "infrainit-built-own-image"
+    )
+    assert layers(checkout, built.split()[0])[:-1] == layers(checkout, usual)
 
 
 def layers(checkout: Checkout, image: str) -> list[str]:

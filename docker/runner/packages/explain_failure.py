@@ -16,7 +16,7 @@ _ADVICE = [
     (
         r"(?:command|execute|find|compiler:?) '?(?:[\w./-]*-)?(?:gcc|cc)'?|\b(?:gcc|cc): not found"
         r"|Unknown compiler\(s\)|No such file or directory: '(?:[\w-]*-)?(?:gcc|cc)'",
-        f"a C compiler is missing; {_WRITE}[gcc, libc6-dev], with Debian's Python also python3-dev",
+        f"a C compiler is missing; {_WRITE}[gcc, libc6-dev, python3-dev]",
     ),
     (r"can't find Rust compiler|cargo: not found|'cargo'", f"Rust is missing; {_WRITE}[cargo]"),
     (r"CMake must be installed|cmake: not found", f"CMake is missing; {_WRITE}[cmake, g++, make]"),
@@ -51,7 +51,7 @@ _NAMES = [
     r"No matching distribution found for ([A-Za-z0-9][\w.-]*)",
     r"Failed building wheel for ([A-Za-z0-9][\w.-]*)",
     r"wheels? for some pyproject.toml based projects \(([A-Za-z0-9][\w.-]*)",
-    r"Failed to build '?([A-Za-z0-9][\w.-]*)",
+    r"Failed to build '?(?!installable)([A-Za-z0-9][\w.-]*)",
     r"Could not build wheels for ([A-Za-z0-9][\w.-]*)",
     r"^\s*([A-Za-z0-9][\w.-]*)(?:==\S+)? from .*:\s*$\n\s*Expected sha256",
     r"^╰─> (?!\[)(?:from )?(?:\S+\+)?([A-Za-z0-9][\w.-]*)",
@@ -67,9 +67,9 @@ def explain(output: str, project: Path, files: Sequence[str]) -> str:
     names = [name for pattern in _NAMES for name in re.findall(pattern, output, re.MULTILINE)]
     names = [_compared(name) for name in names or re.findall(_COLLECTED, output)[-1:]]
     places = [place for place, name in lines_of(project, files) if name in names]
-    if not places:
-        errors = "\n".join(line for line in output.splitlines() if "error" in line.lower())
-        places = [f"{file}:{line}" for file, line in _LINE.findall(errors)]
+    if not places:  # what is named by its path
+        lines = [line for line in output.splitlines() if re.match(r"ERROR|\s*Processing ", line)]
+        places = [f"{file}:{line}" for file, line in _LINE.findall("\n".join(lines))]
     shown = [", ".join(list(dict.fromkeys(each))[:3]) for each in (places, names) if each]
     return f"{': '.join(shown) or 'requirements'}: could not be installed: {_advice(output)}"
 
