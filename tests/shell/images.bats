@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
 # framework/shell/images.sh, with engines that are files: a directory for each, a file for each image
 
-# shellcheck disable=SC2016,SC2034,SC2154,SC2317 # the stubs' own words; names are shared with the tool and helpers.bash
+# shellcheck disable=SC1091,SC2016,SC2030,SC2031,SC2034,SC2154,SC2317 # the stubs' own words; names are shared with the tool and
+# helpers.bash, and bats runs each test in a subshell
 
 load helpers
 
