@@ -18,7 +18,7 @@ def run_root(options: argparse.Namespace) -> int:
 def run_needs(options: argparse.Namespace) -> int:
     """Print what the project needs, KEY=VALUE in each line; raises ProjectError.
 
-    `image`; `optuna`, yes or no; variables whose values the user's machine has, with their place in the
+    `image`; `label` of the hosts; `optuna`, yes or no; variables whose values the user's machine has, with their place in the
     project's file: `environment` and `secret` as NAME LINE:COLUMN, `secret_value` and `secret_file` as
     NAME LINE:COLUMN PATH.
 
@@ -29,6 +29,8 @@ def run_needs(options: argparse.Namespace) -> int:
     )
     if project.image is not None:
         print(f"image={project.image}")
+    for label in project.host_labels:
+        print(f"label={label}")
     print(f"optuna={'yes' if project.needs_study else 'no'}")
     for each in project.variables.wanted:
         key = "secret" if each.is_secret else "environment"

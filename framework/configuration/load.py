@@ -8,6 +8,7 @@ from pathlib import Path
 
 from framework.configuration.default_settings import read_defaults
 from framework.configuration.early_termination_settings import read_early_termination
+from framework.configuration.host_settings import read_host_labels
 from framework.configuration.parameters import read_parameters, read_space
 from framework.configuration.resource_settings import read_resources, read_size
 from framework.configuration.settings import (
@@ -148,6 +149,7 @@ def _read_project(
             "early_terminate", lambda node: read_early_termination(node, problems, settings.is_wandb), None
         ),
         free_disk=settings.read("free_disk", read_size, None),
+        host_labels=settings.read("hosts", lambda node: read_host_labels(node, problems), ()),
         defaults=settings.read("defaults", lambda node: read_defaults(node, space, problems), {}),
         variables=read_variables(settings.node("environment"), settings.node("secrets"), problems),
     )

@@ -46,6 +46,7 @@ KEYS = (
     "resources",
     "early_terminate",
     "free_disk",
+    "hosts",
     "defaults",
     "environment",
     "secrets",

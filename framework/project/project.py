@@ -40,6 +40,7 @@ class Project:
     resources: Resources | None = None  # the needs of one task; None: one slot
     early_termination: EarlyTermination | None = None  # None: no task is ended early
     free_disk: int | None = None  # bytes that must be free on a host's disk; None: the worker's own figure
+    host_labels: tuple[str, ...] = ()  # labels that a host of the hosts file must have to run its tasks
     # Values that stand for the lack of a metaparameter: results from before it was added count as theirs.
     defaults: Mapping[str, Value] = field(default_factory=dict)
     variables: Variables = field(default_factory=Variables)  # of its tasks, beside the framework's own

@@ -31,6 +31,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("image: |\n  a.example:5000/b@sha256:00\n" + ADAPTIVE, None),
         ("image: a.example:5000/b@sha256:00\n" + ADAPTIVE, "image=a.example:5000/b@sha256:00\noptuna=yes\n"),
         (EARLY, "optuna=yes\n"),
+        ("hosts: {labels: [a100, big]}\n", "label=a100\nlabel=big\noptuna=no\n"),
     ],
 )
 def test_of_a_project(project: Path, more: str, said: str | None, capsys: pytest.CaptureFixture[str]) -> None:
