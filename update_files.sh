@@ -49,9 +49,12 @@ choose_hosts() {
   local name names host
   mapfile -t TARGET_HOSTS < <(hosts_in_use)
   if [[ $ONLY_HOSTS ]]; then
-    mapfile -d , -t names < <(printf '%s,' "$ONLY_HOSTS")
-    TARGET_HOSTS=()
+    split_list "$ONLY_HOSTS" names
+    TARGET_HOSTS=() EXPANDED=()
     for name in "${names[@]}"; do
+      expand_ranges "$name" || continue
+    done
+    for name in "${EXPANDED[@]}"; do
       if host=$(find_host_in_use "$name"); then
         TARGET_HOSTS+=("$host")
       else
@@ -88,7 +91,7 @@ names_in_use() {
 # connect_to_hosts: ends the program before anything is changed if one of the hosts does not answer.
 connect_to_hosts() {
   local host hosts
-  mapfile -t hosts < <(printf '%s\n' "$MASTER_HOST" "${TARGET_HOSTS[@]}" | sort --numeric-sort --unique)
+  mapfile -t hosts < <(printf '%s\n' 0 "$MASTER_HOST" "${TARGET_HOSTS[@]}" | sort --numeric-sort --unique) # 0: its Docker checks the project
   probe_hosts "${hosts[@]}"
   for host in "${hosts[@]}"; do
     is_reachable "$host" || problem "${HOST_NAMES[host]}: $(fact "$host" unreachable)"

@@ -30,10 +30,14 @@ source "$CHECKOUT/framework/shell/project_directory.sh"
 source "$CHECKOUT/framework/shell/ssh.sh"
 # shellcheck source=framework/shell/archives.sh
 source "$CHECKOUT/framework/shell/archives.sh"
+# shellcheck source=framework/shell/host_list.sh
+source "$CHECKOUT/framework/shell/host_list.sh"
 # shellcheck source=framework/shell/hosts.sh
 source "$CHECKOUT/framework/shell/hosts.sh"
 # shellcheck source=framework/shell/roles.sh
 source "$CHECKOUT/framework/shell/roles.sh"
+# shellcheck source=framework/shell/tolerance.sh
+source "$CHECKOUT/framework/shell/tolerance.sh"
 # shellcheck source=framework/shell/checks.sh
 source "$CHECKOUT/framework/shell/checks.sh"
 # shellcheck source=framework/shell/install.sh

@@ -117,6 +117,9 @@ check_host() {
       host_problem "$1" "only $((free / 1024 / 1024)) MiB are free for $([[ $kind == disk ]] && root_of "$1" || echo "Docker's images"); make room for $((LEAST_FREE_DISK / 1024 / 1024)) MiB"
     fi
   done
+  if [[ $(fact "$1" gpu_kind) == amd && $(host_setting "$1" gpus) == *[1-9[]* ]]; then
+    host_problem "$1" "gpus in the hosts file: which of its GPUs are used can be chosen for NVIDIA's only; leave it out, or write 0 for none"
+  fi
   skew=$(fact "$1" skew) # computed here
   if ((${skew#-} > GREATEST_SKEW)); then
     host_problem "$1" "its clock differs from this machine's by ${skew#-} s; set the clocks (NTP)"

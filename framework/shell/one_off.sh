@@ -12,6 +12,7 @@ readonly WANTED='[A-Za-z_][A-Za-z0-9_]{0,199} [1-9][0-9]{0,6}:[1-9][0-9]{0,6}' #
 readonly WANTED_PATH='~?/[^[:cntrl:]]*'
 declare -grA NEED_PATTERNS=(
   [image]='[A-Za-z0-9][A-Za-z0-9._/:@-]*'
+  [label]='[A-Za-z0-9][A-Za-z0-9_.-]*'
   [optuna]='yes|no'
   [environment]="$WANTED"
   [secret]="$WANTED"

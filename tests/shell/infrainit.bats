@@ -409,7 +409,7 @@ interrupt_and_answer() {
   assert_equal "$(grep -cE "^docker '(run' '--label|stop|rm)" "$CALLS")" 0
   on_terminal $'[y/N]=n\n' -- -f
   assert_equal "$status" 1
-  assert_part 'replace the runners, and let these tasks begin again? [y/N]'
+  assert_part 'go on, and let these tasks begin again? [y/N]'
   assert_equal "$(grep -cE "^docker '(run' '--label|stop|rm)" "$CALLS")" 0
   on_terminal $'[y/N]=y\n' -- -f
   assert_equal "$status" 0
