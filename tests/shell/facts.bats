@@ -50,7 +50,7 @@ facts_with_devices() {
 @test "facts: GPUs of AMD, and the groups that may use them" {
   local root=$BATS_TEST_TMPDIR/root node program
   mkdir -p "$root/dev/dri" "$BATS_TEST_TMPDIR/bin"
-  for program in bash sh cat grep sort tr id date uname sed nproc awk hostname getent dirname df cut; do
+  for program in bash sh cat head rm grep sort tr id date uname sed nproc awk hostname getent dirname df cut; do
     ln -sf "$(type -P "$program")" "$BATS_TEST_TMPDIR/bin/$program" # but no nvidia-smi
   done
   for node in 0 1 2; do
@@ -125,10 +125,11 @@ kind_with() {
 }
 
 @test "facts: whether a directory can be written is tried; a full one is not one without permission" {
+  export TMPDIR=$HOME
   capture sh "$TOOL/framework/shell/facts.sh" celery_tasks infra-1 ''
   assert_line root_writable=yes
   assert_line tmp_writable=yes
-  assert_equal "$(find "$HOME" /tmp -maxdepth 1 -name '.infrainit.*')" ''
+  assert_equal "$(find "$HOME" -maxdepth 1 -name '.infrainit.*')" ''
   stub head 'echo "No space left on device" >&2; exit 1'
   capture sh "$TOOL/framework/shell/facts.sh" celery_tasks infra-1 ''
   assert_line root_writable=full
