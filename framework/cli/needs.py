@@ -18,9 +18,9 @@ def run_root(options: argparse.Namespace) -> int:
 def run_needs(options: argparse.Namespace) -> int:
     """Print what the project needs, KEY=VALUE in each line; raises ProjectError.
 
-    `image`; `label` of the hosts; `optuna`, yes or no; variables whose values the user's machine has, with their place in the
-    project's file: `environment` and `secret` as NAME LINE:COLUMN, `secret_value` and `secret_file` as
-    NAME LINE:COLUMN PATH.
+    `image`; `label` of the hosts; `optuna`, yes or no; variables whose values the user's machine has, with
+    their place in the project's file: `environment` and `secret` as NAME LINE:COLUMN, `secret_value` and
+    `secret_file` as NAME LINE:COLUMN PATH.
 
     framework/shell/one_off.sh has the pattern of each key's values.
     """
