@@ -19,6 +19,7 @@
 #       --tolerate N         go on without up to N worker hosts that are not fine, or with all: without any of them; exit code 3
 #   -b, --broker ADDRESS     where workers reach the broker, if not at the master host's own name or address; without -m,
 #                            workers join the broker that runs there
+#       --tunnel             workers reach the broker through ssh: between hosts, no port but that of sshd has to be open
 #   -f, --from-config        take all options from config.sh; those on the command line win. Without -f, config.sh is written
 #   -y, --yes                without asking: install Docker, and missing tools on this machine; begin running tasks again where
 #                            the container that they run in has to be replaced
@@ -55,6 +56,7 @@ main() {
   ask_hosts
   install_docker_here
   record_infrastructure
+  try_way_to_broker
   make_certificates
   build_images
   validate_project
@@ -146,6 +148,7 @@ offer_to_pause() {
 clean_up() {
   local code=$?
   remove_stage
+  end_trial
   close_connections
   if ((code == 0)) || [[ ! $DOING ]]; then
     return 0
@@ -178,6 +181,7 @@ ask_hosts() {
   choose_where_to_install
   check_hosts "${ASKED_HOSTS[@]}"
   leave_out_unfit
+  ask_host_keys
   if [[ -z $MASTER ]]; then
     check_running_master
   fi
@@ -202,12 +206,20 @@ record_infrastructure() {
   record_before
 }
 
+# try_way_to_broker: before images are built, which takes minutes.
+try_way_to_broker() {
+  check_broker_port
+  leave_out_unfit
+  stop_on_problems 1
+}
+
 make_certificates() {
   local addresses names
   doing "making keys and certificates"
   mapfile -t addresses < <(certificate_addresses)
   mapfile -t names < <(workers_with_access)
   run make_secrets "${addresses[@]}" -- "${names[@]}"
+  run make_tunnel_keys
 }
 
 build_images() {
@@ -288,6 +300,9 @@ remove_the_rest() {
 }
 
 remove_rest() {
+  if [[ ${RECORD[TUNNEL]:-} && $1 != "$MASTER_HOST" ]]; then
+    remove_tunnel_lines "$1"
+  fi
   if [[ $(role_of "$1") == - ]]; then
     remove_unwanted "$1" # stops them, so that tasks are handed back at once
     remove_infrastructure "$1"
@@ -325,7 +340,9 @@ give_access() {
   local names
   mapfile -t names < <(workers_with_access)
   set_broker_users "${names[@]}"
+  authorize_tunnels "${names[@]}"
   forget_workers "${names[@]}"
+  forget_tunnels "${names[@]}"
 }
 
 start_workers() {
@@ -334,8 +351,18 @@ start_workers() {
   if [[ ! $MASTER ]]; then
     give_access
   fi
+  start_tunnels
   try_each_host start_worker "${WORKER_HOSTS[@]}"
   wait_workers "${WORKER_HOSTS[@]}"
+}
+
+start_tunnels() {
+  local hosts
+  mapfile -t hosts < <(tunnelled_hosts)
+  ((${#hosts[@]} > 0)) || return 0
+  try_each_host start_tunnel "${hosts[@]}"
+  mapfile -t hosts < <(tunnelled_hosts)
+  try_each_host wait_tunnel "${hosts[@]}"
 }
 
 # remove_earlier_secrets: those under an earlier -r, which nothing uses any more.

@@ -52,12 +52,16 @@ source "$CHECKOUT/framework/shell/images.sh"
 source "$CHECKOUT/framework/shell/pki.sh"
 # shellcheck source=framework/shell/secrets.sh
 source "$CHECKOUT/framework/shell/secrets.sh"
+# shellcheck source=framework/shell/tunnel.sh
+source "$CHECKOUT/framework/shell/tunnel.sh"
 # shellcheck source=framework/shell/files.sh
 source "$CHECKOUT/framework/shell/files.sh"
 # shellcheck source=framework/shell/docker_options.sh
 source "$CHECKOUT/framework/shell/docker_options.sh"
 # shellcheck source=framework/shell/containers.sh
 source "$CHECKOUT/framework/shell/containers.sh"
+# shellcheck source=framework/shell/broker_port.sh
+source "$CHECKOUT/framework/shell/broker_port.sh"
 # shellcheck source=framework/shell/one_off.sh
 source "$CHECKOUT/framework/shell/one_off.sh"
 # shellcheck source=framework/shell/user_values.sh

@@ -64,6 +64,7 @@ check_hosts() {
   check_same_machine
   check_ports
   check_broker_addresses
+  check_tunnel_addresses
 }
 
 check_docker() {
@@ -178,6 +179,7 @@ check_broker_addresses() {
       continue
     fi
     address=$(broker_address "$host")
+    ! is_tunnelled "$host" || address=$(address_of_master "$host")
     if [[ -z $address ]]; then
       host_problem "$host" "it cannot resolve the broker's name $BROKER_NAME; give an address with -b that all workers can reach"
     elif [[ -z $BROKER && ($address == 127.* || $address == ::1) ]]; then

@@ -3,7 +3,7 @@
 
 # The settings as config.sh names them; the second list has no options and is set in config.sh only.
 readonly CONFIG_ONLY=(SLOTS BROKER_IMAGE WORKER_IMAGE DEBIAN_MIRROR BASE_DAYS FLOWER_PORT BROKER_PORT RESULTS_LIMIT)
-readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER MASTER WORKERS TOLERATE "${CONFIG_ONLY[@]}")
+readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER TUNNEL MASTER WORKERS TOLERATE "${CONFIG_ONLY[@]}")
 
 # shellcheck disable=SC2034 # set_setting assigns them by name; other files read them
 {
@@ -14,6 +14,7 @@ readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER MASTER WORK
   ROOT=''                  # --root: the directory of the sweep file's project, absolute; empty: the nearest one with its program
   RUN_CAP=''               # --run-cap: the most tasks; empty: what the project says
   BROKER=''                # -b: address under which workers reach the broker
+  TUNNEL=''                # --tunnel, yes: workers reach the broker through ssh
   MASTER=''                # -m: local or a host number
   WORKERS=''               # -w: local, host numbers and ranges
   TOLERATE=''              # --tolerate: how many worker hosts may be left out because they are not fine, or all; empty: none
@@ -88,6 +89,7 @@ resolve_settings() {
 # check_settings: records every problem that can be found without asking a host.
 check_settings() {
   check_roles
+  [[ ! $MASTER ]] || check_tunnel # else when the master is known
   check_remote_path
   if [[ $KEY && ! (-f $KEY && -r $KEY) ]]; then
     problem "-i: cannot read the key file $KEY"

@@ -336,7 +336,7 @@ wait_workers() {
   done < <(for_each_host print_worker_restarts "$@")
   until wait_until "$WORKERS_SECONDS" "all workers answer" ask_workers "${WORKER_HOSTS[@]}"; do
     for_each_host show_silent_worker "${WORKER_HOSTS[@]}"
-    leave_out_silent || die "not all workers answer; the last lines of their logs are above"
+    leave_out_silent || die "not all workers answer; the reason, or the last lines of their logs, are above"
   done
 }
 
@@ -370,6 +370,7 @@ ask_workers() {
   ask_master_for_workers 5 "$@" && return
   stays_up "$MASTER_HOST" master || return "$NEVER_READY"
   for_each_host worker_stays_up "$@" || return "$NEVER_READY"
+  for_each_host worker_connects "$@" || return "$NEVER_READY"
   return 1
 }
 
@@ -386,7 +387,12 @@ worker_stays_up() {
   stays_up "$1" runner && stays_up "$1" worker || exit 1 # for_each_host was called where errexit is off
 }
 
+worker_connects() {
+  worker_reaches_broker "$1" || exit 1 # as above
+}
+
 show_silent_worker() {
+  worker_reaches_broker "$1" 2>/dev/null || return 0       # its log would say the same in many lines
   if ! ask_master_for_workers 2 "$1" >/dev/null 2>&1; then # its answer has been shown already
     show_last_lines "$1" "$INFRASTRUCTURE-runner"
     show_last_lines "$1" "$INFRASTRUCTURE-worker"
@@ -427,6 +433,9 @@ unwanted_roles() {
   fi
   if (($1 != MASTER_HOST)); then
     printf '%s\n' flower master broker
+  fi
+  if ! is_tunnelled "$1"; then
+    printf '%s\n' tunnel # after the worker
   fi
 }
 

@@ -135,6 +135,21 @@ worker_options() {
   print_words "$WORKER_IMAGE_ID" worker
 }
 
+# tunnel_options HOST: takes the broker's place in the network of a worker host.
+tunnel_options() {
+  local secrets
+  secrets=$(secrets_directory "$1" tunnel)
+  service_with_secrets_options "$1" tunnel
+  print_words --network "$INFRASTRUCTURE"
+  print_words --network-alias broker
+  print_words --hostname tunnel
+  print_words --stop-timeout 5
+  print_words --pids-limit 256
+  print_words --env HOME=/tmp
+  print_mount type=bind "source=$secrets/passwd" target=/etc/passwd readonly
+  print_words "$TUNNEL_IMAGE_ID" "$TUNNEL_READY"
+}
+
 # trial_options IMAGE PROGRAM ARGUMENT…: for a container on this machine that tries whether the image has the program.
 trial_options() {
   one_off_options 0 "$(id -u):$(id -g)"
@@ -389,6 +404,7 @@ memory_limit() {
     broker) between 512 "$((total / 4))" 4096 ;;
     master) echo 1024 ;;
     flower | worker) echo 512 ;;
+    tunnel) echo 128 ;;
     runner)
       reserve=$(between 512 "$((total / 10))" 4096) # for the host itself
       if ((host == MASTER_HOST)); then

@@ -247,12 +247,20 @@ master_address() {
   fi
 }
 
-# broker_address HOST: prints where a worker on HOST finds the broker. Every host resolves the name itself, because its containers
-# do not see its /etc/hosts. Only on the master host it is a name: the one in the infrastructure's own Docker network.
+# broker_address HOST: prints where a worker on HOST finds the broker. On the master host, and where a tunnel takes its place, it is the
+# name in the infrastructure's own Docker network.
 broker_address() {
-  if [[ $1 == "$MASTER_HOST" ]]; then
+  if [[ $1 == "$MASTER_HOST" ]] || is_tunnelled "$1"; then
     echo broker
-  elif [[ $BROKER_NAME ]]; then
+  else
+    address_of_master "$1"
+  fi
+}
+
+# address_of_master HOST: prints the master host's address for HOST. Every host resolves the name itself, because its containers do
+# not see its /etc/hosts.
+address_of_master() {
+  if [[ $BROKER_NAME ]]; then
     fact "$1" broker
   else
     fact "$1" client_address
@@ -262,7 +270,7 @@ broker_address() {
 # broker_endpoint HOST: prints address:port of the broker for a worker on HOST.
 broker_endpoint() {
   local address port=''
-  if [[ $1 == "$MASTER_HOST" ]]; then
+  if [[ $1 == "$MASTER_HOST" ]] || is_tunnelled "$1"; then
     port=5671 # over the infrastructure's own Docker network
   elif [[ $BROKER ]]; then
     split_address "$BROKER" address port

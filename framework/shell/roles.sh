@@ -133,6 +133,7 @@ workers_with_access() {
 # is_reached_from_outside: does anything but the master host's own containers use the broker?
 is_reached_from_outside() {
   local host
+  [[ ! $TUNNEL ]] || return 1 # sshd on the master host connects to it there
   for host in "${WORKER_HOSTS[@]}" "${LEFT_OUT[@]}"; do
     ((host == MASTER_HOST)) || return 0
   done

@@ -155,6 +155,11 @@ ssh_address() {
   ssh_config_of "$1" | sed -n 's/^hostname //p'
 }
 
+# ssh_port HOST: prints the port that ssh connects to.
+ssh_port() {
+  ssh_config_of "$1" | sed -n 's/^port //p'
+}
+
 # ssh_config_of HOST: prints what ssh makes of the user's config for it, as `keyword value` lines.
 ssh_config_of() {
   ssh -T -G ${SSH_PORTS[$1]:+-p "${SSH_PORTS[$1]}"} -- "${SSH_DESTINATIONS[$1]}"

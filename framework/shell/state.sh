@@ -8,7 +8,7 @@ PRESENT_HOSTS=()        # numbers of the recorded hosts
 PRESENT_MASTER_HOST=''  # number of the recorded master host
 PRESENT_WORKER_HOSTS=() # numbers of the recorded worker hosts
 readonly STATE=$CHECKOUT/.infra
-readonly RECORDED=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER MASTER WORKERS FLOWER_PORT BROKER_PORT ADDRESSES HOST_LINES)
+readonly RECORDED=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER TUNNEL MASTER WORKERS FLOWER_PORT BROKER_PORT ADDRESSES HOST_LINES)
 
 # load_infrastructure: reads the record and the id, or makes a new id if there is none yet. Writes no file.
 load_infrastructure() {
@@ -93,6 +93,10 @@ check_joining() {
   if [[ $RUN_CAP != "${RECORD[RUN_CAP]:-}" ]]; then
     problem "--run-cap: the master that runs was started with ${RECORD[RUN_CAP]:-none}; it is the same for workers that join it"
   fi
+  if [[ ${RECORD[TUNNEL]:-} && ! $TUNNEL ]]; then
+    problem "--tunnel is missing: the broker that runs is reached through ssh only; workers that join it must do so, too"
+  fi
+  check_tunnel
   if [[ $REMOTE_PATH != "${RECORD[REMOTE_PATH]}" ]]; then
     problem "-r: the infrastructure that runs uses ${RECORD[REMOTE_PATH]}; workers that join it must, too"
   fi
@@ -101,6 +105,7 @@ check_joining() {
 # check_joining_address: records a problem if the running broker does not accept workers that use -b.
 check_joining_address() {
   local address
+  [[ ! $TUNNEL ]] || return 0
   for address in $(broker_addresses); do
     if [[ $address != broker && ,${RECORD[ADDRESSES]}, != *",$address,"* ]]; then
       problem "-b: the broker's certificate is not for $address; start the master again with -m and -b $BROKER"
@@ -131,6 +136,7 @@ record_before() {
   RECORD[HOSTS]=$(list_hosts "${hosts[@]}")
   RECORD[HOST_LINES]=$(print_host_lines "${hosts[@]}")
   RECORD[KEY]=$KEY
+  RECORD[TUNNEL]=${RECORD[TUNNEL]:-$TUNNEL}
   RECORD[MASTER]=$(list_positions "$PRESENT_MASTER_HOST" -- "${hosts[@]}")
   RECORD[WORKERS]=$(list_positions "${PRESENT_WORKER_HOSTS[@]}" -- "${hosts[@]}")
   RECORD[ADDRESSES]=$(certificate_addresses | paste -sd ,)
@@ -157,6 +163,7 @@ record_after() {
     [ROOT]=${SWEEP_FILE:+$PROJECT_PATH}
     [RUN_CAP]=$RUN_CAP
     [BROKER]=$BROKER
+    [TUNNEL]=$TUNNEL
     [MASTER]=$(list_positions "$MASTER_HOST" -- "$@")
     [WORKERS]=$(list_positions "${workers[@]}" -- "$@")
     [FLOWER_PORT]=$FLOWER_PORT

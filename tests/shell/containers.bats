@@ -390,11 +390,13 @@ docker 'network' 'rm' $one $two"
   has_container 'running x 0 0'
   capture remove_unwanted 0
   assert_equal "$(changes | grep "'rm'" | tr '\n' ' ')" "docker 'rm' '--force' '--volumes' 'infra-01234567-flower' \
-docker 'rm' '--force' '--volumes' 'infra-01234567-master' docker 'rm' '--force' '--volumes' 'infra-01234567-broker' "
+docker 'rm' '--force' '--volumes' 'infra-01234567-master' docker 'rm' '--force' '--volumes' 'infra-01234567-broker' \
+docker 'rm' '--force' '--volumes' 'infra-01234567-tunnel' "
   : >"$CALLS"
   MASTER_HOST=0 WORKER_HOSTS=(1)
   capture remove_unwanted 0
-  assert_equal "$(changes | grep -o "'stop' .*" | tr '\n' ' ')" "'stop' 'infra-01234567-runner' 'stop' 'infra-01234567-worker' "
+  assert_equal "$(changes | grep -o "'stop' .*" | tr '\n' ' ')" "'stop' 'infra-01234567-runner' 'stop' 'infra-01234567-worker' \
+'stop' 'infra-01234567-tunnel' "
 }
 
 @test "remove_unwanted: their secrets go with them" {
