@@ -86,7 +86,19 @@ show_workers() {
   done
   printf 'workers expected: %s (%s)\n' "${#expected[@]}" "${expected[*]}"
   printf 'workers missing:  %s%s\n' "${#missing[@]}" "${missing[*]:+ (${missing[*]}); see docker logs $INFRASTRUCTURE-worker and $INFRASTRUCTURE-runner there}"
+  show_tunnels
   ((${#missing[@]} == 0))
+}
+
+# show_tunnels: the hosts whose workers reach the broker through ssh.
+show_tunnels() {
+  local host names=()
+  for host in $(tunnelled_hosts); do
+    names+=("${HOST_NAMES[host]}")
+  done
+  if ((${#names[@]} > 0)); then
+    printf 'through ssh:      %s (%s); see docker logs %s there\n' "${#names[@]}" "${names[*]}" "$INFRASTRUCTURE-tunnel"
+  fi
 }
 
 main "$@"

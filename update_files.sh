@@ -9,8 +9,9 @@
 #       --verbose       show every command that changes something
 #   -h, --help          this text
 #
-# The project is checked first. Then the new version is sent to every host. When all of them have it, tasks that start from then on
-# use it; running tasks keep theirs. The master adds new combinations by itself. Virtual environments are not sent.
+# The project is checked first. Then the new version is sent to every host, and what it takes from your environment (secrets: and
+# environment: in project.yml). When all of them have it, tasks that start from then on use it; running tasks keep theirs. The master
+# adds new combinations by itself. Virtual environments are not sent.
 # New packages (requirements.txt, pyproject.toml; image:, build: and packages: in project.yml) need new images, and docker_options: new
 # containers: ./infrainit.sh -f
 set -euo pipefail
@@ -19,6 +20,7 @@ source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/al
 
 ONLY_HOSTS=''   # -a, as typed
 TARGET_HOSTS=() # numbers of the hosts that get the files
+VALUE_HOSTS=()  # of these, those that run tasks
 
 main() {
   parse_options -a,--hosts= -n,--dry-run --verbose -- "$@"
@@ -32,11 +34,14 @@ main() {
   RUNNER_IMAGE_ID=$(runner_image_in_use)
   stage_code
   read_needs
+  collect_user_values
   validate_project_in_image
   compare_runner_image
   compare_docker_options
   name_version
+  for_each_host check_values_place "${VALUE_HOSTS[@]}"
   for_each_host send_code "${TARGET_HOSTS[@]}"
+  for_each_host update_user_values "${VALUE_HOSTS[@]}"
   for_each_host switch_code "${TARGET_HOSTS[@]}"
   report
 }
@@ -46,9 +51,12 @@ choose_hosts() {
   local name names host
   mapfile -t TARGET_HOSTS < <(hosts_in_use)
   if [[ $ONLY_HOSTS ]]; then
-    mapfile -d , -t names < <(printf '%s,' "$ONLY_HOSTS")
-    TARGET_HOSTS=()
+    split_list "$ONLY_HOSTS" names
+    TARGET_HOSTS=() EXPANDED=()
     for name in "${names[@]}"; do
+      expand_ranges "$name" || continue
+    done
+    for name in "${EXPANDED[@]}"; do
       if host=$(find_host_in_use "$name"); then
         TARGET_HOSTS+=("$host")
       else
@@ -57,6 +65,9 @@ choose_hosts() {
     done
     stop_on_problems 2
   fi
+  for host in "${TARGET_HOSTS[@]}"; do
+    ! is_one_of "$host" "${WORKER_HOSTS[@]}" || VALUE_HOSTS+=("$host")
+  done
 }
 
 # find_host_in_use NAME: prints its number; NAME is a host as given to infrainit.sh, or its name in messages.
@@ -82,7 +93,7 @@ names_in_use() {
 # connect_to_hosts: ends the program before anything is changed if one of the hosts does not answer.
 connect_to_hosts() {
   local host hosts
-  mapfile -t hosts < <(printf '%s\n' "$MASTER_HOST" "${TARGET_HOSTS[@]}" | sort --numeric-sort --unique)
+  mapfile -t hosts < <(printf '%s\n' 0 "$MASTER_HOST" "${TARGET_HOSTS[@]}" | sort --numeric-sort --unique) # 0: its Docker checks the project
   probe_hosts "${hosts[@]}"
   for host in "${hosts[@]}"; do
     is_reachable "$host" || problem "${HOST_NAMES[host]}: $(fact "$host" unreachable)"

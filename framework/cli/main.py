@@ -232,7 +232,7 @@ def _add_services(add: Add) -> None:
     add("master", run_master, "Run the master, in its container.")
     add("worker", run_worker, "Run a worker, in its container.")
     add("flower", run_flower, "Run Flower, in its container.")
-    needs = add("needs", run_needs, "Print the image that a project names, and whether it needs Optuna.")
+    needs = add("needs", run_needs, "Print what the scripts have to know of a project.")
     needs.add_argument("project", type=Path, help="directory of the project, or a W&B sweep file")
     _add_sweep(needs)
     _add_name(needs)

@@ -1,4 +1,4 @@
-"""Commands `root` and `needs`: what the scripts ask about a project, to build its images."""
+"""Commands `root` and `needs`: what the scripts ask about a project"""
 
 from __future__ import annotations
 
@@ -62,4 +62,12 @@ def _needs(project: Project, problems: Problems) -> Iterator[tuple[str, str]]:
         yield "variable", name
     for option in project.docker_options:
         yield "docker_option", option
+    for label in project.host_labels:
+        yield "label", label
     yield "optuna", "yes" if project.needs_study else "no"
+    for each in project.variables.wanted:
+        key = "secret" if each.is_secret else "environment"
+        if each.file is None:
+            yield key, f"{each.name} {each.place}"
+        else:
+            yield f"{key}_{'file' if each.as_file else 'value'}", f"{each.name} {each.place} {each.file}"

@@ -18,6 +18,7 @@ from framework.messages.status import duration, outdated_results
 from framework.project.command_line import unset_variables
 from framework.project.outside_paths import outside_paths
 from framework.project.project import Project
+from framework.project.variables import Variables
 from framework.runner.environment import attempt_variables
 
 
@@ -44,6 +45,7 @@ class Plan:
     examples: list[str]  # program of the first and of the last combination; empty if they are not known yet
     to_run: int
     slots: int  # assumed number of tasks that run at a time
+    variables: Variables  # what tasks get beside the framework's own
     results: Results | None  # None without a journal
     renew: str  # what to type to renew outdated results
 
@@ -57,7 +59,9 @@ class Plan:
 
     def to_json(self) -> str:
         content = asdict(self) | {"seconds": self.seconds}
-        del content["renew"]
+        del content["renew"], content["variables"]
+        content["environment"] = [*self.variables.values, *self.variables.passed]
+        content["secrets"] = list(self.variables.secrets)
         return json.dumps(content, indent=2)
 
     def __str__(self) -> str:
@@ -66,7 +70,7 @@ class Plan:
             lines.append(f"  {number}: {example}")
         if not self.examples:
             lines.append(f"  {self.method} chooses each from the results so far, when a host has a free slot")
-        return "\n".join(lines + [f"  {line}" for line in self.standing()])
+        return "\n".join(lines + [f"  {line}" for line in self.variables.lines() + self.standing()])
 
     def standing(self) -> list[str]:
         """Return lines that count the results and what is left to run; none without a journal."""
@@ -92,7 +96,7 @@ def notices_of(project: Project, on_hosts: bool) -> list[str]:
             "combinations; none runs twice"
         )
     of_task = attempt_variables(AttemptFiles(Path(), "", 1), Path(), {}, {})
-    for name in unset_variables(project.command, {*os.environ, *of_task}):
+    for name in unset_variables(project.command, {*os.environ, *of_task, *project.variables.names}):
         notices.append(
             f"{project.name}: ${{envvar:{name}}} is not set here; as in W&B, {name} is passed then"
         )
@@ -137,6 +141,7 @@ def make_plan(
         examples=[project.shown(space.combination(number)) for number in sorted(ends)],
         to_run=total - ended,
         slots=slots,
+        variables=project.variables,
         results=results,
         renew=advice.renew,
     )

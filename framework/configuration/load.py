@@ -9,6 +9,7 @@ from pathlib import Path
 from framework.configuration.default_settings import read_defaults
 from framework.configuration.docker_option_settings import read_docker_options
 from framework.configuration.early_termination_settings import read_early_termination
+from framework.configuration.host_settings import read_host_labels
 from framework.configuration.image_settings import read_build, read_packages
 from framework.configuration.parameters import read_parameters, read_space
 from framework.configuration.resource_settings import read_resources, read_size
@@ -24,6 +25,7 @@ from framework.configuration.settings import (
     read_settings,
     whole_number,
 )
+from framework.configuration.variable_settings import read_variables
 from framework.configuration.wandb_sweep import DEFAULT_RUN_CAP, read_sweep
 from framework.configuration.yaml_nodes import Position, Problems
 from framework.errors import ProjectError
@@ -152,8 +154,11 @@ def _read_project(
             "early_terminate", lambda node: read_early_termination(node, problems, settings.is_wandb), None
         ),
         free_disk=settings.read("free_disk", read_size, None),
+        host_labels=settings.read("hosts", lambda node: read_host_labels(node, problems), ()),
         defaults=settings.read("defaults", lambda node: read_defaults(node, space, problems), {}),
+        variables=read_variables(settings.node("environment"), settings.node("secrets"), problems),
     )
+    settings.check_no_secret_in_command(project.command, project.variables.secrets)
     if project.function is not None:
         settings.check_arguments(project.space.names)
     settings.check_command(project.command, project.space.names, space)

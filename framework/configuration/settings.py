@@ -23,6 +23,7 @@ from framework.configuration.yaml_nodes import (
     read_yaml,
 )
 from framework.messages.metrics import metric_problem
+from framework.project.command_line import unset_variables
 from framework.project.project import Goal
 from framework.space.product import Space
 from framework.space.sampling import METHODS, Method
@@ -48,7 +49,10 @@ KEYS = (
     "resources",
     "early_terminate",
     "free_disk",
+    "hosts",
     "defaults",
+    "environment",
+    "secrets",
 )
 _WITHOUT_OPTUNA = (
     "needs Optuna, which is not installed here; ./infrainit.sh -f sends an image that has it to the hosts; "
@@ -155,6 +159,10 @@ class Settings:
             self._problems.add(entry.node.position, f"{key}: {error}")
             return default
 
+    def node(self, key: str) -> Node | None:
+        """What stands at `key`; None without one."""
+        return self._entries[key].node if key in self else None
+
     def check_arguments(self, names: Iterable[str]) -> None:
         """Add to the problems each of these metaparameters that cannot be an argument of a function."""
         for name in names:
@@ -171,6 +179,17 @@ class Settings:
         entry = self._entries.get("command")
         if entry is not None and command and names and not self.is_wandb:
             check_placeholders(entry.node, command, names, space, self._problems)
+
+    def check_no_secret_in_command(self, command: Sequence[str], secrets: Iterable[str]) -> None:
+        """Add to the problems each of these secrets that a macro of the command would show."""
+        asked = unset_variables(command, ())
+        for name in secrets:
+            if name in asked:
+                self._add(
+                    "command",
+                    f"command: ${{envvar:{name}}} would show a secret to all who list processes; "
+                    "have the program read the variable",
+                )
 
     def _is_more_better(self) -> bool:
         """True if the name of the metric says that it is to be maximized."""

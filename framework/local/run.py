@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 
 from framework.errors import FrameworkError, JournalError, UsageError
 from framework.files import LocalFiles, ProjectFiles
+from framework.local.collected_values import collect_values
 from framework.local.data_directory import other_owner, record_owner
 from framework.local.run_lock import run_lock
 from framework.local.runner_process import RunnerProcess, task_environment
@@ -72,11 +73,13 @@ def run_project(
     """
     _check_program(project)
     _check_directory(files.path, project.path)
+    values = collect_values(project)
     with run_lock(files) as lock:
         _claim_directory(files, project)
         keep_written(files.code, files.written)
         code = take_snapshot(project.path, files.code, files.path, _properties(project))
-        outcome = _run_snapshot(project, files, slots, which, show, lock)
+        runner = RunnerProcess(files.worker, lock, values)
+        outcome = _run_snapshot(project, files, slots, which, show, runner)
         if changed := changed_files(code):
             log.warning(
                 "tasks wrote into %s, which all tasks share, and which is read-only on a host: %s; "
@@ -89,7 +92,12 @@ def run_project(
 
 
 def _run_snapshot(
-    project: Project, files: LocalFiles, slots: int | None, which: Which | None, show: Show, lock: int
+    project: Project,
+    files: LocalFiles,
+    slots: int | None,
+    which: Which | None,
+    show: Show,
+    runner: RunnerProcess,
 ) -> RunOutcome:
     """Run the project of which files.code holds a copy; see run_project."""
     began = time.time()
@@ -104,7 +112,7 @@ def _run_snapshot(
     if which:
         hand_in(files.master.requests, ControlRequest("again", which=which))
     master = Master(identity, files.master, files.code, ADVICE)
-    transport = LocalTransport(worker, publisher, RunnerProcess(files.worker, lock))
+    transport = LocalTransport(worker, publisher, runner)
     with _Signals() as signals:
         try:
             transport.connect()
@@ -167,10 +175,11 @@ def _check_program(project: Project) -> None:
     program = literal(project.command[0])
     if program is None:
         return  # another one for each task
+    search_path = project.variables.values.get("PATH", task_environment()["PATH"])
     path = (
         project.path.resolve() / program
         if "/" in program
-        else Path(shutil.which(program, path=task_environment()["PATH"]) or program)
+        else Path(shutil.which(program, path=search_path) or program)
     )
     if path.is_absolute() and os.access(path, os.X_OK) and path.is_file():
         return

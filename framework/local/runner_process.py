@@ -26,10 +26,11 @@ MINUTE_SECONDS = 60.0
 class RunnerProcess:
     """The runner's process, which ends its tasks when this process ends, however that happens."""
 
-    def __init__(self, files: WorkerFiles, kept: int) -> None:
-        """`kept`: a descriptor, of a lock, that the runner holds as long as it lives."""
+    def __init__(self, files: WorkerFiles, kept: int, values: Mapping[str, str] | None = None) -> None:
+        """`kept`: a descriptor, of a lock, that the runner holds as long as it lives. `values`: for tasks."""
         self._files = files
         self._kept = kept
+        self._values = values or {}
         self._starts: deque[float] = deque(maxlen=MOST_STARTS)
         self._process: subprocess.Popen[bytes] | None = None
         self.connection: RunnerConnection
@@ -53,7 +54,7 @@ class RunnerProcess:
                     f"--log={self._files.runner_log}",
                     f"--tasks={self._files.tasks}",
                 ],
-                env=task_environment(),
+                env={**task_environment(), **self._values},
                 stdin=subprocess.DEVNULL,
                 stdout=2,
                 pass_fds=[theirs.fileno(), self._kept],

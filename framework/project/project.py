@@ -12,6 +12,7 @@ from framework.messages.task_ids import task_id
 from framework.project.command_line import expand, identifying, nested
 from framework.project.early_termination import EarlyTermination, Reports
 from framework.project.resources import Resources
+from framework.project.variables import Variables
 from framework.space.product import Combinations, Space
 from framework.space.sampling import Method
 from framework.space.values import Value, canonical
@@ -42,8 +43,10 @@ class Project:
     resources: Resources | None = None  # the needs of one task; None: one slot
     early_termination: EarlyTermination | None = None  # None: no task is ended early
     free_disk: int | None = None  # bytes that must be free on a host's disk; None: the worker's own figure
+    host_labels: tuple[str, ...] = ()  # labels that a host of the hosts file must have to run its tasks
     # Values that stand for the lack of a metaparameter: results from before it was added count as theirs.
     defaults: Mapping[str, Value] = field(default_factory=dict)
+    variables: Variables = field(default_factory=Variables)  # of its tasks, beside the framework's own
     sweep_file: Path | None = None  # the W&B sweep file that describes it; None: project.yml does
     notices: tuple[str, ...] = ()  # what is right in its files, but may not be what the user expects
     # Digest of all that makes the combinations and their order; unique if that is not known.

@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--log", type=Path, required=True, metavar="FILE", help="record of attempts")
     parser.add_argument("--tasks", type=Path, metavar="DIR", help="directories of the attempts")
     parser.add_argument("--code", type=Path, metavar="DIR", help="versions of the code, with a link current")
+    parser.add_argument("--values", type=Path, metavar="FILE", help="values from the user's machine")
     parser.add_argument(
         "--running",
         action="store_true",
@@ -40,7 +41,11 @@ def main() -> int:
     keep_descriptors()
     hide_memory()
     return asyncio.run(
-        _run(Options(options.log, options.tasks, options.link, options.connection, options.code))
+        _run(
+            Options(
+                options.log, options.tasks, options.link, options.connection, options.code, options.values
+            )
+        )
     )
 
 

@@ -23,6 +23,7 @@ from framework.runner.orphans import end_orphans
 from framework.runner.output import MOST_METRICS, OutputReader, last_line, read_metrics_file
 from framework.runner.process import End, Process, signal_group, signal_name
 from framework.runner.programs import start
+from framework.runner.user_values import UserValues, fill
 from framework.runner.wandb_log import read_wandb_log
 from framework.runner.working_directory import WorkingDirectory
 
@@ -37,6 +38,7 @@ GRACE_SECONDS = 10.0  # time between TERM and KILL
 # Errors of fork and exec that mean that the host is short of something; the task has not caused them.
 _SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC)
 _OUTPUT_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND  # a program that opens its /dev/stdout again appends
+_NO_VALUES = UserValues()
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,18 @@ class Attempt:
         functions: Functions,
         on_metrics: OnMetrics,
         on_started: Callable[[], None] = lambda: None,
+        values: UserValues = _NO_VALUES,
     ) -> None:
-        """`given`: the environment that the job's own variables come on top of.
+        """`given`: the environment that the job's own variables come on top of, and the `values` it wants.
 
         `on_metrics` is called with the latest metrics and reports, at most once a second; `on_started`
         when the program is about to run.
         """
         self._job = job
         self._files = job.files
-        self._environment = {**given, **job.environment}
+        self._given = given
+        self._values = values
+        self._environment: Mapping[str, str] = {}
         self._children = children
         self._functions = functions
         self._output_options = (on_metrics, job.ranked, job.reports())
@@ -92,6 +97,7 @@ class Attempt:
         ended, so does every other process with its TASK_DIR. Raises FrameworkError if the host is short of
         something (disk, processes), which the task has not caused; then it can be run again.
         """
+        self._add_values()
         directory = WorkingDirectory(self._files.work, self._job.project)
         stdout = stderr = -1
         try:
@@ -104,6 +110,12 @@ class Attempt:
                     os.close(descriptor)
             directory.clear()
         return execution
+
+    def _add_values(self) -> None:
+        """Make the environment and the command, with the values that there are now."""
+        values = self._values.read(self._job.wanted, self._given)
+        self._environment = {**self._given, **values, **self._job.environment}
+        self._job = replace(self._job, command=fill(self._job.command, values))
 
     def _prepare(self, directory: WorkingDirectory) -> tuple[int, int]:
         """Fill the attempt's directory; return its open output files."""

@@ -46,10 +46,10 @@ class Functions:
             return server, server.send(request)
 
     def _provide_server(self, request: _Request) -> _Server:
-        """Return a server for the request; retire one of another function, and start one if there is none."""
+        """Return a server for the request; retire one that is not for it, and start one if there is none."""
         self._retired = [server for server in self._retired if server.end is None]
         server = self._server
-        if server is not None and (server.origin != request.origin or server.end is not None):
+        if server is not None and (not server.is_for(request) or server.end is not None):
             self.retire(server)
         if self._server is None:
             self._server = _Server(request, self._children)
@@ -85,6 +85,7 @@ class _Request:
     def __init__(self, job: Job, environment: Mapping[str, str], stdout: int, stderr: int) -> None:
         self.origin = (job.project_path, job.function or "")
         self.environment = shared_environment(environment)  # of a server for it
+        self.values = {name: environment[name] for name in job.wanted}
         self.output = (stdout, stderr)
         content = {
             "parameters": dict(job.parameters),
@@ -100,6 +101,7 @@ class _Server:
 
     def __init__(self, request: _Request, children: Children) -> None:
         self.origin = request.origin
+        self._values = request.values  # the import may have used them
         self.has_imported = False  # True once a call has reported it
         self.is_abandoned = False
         self.end: End | None = None
@@ -116,6 +118,10 @@ class _Server:
                 shared=[theirs.fileno()],
             )
         children.observe(self._pid, self._on_end)
+
+    def is_for(self, request: _Request) -> bool:
+        """True if the function of the request was imported, and with the values that it has now."""
+        return (self.origin, self._values) == (request.origin, request.values)
 
     def send(self, request: _Request) -> socket.socket:
         """Send a call; return the channel on which its start and its end are reported."""

@@ -22,13 +22,14 @@ class Job:
     directory: str  # of the attempt
     project_path: str
     environment: Mapping[str, str]  # the attempt's own variables
-    command: list[str]  # words; empty if a function runs
+    command: list[str]  # words, with placeholders (see user_values.py); empty if a function runs
     function: str | None = None  # module:name
     parameters: Mapping[str, Any] = field(default_factory=dict)  # arguments of the function
     contents: Mapping[str, str] = field(default_factory=dict)  # files of the attempt's directory, by name
     timeout: float | None = None  # seconds
     ranked: str | None = None  # metric that the project ranks by: kept however many there are
     early_termination: Mapping[str, Any] | None = None  # fields of EarlyTermination
+    wanted: list[str] = field(default_factory=list)  # variables whose values the runner has: see user_values
     context: Any = None
 
     @cached_property

@@ -25,6 +25,7 @@ from framework.runner.job import Job
 from framework.runner.log import Entry, RunnerLog
 from framework.runner.orphans import adopt_orphans, kill_orphans
 from framework.runner.protocol import LEAVE_SECONDS, VERSION, Lines, encode
+from framework.runner.user_values import UserValues
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Options:
     link: Path | None = None  # socket of the worker
     connection: int | None = None  # or the descriptor of a connected one: the runner ends with it
     code: Path | None = None  # versions of the code: an idle runner ends for a new framework
+    values: Path | None = None  # see UserValues
 
 
 class Runner:
@@ -58,6 +60,7 @@ class Runner:
         is_local = options.connection is not None
         self._given = dict(os.environ) if is_local else given_environment(os.environ)
         self._image = "" if is_local else os.environ.get("IMAGE", "")
+        self._values = UserValues(options.values)
         self._log: RunnerLog | None = None
         self._key: str | None = None
         self._running: dict[str, Attempt] = {}
@@ -204,7 +207,9 @@ class Runner:
         def on_metrics(metrics: dict[str, Metric], reports: list[tuple[int, Metric]]) -> None:
             self._say(event="metrics", attempt=name, metrics=metrics, reports=reports)
 
-        return Attempt(job, self._given, self._children, self._functions, on_metrics, on_started)
+        return Attempt(
+            job, self._given, self._children, self._functions, on_metrics, on_started, self._values
+        )
 
     async def _execute(self, name: str, attempt: Attempt) -> None:
         try:

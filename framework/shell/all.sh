@@ -30,10 +30,14 @@ source "$CHECKOUT/framework/shell/project_directory.sh"
 source "$CHECKOUT/framework/shell/ssh.sh"
 # shellcheck source=framework/shell/archives.sh
 source "$CHECKOUT/framework/shell/archives.sh"
+# shellcheck source=framework/shell/host_list.sh
+source "$CHECKOUT/framework/shell/host_list.sh"
 # shellcheck source=framework/shell/hosts.sh
 source "$CHECKOUT/framework/shell/hosts.sh"
 # shellcheck source=framework/shell/roles.sh
 source "$CHECKOUT/framework/shell/roles.sh"
+# shellcheck source=framework/shell/tolerance.sh
+source "$CHECKOUT/framework/shell/tolerance.sh"
 # shellcheck source=framework/shell/checks.sh
 source "$CHECKOUT/framework/shell/checks.sh"
 # shellcheck source=framework/shell/install.sh
@@ -52,13 +56,19 @@ source "$CHECKOUT/framework/shell/pip_settings.sh"
 source "$CHECKOUT/framework/shell/pki.sh"
 # shellcheck source=framework/shell/secrets.sh
 source "$CHECKOUT/framework/shell/secrets.sh"
+# shellcheck source=framework/shell/tunnel.sh
+source "$CHECKOUT/framework/shell/tunnel.sh"
 # shellcheck source=framework/shell/files.sh
 source "$CHECKOUT/framework/shell/files.sh"
 # shellcheck source=framework/shell/docker_options.sh
 source "$CHECKOUT/framework/shell/docker_options.sh"
 # shellcheck source=framework/shell/containers.sh
 source "$CHECKOUT/framework/shell/containers.sh"
+# shellcheck source=framework/shell/broker_port.sh
+source "$CHECKOUT/framework/shell/broker_port.sh"
 # shellcheck source=framework/shell/one_off.sh
 source "$CHECKOUT/framework/shell/one_off.sh"
+# shellcheck source=framework/shell/user_values.sh
+source "$CHECKOUT/framework/shell/user_values.sh"
 # shellcheck source=framework/shell/journal.sh
 source "$CHECKOUT/framework/shell/journal.sh"

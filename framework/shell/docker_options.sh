@@ -77,11 +77,12 @@ flower_options() {
   print_words "$WORKER_IMAGE_ID" flower
 }
 
-# runner_options HOST: the container that tasks run in. It gets no secret, and neither the broker's network nor its address.
+# runner_options HOST: the container that tasks run in. It gets no secret of the infrastructure, and neither the broker's network nor its address.
 runner_options() {
-  local name=${HOST_NAMES[$1]} memory code directory
+  local name=${HOST_NAMES[$1]} memory code directory values
   memory=$(memory_limit "$1" runner)
   code=$(code_directory "$1")
+  values=$(values_directory "$1")
   directory=$(data_directory "$1" worker)
   service_options "$1" runner # without --init: the runner is process 1 itself, to which tasks can send no signal
   print_words --network "$INFRASTRUCTURE-tasks"
@@ -102,13 +103,14 @@ runner_options() {
   print_mount type=bind "source=$directory/tasks" target=/data/tasks
   print_mount type=bind "source=$directory/runner" target=/data/runner
   print_mount type=bind "source=$directory/link" target=/data/link readonly # so that no task replaces the worker's socket
+  print_mount type=bind "source=$values" "target=$VALUES_IN_RUNNER" readonly
   print_words --entrypoint python3 "$RUNNER_IMAGE_ID" -I -S "$RUNNER_PROGRAM"
-  print_words --link /data/link/socket --log /data/runner/log --tasks /data/tasks --code /code
+  print_words --link /data/link/socket --log /data/runner/log --tasks /data/tasks --code /code --values "$VALUES_IN_RUNNER/values"
 }
 
 # worker_options HOST: it depends in nothing on the runner's image, so that a new requirements.txt leaves it running.
 worker_options() {
-  local name=${HOST_NAMES[$1]} address endpoint memory directory
+  local name=${HOST_NAMES[$1]} address endpoint memory directory slots
   address=$(broker_address "$1")
   endpoint=$(broker_endpoint "$1")
   memory=$(memory_limit "$1" runner)
@@ -122,8 +124,10 @@ worker_options() {
   print_words --stop-timeout 30 # to deliver what it has
   print_words --pids-limit 1024
   gpu_options "$1" worker
-  if [[ $SLOTS ]]; then # otherwise as many as its CPUs, or as the project's resources allow
-    print_words --env "SLOTS=$SLOTS"
+  slots=$(host_setting "$1" slots)
+  slots=${slots:-$SLOTS}
+  if [[ $slots ]]; then # otherwise as many as its CPUs, or as the project's resources allow
+    print_words --env "SLOTS=$slots"
   fi
   print_words --env "TASK_MEMORY=$memory" # MiB, for all tasks together
   framework_options "$1" "$endpoint"
@@ -132,9 +136,24 @@ worker_options() {
   print_words "$WORKER_IMAGE_ID" worker
 }
 
+# tunnel_options HOST: takes the broker's place in the network of a worker host.
+tunnel_options() {
+  local secrets
+  secrets=$(secrets_directory "$1" tunnel)
+  service_with_secrets_options "$1" tunnel
+  print_words --network "$INFRASTRUCTURE"
+  print_words --network-alias broker
+  print_words --hostname tunnel
+  print_words --stop-timeout 5
+  print_words --pids-limit 256
+  print_words --env HOME=/tmp
+  print_mount type=bind "source=$secrets/passwd" target=/etc/passwd readonly
+  print_words "$TUNNEL_IMAGE_ID" "$TUNNEL_READY"
+}
+
 # trial_options IMAGE PROGRAM ARGUMENT…: for a container on this machine that tries whether the image has the program.
 trial_options() {
-  one_off_options "$(id -u):$(id -g)"
+  one_off_options 0 "$(id -u):$(id -g)"
   limit_options
   print_words --workdir / --entrypoint "$2" "$1" "${@:3}"
 }
@@ -176,18 +195,18 @@ recover_options() {
   local code data
   code=$(code_directory "$1")
   data=$(data_directory "$1" master)
-  one_off_options "$(fact "$1" uid):$(fact "$1" gid)"
+  one_off_options "$1" "$(fact "$1" uid):$(fact "$1" gid)"
   print_words --env "PROJECT=$PROJECT_NAME"
   print_mount type=bind "source=$code" target=/code readonly
   print_mount type=bind "source=$data" target=/data
   print_words "$WORKER_IMAGE_ID" recover /data/recovered
 }
 
-# one_off_options USER:GROUP: the options of all containers that run once.
+# one_off_options HOST USER:GROUP: the options of all containers that run once.
 one_off_options() {
   print_words --rm
   print_words --network none
-  print_words --user "$1"
+  user_of_files_options "$1" "$2"
   print_words --cap-drop ALL
   print_words --security-opt no-new-privileges
 }
@@ -202,7 +221,7 @@ report_options() {
 
 # check_options: of containers on this machine that read a project, or results.
 check_options() {
-  one_off_options "$(id -u):$(id -g)"
+  one_off_options 0 "$(id -u):$(id -g)"
   print_words --read-only
   print_words --memory "${CHECK_MEMORY}m"
   print_words --pids-limit 128
@@ -260,10 +279,19 @@ service_options() {
   print_words --log-driver local       # the default one never deletes anything
   print_words --log-opt max-size=10m
   print_words --log-opt max-file=5
-  print_words --user "$(fact "$1" uid):$(fact "$1" gid)" # so that the files on the host are the user's own
+  user_of_files_options "$1" "$(fact "$1" uid):$(fact "$1" gid)"
   print_words --cap-drop ALL
   print_words --security-opt no-new-privileges
   print_words --memory "${memory}m"
+}
+
+# user_of_files_options HOST USER:GROUP: as whom a container runs, so that the files on the host are those of USER.
+user_of_files_options() {
+  case $(fact "$1" docker_kind) in
+    rootless) print_words --user 0:0 ;;              # in its containers, root is the user of the engine, and has no more rights than that user
+    userns) print_words --userns host --user "$2" ;; # otherwise its users are others outside
+    *) print_words --user "$2" ;;
+  esac
 }
 
 # service_with_secrets_options HOST ROLE: of those that stay and run programs of ours only.
@@ -350,18 +378,39 @@ gpu_options() {
       done
       ;;
     amd-worker) print_words --device /dev/dri ;; # without it, the kernel does not say what GPUs there are; it may not be opened
-    *-runner) print_words --gpus all ;;
-    *-worker) print_words --gpus all,capabilities=utility ;; # nvidia-smi, and nothing to compute with
+    *-runner) print_words --gpus "$(gpu_request "$1")" ;;
+    *-worker) print_words --gpus "$(gpu_request "$1"),capabilities=utility" ;; # nvidia-smi, and nothing to compute with
   esac
 }
 
-# usable_gpus HOST: prints how many GPUs a container there can use. For AMD's, Docker needs nothing else.
+# usable_gpus HOST: prints how many GPUs a container there can use, and may according to the hosts file. For AMD's, Docker needs
+# nothing else.
 usable_gpus() {
-  if [[ $(fact "$1" gpu_kind) == amd || $(fact "$1" gpu_runtime) == [1-9]* ]]; then
-    fact "$1" gpus
-  else
-    echo 0
+  local gpus chosen commas
+  gpus=$(fact "$1" gpus) chosen=$(host_setting "$1" gpus)
+  if [[ $(fact "$1" gpu_kind) != amd && $(fact "$1" gpu_runtime) != [1-9]* ]]; then
+    gpus=0
+  elif [[ $chosen == \[* ]]; then
+    commas=${chosen//[^,]/}
+    gpus=$(between 0 "$((${#commas} + 1))" "$gpus")
+  elif [[ $chosen ]]; then
+    gpus=$(between 0 "$((10#$chosen))" "$gpus")
   fi
+  printf '%s\n' "$gpus"
+}
+
+# gpu_request HOST: prints which GPUs a container gets, as the value of --gpus has it.
+gpu_request() {
+  local chosen
+  chosen=$(host_setting "$1" gpus)
+  case $chosen in
+    '') echo all ;;
+    \[*)
+      chosen=${chosen#[}
+      printf '"device=%s"\n' "${chosen%]}"
+      ;;
+    *) printf 'count=%s\n' "$(usable_gpus "$1")" ;;
+  esac
 }
 
 # memory_limit HOST ROLE: prints MiB. They are limits, not reservations: on a small host their sum may exceed its memory.
@@ -372,6 +421,7 @@ memory_limit() {
     broker) between 512 "$((total / 4))" 4096 ;;
     master) echo 1024 ;;
     flower | worker) echo 512 ;;
+    tunnel) echo 128 ;;
     runner)
       reserve=$(between 512 "$((total / 10))" 4096) # for the host itself
       if ((host == MASTER_HOST)); then

@@ -5,6 +5,7 @@
 #   infrainit-broker:INPUTS
 #   infrainit-worker:INPUTS              ours, the same for all projects, with or without Optuna: worker, master and Flower
 #   infrainit-runner[-PROJECT]:INPUTS    the user's, in which tasks run: see project_image.sh
+#   infrainit-tunnel:INPUTS              ssh, for worker hosts that reach the broker through it
 #
 # INPUTS is a digest of everything that the image is built from: the same name is the same image, on every host.
 
@@ -12,15 +13,19 @@
 BROKER_IMAGE_ID=''
 WORKER_IMAGE_ID=''
 RUNNER_IMAGE_ID=''
+TUNNEL_IMAGE_ID=''
 
 NAMES_ONLY='' # not empty: build and pull nothing; what is made of an image that is not here has no name
 
-# build_our_images: sets BROKER_IMAGE_ID (if there is a master host) and WORKER_IMAGE_ID.
+# build_our_images: sets BROKER_IMAGE_ID (if there is a master host), WORKER_IMAGE_ID and TUNNEL_IMAGE_ID (if there are tunnels).
 build_our_images() {
   if [[ $MASTER_HOST ]]; then
     BROKER_IMAGE_ID=$(make_broker_image)
   fi
   WORKER_IMAGE_ID=$(make_worker_image stage_worker)
+  if [[ $(tunnelled_hosts) ]]; then
+    TUNNEL_IMAGE_ID=$(make_tunnel_image)
+  fi
 }
 
 # add_optuna: sets WORKER_IMAGE_ID to the image that has it, if the project needs it.
@@ -43,6 +48,9 @@ send_images() {
   fi
   if is_one_of "$1" "${WORKER_HOSTS[@]}"; then
     images+=("$RUNNER_IMAGE_ID")
+  fi
+  if is_tunnelled "$1"; then
+    images+=("$TUNNEL_IMAGE_ID")
   fi
   send_missing "$1" "${images[@]}"
 }
@@ -72,6 +80,12 @@ make_worker_image() {
 make_usual_runner() {
   build_base trixie
   build_image infrainit-runner infrainit-base:trixie stage_python
+}
+
+make_tunnel_image() {
+  local base
+  base=$(make_usual_runner) # hosts have its layers already
+  build_image infrainit-tunnel "$base" stage_tunnel
 }
 
 # has_python IMAGE: can the image run the runner, with python3 in its PATH? If not, and apt-get cannot install it, ends the program.
@@ -345,6 +359,10 @@ stage_worker() {
 stage_adaptive_worker() {
   stage_worker "$1" &&
     cat -- "$CHECKOUT/docker/worker/requirements-adaptive.txt" >>"$1/requirements.txt"
+}
+
+stage_tunnel() {
+  cp -- "$CHECKOUT"/docker/tunnel/* "$1"
 }
 
 stage_python() {

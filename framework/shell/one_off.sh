@@ -10,6 +10,8 @@ readonly PATH_IN_PROJECT='[^/[:cntrl:]][^[:cntrl:]]*' # beside this, no part of 
 
 # What `framework needs` can say, KEY=VALUE in each line: the pattern of the values of each key. Those of SAID_ONCE have one.
 readonly SAID_ONCE=(image build optuna)
+readonly WANTED='[A-Za-z_][A-Za-z0-9_]{0,199} [1-9][0-9]{0,6}:[1-9][0-9]{0,6}' # a variable, and the line and column that ask for it
+readonly WANTED_PATH='~?/[^[:cntrl:]]*'
 declare -grA NEED_PATTERNS=(
   [image]='[A-Za-z0-9][A-Za-z0-9._/:@-]*'
   [build]="$PATH_IN_PROJECT"              # of a Dockerfile
@@ -20,7 +22,12 @@ declare -grA NEED_PATTERNS=(
   [dependency]='[A-Za-z0-9][^[:cntrl:]]*' # a requirement for pip, of pyproject.toml
   [variable]='[A-Z_][A-Z0-9_]*'           # of the environment, for pip
   [docker_option]='--device=/dev/(fuse|kfd|dri|infiniband|accel)[A-Za-z0-9/_:-]*|--(add-host|cpu-shares|cpus|cpuset-cpus|dns|dns-option|dns-search|group-add|shm-size|sysctl|ulimit)=[A-Za-z0-9:][A-Za-z0-9 _.:=,/-]*'
+  [label]='[A-Za-z0-9][A-Za-z0-9_.-]*'
   [optuna]='yes|no'
+  [environment]="$WANTED"
+  [secret]="$WANTED"
+  [secret_value]="$WANTED $WANTED_PATH"
+  [secret_file]="$WANTED $WANTED_PATH"
 )
 
 # find_root: sets PROJECT_PATH to the directory of the sweep file's project, unless it is known. Only the framework reads the file. A dry

@@ -6,6 +6,7 @@
 #   hashes/                       of the RabbitMQ passwords, and users.json, which the broker reads from a pipe
 #   broker/                       the broker's files, for the master host
 #   master/ flower/ worker@NAME/  the files for a host, one directory for each user of the broker
+#   tunnel@NAME/                  the key and the settings of ssh of a host's tunnel: tunnel.sh
 #
 # No secret is ever an argument of a program: openssl and cat read and write files.
 
@@ -54,7 +55,7 @@ worker_user() {
   printf 'worker@%s\n' "$1"
 }
 
-# has_secrets ROLE: the runner has none.
+# has_secrets ROLE: the runner has none of the infrastructure's; of a project's, see user_values.sh.
 has_secrets() {
   [[ $1 != runner ]]
 }
@@ -62,8 +63,9 @@ has_secrets() {
 # secrets_of HOST ROLE: prints the directory here of what the role on this host has.
 secrets_of() {
   local directory=$2
-  if [[ $2 == worker ]]; then
+  if [[ $2 == @(worker|tunnel) ]]; then
     directory=$(worker_user "${HOST_NAMES[$1]}") || return
+    directory=${directory/#worker/$2}
   fi
   printf '%s\n' "$(secrets_path)/$directory"
 }

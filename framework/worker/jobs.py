@@ -11,6 +11,7 @@ from framework.messages.assignment import Assignment
 from framework.project.project import Project
 from framework.runner.environment import attempt_variables
 from framework.runner.job import Job
+from framework.runner.user_values import placeholder
 from framework.worker.allocator import Allocation
 from framework.worker.task_variables import gpu_variables, share_variables
 from framework.worker.wandb_files import wandb_files
@@ -25,11 +26,15 @@ def make_job(
     given: Mapping[str, str],
 ) -> Job:
     """The job of an attempt. `given`: the environment of the runner, to which the job adds its variables."""
-    devices = share_variables(allocation, given)
+    own = project.variables
+    wanted = [each.name for each in own.wanted]
+    seen = {**given, **own.values, **{name: placeholder(name) for name in wanted}}
+    devices = share_variables(allocation, seen)
     if project.resources is not None:
         devices |= gpu_variables(allocation)
-    contents, wandb_variables = wandb_files(project, assignment.parameters, files, given)
-    variables = attempt_variables(files, code.path, given, {**wandb_variables, **devices})
+    contents, wandb_variables = wandb_files(project, assignment.parameters, files, seen)
+    variables = attempt_variables(files, code.path, seen, {**wandb_variables, **devices})
+    shown_in_command = {name: value for name, value in seen.items() if name not in own.secrets}
     parameters = dict(assignment.parameters)
     shown = json.dumps(parameters, indent=2, ensure_ascii=False)
     early = project.early_termination
@@ -37,14 +42,15 @@ def make_job(
         attempt=str(assignment.id),
         directory=str(files.directory),
         project_path=str(code.project_path),
-        environment=variables,
-        command=[] if project.function else project.argv(parameters, {**given, **variables}),
+        environment={**own.values, **variables},
+        command=[] if project.function else project.argv(parameters, {**shown_in_command, **variables}),
         function=project.function,
         parameters=parameters if project.function else {},
         contents={files.parameters.name: f"{shown}\n", **contents},
         timeout=project.timeout,
         ranked=project.metric,
         early_termination=dataclasses.asdict(early) if early else None,
+        wanted=wanted,
         context={
             "assignment": assignment.to_message(),
             "code": code.version,

@@ -51,9 +51,19 @@ class Checkout:
 
     # Running its scripts
 
-    def run(self, script: str, *options: str | Path, expect: int | None = 0, seconds: float = 400) -> Done:
-        """Run a script to its end and demand its exit code; what it says goes to a log too."""
-        with self.start(script, *options) as running:
+    def run(
+        self,
+        script: str,
+        *options: str | Path,
+        expect: int | None = 0,
+        seconds: float = 400,
+        variables: Mapping[str, str] | None = None,
+    ) -> Done:
+        """Run a script to its end and demand its exit code; what it says goes to a log too.
+
+        `variables`: those that it has besides.
+        """
+        with self.start(script, *options, variables=variables) as running:
             done = running.wait(seconds)
         assert expect is None or done.exit_code == expect, (
             f"{script}: exit code {done.exit_code}, expected {expect}; it said:\n{done.output[-6000:]}"
@@ -61,12 +71,14 @@ class Checkout:
         return done
 
     @contextmanager
-    def start(self, script: str, *options: str | Path) -> Iterator[Running]:
+    def start(
+        self, script: str, *options: str | Path, variables: Mapping[str, str] | None = None
+    ) -> Iterator[Running]:
         """Start a script; it is ended with the block if it still runs."""
         command = [str(self.path / script), *map(str, options)]
         number = len(list(self.bed.logs.glob("*.command")))
         log = self.bed.logs / f"{number:03}-{Path(script).stem}"
-        running = Running(command, log, self.bed.environment())
+        running = Running(command, log, {**self.bed.environment(), **(variables or {})})
         try:
             yield running
         finally:

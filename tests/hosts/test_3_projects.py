@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from datetime import datetime
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import Checkout, at, options
-from testbed import HOME, HOST1, HOST2, HOST3, execute, wait_for
+from checkout import Checkout, ProcessWatch, at, options
+from testbed import HOME, HOST1, HOST2, HOST3, NOBODY, USER, execute, wait_for
 
 VALUES = [
     "two words", " spaces around ", "it's", 'say "hi"', "$HOME", "$(id)", "`id`", "*", "a;b|c&d>e<f",
@@ -156,6 +157,97 @@ def test_what_is_asked_for_runs_again(checkout: Checkout) -> None:
     assert attempts() == [before[0], before[1], before[2] + 1]
     run_set(checkout, project, "--outdated")
     assert attempts() == [before[0] + 1, before[1] + 1, before[2] + 1]
+
+
+KEEPER = """
+import hashlib, os, sys
+env = os.environ
+seen = "".join((env["WORD"], env["TOKEN"], env["PASSWORD"])).encode()
+with open(env["KEY_FILE"], "rb") as file:
+    seen += file.read()
+assert sys.argv[2] == env["WORD"], sys.argv
+print(f"Seen: home={env['HF_HOME']}, digest=d{hashlib.sha256(seen).hexdigest()}")
+"""
+TOKEN = "tok-5fe1e4c3 'quoted' \"twice\" $HOME\nline-8c1d77ab\n"
+PASSWORD = "pass-77ac90f1 größe"
+KEY = b"key-90ee12\0\xff\n"  # a file may hold anything
+WORD = "two words"
+
+
+def test_variables_and_secrets_reach_tasks_and_nothing_else(checkout: Checkout) -> None:
+    for name, content in (("pass word", f"{PASSWORD}\r\n".encode()), ("key", KEY)):
+        file = checkout.bed.home / name
+        file.write_bytes(content)
+        file.chmod(0o600)
+    project = checkout.project(
+        "keeper",
+        "n: {range: [0, 6, 1]}",
+        {"run.py": KEEPER},
+        "environment: {HF_HOME: /data/hf, WORD: }\n"
+        "secrets: {TOKEN: , PASSWORD: {file: ~/pass word}, KEY_FILE: {file: ~/key, as: file}}\n",
+    )
+    (project / "project.yml").write_text(
+        (project / "project.yml").read_text().replace("run.py", "run.py --x '${envvar:WORD}' ${args}", 1)
+    )
+    before = checkout.inventory(HOST1), checkout.container(HOST1, "runner")["Id"]
+    said = checkout.run("infrainit.sh", "-f", "-d", str(project), expect=2, variables={"WORD": WORD}).output
+    assert f"{project}/project.yml:3:11: secrets: TOKEN is not set here; export it, or name a file" in said
+    assert "nothing was started" in said
+    assert (checkout.inventory(HOST1), checkout.container(HOST1, "runner")["Id"]) == before
+
+    given = {"WORD": WORD, "TOKEN": TOKEN}
+    with ProcessWatch() as watch:
+        command = ["-f", "-d", str(project), "--wait"]
+        said = checkout.run("infrainit.sh", *command, variables=given).output
+    rows = checkout.results("keeper")
+    first = hashlib.sha256(f"{WORD}{TOKEN}{PASSWORD}".encode() + KEY).hexdigest()
+    assert {(row["home"], row["digest"]) for row in rows} == {("/data/hf", f"d{first}")}
+
+    # A new value counts for what starts from then on, in the containers that run; the results stay.
+    running = [checkout.container(place, "runner")["Id"] for place in (None, HOST1, HOST2)]
+    (project / "parameters.yml").write_text("n: {range: [0, 9, 1]}")
+    refused = checkout.run("update_files.sh", expect=2, variables={"WORD": WORD}).output
+    assert "secrets: TOKEN is not set here" in refused
+    newer = {**given, "TOKEN": "tok-0b7d"}
+    pushed = checkout.run("update_files.sh", variables=newer).output
+    assert "sending values for tasks: WORD, TOKEN, PASSWORD, KEY_FILE" in pushed
+    wait_for("all tasks have ended", lambda: status(checkout)["done"] == 9)
+    checkout.run("get_results.sh")
+    assert [checkout.container(place, "runner")["Id"] for place in (None, HOST1, HOST2)] == running
+    rows = checkout.results("keeper")
+    second = hashlib.sha256(f"{WORD}tok-0b7d{PASSWORD}".encode() + KEY).hexdigest()
+    assert [row["digest"] for row in rows] == [f"d{first}"] * 6 + [f"d{second}"] * 3
+    assert {row["attempts"] for row in rows} == {"1"}
+
+    texts = {"messages": said + pushed, "command lines": "\n".join(watch.seen)}
+    for place in (None, HOST1, HOST2):
+        texts[f"inspect, {place}"] = json.dumps(checkout.inspect(place))
+        for container in checkout.inventory(place)["containers"]:
+            texts[f"log, {container}, {place}"] = log_of(checkout, place, container)
+    assert any("docker run" in line for line in watch.seen)
+    for needle in ("tok-5fe1e4c3", "line-8c1d77ab", "tok-0b7d", PASSWORD, "key-90ee12"):
+        assert [where for where, text in texts.items() if needle in text] == [], needle
+        for machine, found in files_with(checkout, needle).items():
+            secrets = f"/celery tasks/secrets/{checkout.identity}/runner/{project.name}/"
+            assert [file for file in found if secrets not in file] == [], machine
+
+
+def log_of(checkout: Checkout, place: Any, container: str) -> str:
+    command = ["docker", "logs", container]
+    done = execute(command) if place is None else checkout.bed.inside(place, *command)
+    return done.stdout + done.stderr
+
+
+def files_with(checkout: Checkout, needle: str) -> dict[str, list[str]]:
+    """The files of the infrastructure that have a text, by the machine; here, those of the user, too."""
+    search = ["grep", "--recursive", "--files-with-matches", "--text", "--fixed-strings", "-e", needle]
+    here = [checkout.bed.home / "celery tasks", checkout.path / ".infra", checkout.path / "results"]
+    found = {"here": execute([*search, *here, checkout.projects], check=False).stdout}
+    for host in (HOST1, HOST2):
+        found[host.name] = checkout.bed.inside(
+            host, *search, "/home/test user/celery tasks", check=False
+        ).stdout
+    return {place: files.splitlines() for place, files in found.items()}
 
 
 SHOW_VERSIONS = """
@@ -311,3 +403,59 @@ def test_a_missing_worker_is_named(checkout: Checkout) -> None:
         assert checkout.bed.address(HOST2) in said
     finally:
         at(checkout.bed, HOST2, "start", worker)
+
+
+def test_hosts_come_and_go(checkout: Checkout) -> None:
+    """Labels choose hosts, one that is down is left out, one taken out hands its tasks back at once."""
+    bed = checkout.bed
+    second, ghost = bed.address(HOST2), bed.address(NOBODY)
+    (bed.checkouts / "hosts.yml").write_text(
+        f"""
+- host: host[1-1]
+  slots: 1
+  labels: [fast]
+- host: {second}
+  user: {USER}
+  slots: 2
+  labels: [fast, big]
+- name: ghost
+  host: {ghost}
+  user: {USER}
+  labels: [fast]
+- host: not-used-and-not-there
+"""
+    )
+    settings = "hosts: {labels: [fast]}\n"
+    code = f"import socket, time\ntime.sleep(600 if socket.gethostname() == {second!r} else 1)\n"
+    project = checkout.project("came and went", "n: {range: [0, 4, 1]}", {"run.py": code}, settings)
+    chosen = ["-a", f"@{bed.checkouts / 'hosts.yml'}", "-w", "local,1-3", "--tolerate", "1"]
+    said = checkout.run("infrainit.sh", "-f", "-d", str(project), *chosen, expect=3).output
+    assert "neither -m nor -w names them, so they are not asked: not-used-and-not-there" in said
+    assert "without the labels that the project asks for (fast), so no worker there: local" in said
+    assert "ghost            left out: it does not answer" in said
+    assert not checkout.inventory(None)["containers"]
+    first = checkout.container(HOST1, "worker")["Id"]
+    wait_for(f"tasks run on {second}", lambda: status(checkout)["hosts"][second]["running"] == 2, seconds=60)
+
+    said = checkout.run("infrainit.sh", "-f", "-w", "1", expect=1).output
+    assert f"{second}: 2 tasks run" in said
+    assert "this host is to run no worker any more" in said
+    assert "WORKERS='local,1-3'" in (checkout.path / "config.sh").read_text()
+    said = checkout.run("infrainit.sh", "-f", "-w", "1", "-y", "--wait").output
+    assert "config.sh: WORKERS=1 (was local,1-3)" in said
+    assert checkout.container(HOST1, "worker")["Id"] == first
+    assert not checkout.inventory(HOST2)["containers"]
+    assert {(row["state"], row["host"]) for row in checkout.results("came and went")} == {("done", "host1")}
+    assert set(attempts(checkout, second)) == {"stopped"}, "handed back, not lost"
+
+
+def attempts(checkout: Checkout, host: str) -> list[str]:
+    """How the attempts on a host have ended, as the journal has it."""
+    script = (
+        "import sqlite3, sys\n"
+        "journal = sqlite3.connect('file:/data/journal.sqlite?mode=ro', uri=True)\n"
+        "print(*(state for (state,) in journal.execute("
+        "'SELECT state FROM attempts WHERE host = ?', sys.argv[1:])))\n"
+    )
+    master = f"{checkout.identity}-master"
+    return at(checkout.bed, HOST1, "exec", master, "python", "-c", script, host).split()

@@ -137,12 +137,14 @@ has_tasks() {
 
 @test "ask_about_tasks: without a terminal and without -y, tasks that would begin again end the program" {
   has_tasks '3 68400\n'
+  WORKER_HOSTS=(0)
+  ARGUMENTS=(-f -w 'local')
   capture ask_about_tasks 0 1
   assert_equal "$status" 1
   assert_line 'local: 3 tasks run (the longest since 19 h); a new image or new settings of the runner make them begin again'
-  assert_line 'far: 3 tasks run (the longest since 19 h); a new image or new settings of the runner make them begin again'
+  assert_line 'far: 3 tasks run (the longest since 19 h); this host is to run no worker any more, so they end there and begin again elsewhere'
   assert_part 'error: tasks run, and nothing was changed; wait until they have ended, or let them begin again: '
-  assert_part "infrainit.sh' -f -y"
+  assert_part "infrainit.sh' -f -w local -y"
   has_tasks '1 59\n'
   capture ask_about_tasks 0
   assert_part 'local: 1 task runs (since 59 s); '
@@ -388,17 +390,19 @@ docker 'network' 'rm' $one $two"
   has_container 'running x 0 0'
   capture remove_unwanted 0
   assert_equal "$(changes | grep "'rm'" | tr '\n' ' ')" "docker 'rm' '--force' '--volumes' 'infra-01234567-flower' \
-docker 'rm' '--force' '--volumes' 'infra-01234567-master' docker 'rm' '--force' '--volumes' 'infra-01234567-broker' "
+docker 'rm' '--force' '--volumes' 'infra-01234567-master' docker 'rm' '--force' '--volumes' 'infra-01234567-broker' \
+docker 'rm' '--force' '--volumes' 'infra-01234567-tunnel' "
   : >"$CALLS"
   MASTER_HOST=0 WORKER_HOSTS=(1)
   capture remove_unwanted 0
-  assert_equal "$(changes | grep -o "'stop' .*" | tr '\n' ' ')" "'stop' 'infra-01234567-runner' 'stop' 'infra-01234567-worker' "
+  assert_equal "$(changes | grep -o "'stop' .*" | tr '\n' ' ')" "'stop' 'infra-01234567-runner' 'stop' 'infra-01234567-worker' \
+'stop' 'infra-01234567-tunnel' "
 }
 
 @test "remove_unwanted: their secrets go with them" {
-  mkdir -p "$ROOT/secrets/infra-01234567"/{broker,master,flower,worker}
+  mkdir -p "$ROOT/secrets/infra-01234567"/{broker,master,flower,worker,runner/p}
   capture remove_unwanted 0
-  assert_equal "$status $(cd "$ROOT/secrets/infra-01234567" && echo *)" '0 broker flower master worker'
+  assert_equal "$status $(cd "$ROOT/secrets/infra-01234567" && echo *)" '0 broker flower master runner worker'
   WORKER_HOSTS=(1)
   capture remove_unwanted 0
   assert_equal "$status $(cd "$ROOT/secrets/infra-01234567" && echo *)" '0 broker flower master'

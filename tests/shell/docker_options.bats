@@ -89,8 +89,9 @@ runner_words() {
     --mount "type=bind,\"$data/tasks\",target=/data/tasks" \
     --mount "type=bind,\"$data/runner\",target=/data/runner" \
     --mount "type=bind,\"$data/link\",target=/data/link,readonly" \
+    --mount 'type=bind,"source=/far/my tasks/secrets/infra-01234567/runner/my, ""project""",target=/data/secrets,readonly' \
     --entrypoint python3 runner:1 -I -S /code/current/framework/runner/__main__.py \
-    --link /data/link/socket --log /data/runner/log --tasks /data/tasks --code /code
+    --link /data/link/socket --log /data/runner/log --tasks /data/tasks --code /code --values /data/secrets/values
 }
 
 @test "runner_options: the whole command, with GPUs and TZ" {
@@ -139,12 +140,13 @@ runner_words() {
   refute_part --shm-size
 }
 
-@test "runner_options: no secret, no broker, nothing of the infrastructure's, and a link that is read-only" {
+@test "runner_options: no secret of the infrastructure's, no broker, nothing of the infrastructure's, and a link that is read-only" {
   local host
   WORKER_HOSTS=(0 1)
   for host in 0 1; do
     output=$(words runner_options "$host") messages=''
-    refute_part secrets
+    refute_part /secrets/infra-01234567/worker
+    refute_part 'target=/secrets'
     refute_part BROKER
     refute_part broker
     refute_part 5671
@@ -156,7 +158,8 @@ runner_words() {
     refute_part --cap-add
     assert_equal "$(grep -A 1 -x -e --network <<<"$output")" "--network"$'\n'infra-01234567-tasks
     assert_equal "$(grep -c 'target=/data/link,readonly$' <<<"$output")" 1
-    assert_equal "$(grep -c target=/data/ <<<"$output")" 3
+    assert_equal "$(grep -c 'target=/data/secrets,readonly$' <<<"$output")" 1
+    assert_equal "$(grep -c target=/data/ <<<"$output")" 4
   done
 }
 
@@ -329,4 +332,30 @@ deadline_words() {
   assert_equal "$(limits 524288)" '4096 512 514048 '
   MASTER_HOST=1
   assert_equal "$(limits 8192)" '2048 512 6861 '
+}
+
+@test "a rootless engine runs containers as its own user, one with userns-remap in the host's user namespace; others as the user of the files" {
+  local role
+  for role in broker master flower runner worker; do
+    FACTS[0.docker_kind]=rootless
+    assert_equal "$(words "${role}_options" 0 | grep -A 1 -e '^--user$' -e '^--userns$' | paste -sd ' ')" '--user 0:0'
+    FACTS[0.docker_kind]=userns
+    assert_equal "$(words "${role}_options" 0 | grep -A 1 -e '^--user$' -e '^--userns$' | paste -sd ' ')" '--userns host --user 1000:100'
+  done
+  FACTS[0.docker_kind]=rootless
+  assert_equal "$(words trial_options image program | grep -A 1 '^--user' | paste -sd ' ')" '--user 0:0'
+  FACTS[0.docker_kind]=plain
+  assert_equal "$(words trial_options image program | grep -A 1 '^--user' | paste -sd ' ')" "--user $(id -u):$(id -g)"
+}
+
+@test "worker_options: the slots of the hosts file win; GPUs are those that it allows" {
+  SLOTS=3
+  FACTS[0.gpus]=4 FACTS[0.gpu_runtime]=1
+  words worker_options 0 | grep -x SLOTS=3
+  HOST_SETTINGS=(["0 slots"]=7 ["0 gpus"]='[1,3]')
+  words worker_options 0 | grep -x SLOTS=7
+  words worker_options 0 | grep -x '"device=1,3",capabilities=utility'
+  words runner_options 0 | grep -x '"device=1,3"'
+  HOST_SETTINGS=(["0 gpus"]=0)
+  assert_equal "$(words runner_options 0 | grep -c -e '^--gpus')" 0
 }

@@ -182,7 +182,7 @@ assert_order() {
   infrainit -d digits -m local -w local -n
   assert_equal "$status" 0
   assert_order '/config.sh' '/.infra/id' '/.infra/record' '/infra_clean.sh' 'make_secrets' ' needs ' ' plan ' \
-    'building the image of the tasks' 'sending images' '-broker --label' '-master --label' '-flower --label' '-runner --label' \
+    'building the image of the tasks' 'sending images' 'secrets/infra-' 'sending files' '-broker --label' '-master --label' '-flower --label' '-runner --label' \
     '-worker --label' 'dry run: nothing was changed'
   assert_equal "$(files)" "$before"
   assert_equal "$(grep -cE "^docker '(run|rm|build|volume' 'create|network' 'create)" "$CALLS")" 0
@@ -247,6 +247,22 @@ assert_order() {
   assert_equal "$(grep -c "'build'" "$CALLS")" 0
   assert_equal "$(grep -o "'\(needs\|plan\)'" "$CALLS" | tr '\n' ' ')" "'needs' 'plan' "
   [[ $(grep -o "'infrainit-worker:.* 'needs'" "$CALLS" | cut -d ' ' -f 1) != $(grep -o "'infrainit-worker:.* 'plan'" "$CALLS" | cut -d ' ' -f 1) ]]
+}
+
+@test "a variable that is not set here: exit 2, before the image of the tasks is built and anything is sent" {
+  sed -i 's/echo optuna=no/printf "optuna=no\\nsecret=SOME_TOKEN 3:11\\n"/' "$STUBS/docker"
+  infrainit -d digits -m local -w local
+  assert_equal "$status" 2
+  assert_part "/tasks/digits/project.yml:3:11: secrets: SOME_TOKEN is not set here; export it, or name a file"
+  assert_part 'nothing was started'
+  refute_part 'building the image of the tasks'
+  SOME_TOKEN=hidden infrainit -d digits -m local -w local
+  assert_order 'sending values for tasks: SOME_TOKEN' 'sending files' 'starting broker'
+  refute_part hidden
+  assert_equal "$(find "$HOME" -name values -exec cat {} +)" $'SOME_TOKEN=hidden'
+  [[ $(<"$CALLS") != *hidden* ]]
+  capture "$TOOL/infra_clean.sh"
+  assert_equal "$status|$(find "$HOME" -name values)" '0|'
 }
 
 @test "infrainit.sh works through a link and from another directory" {
@@ -393,7 +409,7 @@ interrupt_and_answer() {
   assert_equal "$(grep -cE "^docker '(run' '--label|stop|rm)" "$CALLS")" 0
   on_terminal $'[y/N]=n\n' -- -f
   assert_equal "$status" 1
-  assert_part 'replace the runners, and let these tasks begin again? [y/N]'
+  assert_part 'go on, and let these tasks begin again? [y/N]'
   assert_equal "$(grep -cE "^docker '(run' '--label|stop|rm)" "$CALLS")" 0
   on_terminal $'[y/N]=y\n' -- -f
   assert_equal "$status" 0

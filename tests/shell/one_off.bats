@@ -81,11 +81,21 @@ needs() {
   assert_equal "$status $output" '0 a.example:5000/b/c-d_e:1.2@sha256:00|yes'
 }
 
+@test "read_needs: variables, one a line, with the place and the file that the project names" {
+  stage_code
+  answer 'optuna=no\nenvironment=HF_HOME 2:15\nsecret=TOKEN 3:11\nsecret=B_2 3:17\nsecret_value=C 4:1 ~/my \0303\0266 "x"\nsecret_file=D 5:1 /d\n'
+  read_needs
+  assert_equal "${NEEDS[environment]}|${NEEDS[secret]}|${NEEDS[secret_value]}|${NEEDS[secret_file]}" \
+    $'HF_HOME 2:15|TOKEN 3:11\nB_2 3:17|C 4:1 ~/my ö "x"|D 5:1 /d'
+}
+
 @test "read_needs: an answer that is none ends the program" {
   stage_code
   local wrong
   for wrong in '' 'image=a\n' 'image=--privileged\noptuna=no\n' 'image=a b\noptuna=no\n' 'image=\noptuna=no\n' 'optuna=no\noptuna=yes\n' \
-    'image=\0303\0244\noptuna=no\n' 'optuna=maybe\n'; do
+    'image=\0303\0244\noptuna=no\n' 'optuna=maybe\n' 'secret=A\noptuna=no\n' \
+    'secret=A-B 1:1\noptuna=no\n' 'environment=A 1:1 x\noptuna=no\n' 'secret_value=A 1:1\noptuna=no\n' 'secret_value=A 1:1 x\noptuna=no\n' \
+    'secret_file=A 1:1 ~me/x\noptuna=no\n' 'secret_file=A 1:1 /a\tb\noptuna=no\n'; do
     answer "$wrong"
     capture needs
     assert_equal "$wrong $status|$output" "$wrong 1|"

@@ -210,6 +210,26 @@ image=infrainit-runner:0123456789ab"
   assert_part 'local: the answer cannot be read: --x'
 }
 
+@test "values from the environment: one that is missing changes nothing; they come before the files are used" {
+  local answer=$'optuna=no\nenvironment=WORD 2:15\nsecret=TOKEN 3:11' values='secrets/infra-01234567/runner/my project/values'
+  unset WORD TOKEN
+  WORD=x ANSWER=$answer update
+  assert_equal "$status" 2
+  assert_part "/tasks/my project/project.yml:3:11: secrets: TOKEN is not set here; export it, or name a file"
+  WORD=x TOKEN=hidden ANSWER=$answer update
+  assert_equal "$status" 1
+  assert_part 'far: an earlier version of this tool has started its runner, which cannot get WORD, TOKEN: ./infrainit.sh -f'
+  assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 0'
+  mkdir -p "$(dirname "$HOME/my tasks/$values")" "$(dirname "$BATS_TEST_TMPDIR/far/my tasks/$values")"
+  WORD=x TOKEN=hidden ANSWER=$answer update --verbose
+  assert_equal "$status" 0
+  assert_equal "$(grep -o 'far: sending values for tasks: WORD, TOKEN\|far: version' <<<"$messages")" \
+    $'far: sending values for tasks: WORD, TOKEN\nfar: version'
+  assert_equal "$(cat "$HOME/my tasks/$values" "$BATS_TEST_TMPDIR/far/my tasks/$values" | tr '\0' '|')" 'WORD=x|TOKEN=hidden|WORD=x|TOKEN=hidden|'
+  refute_part hidden
+  [[ $(<"$CALLS") != *hidden* ]]
+}
+
 @test "what the image that runs was made of is not here: said, as it cannot be compared" {
   act_as_docker ''
   sed -i "s/.*image inspect.*/*'image inspect'*) exit 1 ;;/" "$STUBS/docker"

@@ -130,13 +130,14 @@ def make_job(
 class CallBench:
     """A project whose tasks are calls of a function in its module `train`, made by a runner."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *options: str) -> None:
+        """`options`: of the runner."""
         self.path = path
         self.project = path / "a project"
         self.project.mkdir()
         self.attempts: list[AttemptFiles] = []
         self.runner = RunnerBench(path, ENVIRONMENT, {"attempt.GRACE_SECONDS": 0.3})
-        self.runner.start()
+        self.runner.start(*options)
 
     def write(self, program: str) -> None:
         (self.project / "train.py").write_text(HEAD + textwrap.dedent(program))
@@ -150,6 +151,7 @@ class CallBench:
         function: str = "train:run",
         project: Path | None = None,
         environment: dict[str, str] | None = None,
+        wanted: Sequence[str] = (),
         **parameters: Any,
     ) -> RunningCall:
         files = WorkerFiles(self.path / "worker's data").attempt(f"{len(self.attempts):016x}", 3)
@@ -161,6 +163,7 @@ class CallBench:
             function=function,
             parameters=parameters,
             timeout=timeout,
+            wanted=list(wanted),
         )
         self.runner.run(job)
         return RunningCall(self.runner, job.attempt)

@@ -123,6 +123,9 @@ def test_all_settings(tmp_path: Path) -> None:
     needs = blocks("GPUs, CPUs, memory")[0]
     resources = load(tmp_path, "x: 1", "command: python train.py\n" + needs).resources
     assert resources == Resources(gpus=Fraction(1), cpus=Fraction(2), memory=4 * 2**30)
+    variables = load(tmp_path, "x: 1", blocks("Environment and secrets")[0]).variables
+    assert (variables.values, variables.passed) == ({"HF_HOME": "/data/hf"}, ("LANG",))
+    assert variables.secrets == ("WANDB_API_KEY", "HF_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS")
     function = blocks("Functions")[0].splitlines()[0]
     assert load(tmp_path, "x: 1", function).function == "train:run"
 

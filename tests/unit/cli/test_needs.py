@@ -31,12 +31,24 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("image: |\n  a.example:5000/b@sha256:00\n" + ADAPTIVE, None),
         ("image: a.example:5000/b@sha256:00\n" + ADAPTIVE, "image=a.example:5000/b@sha256:00\noptuna=yes\n"),
         (EARLY, "optuna=yes\n"),
+        ("hosts: {labels: [a100, big]}\n", "label=a100\nlabel=big\noptuna=no\n"),
     ],
 )
 def test_of_a_project(project: Path, more: str, said: str | None, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "project.yml").write_text("command: python train.py\n" + more)
     assert cli.main(["needs", str(project)]) == (0 if said else 2)
     assert capsys.readouterr().out == (said or "")
+
+
+def test_variables_that_it_wants(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "project.yml").write_text(
+        "command: python train.py\nenvironment: {A: hidden, B: }\n"
+        "secrets:\n  C:\n  D: {file: ~/my größe}\n  E: {file: /e, as: file}\n"
+    )
+    assert cli.main(["needs", str(project)]) == 0
+    assert capsys.readouterr().out == (
+        "optuna=no\nenvironment=B 2:26\nsecret=C 4:3\nsecret_value=D 5:3 ~/my größe\nsecret_file=E 6:3 /e\n"
+    )
 
 
 def test_of_a_sweep_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -137,9 +137,28 @@ def test_before_anything_ran(project: Project, capsys: pytest.CaptureFixture[str
         ],
         "to_run": 6,
         "slots": 3,
+        "environment": [],
+        "secrets": [],
         "results": None,
         "seconds": None,
     }
+
+
+def test_variables_are_named_without_values(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    (project.path / "project.yml").write_text(
+        "command: python train.py ${envvar:A} ${envvar:B} ${envvar:UNSET}\n"
+        "environment: {A: hidden, B: }\nsecrets: {TOKEN: {file: ~/.token}}\n"
+    )
+    assert cli.main(["plan", "my project"]) == 0
+    said = capsys.readouterr()
+    assert said.out.endswith(
+        "\n  environment: A\n  environment, from yours: B\n  secrets: TOKEN (from ~/.token)\n"
+    )
+    assert "hidden" not in said.out
+    assert "${envvar:UNSET} is not set here" in said.err
+    assert said.err.count("${envvar:") == 1
+    content = as_json(capsys, "my project")
+    assert (content["environment"], content["secrets"]) == (["A", "B"], ["TOKEN"])
 
 
 def test_paths_that_hosts_lack_are_said(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from framework.cli import local_run
 from framework.cli.main import main
 
 PROGRAM = """\
@@ -28,6 +29,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (path / "parameters.yml").write_text("x: [2, 1, 3]\n")
     (path / "run.py").write_text(PROGRAM)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(local_run, "configure_logging", lambda columns: None)  # it is the process's own
     assert main(["run", "project"]) == 1
     return path
 

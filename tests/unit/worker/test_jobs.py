@@ -16,6 +16,7 @@ from framework.messages.assignment import Assignment
 from framework.project.project import Project
 from framework.project.resources import Resources
 from framework.runner.job import Job
+from framework.runner.user_values import placeholder
 from framework.space.values import Value
 from framework.worker.allocator import Allocation
 from framework.worker.jobs import make_job
@@ -85,6 +86,21 @@ def test_a_command_names_its_arguments(bench: Bench, directory: ProjectDirectory
     project = directory.load("x: 1\nname: a\nl: b", command)
     job = bench.job(project, TASK_DIR="/not/this")
     assert job.command == ["run", "1/größe", "[None, {'k': True}]", f"{TASK}.2", str(bench.files.work), "3"]
+
+
+def test_variables_of_the_project(bench: Bench, directory: ProjectDirectory) -> None:
+    project = directory.load(
+        "x: 1",
+        "command: run ${envvar:HF_HOME} --w=${envvar:WORD} ${envvar:TASK_ID}\nresources: {cpus: 2, gpus: 1}\n"
+        "environment: {HF_HOME: /data, PYTHONPATH: /more, WORD: , OMP_NUM_THREADS: }\nsecrets: [TOKEN]\n",
+    )
+    job = bench.job(project, HF_HOME="/of the image", WORD="image's", TOKEN="image's", PYTHONPATH="/image")
+    assert job.wanted == ["WORD", "OMP_NUM_THREADS", "TOKEN"]
+    assert job.command[:4] == ["run", "/data", f"--w={placeholder('WORD')}", TASK]
+    assert job.environment["HF_HOME"] == "/data"
+    assert job.environment["PYTHONPATH"] == f"{bench.code.path}/framework/in_tasks{os.pathsep}/more"
+    assert job.environment["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+    assert not job.environment.keys() & set(job.wanted), "the runner has their values"
 
 
 def test_a_function_gets_the_metaparameters_themselves(bench: Bench, directory: ProjectDirectory) -> None:
