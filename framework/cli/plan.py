@@ -107,6 +107,11 @@ def notices_of(project: Project, on_hosts: bool) -> list[str]:
         notices.append(
             f"{project.name}: ${{envvar:{name}}} is not set here; as in W&B, {name} is passed then"
         )
+    if not on_hosts and (keys := project.settings_of_hosts):
+        notices.append(
+            f"{project.name}: {' and '.join(f'{key}:' for key in keys)} "
+            f"{'are' if len(keys) > 1 else 'is'} for hosts; tasks run here with what is installed here"
+        )
     try:
         return notices + outside_paths(project, on_hosts)
     except OSError as error:

@@ -40,12 +40,16 @@ KEYS = (
     "retries",
     "max_failures",
     "image",
+    "packages",
+    "build",
+    "docker_options",
     "method",
     "run_cap",
     "seed",
     "resources",
     "early_terminate",
     "free_disk",
+    "hosts",
     "mounts",
     "setup",
     "setup_timeout",
@@ -100,6 +104,8 @@ class Settings:
             )
         if "command" in self and "function" in self:
             self._add("function", "a command and a function; one of them runs, remove the other")
+        if "image" in self and "build" in self:
+            self._add("build", "an image and a build; tasks run in one of them, remove the other")
         if "setup_timeout" in self and "setup" not in self:
             self._add("setup_timeout", "a timeout of a setup without a setup; write setup:, or remove it")
         if "goal" in self and "metric" not in self:

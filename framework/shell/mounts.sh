@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # The mounts of a project: which directory of each host its tasks see where, and whether it can be mounted there.
 
-declare -gA HOST_MOUNTS=()  # "host target" → the source on that host, in place of the project's
 declare -gA MOUNT_GROUPS=() # host → ids of the groups by which the user may use the sources there
 readonly MOUNT_STATE='(missing|unreadable|unwritable|no_files|private|ok) (-|[0-9]{1,10})'
 
@@ -46,7 +45,7 @@ check_mounts() {
   while read -r host number found group; do
     IFS=' ' read -r mode target source <<<"${lines[number]}"
     if [[ $found != ok ]]; then
-      problem "${HOST_NAMES[host]}: mounts: $(mount_source "$host" "$target" "$source"), for $target, $(explain_mount_state "$host" "$found")"
+      host_problem "$host" "mounts: $(mount_source "$host" "$target" "$source"), for $target, $(explain_mount_state "$host" "$found")"
     elif [[ $group != - && " ${MOUNT_GROUPS[$host]:-} " != *" $group "* ]]; then
       MOUNT_GROUPS[$host]+="${MOUNT_GROUPS[$host]:+ }$group"
     fi

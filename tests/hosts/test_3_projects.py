@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from checkout import Checkout, ProcessWatch, at, options
-from testbed import HOME, HOST1, HOST2, HOST3, USER, execute, wait_for
+from testbed import HOME, HOST1, HOST2, HOST3, NOBODY, USER, execute, wait_for
 
 VALUES = [
     "two words", " spaces around ", "it's", 'say "hi"', "$HOME", "$(id)", "`id`", "*", "a;b|c&d>e<f",
@@ -282,12 +282,30 @@ def test_an_image_is_used_as_it_is_or_with_one_layer_of_packages(checkout: Check
     used = checkout.container(HOST1, "runner")["Config"]["Image"]
     assert layers(checkout, used) == layers(checkout, usual)
 
-    (project / "requirements.txt").write_text("six==1.15.0\n")
-    (project / "run.py").write_text("import six\nprint(f'Found: packages={six.__version__}')\n")
+    files = {
+        "requirements.txt": "-r more.txt\n-e .\n",
+        "more.txt": "six==1.15.0\n",
+        "pyproject.toml": '[project]\nname = "mine"\ndependencies = ["click==7.1.2"]\n',
+        "run.py": "import resource, click, six\n"
+        "limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "print(f'Found: packages={six.__version__}+{click.__version__}, files={limit}')\n",
+    }
+    options = "docker_options: ['--ulimit=nofile=1234']\n"
+    checkout.project("own image", "n: [1]", files, f"image: of-the-user:1\n{options}")
     run_set(checkout, project, "--fresh")
-    assert [row["packages"] for row in checkout.results("own image")] == ["1.15.0"]
+    found = [(row["packages"], row["files"]) for row in checkout.results("own image")]
+    assert found == [("1.15.0+7.1.2", "1234")]
     used = checkout.container(HOST1, "runner")["Config"]["Image"]
     assert layers(checkout, used)[:-1] == layers(checkout, usual)
+
+    files = {"Dockerfile": "FROM of-the-user:1\nCOPY run.py /opt/\n", "more.txt": "\nsix==0.0.0\n"}
+    checkout.project("own image", "n: [1]", files, "build: Dockerfile\n")
+    said = checkout.run("infrainit.sh", "-f", "-d", str(project), expect=1).output
+    assert "more.txt:2: six: could not be installed: the index has no such version" in said
+    built = at(
+        checkout.bed, None, "images", "--format", "{{.Repository}}:{{.Tag}}", "infrainit-built-own-image"
+    )
+    assert layers(checkout, built.split()[0])[:-1] == layers(checkout, usual)
 
 
 def layers(checkout: Checkout, image: str) -> list[str]:
@@ -450,3 +468,59 @@ def test_a_missing_worker_is_named(checkout: Checkout) -> None:
         assert checkout.bed.address(HOST2) in said
     finally:
         at(checkout.bed, HOST2, "start", worker)
+
+
+def test_hosts_come_and_go(checkout: Checkout) -> None:
+    """Labels choose hosts, one that is down is left out, one taken out hands its tasks back at once."""
+    bed = checkout.bed
+    second, ghost = bed.address(HOST2), bed.address(NOBODY)
+    (bed.checkouts / "hosts.yml").write_text(
+        f"""
+- host: host[1-1]
+  slots: 1
+  labels: [fast]
+- host: {second}
+  user: {USER}
+  slots: 2
+  labels: [fast, big]
+- name: ghost
+  host: {ghost}
+  user: {USER}
+  labels: [fast]
+- host: not-used-and-not-there
+"""
+    )
+    settings = "hosts: {labels: [fast]}\n"
+    code = f"import socket, time\ntime.sleep(600 if socket.gethostname() == {second!r} else 1)\n"
+    project = checkout.project("came and went", "n: {range: [0, 4, 1]}", {"run.py": code}, settings)
+    chosen = ["-a", f"@{bed.checkouts / 'hosts.yml'}", "-w", "local,1-3", "--tolerate", "1"]
+    said = checkout.run("infrainit.sh", "-f", "-d", str(project), *chosen, expect=3).output
+    assert "neither -m nor -w names them, so they are not asked: not-used-and-not-there" in said
+    assert "without the labels that the project asks for (fast), so no worker there: local" in said
+    assert "ghost            left out: it does not answer" in said
+    assert not checkout.inventory(None)["containers"]
+    first = checkout.container(HOST1, "worker")["Id"]
+    wait_for(f"tasks run on {second}", lambda: status(checkout)["hosts"][second]["running"] == 2, seconds=60)
+
+    said = checkout.run("infrainit.sh", "-f", "-w", "1", expect=1).output
+    assert f"{second}: 2 tasks run" in said
+    assert "this host is to run no worker any more" in said
+    assert "WORKERS='local,1-3'" in (checkout.path / "config.sh").read_text()
+    said = checkout.run("infrainit.sh", "-f", "-w", "1", "-y", "--wait").output
+    assert "config.sh: WORKERS=1 (was local,1-3)" in said
+    assert checkout.container(HOST1, "worker")["Id"] == first
+    assert not checkout.inventory(HOST2)["containers"]
+    assert {(row["state"], row["host"]) for row in checkout.results("came and went")} == {("done", "host1")}
+    assert set(attempts(checkout, second)) == {"stopped"}, "handed back, not lost"
+
+
+def attempts(checkout: Checkout, host: str) -> list[str]:
+    """How the attempts on a host have ended, as the journal has it."""
+    script = (
+        "import sqlite3, sys\n"
+        "journal = sqlite3.connect('file:/data/journal.sqlite?mode=ro', uri=True)\n"
+        "print(*(state for (state,) in journal.execute("
+        "'SELECT state FROM attempts WHERE host = ?', sys.argv[1:])))\n"
+    )
+    master = f"{checkout.identity}-master"
+    return at(checkout.bed, HOST1, "exec", master, "python", "-c", script, host).split()

@@ -137,12 +137,14 @@ has_tasks() {
 
 @test "ask_about_tasks: without a terminal and without -y, tasks that would begin again end the program" {
   has_tasks '3 68400\n'
+  WORKER_HOSTS=(0)
+  ARGUMENTS=(-f -w 'local')
   capture ask_about_tasks 0 1
   assert_equal "$status" 1
   assert_line 'local: 3 tasks run (the longest since 19 h); a new image or new settings of the runner make them begin again'
-  assert_line 'far: 3 tasks run (the longest since 19 h); a new image or new settings of the runner make them begin again'
+  assert_line 'far: 3 tasks run (the longest since 19 h); this host is to run no worker any more, so they end there and begin again elsewhere'
   assert_part 'error: tasks run, and nothing was changed; wait until they have ended, or let them begin again: '
-  assert_part "infrainit.sh' -f -y"
+  assert_part "infrainit.sh' -f -w local -y"
   has_tasks '1 59\n'
   capture ask_about_tasks 0
   assert_part 'local: 1 task runs (since 59 s); '

@@ -130,6 +130,17 @@ runner_words() {
   )"
 }
 
+@test "runner_options: the project's own options come after ours, with a label of theirs" {
+  NEEDS[docker_option]=$'--shm-size=8g\n--ulimit=memlock=-1'
+  output=$(words runner_options 0) messages=''
+  assert_equal "$(grep -A 3 -x -e --shm-size=8g <<<"$output")" "$(printf '%s\n' --shm-size=8g --ulimit=memlock=-1 \
+    --label "infrainit.docker_options=$(sha256sum <<<"${NEEDS[docker_option]}" | cut -c 1-12)")"
+  assert_equal "$(grep -n -x -e --shm-size=8g -e --shm-size -e --entrypoint <<<"$output" | cut -d : -f 2 | tr '\n' ' ')" \
+    '--shm-size --shm-size=8g --entrypoint '
+  output=$(words worker_options 0)
+  refute_part --shm-size
+}
+
 @test "runner_options: no secret of the infrastructure's, no broker, nothing of the infrastructure's, and a link that is read-only" {
   local host
   WORKER_HOSTS=(0 1)
@@ -337,4 +348,30 @@ deadline_words() {
   assert_equal "$(limits 524288)" '4096 512 514048 '
   MASTER_HOST=1
   assert_equal "$(limits 8192)" '2048 512 6861 '
+}
+
+@test "a rootless engine runs containers as its own user, one with userns-remap in the host's user namespace; others as the user of the files" {
+  local role
+  for role in broker master flower runner worker; do
+    FACTS[0.docker_kind]=rootless
+    assert_equal "$(words "${role}_options" 0 | grep -A 1 -e '^--user$' -e '^--userns$' | paste -sd ' ')" '--user 0:0'
+    FACTS[0.docker_kind]=userns
+    assert_equal "$(words "${role}_options" 0 | grep -A 1 -e '^--user$' -e '^--userns$' | paste -sd ' ')" '--userns host --user 1000:100'
+  done
+  FACTS[0.docker_kind]=rootless
+  assert_equal "$(words trial_options image program | grep -A 1 '^--user' | paste -sd ' ')" '--user 0:0'
+  FACTS[0.docker_kind]=plain
+  assert_equal "$(words trial_options image program | grep -A 1 '^--user' | paste -sd ' ')" "--user $(id -u):$(id -g)"
+}
+
+@test "worker_options: the slots of the hosts file win; GPUs are those that it allows" {
+  SLOTS=3
+  FACTS[0.gpus]=4 FACTS[0.gpu_runtime]=1
+  words worker_options 0 | grep -x SLOTS=3
+  HOST_SETTINGS=(["0 slots"]=7 ["0 gpus"]='[1,3]')
+  words worker_options 0 | grep -x SLOTS=7
+  words worker_options 0 | grep -x '"device=1,3",capabilities=utility'
+  words runner_options 0 | grep -x '"device=1,3"'
+  HOST_SETTINGS=(["0 gpus"]=0)
+  assert_equal "$(words runner_options 0 | grep -c -e '^--gpus')" 0
 }

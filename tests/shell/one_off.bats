@@ -105,6 +105,23 @@ needs() {
   done
 }
 
+@test "read_needs: each key that it may say, and no other value" {
+  stage_code
+  answer 'build=docker/Dockerfile\ncopied=.\ncopied=my tools\npackage=g++\npackage=libgl1\nrequirements=requirements.txt\nlocal=wheels\ndependency=click>=7 ; x == "y"\nvariable=TOKEN\ndocker_option=--ulimit=memlock=-1\ndocker_option=--device=/dev/dri/card0:rwm\ndocker_option=--dns=::1\noptuna=no\n'
+  read_needs
+  assert_equal "${NEEDS[copied]}|${NEEDS[package]}|${NEEDS[dependency]}" $'.\nmy tools|g++\nlibgl1|click>=7 ; x == "y"'
+  assert_equal "${NEEDS[docker_option]}" $'--ulimit=memlock=-1\n--device=/dev/dri/card0:rwm\n--dns=::1'
+  local wrong
+  for wrong in build=../x build=a/../../x build=/x copied=.. requirements=x/.. local=/etc 'build=a\nbuild=b' package=-o package=A 'package=a b' \
+    dependency=--index-url=x 'dependency=a\0001' variable=a variable=1 docker_option=--privileged docker_option=--volume=/:/x \
+    docker_option=--device=/dev/sda docker_option=--network=host 'docker_option=--shm-size=$(id)' docker_option=--shm-size=--privileged; do
+    answer "$wrong\noptuna=no\n"
+    capture needs
+    assert_equal "$wrong $status|$output" "$wrong 1|"
+    assert_part 'local: the answer cannot be read'
+  done
+}
+
 @test "read_needs: an invalid project ends the program with 2, a failure with 1" {
   stage_code
   stub docker 'echo "p/project.yml:1:1: wrong" >&2; exit 2'

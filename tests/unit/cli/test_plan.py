@@ -11,6 +11,7 @@ import pytest
 
 from framework.cli import locations
 from framework.cli import main as cli
+from framework.cli.plan import notices_of
 from framework.configuration.load import load_project
 from framework.files import MasterFiles
 from framework.journal.provenance import note_program, program_version
@@ -190,6 +191,17 @@ def test_paths_that_hosts_lack_are_said(project: Project, capsys: pytest.Capture
         "move it into the project, or mount it by mounts: in project.yml\n"
     )
     assert "6 combinations" in shown.out
+
+
+def test_what_a_run_on_this_machine_does_not_use_is_said(project: Project) -> None:
+    settings = project.path / "project.yml"
+    settings.write_text(settings.read_text() + "packages: [git]\ndocker_options: [--cpus=1]\n")
+    loaded = load_project(project.path)
+    assert notices_of(loaded, on_hosts=True) == []
+    assert notices_of(loaded, on_hosts=False) == [
+        f"{loaded.name}: packages: and docker_options: are for hosts; "
+        "tasks run here with what is installed here"
+    ]
 
 
 def test_with_results_of_before(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
