@@ -6,8 +6,8 @@
 # usage: infrainit.sh [-a HOSTS] [-i KEY] [-r PATH] -d PROJECT [-b ADDRESS] [-m HOST] [-w HOSTS] [option…]
 #        infrainit.sh -f [option…]
 #
-#   -a, --hosts HOSTS        [user@]host[:port],… numbered from 1; names of your ssh config; IPv6 in brackets. This
-#                            machine is always available as local; do not list it
+#   -a, --hosts HOSTS        [user@]host[:port],… numbered from 1; names of your ssh config; IPv6 in brackets; ranges, as in
+#                            gpu[01-16]; or @FILE, a hosts file. This machine is always available as local; do not list it
 #   -i, --key FILE           private key for ssh (default: what ssh itself uses)
 #   -r, --remote-path PATH   where files go on every host, relative to the home directory (default: celery_tasks)
 #   -d, --project PROJECT    what to run: a name under tasks/, a directory, or a W&B sweep file (.yaml, .yml, .json)
@@ -16,6 +16,7 @@
 #       --run-cap N          the most tasks, in place of the project's run_cap
 #   -m, --master HOST        where RabbitMQ, the Celery master and Flower run: local or a number
 #   -w, --workers HOSTS      where workers run: local, numbers and ranges, as in local,1,3-5
+#       --tolerate N         go on without up to N worker hosts that are not fine, or with all: without any of them; exit code 3
 #   -b, --broker ADDRESS     where workers reach the broker, if not at the master host's own name or address; without -m,
 #                            workers join the broker that runs there
 #       --tunnel             workers reach the broker through ssh: between hosts, no port but that of sshd has to be open
@@ -32,7 +33,8 @@
 #       --verbose            show every command that changes something
 #   -h, --help               this text
 #
-# Exit codes: 0 success, 1 something failed, 2 the options, config.sh or the project are wrong.
+# Exit codes: 0 success, 1 something failed, 2 the options, config.sh or the project are wrong, 3 success, but hosts were left out
+# (--tolerate).
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
@@ -60,6 +62,7 @@ main() {
   validate_project
   build_image_of_tasks
   ask_before_tasks_end
+  keep_options
   install_docker_there
   send_all_images
   send_values
@@ -76,6 +79,8 @@ main() {
     follow_tasks
     fetch_results
   fi
+  TASKS_CODE=$(code_with_left_out "$TASKS_CODE")
+  ((TASKS_CODE == 0)) || exit "$TASKS_CODE"
 }
 
 # Settings
@@ -95,6 +100,7 @@ read_settings() {
   fi
   check_combinations
   stop_on_problems 2
+  choose_asked_hosts
   if [[ ! $FROM_CONFIG ]]; then
     write_config
   fi
@@ -162,12 +168,19 @@ clean_up() {
 # Checks
 
 ask_hosts() {
+  local hosts=("${ASKED_HOSTS[@]}" "${PRESENT_HOSTS[@]}")
   doing "asking the hosts"
-  probe_hosts "${!HOSTS[@]}"
+  if [[ $RECOVER ]]; then # any of them may have results
+    hosts=("${!HOSTS[@]}")
+  else
+    say_unused_hosts
+  fi
+  probe_hosts "${hosts[@]}"
   start_again_in_group
   print_table "${ASKED_HOSTS[@]}"
   choose_where_to_install
   check_hosts "${ASKED_HOSTS[@]}"
+  leave_out_unfit
   ask_host_keys
   if [[ -z $MASTER ]]; then
     check_running_master
@@ -196,6 +209,7 @@ record_infrastructure() {
 # try_way_to_broker: before images are built, which takes minutes.
 try_way_to_broker() {
   check_broker_port
+  leave_out_unfit
   stop_on_problems 1
 }
 
@@ -221,9 +235,14 @@ validate_project() {
   find_root
   stage_code
   read_needs
+  choose_labelled_hosts
+  stop_on_problems 2
   collect_user_values
   add_optuna
   validate_project_in_image
+  check_mounts "${WORKER_HOSTS[@]}"
+  leave_out_unfit
+  stop_on_problems 1
   mapfile -t hosts < <(hosts_in_use)
   ask_about_size "${hosts[@]}"
 }
@@ -236,29 +255,37 @@ build_image_of_tasks() {
 
 # ask_before_tasks_end: comes before anything is changed on a host.
 ask_before_tasks_end() {
-  [[ $WORKERS ]] || return 0
+  local host hosts=("${WORKER_HOSTS[@]}")
+  if [[ $MASTER ]]; then # those that lose their workers
+    for host in "${PRESENT_WORKER_HOSTS[@]}"; do
+      if is_reachable "$host" && ! is_one_of "$host" "${WORKER_HOSTS[@]}" "${LEFT_OUT[@]}"; then
+        hosts+=("$host")
+      fi
+    done
+  fi
+  ((${#hosts[@]} > 0)) || return 0
   doing "checking whether running tasks would have to begin again"
-  ask_about_tasks "${WORKER_HOSTS[@]}"
+  ask_about_tasks "${hosts[@]}"
 }
 
 send_all_images() {
   local hosts
   doing "sending images"
   mapfile -t hosts < <(hosts_in_use)
-  for_each_host send_images "${hosts[@]}"
+  try_each_host send_images "${hosts[@]}"
 }
 
 # send_values: comes before the files, so that no task starts without them.
 send_values() {
   [[ $WORKERS ]] || return 0
-  for_each_host send_user_values "${WORKER_HOSTS[@]}"
+  try_each_host send_user_values "${WORKER_HOSTS[@]}"
 }
 
 send_files() {
   local hosts
   doing "sending files"
   mapfile -t hosts < <(hosts_in_use)
-  for_each_host push_code "${hosts[@]}"
+  try_each_host push_code "${hosts[@]}"
 }
 
 # Starting
@@ -270,7 +297,7 @@ remove_the_rest() {
   [[ $MASTER && ${#PRESENT_HOSTS[@]} -gt 0 ]] || return 0
   doing "removing what is no longer asked for"
   for host in "${PRESENT_HOSTS[@]}"; do
-    if is_reachable "$host" && [[ $(fact "$host" docker) == ok ]]; then
+    if is_reachable "$host" && [[ $(fact "$host" docker) == ok ]] && ! is_one_of "$host" "${LEFT_OUT[@]}"; then
       hosts+=("$host")
     fi
   done
@@ -283,6 +310,7 @@ remove_rest() {
     remove_tunnel_lines "$1"
   fi
   if [[ $(role_of "$1") == - ]]; then
+    remove_unwanted "$1" # stops them, so that tasks are handed back at once
     remove_infrastructure "$1"
     remove_secrets "$1"
   else
@@ -324,13 +352,13 @@ give_access() {
 }
 
 start_workers() {
-  [[ $WORKERS ]] || return 0
+  ((${#WORKER_HOSTS[@]} > 0)) || return 0
   doing "starting workers"
   if [[ ! $MASTER ]]; then
     give_access
   fi
   start_tunnels
-  for_each_host start_worker "${WORKER_HOSTS[@]}"
+  try_each_host start_worker "${WORKER_HOSTS[@]}"
   wait_workers "${WORKER_HOSTS[@]}"
 }
 
@@ -338,8 +366,9 @@ start_tunnels() {
   local hosts
   mapfile -t hosts < <(tunnelled_hosts)
   ((${#hosts[@]} > 0)) || return 0
-  for_each_host start_tunnel "${hosts[@]}"
-  for_each_host wait_tunnel "${hosts[@]}"
+  try_each_host start_tunnel "${hosts[@]}"
+  mapfile -t hosts < <(tunnelled_hosts)
+  try_each_host wait_tunnel "${hosts[@]}"
 }
 
 # remove_earlier_secrets: those under an earlier -r, which nothing uses any more.
@@ -354,9 +383,15 @@ remove_earlier_secrets() {
 
 # record_what_runs: drops hosts from which everything was removed; one that did not answer stays in the record.
 record_what_runs() {
-  local host hosts=("${ASKED_HOSTS[@]}")
-  for host in "${!HOSTS[@]}"; do
-    if is_one_of "$host" "${ASKED_HOSTS[@]}"; then
+  local host hosts
+  mapfile -t hosts < <(hosts_in_use)
+  for host in "${LEFT_OUT[@]}"; do
+    if is_one_of "$host" "${PRESENT_HOSTS[@]}" || is_reachable "$host"; then
+      hosts+=("$host")
+    fi
+  done
+  for host in "${PRESENT_HOSTS[@]}"; do
+    if is_one_of "$host" "${hosts[@]}"; then
       continue
     elif [[ -z $MASTER ]]; then
       hosts+=("$host")
@@ -381,6 +416,7 @@ report() {
     roles=$(role_of "$host")
     say "$(printf '%-16s %s' "${HOST_NAMES[host]}" "${roles/master/broker, master, Flower}")"
   done
+  say_left_out
   say "Flower           https://$(master_address):$FLOWER_PORT, user flower, password in $(quote "$STATE/secrets/flower/flower_password")"
   say "live page        https://$(master_address):$FLOWER_PORT/sweep, with the same password"
   say "its certificate  SHA-256 $(fingerprint_of "$STATE/secrets/flower/cert.pem")"
@@ -448,7 +484,7 @@ fetch_results() {
   # A project without a metric has no best combination; `framework best` reports that, and it is no failure.
   docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework best | printable || true
   DOING=''
-  exit "$TASKS_CODE"
+  say_left_out
 }
 
 main "$@"

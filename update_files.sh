@@ -14,7 +14,8 @@
 # from your environment (secrets: and environment: in project.yml). When all of them have it, tasks that start from then on use it;
 # running tasks keep theirs. The master adds new combinations by itself. What .gitignore or .infrainitignore names is not sent, nor are
 # virtual environments. Versions that nothing uses any more are removed, but the last 3.
-# New packages (requirements.txt, image: in project.yml) need new images: ./infrainit.sh -f
+# New packages (requirements.txt, pyproject.toml; image:, build: and packages: in project.yml) need new images, and docker_options: new
+# containers: ./infrainit.sh -f
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
@@ -41,6 +42,7 @@ main() {
   collect_user_values
   validate_project_in_image
   compare_runner_image
+  compare_docker_options
   name_version
   ask_about_size "${TARGET_HOSTS[@]}"
   for_each_host check_values_place "${VALUE_HOSTS[@]}"
@@ -56,9 +58,12 @@ choose_hosts() {
   local name names host
   mapfile -t TARGET_HOSTS < <(hosts_in_use)
   if [[ $ONLY_HOSTS ]]; then
-    mapfile -d , -t names < <(printf '%s,' "$ONLY_HOSTS")
-    TARGET_HOSTS=()
+    split_list "$ONLY_HOSTS" names
+    TARGET_HOSTS=() EXPANDED=()
     for name in "${names[@]}"; do
+      expand_ranges "$name" || continue
+    done
+    for name in "${EXPANDED[@]}"; do
       if host=$(find_host_in_use "$name"); then
         TARGET_HOSTS+=("$host")
       else
@@ -95,7 +100,7 @@ names_in_use() {
 # connect_to_hosts: ends the program before anything is changed if one of the hosts does not answer.
 connect_to_hosts() {
   local host hosts
-  mapfile -t hosts < <(printf '%s\n' "$MASTER_HOST" "${TARGET_HOSTS[@]}" | sort --numeric-sort --unique)
+  mapfile -t hosts < <(printf '%s\n' 0 "$MASTER_HOST" "${TARGET_HOSTS[@]}" | sort --numeric-sort --unique) # 0: its Docker checks the project
   probe_hosts "${hosts[@]}"
   for host in "${hosts[@]}"; do
     is_reachable "$host" || problem "${HOST_NAMES[host]}: $(fact "$host" unreachable)"
@@ -111,9 +116,26 @@ compare_runner_image() {
   local image
   [[ ! $DRY_RUN ]] || return 0
   if ! image=$(NAMES_ONLY=yes make_runner_image); then
-    warn "$RUNNER_IMAGE_ID runs, and what it was made of is not on this machine; if requirements.txt or image: has changed: ./infrainit.sh -f"
+    warn "$RUNNER_IMAGE_ID runs, and what it was made of is not on this machine; if packages or the image have changed: ./infrainit.sh -f"
   elif [[ $image != "$RUNNER_IMAGE_ID" ]]; then
-    warn "the packages in requirements.txt, or the image: of the project, are not in the image that runs: ./infrainit.sh -f builds and sends it"
+    warn "the project's packages, or its image, are not those of the image that runs: ./infrainit.sh -f builds and sends it"
+  fi
+}
+
+# compare_docker_options: warns if ./infrainit.sh -f would start a runner with other docker_options: than it has.
+compare_docker_options() {
+  local host now used names=()
+  [[ ! $DRY_RUN ]] || return 0
+  now=$(digest_of_options)
+  for host in "${TARGET_HOSTS[@]}"; do
+    is_one_of "$host" "${WORKER_HOSTS[@]}" || continue
+    used=$(docker_options_in_use "$host")
+    if [[ $used != "$now" && $used != none ]]; then
+      names+=("${HOST_NAMES[host]}")
+    fi
+  done
+  if ((${#names[@]} > 0)); then
+    warn "docker_options: of the project are not those of the tasks on ${names[*]}: ./infrainit.sh -f replaces the containers"
   fi
 }
 

@@ -265,6 +265,16 @@ class WorkerFiles:
         return self.path / "runner_key"
 
     @property
+    def setup(self) -> Path:
+        """Directories of setups, by version of the code."""
+        return self.path / "setup"
+
+    @property
+    def setup_done(self) -> Path:
+        """File with the version of the code whose setup succeeded last; not in the runner's container."""
+        return self.path / "setup_done"
+
+    @property
     def runner_log(self) -> Path:
         """Log of the runner; see framework.runner.log."""
         return self.path / "runner" / "log"

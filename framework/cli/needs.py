@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Iterator
 
+from framework.configuration.dockerfile import read_dockerfile
 from framework.configuration.load import load_project
+from framework.configuration.requirements import read_requirements
+from framework.configuration.yaml_nodes import Problems
+from framework.errors import ProjectError
+from framework.project.project import Project
 
 
 def run_root(options: argparse.Namespace) -> int:
@@ -18,22 +25,51 @@ def run_root(options: argparse.Namespace) -> int:
 def run_needs(options: argparse.Namespace) -> int:
     """Print what the project needs, KEY=VALUE in each line; raises ProjectError.
 
-    `image`; `optuna`, yes or no; variables whose values the user's machine has, with their place in the
-    project's file: `environment` and `secret` as NAME LINE:COLUMN, `secret_value` and `secret_file` as
-    NAME LINE:COLUMN PATH.
-
-    framework/shell/one_off.sh has the pattern of each key's values.
+    framework/shell/one_off.sh has the keys, and the pattern of each key's values.
     """
     project = load_project(
         options.project, options.name, root=options.root, run_cap=options.run_cap, is_run_here=False
     )
+    problems = Problems()
+    lines = [f"{key}={value}" for key, value in _needs(project, problems)]
+    if problems:
+        raise ProjectError(problems.lines)
+    for notice in problems.notices:
+        print(notice, file=sys.stderr)
+    print("\n".join(lines))
+    return 0
+
+
+def _needs(project: Project, problems: Problems) -> Iterator[tuple[str, str]]:
+    """Each key with a value; what is wrong in files that belong to the image is added to `problems`."""
     if project.image is not None:
-        print(f"image={project.image}")
-    print(f"optuna={'yes' if project.needs_study else 'no'}")
+        yield "image", project.image
+    if project.build is not None:
+        yield "build", project.build
+        for path in read_dockerfile(project.path, project.build, problems):
+            yield "copied", path
+    for name in project.packages:
+        yield "package", name
+    is_usual = project.image is None and project.build is None
+    requirements = read_requirements(project.path, project.packages if is_usual else None, problems)
+    for path in requirements.files:
+        yield "requirements", path
+    for path in requirements.local:
+        yield "local", path
+    for text in requirements.dependencies:
+        yield "dependency", text
+    for name in requirements.variables:
+        yield "variable", name
+    for option in project.docker_options:
+        yield "docker_option", option
+    for label in project.host_labels:
+        yield "label", label
+    for mount in project.mounts:
+        yield "mount", str(mount)
+    yield "optuna", "yes" if project.needs_study else "no"
     for each in project.variables.wanted:
         key = "secret" if each.is_secret else "environment"
         if each.file is None:
-            print(f"{key}={each.name} {each.place}")
+            yield key, f"{each.name} {each.place}"
         else:
-            print(f"{key}_{'file' if each.as_file else 'value'}={each.name} {each.place} {each.file}")
-    return 0
+            yield f"{key}_{'file' if each.as_file else 'value'}", f"{each.name} {each.place} {each.file}"

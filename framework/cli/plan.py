@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,6 +49,8 @@ class Plan:
     slots: int  # assumed number of tasks that run at a time
     variables: Variables  # what tasks get beside the framework's own
     results: Results | None  # None without a journal
+    mounts: list[str]  # directories of the hosts that tasks see
+    setup: list[str]  # words of the command that runs on each host first
     renew: str  # what to type to renew outdated results
 
     @property
@@ -71,6 +74,9 @@ class Plan:
             lines.append(f"  {number}: {example}")
         if not self.examples:
             lines.append(f"  {self.method} chooses each from the results so far, when a host has a free slot")
+        lines += [f"  mounts {mount}" for mount in self.mounts]
+        if self.setup:
+            lines.append(f"  setup of each host: {shlex.join(self.setup)}")
         return "\n".join(lines + [f"  {line}" for line in self.variables.lines() + self.standing()])
 
     def standing(self) -> list[str]:
@@ -96,10 +102,16 @@ def notices_of(project: Project, on_hosts: bool) -> list[str]:
             f"{project.name}: run_cap is {method.run_cap}, but there are only {combinations} different "
             "combinations; none runs twice"
         )
-    of_task = attempt_variables(AttemptFiles(Path(), "", 1), Path(), {}, {})
+    of_setup = {"SETUP_DIR": ""} if project.setup else {}
+    of_task = attempt_variables(AttemptFiles(Path(), "", 1), Path(), {}, of_setup)
     for name in unset_variables(project.command, {*os.environ, *of_task, *project.variables.names}):
         notices.append(
             f"{project.name}: ${{envvar:{name}}} is not set here; as in W&B, {name} is passed then"
+        )
+    if not on_hosts and (keys := project.settings_of_hosts):
+        notices.append(
+            f"{project.name}: {' and '.join(f'{key}:' for key in keys)} "
+            f"{'are' if len(keys) > 1 else 'is'} for hosts; tasks run here with what is installed here"
         )
     try:
         tree = SourceTree(project.path, project.ignore)
@@ -139,6 +151,8 @@ def make_plan(
         slots=slots,
         variables=project.variables,
         results=results,
+        setup=list(project.setup),
+        mounts=[mount.shown for mount in project.mounts],
         renew=advice.renew,
     )
 

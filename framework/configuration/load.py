@@ -7,8 +7,12 @@ from functools import cache
 from pathlib import Path
 
 from framework.configuration.default_settings import read_defaults
+from framework.configuration.docker_option_settings import read_docker_options
 from framework.configuration.early_termination_settings import read_early_termination
+from framework.configuration.host_settings import read_host_labels
 from framework.configuration.ignore_settings import check_ignore_file, read_ignore
+from framework.configuration.image_settings import read_build, read_packages
+from framework.configuration.mount_settings import read_mounts
 from framework.configuration.parameters import read_parameters, read_space
 from framework.configuration.resource_settings import read_resources, read_size
 from framework.configuration.settings import (
@@ -21,6 +25,7 @@ from framework.configuration.settings import (
     read_method,
     read_metric,
     read_settings,
+    read_setup,
     whole_number,
 )
 from framework.configuration.variable_settings import read_variables
@@ -139,6 +144,9 @@ def _read_project(
         timeout=settings.read("timeout", read_duration, None),
         retries=settings.read("retries", whole_number(0), 0),
         image=settings.read("image", read_image, None),
+        packages=settings.read("packages", lambda node: read_packages(node, problems), ()),
+        build=settings.read("build", lambda node: read_build(node, directory), None),
+        docker_options=settings.read("docker_options", lambda node: read_docker_options(node, problems), ()),
         space=method.choose(space),
         max_failures=settings.read("max_failures", whole_number(1), None),
         search_space=space,
@@ -149,6 +157,10 @@ def _read_project(
             "early_terminate", lambda node: read_early_termination(node, problems, settings.is_wandb), None
         ),
         free_disk=settings.read("free_disk", read_size, None),
+        host_labels=settings.read("hosts", lambda node: read_host_labels(node, problems), ()),
+        setup=settings.read("setup", read_setup, ()),
+        setup_timeout=settings.read("setup_timeout", read_duration, None),
+        mounts=settings.read("mounts", lambda node: read_mounts(node, problems), ()),
         defaults=settings.read("defaults", lambda node: read_defaults(node, space, problems), {}),
         ignore=settings.read("ignore", lambda node: read_ignore(node, problems), ()),
         variables=read_variables(settings.node("environment"), settings.node("secrets"), problems),

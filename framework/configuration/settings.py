@@ -40,12 +40,19 @@ KEYS = (
     "retries",
     "max_failures",
     "image",
+    "packages",
+    "build",
+    "docker_options",
     "method",
     "run_cap",
     "seed",
     "resources",
     "early_terminate",
     "free_disk",
+    "hosts",
+    "mounts",
+    "setup",
+    "setup_timeout",
     "defaults",
     "ignore",
     "environment",
@@ -98,6 +105,10 @@ class Settings:
             )
         if "command" in self and "function" in self:
             self._add("function", "a command and a function; one of them runs, remove the other")
+        if "image" in self and "build" in self:
+            self._add("build", "an image and a build; tasks run in one of them, remove the other")
+        if "setup_timeout" in self and "setup" not in self:
+            self._add("setup_timeout", "a timeout of a setup without a setup; write setup:, or remove it")
         if "goal" in self and "metric" not in self:
             self._add(
                 "goal",
@@ -217,6 +228,15 @@ def read_command(node: Node) -> tuple[str, ...]:
     if not words or not words[0]:
         raise ValueError("is empty; write what runs, as in 'command: python train.py'")
     return tuple(words)
+
+
+def read_setup(node: Node) -> tuple[str, ...]:
+    """The words of a command as read_command() reads them, without macros. Raises ValueError."""
+    words = read_command(node)
+    macro = next((word for word in words if "${" in word), None)
+    if macro is not None:
+        raise ValueError(f"{macro!r} has a macro, and a setup has no metaparameters; leave it out")
+    return words
 
 
 def _word(node: Node) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from framework.errors import FrameworkError, JournalError, UsageError
+from framework.errors import FrameworkError, JournalError, ProjectError, UsageError
 from framework.files import LocalFiles, ProjectFiles
 from framework.local.collected_values import collect_values
 from framework.local.data_directory import other_owner, record_owner
@@ -33,6 +33,7 @@ from framework.messages.identity import Identity
 from framework.messages.requests import ControlRequest, Which, hand_in
 from framework.messages.status import Status
 from framework.project.command_line import literal
+from framework.project.mounts import local_problems
 from framework.project.project import Project
 from framework.project.resources import why_nowhere
 from framework.runner import orphans
@@ -72,6 +73,8 @@ def run_project(
     `files` cannot be used, or is used by another run.
     """
     _check_program(project)
+    if problems := local_problems(project.mounts):
+        raise ProjectError(problems)
     _check_directory(files.path, project.path)
     values = collect_values(project)
     with run_lock(files) as lock:
@@ -147,6 +150,8 @@ def _take_turns(
         idle = transport.is_idle()  # asked before the turn, which takes in all that came until now
         master.turn(transport)
         status = master.status()
+        if failure := transport.setup_failure:
+            raise FrameworkError(f"this machine {failure}")
         # The result of a pruned task, which says how long it ran, comes after its record.
         is_complete = status.finished and (idle or not status.pruned)
         ended = is_complete or (idle and bool(status.paused or transport.stopping))
@@ -166,6 +171,7 @@ def _take_turns(
             transport.stop_all()
         if signals.count > 1:
             orphans.kill_orphans(files.worker.tasks)
+            orphans.kill_orphans(files.worker.setup)
 
 
 def _check_program(project: Project) -> None:

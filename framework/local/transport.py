@@ -137,6 +137,11 @@ class LocalTransport:
         self._worker.stop()
         self._next_heartbeat = 0.0
 
+    @property
+    def setup_failure(self) -> str:
+        """The reason why the setup has failed; empty if it has not."""
+        return self._worker.setup_failure
+
     def is_idle(self) -> bool:
         """True if everything that was sent has been run, and its results were taken."""
         return self._worker.is_idle and not self._publisher.has_results

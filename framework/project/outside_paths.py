@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from framework.files import ProjectFiles
+from framework.project.mounts import holds
 from framework.project.project import Project
 from framework.project.source_tree import SourceTree
 
@@ -26,8 +27,8 @@ def outside_paths(project: Project, tree: SourceTree, on_hosts: bool) -> list[st
 
     These are words of the command, links, and paths in files of code and settings; the last ones only if they
     lead to something. A task has a directory of its own, from which `../data` is another path than from the
-    project's directory. Absolute links are named if it is to run `on_hosts`, which lack what they lead to.
-    `tree`: that of the project. Raises OSError.
+    project's directory. Absolute links are named if it is to run `on_hosts`, which lack what they lead to
+    unless it is mounted. `tree`: that of the project. Raises OSError.
     """
     top = tree.top
     command = [word for word in project.command if _leads_out(word.rpartition("=")[2])]
@@ -37,13 +38,14 @@ def outside_paths(project: Project, tree: SourceTree, on_hosts: bool) -> list[st
     for entry in tree.walk():
         path = Path(entry.path)
         if path.is_symlink():
-            found += _link(project.path, path.relative_to(top), on_hosts)
+            found += _link(project, path.relative_to(top), on_hosts)
         elif path.suffix.lower() in _SUFFIXES and path.is_file() and path.stat().st_size <= _MOST_BYTES:
             for position, outside in _paths_in(top, path):
                 if outside not in seen:
                     seen.add(outside)
                     found.append(f"{project.path / path.relative_to(top)}:{position}: {outside!r}")
-    advice = "move it into the project" + ("" if on_hosts else ", or write an absolute path")
+    other = "mount it by mounts: in project.yml" if on_hosts else "write an absolute path"
+    advice = f"move it into the project, or {other}"
     lines = [f"{each} leads out of the project, and tasks will not find it; {advice}" for each in found]
     more = len(lines) - _MOST_SHOWN
     return lines[:_MOST_SHOWN] + ([f"and {more} more paths that lead out of the project"] if more > 0 else [])
@@ -62,12 +64,16 @@ def _leads_out(path: str) -> bool:
     return os.path.normpath(path).split(os.sep, 1)[0] == os.pardir
 
 
-def _link(project: Path, link: Path, on_hosts: bool) -> list[str]:
-    """The link, if it leads out of the project."""
-    target = os.readlink(project / link)
-    absolute = os.path.isabs(target)
-    if on_hosts if absolute else _leads_out(str(link.parent / target)):
-        return [f"{project / link}: the link to {target!r}"]
+def _link(project: Project, link: Path, on_hosts: bool) -> list[str]:
+    """The link, if it leads out of the project to where nothing is mounted."""
+    target = os.readlink(project.path / link)
+    if os.path.isabs(target):
+        is_mounted = any(holds(mount.target, os.path.normpath(target)) for mount in project.mounts)
+        leads_out = on_hosts and not is_mounted
+    else:
+        leads_out = _leads_out(str(link.parent / target))
+    if leads_out:
+        return [f"{project.path / link}: the link to {target!r}"]
     return []
 
 

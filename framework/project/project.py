@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from framework.messages.task_ids import task_id
 from framework.project.command_line import expand, identifying, nested
 from framework.project.early_termination import EarlyTermination, Reports
+from framework.project.mounts import Mount
 from framework.project.resources import Resources
 from framework.project.variables import Variables
 from framework.space.product import Combinations, Space
@@ -33,6 +34,9 @@ class Project:
     retries: int  # number of attempts after the first that failed
     image: str | None  # the image that tasks run in on hosts; None: the usual one
     space: Combinations  # the combinations of the sweep: the method's choice from the search space
+    packages: tuple[str, ...] = ()  # Debian packages that the image gets on hosts
+    build: str | None = None  # path of the Dockerfile of which the image is made; None: there is `image`
+    docker_options: tuple[str, ...] = ()  # of the container that tasks run in on hosts
     max_failures: int | None = None  # number of failed tasks that stops the sweep; None: no limit
     function: str | None = None  # module:name, called with the metaparameters; None: the command runs
     search_space: Space = field(default_factory=lambda: Space({}))  # the space that parameters.yml describes
@@ -40,6 +44,10 @@ class Project:
     resources: Resources | None = None  # the needs of one task; None: one slot
     early_termination: EarlyTermination | None = None  # None: no task is ended early
     free_disk: int | None = None  # bytes that must be free on a host's disk; None: the worker's own figure
+    host_labels: tuple[str, ...] = ()  # labels that a host of the hosts file must have to run its tasks
+    mounts: tuple[Mount, ...] = ()  # directories of the hosts that tasks see
+    setup: tuple[str, ...] = ()  # words of the command that prepares a host for tasks; empty: none does
+    setup_timeout: float | None = None  # seconds that it may take; None: no limit
     # Values that stand for the lack of a metaparameter: results from before it was added count as theirs.
     defaults: Mapping[str, Value] = field(default_factory=dict)
     ignore: tuple[str, ...] = ()  # patterns of files in its directory that do not belong to it
@@ -74,6 +82,12 @@ class Project:
     def needs_study(self) -> bool:
         """True if results of other tasks decide on a task; Optuna has to be installed then."""
         return self.method.is_adaptive or self.early_termination is not None
+
+    @property
+    def settings_of_hosts(self) -> tuple[str, ...]:
+        """Keys of project.yml that a run on this machine alone does not use, beside `image`."""
+        keys = {"packages": self.packages, "build": self.build, "docker_options": self.docker_options}
+        return tuple(key for key, value in keys.items() if value)
 
     def gives_up_after(self, failures: int, excused: int = 0) -> bool:
         """True if a task ends with its failure number `failures`, of which `excused` are the host's fault."""

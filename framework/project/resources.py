@@ -48,7 +48,7 @@ class Capacity:
 def why_nowhere(project: str, lacking: Mapping[str, str]) -> str:
     """The message that no host can run a task of `project`; `lacking`: Capacity.lacks() by host."""
     reasons = "; ".join(f"{host} {why}" for host, why in lacking.items())
-    advice = "change resources in project.yml, or use other worker hosts"
+    advice = "change project.yml, or use other worker hosts"
     return f"{project} can run on no worker host: {reasons}; {advice}"
 
 

@@ -12,7 +12,7 @@ _ATTEMPT_NAMES = (
     *("PWD", "TASK_ID", "TASK_ATTEMPT", "TASK_DIR", "TASK_PREVIOUS_DIR"),
     *("TASK_SLOT", "MASTER_PORT"),
 )
-_OWN_NAMES = ("IMAGE",)  # what the runner itself is told
+_OWN_NAMES = ("IMAGE", "INFRAINIT_MOUNTS")  # what the runner itself is told
 
 
 def given_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -62,6 +62,7 @@ class Runner:
         self._given = dict(os.environ) if is_local else given_environment(os.environ)
         self._image = "" if is_local else os.environ.get("IMAGE", "")
         self._values = UserValues(options.values)
+        self._mounts = None if is_local else os.environ.get("INFRAINIT_MOUNTS")
         self._log: RunnerLog | None = None
         self._key: str | None = None
         self._running: dict[str, Attempt] = {}
@@ -119,6 +120,7 @@ class Runner:
             key=self._key,
             environment=self._given,
             image=self._image,
+            mounts=self._mounts,
             process=os.getpid(),
         )
 
@@ -152,7 +154,7 @@ class Runner:
         if self._log is None:
             self._key = key
             self._options.tasks.mkdir(parents=True, exist_ok=True)
-            kill_orphans(self._options.tasks)
+            self._kill_orphans()
             self._log = RunnerLog(self._options.log, key.encode())
         self._link = link
         self._left_at = None
@@ -309,6 +311,10 @@ class Runner:
                     log.warning("the worker has left and is not back: running tasks are stopped")
                 self._stop_all()
 
+    def _kill_orphans(self) -> None:
+        for directory in (self._options.tasks, self._options.tasks.with_name("setup")):
+            kill_orphans(directory)
+
     def _stop_all(self) -> None:
         for attempt in self._running.values():
             attempt.stop()
@@ -319,7 +325,7 @@ class Runner:
             return
         self._is_ending = True
         if kill:
-            kill_orphans(self._options.tasks)
+            self._kill_orphans()
         while self._tasks:
             self._stop_all()
             await asyncio.wait(self._tasks, timeout=1.0)

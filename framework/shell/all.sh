@@ -30,10 +30,14 @@ source "$CHECKOUT/framework/shell/project_directory.sh"
 source "$CHECKOUT/framework/shell/ssh.sh"
 # shellcheck source=framework/shell/archives.sh
 source "$CHECKOUT/framework/shell/archives.sh"
+# shellcheck source=framework/shell/host_list.sh
+source "$CHECKOUT/framework/shell/host_list.sh"
 # shellcheck source=framework/shell/hosts.sh
 source "$CHECKOUT/framework/shell/hosts.sh"
 # shellcheck source=framework/shell/roles.sh
 source "$CHECKOUT/framework/shell/roles.sh"
+# shellcheck source=framework/shell/tolerance.sh
+source "$CHECKOUT/framework/shell/tolerance.sh"
 # shellcheck source=framework/shell/checks.sh
 source "$CHECKOUT/framework/shell/checks.sh"
 # shellcheck source=framework/shell/install.sh
@@ -44,6 +48,10 @@ source "$CHECKOUT/framework/shell/state.sh"
 source "$CHECKOUT/framework/shell/lock.sh"
 # shellcheck source=framework/shell/images.sh
 source "$CHECKOUT/framework/shell/images.sh"
+# shellcheck source=framework/shell/project_image.sh
+source "$CHECKOUT/framework/shell/project_image.sh"
+# shellcheck source=framework/shell/pip_settings.sh
+source "$CHECKOUT/framework/shell/pip_settings.sh"
 # shellcheck source=framework/shell/pki.sh
 source "$CHECKOUT/framework/shell/pki.sh"
 # shellcheck source=framework/shell/secrets.sh
@@ -54,6 +62,8 @@ source "$CHECKOUT/framework/shell/staging.sh"
 source "$CHECKOUT/framework/shell/tunnel.sh"
 # shellcheck source=framework/shell/files.sh
 source "$CHECKOUT/framework/shell/files.sh"
+# shellcheck source=framework/shell/mounts.sh
+source "$CHECKOUT/framework/shell/mounts.sh"
 # shellcheck source=framework/shell/docker_options.sh
 source "$CHECKOUT/framework/shell/docker_options.sh"
 # shellcheck source=framework/shell/containers.sh

@@ -23,7 +23,7 @@ check_broker_port() {
   fi
   while read -r host reason; do
     if [[ ! $TRIAL_LISTENER ]] || kill -0 "$TRIAL_LISTENER" 2>/dev/null; then
-      problem "$(unreached "$host" "$reason")"
+      host_problem "$host" "$(unreached "$host" "$reason")"
     fi
   done < <(for_each_host try_to_reach_master "${hosts[@]}")
   if [[ $TRIAL_LISTENER ]]; then
@@ -91,9 +91,9 @@ unreached() {
   local name=${HOST_NAMES[$1]} master=${HOST_NAMES[MASTER_HOST]} address reason=${2,}
   address=$(address_of_master "$1")
   if [[ $TUNNEL ]]; then
-    printf '%s\n' "$name: its containers do not reach sshd on $master at $address, port $(ssh_port "$MASTER_HOST") (${reason:-no answer}): --tunnel needs that; open that port for $name, or give an address that it reaches with -b"
+    printf '%s\n' "its containers do not reach sshd on $master at $address, port $(ssh_port "$MASTER_HOST") (${reason:-no answer}): --tunnel needs that; open that port for $name, or give an address that it reaches with -b"
   else
-    printf '%s\n' "$name: its containers do not reach the broker on $master at $address, port $BROKER_PORT (${reason:-no answer}): open that port for $name, give an address that it reaches with -b, or give --tunnel, which needs ssh alone"
+    printf '%s\n' "its containers do not reach the broker on $master at $address, port $BROKER_PORT (${reason:-no answer}): open that port for $name, give an address that it reaches with -b, or give --tunnel, which needs ssh alone"
   fi
 }
 
@@ -114,7 +114,7 @@ except OSError as error:
     print(error.strerror or error)' 2>&1
   ) || return 0 # it does not run, which is another matter
   [[ $answer ]] || return 0
-  unreached "$1" "$(tail -n 1 <<<"$answer")" >&2
+  printf '%s: %s\n' "${HOST_NAMES[$1]}" "$(unreached "$1" "$(tail -n 1 <<<"$answer")")" >&2
   return 1
 }
 

@@ -28,7 +28,7 @@ print_table() {
 
 docker_state() {
   case $(fact "$1" docker) in
-    ok) fact "$1" engine ;;
+    ok) printf '%s%s\n' "$(fact "$1" engine)" "$(fact "$1" docker_kind | sed -n '/^plain$/!s/^./ &/p')" ;;
     denied) echo 'not allowed' ;;
     down) echo 'not running' ;;
     *) fact "$1" docker ;;
@@ -58,7 +58,7 @@ check_hosts() {
       check_docker "$host"
       check_host "$host"
     else
-      problem "${HOST_NAMES[host]}: $(fact "$host" unreachable)"
+      host_problem "$host" "$(fact "$host" unreachable)"
     fi
   done
   check_same_machine
@@ -68,50 +68,78 @@ check_hosts() {
 }
 
 check_docker() {
-  local name=${HOST_NAMES[$1]} user
+  local user
   if is_one_of "$1" "${INSTALL_HOSTS[@]}"; then
     return 0
   fi
   user=$(fact "$1" user)
   case $(fact "$1" docker) in
-    ok) ;;
-    missing) problem "$name: Docker is missing; give -y to have it installed, or run: $(install_command "$1")" ;;
-    down) problem "$name: Docker does not answer ($(fact "$1" docker_message)); give -y to have it started, or run: $(install_command "$1")" ;;
-    denied) problem "$name: the user $user may not use Docker; let an administrator run: sudo usermod -aG docker $(quote "$user"), then try again" ;;
+    ok) check_engine "$1" ;;
+    podman) host_problem "$1" "its docker is Podman, with which this tool does not work; install Docker there, or leave this host out" ;;
+    missing) host_problem "$1" "Docker is missing; give -y to have it installed, or run: $(install_command "$1")" ;;
+    down) host_problem "$1" "Docker does not answer ($(fact "$1" docker_message)); give -y to have it started, or run: $(install_command "$1")" ;;
+    denied) host_problem "$1" "the user $user may not use Docker; let an administrator run: sudo usermod -aG docker $(quote "$user"), then try again" ;;
+  esac
+}
+
+# check_engine HOST: what cannot work with its kind of engine.
+check_engine() {
+  case $(fact "$1" docker_kind) in
+    elsewhere) host_problem "$1" "its Docker engine keeps its files where this host has none (the socket of another machine, or Docker Desktop?), so files of this host cannot be mounted; use the engine's own machine as the host" ;;
+    snap) host_problem "$1" "its Docker is a snap, whose AppArmor profile starts no container with the option no-new-privileges (https://bugs.launchpad.net/snapd/+bug/1908448); install Docker from its own packages: $(install_command "$1")" ;;
   esac
 }
 
 # install_command HOST: prints a command that the user can paste here to install or start Docker there.
 install_command() {
-  local script="$CHECKOUT/install_docker_ubuntu.sh"
+  local script="$CHECKOUT/install_docker_ubuntu.sh" key
+  key=$(key_of "$1")
   if (($1 == 0)); then
     quote "$script"
   else
-    printf 'ssh %s%s%s bash -s <%s\n' "${KEY:+-i $(quote "$KEY") }" "${SSH_PORTS[$1]:+-p ${SSH_PORTS[$1]} }" \
+    printf 'ssh %s%s%s bash -s <%s\n' "${key:+-i $(quote "$key") }" "${SSH_PORTS[$1]:+-p ${SSH_PORTS[$1]} }" \
       "${SSH_DESTINATIONS[$1]}" "$(quote "$script")"
   fi
 }
 
 check_host() {
-  local name=${HOST_NAMES[$1]} kind free skew
-  if [[ $(fact "$1" root_writable) != yes ]]; then
-    problem "$name: $(root_of "$1") cannot be written ($(fact "$1" root_writable)); choose another -r, or change its owner"
+  local kind kinds=(docker_disk) free skew
+  if [[ $(role_of "$1") != - ]]; then # otherwise it is this machine, which only builds the images
+    check_root_directory "$1"
+    kinds+=(disk)
   fi
-  if [[ $(fact "$1" root_user) ]]; then
-    problem "$name: $(root_of "$1") is used by $(fact "$1" root_user), started from another copy of this tool; choose another -r, or run infra_clean.sh of that copy"
-  fi
-  for kind in disk docker_disk; do
+  case $(fact "$1" tmp_writable) in
+    full) host_problem "$1" "/tmp is full; make room there" ;;
+    no*) host_problem "$1" "/tmp cannot be written; change its mode (chmod 1777 /tmp)" ;;
+  esac
+  for kind in "${kinds[@]}"; do
     free=$(fact "$1" "$kind")
     if [[ $free ]] && ((free < LEAST_FREE_DISK)); then
-      problem "$name: only $((free / 1024 / 1024)) MiB are free for $([[ $kind == disk ]] && root_of "$1" || echo "Docker's images"); make room for $((LEAST_FREE_DISK / 1024 / 1024)) MiB"
+      host_problem "$1" "only $((free / 1024 / 1024)) MiB are free for $([[ $kind == disk ]] && root_of "$1" || echo "Docker's images"); make room for $((LEAST_FREE_DISK / 1024 / 1024)) MiB"
     fi
   done
+  if [[ $(fact "$1" gpu_kind) == amd && $(host_setting "$1" gpus) == *[1-9[]* ]]; then
+    host_problem "$1" "gpus in the hosts file: which of its GPUs are used can be chosen for NVIDIA's only; leave it out, or write 0 for none"
+  fi
   skew=$(fact "$1" skew) # computed here
   if ((${skew#-} > GREATEST_SKEW)); then
-    problem "$name: its clock differs from this machine's by ${skew#-} s; set the clocks (NTP)"
+    host_problem "$1" "its clock differs from this machine's by ${skew#-} s; set the clocks (NTP)"
   fi
   if is_reachable 0 && [[ $(fact "$1" arch) != "$(fact 0 arch)" ]]; then
-    problem "$name: it is $(fact "$1" arch), but the images are built here for $(fact 0 arch); leave this host out"
+    host_problem "$1" "it is $(fact "$1" arch), but the images are built here for $(fact 0 arch); leave this host out"
+  fi
+}
+
+check_root_directory() {
+  local root
+  root=$(root_of "$1")
+  case $(fact "$1" root_writable) in
+    yes) ;;
+    full) host_problem "$1" "$root cannot be written: the disk is full, or the quota of $(fact "$1" user) is used up; make room" ;;
+    *) host_problem "$1" "$root cannot be written ($(fact "$1" root_writable)); choose another -r, or change its owner" ;;
+  esac
+  if [[ $(fact "$1" root_user) ]]; then
+    host_problem "$1" "$root is used by $(fact "$1" root_user), started from another copy of this tool; choose another -r, or run infra_clean.sh of that copy"
   fi
 }
 
@@ -124,7 +152,7 @@ check_same_machine() {
     [[ $engine ]] || continue
     engine+=" $(fact "$host" boot_id)" # cloned disks share the engine's id, not the boot's
     if [[ ${seen[$engine]:-} ]]; then
-      problem "${HOST_NAMES[host]}: it is the same machine as ${HOST_NAMES[${seen[$engine]}]}; use only one of these names"
+      host_problem "$host" "it is the same machine as ${HOST_NAMES[${seen[$engine]}]}; use only one of these names"
     fi
     seen[$engine]=$host
   done
@@ -138,27 +166,26 @@ check_ports() {
   for port in "$BROKER_PORT" "$FLOWER_PORT"; do
     state=$(fact "$MASTER_HOST" "port_$port")
     if [[ $state != free && $state != ours ]]; then
-      problem "${HOST_NAMES[MASTER_HOST]}: port $port is $state; free it, or choose another $([[ $port == "$BROKER_PORT" ]] && echo BROKER_PORT || echo FLOWER_PORT) in config.sh"
+      host_problem "$MASTER_HOST" "port $port is $state; free it, or choose another $([[ $port == "$BROKER_PORT" ]] && echo BROKER_PORT || echo FLOWER_PORT) in config.sh"
     fi
   done
 }
 
 # check_broker_addresses: records a problem for each worker that could not find the broker.
 check_broker_addresses() {
-  local host name address
+  local host address
   for host in "${WORKER_HOSTS[@]}"; do
     if ! is_reachable "$host"; then
       continue
     fi
-    name=${HOST_NAMES[host]}
     address=$(broker_address "$host")
     ! is_tunnelled "$host" || address=$(address_of_master "$host")
     if [[ -z $address ]]; then
-      problem "$name: it cannot resolve the broker's name $BROKER_NAME; give an address with -b that all workers can reach"
+      host_problem "$host" "it cannot resolve the broker's name $BROKER_NAME; give an address with -b that all workers can reach"
     elif [[ -z $BROKER && ($address == 127.* || $address == ::1) ]]; then
-      problem "$name: it would look for the broker at $address, which is itself; give the address of the master host with -b"
+      host_problem "$host" "it would look for the broker at $address, which is itself; give the address of the master host with -b"
     elif [[ $address != broker && -z $BROKER_NAME && $(fact 0 addresses) && " $(fact 0 addresses) " != *" $address "* ]]; then
-      problem "$name: it sees this machine as $address, which is not its address (NAT, a jump host?); give this machine's address with -b"
+      host_problem "$host" "it sees this machine as $address, which is not its address (NAT, a jump host?); give this machine's address with -b"
     fi
   done
 }

@@ -3,7 +3,7 @@
 
 # The settings as config.sh names them; the second list has no options and is set in config.sh only.
 readonly CONFIG_ONLY=(SLOTS BROKER_IMAGE WORKER_IMAGE DEBIAN_MIRROR BASE_DAYS FLOWER_PORT BROKER_PORT RESULTS_LIMIT SEND_LIMIT)
-readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER TUNNEL MASTER WORKERS "${CONFIG_ONLY[@]}")
+readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER TUNNEL MASTER WORKERS TOLERATE "${CONFIG_ONLY[@]}")
 
 # shellcheck disable=SC2034 # set_setting assigns them by name; other files read them
 {
@@ -17,6 +17,7 @@ readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER TUNNEL MAST
   TUNNEL=''                # --tunnel, yes: workers reach the broker through ssh
   MASTER=''                # -m: local or a host number
   WORKERS=''               # -w: local, host numbers and ranges
+  TOLERATE=''              # --tolerate: how many worker hosts may be left out because they are not fine, or all; empty: none
   SLOTS=''                 # how many tasks a worker runs at a time at most; empty: the host's cores
   BROKER_IMAGE=''          # images to use in place of those that are built here
   WORKER_IMAGE=''          # the same
@@ -65,7 +66,10 @@ set_setting() {
   local name=$1 value=$2
   [[ $value ]] || return 0
   case $name in
-    HOSTS) name=HOSTS_OPTION ;;
+    HOSTS)
+      name=HOSTS_OPTION
+      [[ $value != @* ]] || value=@$(absolute_path "${value#@}" "$3")
+      ;;
     KEY | ROOT) value=$(absolute_path "$value" "$3") ;;
     PROJECT)
       if [[ $value == */* || $value == .* || ! -d $CHECKOUT/tasks/$value ]]; then
@@ -93,6 +97,7 @@ check_settings() {
   fi
   check_project_directory
   check_run_cap
+  [[ $TOLERATE =~ ^([0-9]{1,4}|all)?$ ]] || problem "--tolerate: $(quote "$TOLERATE") is neither a number of hosts nor all"
   check_number SLOTS 1 100000
   check_number BASE_DAYS 0 100000
   check_number FLOWER_PORT 1 65535
@@ -185,6 +190,74 @@ write_config() {
   done <"$CHECKOUT/config.sh.example"
   replace_file "$CONFIG" 644 "$text"
 }
+
+# keep_options: with -f, changes the assignments in config.sh of those options of the command line that have another value there, and
+# says so. All else in the file stays as it is.
+keep_options() {
+  local name variable value file earlier
+  [[ $FROM_CONFIG ]] || return 0
+  take_from_config
+  for name in "${SETTINGS[@]}"; do
+    [[ -v OPTIONS[$name] ]] || continue
+    variable=${name/#HOSTS/HOSTS_OPTION}
+    value=${!variable} earlier=${ASSIGNED[$name]:-}
+    [[ $(value_in_config "$name") != "$value" ]] || continue
+    file=$(mktemp)
+    if { with_assignment "$name" "$value" >"$file" && has_assignments "$file" "$name" "$value"; } ||
+      { with_line "$name=${value@Q}" >"$file" && has_assignments "$file" "$name" "$value"; }; then
+      say "config.sh: $name=$(quote "$value") (was ${earlier:-empty})"
+      replace_file "$CONFIG" 644 "$(<"$file")"$'\n'
+      ASSIGNED[$name]=$value
+    else
+      warn "$CONFIG cannot be changed line by line; to keep this option, put $name=$(quote "$value") into it"
+    fi
+    rm -- "$file"
+  done
+}
+
+# value_in_config NAME: prints the value of a setting in config.sh, as set_setting takes it.
+value_in_config() (
+  variable=${1/#HOSTS/HOSTS_OPTION}
+  printf -v "$variable" '%s' ''
+  set_setting "$1" "${ASSIGNED[$1]:-}" "$CHECKOUT"
+  printf '%s\n' "${!variable}"
+)
+
+# with_assignment NAME VALUE: prints config.sh with VALUE in the last line that assigns NAME and does nothing else.
+with_assignment() {
+  local lines index found='' pattern="^([[:space:]]*$1=)('[^']*'|\"[^\"]*\"|[^][:space:];#'\"\\\\]*)([[:space:]]*(#.*)?)\$"
+  mapfile -t lines <"$CONFIG"
+  for index in "${!lines[@]}"; do
+    if [[ ${lines[index]} =~ $pattern ]]; then
+      found=$index
+    fi
+  done
+  if [[ $found ]]; then
+    [[ ${lines[found]} =~ $pattern ]]
+    lines[found]="${BASH_REMATCH[1]}${2@Q}${BASH_REMATCH[3]}"
+  fi
+  printf '%s\n' "${lines[@]}"
+}
+
+# with_line LINE: prints config.sh with one more line.
+with_line() {
+  local text
+  text=$(<"$CONFIG")
+  printf '%s\n' "$text" "$1"
+}
+
+# has_assignments FILE NAME VALUE: does FILE set what ASSIGNED holds, except for VALUE in NAME?
+has_assignments() (
+  declare -A expected=()
+  for name in "${SETTINGS[@]}"; do
+    expected[$name]=${ASSIGNED[$name]:-}
+  done
+  expected[$2]=$3
+  read_assignments "$1" "${SETTINGS[@]}" 2>/dev/null
+  for name in "${SETTINGS[@]}"; do
+    [[ ${ASSIGNED[$name]:-} == "${expected[$name]}" ]] || exit 1
+  done
+)
 
 # setting_to_keep NAME: prints its value quoted for bash; empty where the default applies.
 setting_to_keep() {

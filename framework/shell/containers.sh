@@ -15,12 +15,23 @@ declare -gA RESTARTS=() # "host role" → how often that container had restarted
 
 # docker_on HOST ARGUMENT…: runs docker for something that changes nothing.
 docker_on() {
-  on_host "$1" docker "${@:2}"
+  local words=(docker)
+  in_words_of_docker "$1"
+  on_host "$1" "${words[@]}" "${@:2}"
 }
 
 # change_docker HOST ARGUMENT…: runs docker for something that changes the host; shown, and left out of a dry run.
 change_docker() {
-  change_host "$1" docker "${@:2}"
+  local words=(docker)
+  in_words_of_docker "$1"
+  change_host "$1" "${words[@]}" "${@:2}"
+}
+
+# in_words_of_docker HOST: names the socket of the user's own engine in the caller's words, where no other answers.
+in_words_of_docker() {
+  local socket
+  socket=$(fact "$1" docker_host)
+  [[ ! $socket ]] || words=(env "DOCKER_HOST=$socket" docker)
 }
 
 # has_docker HOST: false only in a dry run that would install it first.
@@ -55,7 +66,7 @@ start_worker() {
   fi
   make_data_directory "$1" worker
   directory=$(data_directory "$1" worker)
-  change_host "$1" mkdir -p -- "$directory/tasks"
+  change_host "$1" mkdir -p -- "$directory/tasks" "$directory/setup"
   change_host "$1" install --directory --mode=0700 -- "$directory/runner" "$directory/link"
   start_container "$1" runner
   forget_other_values "$1"
@@ -112,7 +123,7 @@ settings_digest() {
 # set_broker_users NAME…: gives the running broker one user for each of these worker hosts, and those of master and Flower. All others
 # are removed, and their connections closed.
 set_broker_users() {
-  local name users=(master flower) removed
+  local name users=(master flower) removed words=(docker)
   for name in "$@"; do
     users+=("$(worker_user "$name")") || return
   done
@@ -120,8 +131,9 @@ set_broker_users() {
     show_on "${HOST_NAMES[MASTER_HOST]}" docker exec --interactive "$INFRASTRUCTURE-broker" sh /secrets/set_users "${users[@]}"
     return 0
   fi
+  in_words_of_docker "$MASTER_HOST"
   removed=$(
-    change_host_stdin "$MASTER_HOST" docker exec --interactive "$INFRASTRUCTURE-broker" sh /secrets/set_users "${users[@]}" \
+    change_host_stdin "$MASTER_HOST" "${words[@]}" exec --interactive "$INFRASTRUCTURE-broker" sh /secrets/set_users "${users[@]}" \
       <"$(secrets_path)/hashes/users.json"
   ) || die "${HOST_NAMES[MASTER_HOST]}: the broker does not take its users; see above. If an earlier version of this tool has started it, start the master again with -m"
   [[ ! $removed ]] || put_host_in_front "${HOST_NAMES[MASTER_HOST]}" <<<"$removed" | printable >&2
@@ -218,34 +230,57 @@ runner_image_in_use() {
   printf '%s\n' "$image"
 }
 
+# docker_options_in_use HOST: prints the digest of the project's options with which its runner was started; `none` without a runner.
+docker_options_in_use() {
+  local container options
+  container=$(find_ours "$1" ps --all --no-trunc --filter label=infrainit.role=runner) || return
+  if [[ ! $container ]]; then
+    echo none
+    return
+  fi
+  options=$(
+    docker_on "$1" container inspect --format '{{index .Config.Labels "infrainit.docker_options"}}' "$INFRASTRUCTURE-runner"
+  ) || return
+  [[ $options =~ ^([0-9a-f]{12})?$ ]] || unreadable "$1" "$options" || return
+  printf '%s\n' "$options"
+}
+
 # Tasks that a replaced container would end
 
-# ask_about_tasks HOST…: ends the program if starting workers on these hosts would end tasks, unless the user agrees.
+# ask_about_tasks HOST…: ends the program if starting or removing workers on these hosts would end tasks, unless the user agrees.
 ask_about_tasks() {
   local tasks
   tasks=$(for_each_host print_tasks_to_end "$@")
   [[ $tasks ]] || return 0
   say "$tasks"
   [[ ! $ASSUME_YES && ! $DRY_RUN ]] || return 0
-  confirm "replace the runners, and let these tasks begin again?" ||
-    die "tasks run, and nothing was changed; wait until they have ended, or let them begin again: $(quote "$CHECKOUT/infrainit.sh") -f -y"
+  confirm "go on, and let these tasks begin again?" ||
+    die "tasks run, and nothing was changed; wait until they have ended, or let them begin again: $(quote "$CHECKOUT/infrainit.sh" "${ARGUMENTS[@]}") -y"
 }
 
-# print_tasks_to_end HOST: prints a line if starting the worker there would end tasks.
+# print_tasks_to_end HOST: prints a line if starting the worker there, or removing it, would end tasks.
 print_tasks_to_end() {
-  local host=$1 options settings state answer count seconds tasks
+  local host=$1 options settings='' state data answer count seconds tasks why='a new image or new settings of the runner make them begin again'
   if [[ $(fact "$host" docker) != ok ]]; then
     return 0 # it is to be installed
   fi
-  read_words options runner_options "$host"
-  settings=$(settings_digest "$host" runner "${options[@]}")
+  if is_one_of "$host" "${WORKER_HOSTS[@]}"; then
+    read_words options runner_options "$host"
+    settings=$(settings_digest "$host" runner "${options[@]}")
+  else
+    why='this host is to run no worker any more, so they end there and begin again elsewhere'
+  fi
   state=$(container_state "$host" runner)
   if [[ ! $state ]]; then
     state=$(container_state "$host" worker) # earlier versions of this tool ran the tasks in it
   fi
-  [[ $state == "running "* && $state != "running $settings "* ]] || return 0
+  [[ $state == "running "* && (! $settings || $state != "running $settings "*) ]] || return 0
+  data=$OUR_PLACE
+  if [[ $(runner_targets "$host") == *"/data/runner"* ]]; then
+    data=/data # it was started by an earlier version of this tool
+  fi
   # Whatever it says is read below; what is no answer counts as an unknown number.
-  answer=$(docker_on "$host" exec "$INFRASTRUCTURE-runner" python3 -I -S "$RUNNER_PROGRAM" --log /data/runner/log --running 2>&1) || true
+  answer=$(docker_on "$host" exec "$INFRASTRUCTURE-runner" python3 -I -S "$RUNNER_PROGRAM" --log "$data/runner/log" --running 2>&1) || true
   count=${answer%% *} seconds=${answer#* }
   if [[ $answer != "$count $seconds" ]] || ! is_number "$count" || ! is_number "$seconds"; then
     answer=$(tail -n 1 <<<"$answer")
@@ -257,7 +292,12 @@ print_tasks_to_end() {
   else
     tasks="$count tasks run (the longest since $(duration "$seconds"))"
   fi
-  printf '%s: %s; a new image or new settings of the runner make them begin again\n' "${HOST_NAMES[host]}" "$tasks"
+  printf '%s: %s; %s\n' "${HOST_NAMES[host]}" "$tasks" "$why"
+}
+
+# runner_targets HOST: prints what is mounted in its runner; nothing if it has none, as with earlier versions of this tool.
+runner_targets() {
+  docker_on "$1" container inspect --format '{{range .Mounts}}{{println .Destination}}{{end}}' "$INFRASTRUCTURE-runner" 2>/dev/null || true
 }
 
 # Waiting: a command in the container tells whether it is ready
@@ -318,10 +358,28 @@ wait_workers() {
   while read -r host role restarts; do
     RESTARTS["$host $role"]=$restarts
   done < <(for_each_host print_worker_restarts "$@")
-  if ! wait_until "$WORKERS_SECONDS" "all workers answer" ask_workers "$@"; then
-    for_each_host show_silent_worker "$@"
-    die "not all workers answer; the reason, or the last lines of their logs, are above"
-  fi
+  until wait_until "$WORKERS_SECONDS" "all workers answer" ask_workers "${WORKER_HOSTS[@]}"; do
+    for_each_host show_silent_worker "${WORKER_HOSTS[@]}"
+    leave_out_silent || die "not all workers answer; the reason, or the last lines of their logs, are above"
+  done
+}
+
+# leave_out_silent: leaves out the hosts whose workers have ended; if there are none, those whose workers do not answer. Fails if
+# --tolerate does not allow it.
+leave_out_silent() {
+  local host silent=() ended=()
+  for host in "${WORKER_HOSTS[@]}"; do
+    if ! (worker_stays_up "$host") >/dev/null 2>&1; then
+      ended+=("$host")
+    elif ! ask_master_for_workers 2 "$host" >/dev/null 2>&1; then
+      silent+=("$host")
+    fi
+  done
+  ((${#ended[@]} > 0)) || ended=("${silent[@]}")
+  ((${#ended[@]} > 0)) && may_leave_out "${ended[@]}" || return 1
+  for host in "${ended[@]}"; do
+    leave_out "$host" "its worker does not answer; see docker logs $INFRASTRUCTURE-worker and $INFRASTRUCTURE-runner there"
+  done
 }
 
 print_worker_restarts() {
@@ -394,11 +452,11 @@ remove_unwanted() {
 }
 
 unwanted_roles() {
+  if ! is_one_of "$1" "${WORKER_HOSTS[@]}"; then
+    printf '%s\n' runner worker # in this order: the worker delivers the last results, to a master that is still there
+  fi
   if (($1 != MASTER_HOST)); then
     printf '%s\n' flower master broker
-  fi
-  if ! is_one_of "$1" "${WORKER_HOSTS[@]}"; then
-    printf '%s\n' runner worker # in this order: the worker delivers the last results
   fi
   if ! is_tunnelled "$1"; then
     printf '%s\n' tunnel # after the worker

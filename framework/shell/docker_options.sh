@@ -6,6 +6,8 @@ readonly MEBIBYTE=1048576
 readonly CHECK_MEMORY=1024 # MiB for the check of a project: as much as the master has, which reads it the same way
 readonly CHECK_SECONDS=300 # for that check
 readonly RUNNER_PROGRAM=/code/current/framework/runner/__main__.py
+# Our files in the containers of a worker host: at a place where no project would mount something of its own.
+readonly OUR_PLACE=/infrainit
 
 # read_words ARRAY COMMAND…: stores the NUL-ended words that COMMAND prints in ARRAY. Fails if COMMAND fails.
 read_words() {
@@ -97,19 +99,24 @@ runner_options() {
   print_words --stop-signal SIGTERM
   print_words --no-healthcheck
   print_words --env "IMAGE=$RUNNER_IMAGE_ID"
+  print_words --env "INFRAINIT_MOUNTS=${NEEDS[mount]:-}" # the worker compares it with what the files need
   user_options
+  project_options
   print_mount type=bind "source=$code" target=/code readonly
-  print_mount type=bind "source=$directory/tasks" target=/data/tasks
-  print_mount type=bind "source=$directory/runner" target=/data/runner
-  print_mount type=bind "source=$directory/link" target=/data/link readonly # so that no task replaces the worker's socket
+  print_mount type=bind "source=$directory/tasks" "target=$OUR_PLACE/tasks"
+  print_mount type=bind "source=$directory/setup" "target=$OUR_PLACE/setup"
+  print_mount type=bind "source=$directory/runner" "target=$OUR_PLACE/runner"
+  print_mount type=bind "source=$directory/link" "target=$OUR_PLACE/link" readonly # so that no task replaces the worker's socket
   print_mount type=bind "source=$values" "target=$VALUES_IN_RUNNER" readonly
+  print_mounts "$1"
   print_words --entrypoint python3 "$RUNNER_IMAGE_ID" -I -S "$RUNNER_PROGRAM"
-  print_words --link /data/link/socket --log /data/runner/log --tasks /data/tasks --code /code --values "$VALUES_IN_RUNNER/values"
+  print_words --link "$OUR_PLACE/link/socket" --log "$OUR_PLACE/runner/log" --tasks "$OUR_PLACE/tasks" --code /code \
+    --values "$VALUES_IN_RUNNER/values"
 }
 
 # worker_options HOST: it depends in nothing on the runner's image, so that a new requirements.txt leaves it running.
 worker_options() {
-  local name=${HOST_NAMES[$1]} address endpoint memory directory
+  local name=${HOST_NAMES[$1]} address endpoint memory directory slots
   address=$(broker_address "$1")
   endpoint=$(broker_endpoint "$1")
   memory=$(memory_limit "$1" runner)
@@ -123,13 +130,16 @@ worker_options() {
   print_words --stop-timeout 30 # to deliver what it has
   print_words --pids-limit 1024
   gpu_options "$1" worker
-  if [[ $SLOTS ]]; then # otherwise as many as its CPUs, or as the project's resources allow
-    print_words --env "SLOTS=$SLOTS"
+  slots=$(host_setting "$1" slots)
+  slots=${slots:-$SLOTS}
+  if [[ $slots ]]; then # otherwise as many as its CPUs, or as the project's resources allow
+    print_words --env "SLOTS=$slots"
   fi
   print_words --env "TASK_MEMORY=$memory" # MiB, for all tasks together
   framework_options "$1" "$endpoint"
   directory=$(data_directory "$1" worker)
-  print_mount type=bind "source=$directory" target=/data
+  print_words --env "DATA=$OUR_PLACE" # the same paths as in the runner
+  print_mount type=bind "source=$directory" "target=$OUR_PLACE"
   print_words "$WORKER_IMAGE_ID" worker
 }
 
@@ -150,7 +160,7 @@ tunnel_options() {
 
 # trial_options IMAGE PROGRAM ARGUMENT…: for a container on this machine that tries whether the image has the program.
 trial_options() {
-  one_off_options "$(id -u):$(id -g)"
+  one_off_options 0 "$(id -u):$(id -g)"
   limit_options
   print_words --workdir / --entrypoint "$2" "$1" "${@:3}"
 }
@@ -205,18 +215,18 @@ recover_options() {
   local code data
   code=$(code_directory "$1")
   data=$(data_directory "$1" master)
-  one_off_options "$(fact "$1" uid):$(fact "$1" gid)"
+  one_off_options "$1" "$(fact "$1" uid):$(fact "$1" gid)"
   print_words --env "PROJECT=$PROJECT_NAME"
   print_mount type=bind "source=$code" target=/code readonly
   print_mount type=bind "source=$data" target=/data
   print_words "$WORKER_IMAGE_ID" recover /data/recovered
 }
 
-# one_off_options USER:GROUP: the options of all containers that run once.
+# one_off_options HOST USER:GROUP: the options of all containers that run once.
 one_off_options() {
   print_words --rm
   print_words --network none
-  print_words --user "$1"
+  user_of_files_options "$1" "$2"
   print_words --cap-drop ALL
   print_words --security-opt no-new-privileges
 }
@@ -231,7 +241,7 @@ report_options() {
 
 # check_options: of containers on this machine that read a project, or results.
 check_options() {
-  one_off_options "$(id -u):$(id -g)"
+  one_off_options 0 "$(id -u):$(id -g)"
   print_words --read-only
   print_words --memory "${CHECK_MEMORY}m"
   print_words --pids-limit 128
@@ -289,10 +299,19 @@ service_options() {
   print_words --log-driver local       # the default one never deletes anything
   print_words --log-opt max-size=10m
   print_words --log-opt max-file=5
-  print_words --user "$(fact "$1" uid):$(fact "$1" gid)" # so that the files on the host are the user's own
+  user_of_files_options "$1" "$(fact "$1" uid):$(fact "$1" gid)"
   print_words --cap-drop ALL
   print_words --security-opt no-new-privileges
   print_words --memory "${memory}m"
+}
+
+# user_of_files_options HOST USER:GROUP: as whom a container runs, so that the files on the host are those of USER.
+user_of_files_options() {
+  case $(fact "$1" docker_kind) in
+    rootless) print_words --user 0:0 ;;              # in its containers, root is the user of the engine, and has no more rights than that user
+    userns) print_words --userns host --user "$2" ;; # otherwise its users are others outside
+    *) print_words --user "$2" ;;
+  esac
 }
 
 # service_with_secrets_options HOST ROLE: of those that stay and run programs of ours only.
@@ -326,6 +345,22 @@ user_options() {
   if [[ ${TZ:-} ]]; then
     print_words --env "TZ=$TZ"
   fi
+}
+
+# project_options: the options that the project gives for the container of its tasks, which come after ours. Their label tells whether
+# they have changed.
+project_options() {
+  local options
+  [[ ${NEEDS[docker_option]:-} ]] || return 0
+  mapfile -t options <<<"${NEEDS[docker_option]}"
+  print_words "${options[@]}"
+  print_words --label "infrainit.docker_options=$(digest_of_options)"
+}
+
+# digest_of_options: prints 12 hexadecimal digits for them; nothing if there are none.
+digest_of_options() {
+  [[ ${NEEDS[docker_option]:-} ]] || return 0
+  sha256sum <<<"${NEEDS[docker_option]}" | cut -c 1-12
 }
 
 # print_published_port HOST PORT CONTAINER_PORT: for everybody who reaches the host. Docker's rules come before those of ufw.
@@ -363,18 +398,39 @@ gpu_options() {
       done
       ;;
     amd-worker) print_words --device /dev/dri ;; # without it, the kernel does not say what GPUs there are; it may not be opened
-    *-runner) print_words --gpus all ;;
-    *-worker) print_words --gpus all,capabilities=utility ;; # nvidia-smi, and nothing to compute with
+    *-runner) print_words --gpus "$(gpu_request "$1")" ;;
+    *-worker) print_words --gpus "$(gpu_request "$1"),capabilities=utility" ;; # nvidia-smi, and nothing to compute with
   esac
 }
 
-# usable_gpus HOST: prints how many GPUs a container there can use. For AMD's, Docker needs nothing else.
+# usable_gpus HOST: prints how many GPUs a container there can use, and may according to the hosts file. For AMD's, Docker needs
+# nothing else.
 usable_gpus() {
-  if [[ $(fact "$1" gpu_kind) == amd || $(fact "$1" gpu_runtime) == [1-9]* ]]; then
-    fact "$1" gpus
-  else
-    echo 0
+  local gpus chosen commas
+  gpus=$(fact "$1" gpus) chosen=$(host_setting "$1" gpus)
+  if [[ $(fact "$1" gpu_kind) != amd && $(fact "$1" gpu_runtime) != [1-9]* ]]; then
+    gpus=0
+  elif [[ $chosen == \[* ]]; then
+    commas=${chosen//[^,]/}
+    gpus=$(between 0 "$((${#commas} + 1))" "$gpus")
+  elif [[ $chosen ]]; then
+    gpus=$(between 0 "$((10#$chosen))" "$gpus")
   fi
+  printf '%s\n' "$gpus"
+}
+
+# gpu_request HOST: prints which GPUs a container gets, as the value of --gpus has it.
+gpu_request() {
+  local chosen
+  chosen=$(host_setting "$1" gpus)
+  case $chosen in
+    '') echo all ;;
+    \[*)
+      chosen=${chosen#[}
+      printf '"device=%s"\n' "${chosen%]}"
+      ;;
+    *) printf 'count=%s\n' "$(usable_gpus "$1")" ;;
+  esac
 }
 
 # memory_limit HOST ROLE: prints MiB. They are limits, not reservations: on a small host their sum may exceed its memory.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints the facts of a host as key=value lines and changes nothing. It is plain POSIX sh; hosts.sh runs it on each host as:
+# Prints the facts of a host as key=value lines and leaves nothing changed. It is plain POSIX sh; hosts.sh runs it on each host as:
 #   sh -s -- REMOTE_PATH INFRASTRUCTURE BROKER_NAME PORT…
 set -u
 
@@ -8,6 +8,7 @@ main() {
   shift 3
   print_machine
   print_root "$HOME/$remote_path"
+  printf 'tmp_writable=%s\n' "$(is_writable "${TMPDIR:-/tmp}")"
   print_docker
   print_root_user "$HOME/$remote_path" "$infrastructure"
   print_gpus
@@ -44,12 +45,20 @@ print_root() {
   while [ ! -e "$nearest" ]; do
     nearest=$(dirname -- "$nearest")
   done
-  if [ -d "$nearest" ] && [ -w "$nearest" ]; then
-    echo 'root_writable=yes'
-  else
-    printf 'root_writable=no: %s\n' "$nearest"
-  fi
+  printf 'root_writable=%s\n' "$(is_writable "$nearest")"
   printf 'disk=%s\n' "$(free_bytes "$nearest")"
+}
+
+# is_writable DIRECTORY: tries it with a small file, because only that finds a quota that is used up.
+is_writable() {
+  if ! [ -d "$1" ] || ! [ -w "$1" ]; then
+    printf 'no: %s\n' "$1"
+  elif (head -c 65536 /dev/zero >"$1/.infrainit.$$") 2>/dev/null; then
+    echo yes
+  else
+    echo full
+  fi
+  rm -f -- "$1/.infrainit.$$" 2>/dev/null
 }
 
 # print_root_user ROOT INFRASTRUCTURE: prints another infrastructure whose containers use files under ROOT.
@@ -60,19 +69,25 @@ print_root_user() {
     ROOT=$1 awk -v ours="$2" '$1 != ours && index($0, ENVIRON["ROOT"] "/") { print "root_user=" $1; exit }'
 }
 
+# free_bytes DIRECTORY: prints nothing if df cannot look there, which does not mean that it is full.
 free_bytes() {
-  df -Pk -- "$1" | awk 'END { printf "%.0f", $4 * 1024 }'
+  df -Pk -- "$1" 2>/dev/null | awk 'NR > 1 { free = $4 } END { if (free ~ /^[0-9]+$/) printf "%.0f", free * 1024 }'
 }
 
 print_docker() {
   docker=ok engine='' answer=''
   if ! command -v docker >/dev/null; then
     docker=missing
-  elif answer=$(timeout 30 docker version --format '{{.Server.Version}}' 2>&1); then
+  elif docker --version 2>/dev/null | grep -qi podman; then
+    docker=podman
+    echo 'docker_message=docker is Podman'
+  elif answer=$(ask_docker) || use_rootless; then
     engine=$(echo "$answer" | tail -n 1)
+    docker_root=$(docker info --format '{{.DockerRootDir}}')
+    printf 'docker_kind=%s\n' "$(kind_of_engine "$docker_root")"
     printf 'engine_id=%s\n' "$(docker info --format '{{.ID}}')"
     printf 'gpu_runtime=%s\n' "$(docker info --format '{{range $name, $_ := .Runtimes}}{{$name}} {{end}}' | grep -c nvidia)"
-    printf 'docker_disk=%s\n' "$(free_bytes "$(docker info --format '{{.DockerRootDir}}')")"
+    printf 'docker_disk=%s\n' "$(free_bytes "$docker_root")"
   else
     case $answer in
       *'permission denied'*) docker=denied ;;
@@ -83,6 +98,37 @@ print_docker() {
   printf 'docker=%s\n' "$docker"
   printf 'engine=%s\n' "$engine"
   printf 'docker_group=%s\n' "$(getent group docker | cut -d : -f 4)"
+}
+
+ask_docker() {
+  timeout 30 docker version --format '{{.Server.Version}}' 2>&1
+}
+
+# use_rootless: does an engine of this user answer, which only a login shell would know of? The answer of the other stays if not.
+use_rootless() {
+  socket=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}/docker.sock
+  [ -S "$socket" ] && version=$(DOCKER_HOST=unix://$socket ask_docker) || return 1
+  answer=$version
+  export DOCKER_HOST="unix://$socket"
+  printf 'docker_host=%s\n' "$DOCKER_HOST"
+}
+
+# kind_of_engine ROOT: what is special about the engine whose files are in ROOT.
+kind_of_engine() {
+  case $(docker info --format '{{.SecurityOptions}}'),$1 in
+    *name=rootless*) echo rootless ;;
+    *name=userns*) echo userns ;;
+    *,/var/snap/*) echo snap ;;
+    *,/*) if is_missing "$1"; then echo elsewhere; else echo plain; fi ;;
+    *) echo plain ;;
+  esac
+}
+
+# is_missing DIRECTORY: is it certainly not there? Below a directory that this user may not search it may be.
+is_missing() {
+  ! [ -e "$1" ] || return 1
+  parent=$(dirname -- "$1")
+  if [ -e "$parent" ]; then [ -x "$parent" ]; else is_missing "$parent"; fi
 }
 
 # print_gpus: those of NVIDIA; where there is no driver for them, those of AMD, and the groups that may use their devices.

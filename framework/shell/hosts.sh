@@ -9,35 +9,43 @@ BROKER_NAME=''        # name or address of the broker for other hosts; empty: ea
 declare -gA FACTS=()  # "number.key" → a value that facts.sh printed and is_fact accepted
 readonly NEEDED_FACTS=(time home user uid gid arch memory docker)
 
-# parse_hosts LIST: numbers the hosts of -a.
+# parse_hosts LIST: numbers the hosts of -a: a list, or @ and the path of a hosts file.
 parse_hosts() {
-  local specification specifications
   HOSTS=(local) HOST_NAMES=(local) SSH_DESTINATIONS=('') SSH_PORTS=('')
-  [[ $1 ]] || return 0
-  mapfile -d , -t specifications < <(printf '%s,' "$1")
-  for specification in "${specifications[@]}"; do
-    add_host "$specification"
-  done
+  # shellcheck disable=SC2034 # of host_list.sh
+  HOST_SETTINGS=() HOST_MOUNTS=()
+  case $1 in
+    '') ;;
+    @*) read_hosts_file "${1#@}" ;;
+    *) add_listed_hosts "$1" ;;
+  esac
 }
 
-# add_host TEXT: adds a host written as [user@]host[:port], ssh://…, IPv6 with or without brackets, or an alias of the ssh config.
+# add_host TEXT [NAME]: adds a host written as [user@]host[:port], ssh://…, IPv6 with or without brackets, or an alias of the ssh
+# config. NAME is its name in messages and results, if it has one of its own.
 add_host() {
-  local typed=$1 user address port name other
+  local typed=$1 name=${2:-} user address port other
   if ! split_host "$typed" user address port; then
-    problem "-a: $(quote "$typed") is no host; write [user@]host[:port], an IPv6 address in brackets"
+    problem "$HOSTS_PLACE: $(quote "$typed") is no host; write [user@]host[:port], an IPv6 address in brackets"
     return 0
   fi
   if [[ $address == local ]]; then
-    problem "-a: local is this machine, which is always available to -m and -w; leave it out of -a"
+    problem "$HOSTS_PLACE: local is this machine, which is always available to -m and -w; leave it out of -a"
     return 0
   fi
   if other=$(number_of "$typed"); then
-    problem "-a: $typed is named twice (also as host $other, ${HOSTS[other]})"
+    problem "$HOSTS_PLACE: $typed is named twice (also as host $other, ${HOSTS[other]})"
     return 0
   fi
-  name=${address//[^A-Za-z0-9.-]/-}${port:+-$port}
-  [[ $name =~ ^-*(.*)$ ]] # a name that begins with '-' would be an option somewhere
-  name=${BASH_REMATCH[1]}
+  if is_one_of "$name" "${HOST_NAMES[@]}"; then
+    problem "$HOSTS_PLACE: the name $name is given to two hosts"
+    return 0
+  fi
+  if [[ ! $name ]]; then
+    name=${address//[^A-Za-z0-9.-]/-}${port:+-$port}
+    [[ $name =~ ^-*(.*)$ ]] # a name that begins with '-' would be an option somewhere
+    name=${BASH_REMATCH[1]}
+  fi
   while is_one_of "$name" "${HOST_NAMES[@]}"; do
     name+=-${#HOSTS[@]}
   done
@@ -143,6 +151,10 @@ probe_hosts() {
       FACTS[$host.$key]=$value
     done <"$SSH_CONNECTIONS/$host.facts"
   done
+  if [[ $(fact 0 docker_host) ]]; then
+    DOCKER_HOST=$(fact 0 docker_host)
+    export DOCKER_HOST
+  fi
 }
 
 # probe_host HOST: writes the file that probe_hosts reads.
@@ -196,10 +208,12 @@ is_fact() {
     boot_id | engine_id) pattern='[A-Za-z0-9:_-]*' ;;
     client_address | broker) pattern="($address)?" ;;
     addresses) pattern="($address *)*" ;;
-    docker) pattern='ok|missing|denied|down' ;;
+    docker) pattern='ok|missing|denied|down|podman' ;;
+    docker_kind) pattern='plain|rootless|userns|snap|elsewhere' ;;
+    docker_host) pattern='unix:///[A-Za-z0-9._/-]+' ;;
     engine) pattern='[A-Za-z0-9.+~:_-]*' ;;
     docker_message | docker_group) pattern=$text ;;
-    root_writable) pattern="yes|no: /$text" ;;
+    root_writable | tmp_writable) pattern="yes|full|no: /$text" ;;
     root_user) pattern=$name ;;
     "port_$BROKER_PORT" | "port_$FLOWER_PORT") pattern="free|ours|taken by another program|taken by the container [A-Za-z0-9_.,/-]+" ;;
     *) return 1 ;;

@@ -4,9 +4,8 @@
 #   infrainit-base:SUITE                 minimal Debian; trixie has Python 3.13, forky has RabbitMQ 4.3
 #   infrainit-broker:INPUTS
 #   infrainit-worker:INPUTS              ours, the same for all projects, with or without Optuna: worker, master and Flower
+#   infrainit-runner[-PROJECT]:INPUTS    the user's, in which tasks run: see project_image.sh
 #   infrainit-tunnel:INPUTS              ssh, for worker hosts that reach the broker through it
-#   infrainit-runner[-PROJECT]:INPUTS    the user's, in which tasks run: Debian with Python, or the project's image:, and its
-#                                        requirements.txt as one layer
 #
 # INPUTS is a digest of everything that the image is built from: the same name is the same image, on every host.
 
@@ -89,30 +88,6 @@ make_tunnel_image() {
   build_image infrainit-tunnel "$base" stage_tunnel
 }
 
-# make_runner_image: of the project, whose needs read_needs knows. An image of the user's that has all it needs is used as it is.
-make_runner_image() {
-  local name base
-  name=infrainit-runner-$(image_name_of_project)
-  if [[ ! $PROJECT_IMAGE ]]; then
-    base=$(make_usual_runner) || return
-  else
-    get_image "$PROJECT_IMAGE" || return
-    if ! has_python "$PROJECT_IMAGE"; then
-      base=$(build_image "$name" "$PROJECT_IMAGE" stage_python) || return
-    elif [[ -e $PROJECT_PATH/requirements.txt ]]; then
-      base=$PROJECT_IMAGE
-    else
-      make_name_for "$PROJECT_IMAGE" "$name"
-      return
-    fi
-  fi
-  if [[ -e $PROJECT_PATH/requirements.txt ]]; then
-    build_image "$name" "$base" stage_packages --build-arg "WORKER=$WORKER_IMAGE_ID"
-  else
-    printf '%s\n' "$base"
-  fi
-}
-
 # has_python IMAGE: can the image run the runner, with python3 in its PATH? If not, and apt-get cannot install it, ends the program.
 has_python() {
   local code=0
@@ -146,17 +121,6 @@ make_name_for() {
   name=$2:${digest:0:12}
   [[ $NAMES_ONLY ]] || change_docker 0 tag "$image" "$name"
   printf '%s\n' "$name"
-}
-
-# image_name_of_project: prints the project's name with only the characters that Docker allows.
-image_name_of_project() {
-  local name=${PROJECT_NAME,,}
-  name=${name//[!a-z0-9]/-}
-  shopt -s extglob
-  name=${name//+(-)/-}
-  name=${name#-}
-  name=${name%-}
-  printf '%s\n' "${name:-project}"
 }
 
 # has_image HOST IMAGE: if Docker fails for another reason, the next step reports that reason.
@@ -302,36 +266,39 @@ install_debootstrap() {
 # Building
 
 # build_image NAME BASE STAGE [OPTION…]: builds an image from the files that the function STAGE puts into a directory, unless it
-# exists already; prints NAME:INPUTS.
+# exists already; prints NAME:INPUTS. Settings of pip, for a STAGE that makes the directory settings, are no part of INPUTS.
 build_image() (
   base=$2
   if [[ $NAMES_ONLY ]]; then
     has_image 0 "$base" || exit
   fi
-  context=$(mktemp -d)
-  trap 'rm -rf -- "$context"' EXIT
+  context=$(mktemp -d) build=''
+  trap 'remove_build "$context" "$build"' EXIT
   "$3" "$context" || exit
   set_modes "$context" || exit
   inputs=$(digest_inputs "$context" "$base") || exit
   image=$1:${inputs:0:12}
   if [[ ! $NAMES_ONLY ]] && ! has_image 0 "$image"; then
-    run_long "building $image" docker_build "$image" "$base" "$inputs" "$context" "${@:4}" ||
+    if [[ -d $context/settings ]]; then
+      stage_pip_settings "$context/settings" || exit
+    fi
+    build=${context##*/}
+    run_long "building $image" docker_build "$context" \
+      --tag "$image" \
+      --label "infrainit.inputs=$inputs" \
+      --build-arg "BASE=$base" \
+      --build-arg "BUILD=$build" \
+      "${@:4}" ||
       die "the image $image cannot be built; see above"
   fi
   printf '%s\n' "$image"
 )
 
-# docker_build IMAGE BASE INPUTS DIRECTORY [OPTION…]
+# docker_build DIRECTORY OPTION…: proxies are used, and none of them stays in the image.
 docker_build() {
-  local image=$1 base=$2 inputs=$3 context=$4 options=() name
-  options=(
-    --tag "$image"
-    --label "infrainit.inputs=$inputs"
-    --build-arg "BASE=$base"
-    "${@:5}"
-  )
-  # Without a value docker takes it from the environment: an address may hold a password. None of these stays in the image.
-  for name in http_proxy https_proxy no_proxy PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST; do
+  local options=("${@:2}") name
+  # Without a value docker takes it from the environment: an address may hold a password.
+  for name in {http,https,no}_proxy {HTTP,HTTPS,NO}_PROXY; do
     if [[ ${!name:-} ]]; then
       options+=(--build-arg "$name")
     fi
@@ -339,7 +306,22 @@ docker_build() {
   # Of the builders that somebody may have set up, only the engine's own knows local base images.
   BUILDX_BUILDER=$(docker_on 0 context inspect --format '{{.Name}}') || return
   export BUILDX_BUILDER BUILDX_NO_DEFAULT_ATTESTATIONS=1 # attestations make an archive that older engines do not load
-  change_docker 0 build "${options[@]}" "$context"
+  change_docker 0 build "${options[@]}" --force-rm "$1"
+}
+
+# remove_build DIRECTORY BUILD: removes the build context and what the engine keeps of the stages of BUILD, which may hold settings of
+# pip. What a stage was made of is recognised by its label.
+remove_build() {
+  local found ids id
+  rm -rf -- "$1"
+  [[ $2 && ! $DRY_RUN ]] || return 0
+  found=$(docker_on 0 images --quiet --no-trunc --filter dangling=true --filter "label=infrainit.build=$2") || return 0
+  [[ $found ]] || return 0
+  mapfile -t ids <<<"$found"
+  for id in "${ids[@]}"; do
+    [[ $id =~ ^sha256:[0-9a-f]{64}$ ]] || unreadable 0 "$id"
+    change_docker 0 image rm "$id" >/dev/null || true # the next build is not in its way
+  done
 }
 
 # set_modes DIRECTORY: an image is for any user, whatever the umask was when this checkout was made, or is now.
@@ -351,12 +333,17 @@ set_modes() {
 digest_inputs() {
   (
     cd "$1" || exit
-    find . -type f -print0 | LC_ALL=C sort --zero-terminated | xargs --null sha256sum
-    find . -printf '%m %p\n' | LC_ALL=C sort
+    print_inputs .
     if has_image 0 "$2"; then # in a dry run it may be missing
       image_content 0 "$2"
     fi
   ) | sha256sum | cut -c 1-64
+}
+
+# print_inputs PATH…: prints all that counts of files and directories in the current one: their content, modes, and where links lead.
+print_inputs() {
+  find "$@" -type f -print0 | LC_ALL=C sort --zero-terminated | xargs --null --no-run-if-empty sha256sum
+  find "$@" -printf '%m %p %l\n' | LC_ALL=C sort
 }
 
 stage_broker() {
@@ -364,7 +351,8 @@ stage_broker() {
 }
 
 stage_worker() {
-  cp -- "$CHECKOUT"/docker/worker/{Dockerfile,framework,install_packages,requirements.txt,requirements-page.txt} "$1"
+  cp -- "$CHECKOUT"/docker/worker/{Dockerfile,framework,install_packages,requirements.txt,requirements-page.txt} "$1" &&
+    mkdir -- "$1/settings"
 }
 
 # stage_adaptive_worker DIRECTORY: with Optuna.
@@ -379,11 +367,6 @@ stage_tunnel() {
 
 stage_python() {
   cp -- "$CHECKOUT"/docker/runner/python/* "$1" &&
-    stage_certificates "$1/certificates"
-}
-
-stage_packages() {
-  cp -- "$CHECKOUT"/docker/runner/packages/* "$PROJECT_PATH/requirements.txt" "$1" &&
     stage_certificates "$1/certificates"
 }
 

@@ -46,11 +46,11 @@ install_docker_here() {
 install_docker_there() {
   local host hosts=()
   for host in "${INSTALL_HOSTS[@]}"; do
-    ((host == 0)) || hosts+=("$host")
+    ((host == 0)) || is_one_of "$host" "${LEFT_OUT[@]}" || hosts+=("$host")
   done
   ((${#hosts[@]} > 0)) || return 0
   doing "installing Docker on hosts"
-  for_each_host install_docker "${hosts[@]}"
+  try_each_host install_docker "${hosts[@]}"
   probe_hosts_again "${hosts[@]}"
 }
 
@@ -69,18 +69,23 @@ install_docker() {
 # probe_hosts_again HOST…: asks and checks hosts on which Docker was installed, over new connections, because only these are in
 # the group docker. Takes the hosts off INSTALL_HOSTS.
 probe_hosts_again() {
-  local host left=()
+  local host left=() hosts=()
   [[ ! $DRY_RUN ]] || return 0
   for host in "${INSTALL_HOSTS[@]}"; do
     is_one_of "$host" "$@" || left+=("$host")
   done
   INSTALL_HOSTS=("${left[@]}")
   for host in "$@"; do
+    is_one_of "$host" "${LEFT_OUT[@]}" || hosts+=("$host")
+  done
+  ((${#hosts[@]} > 0)) || return 0
+  for host in "${hosts[@]}"; do
     close_connection "$host"
   done
-  probe_hosts "$@"
+  probe_hosts "${hosts[@]}"
   start_again_in_group
-  check_hosts "$@"
+  check_hosts "${hosts[@]}"
+  leave_out_unfit
   stop_on_problems 1
 }
 

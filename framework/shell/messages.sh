@@ -2,9 +2,10 @@
 # Messages for the user. They go to stderr, one line each; stdout is left to results. What they quote may come from a host, a
 # container or a task: they show it as printable text.
 
-PROBLEMS=()   # the messages that `problem` collected
-DOING=''      # the part of the work in progress; the scripts' exit traps name it when it fails
-MESSAGES_TO=2 # file descriptor for `step` and `say`; for_each_host points it past the output that it holds back
+PROBLEMS=()      # the messages that `problem` collected
+PROBLEM_HOSTS=() # index in PROBLEMS → number of the host that alone has this problem
+DOING=''         # the part of the work in progress; the scripts' exit traps name it when it fails
+MESSAGES_TO=2    # file descriptor for `step` and `say`; for_each_host points it past the output that it holds back
 
 say() {
   make_printable "$*" >&"$MESSAGES_TO"
@@ -45,6 +46,13 @@ usage_error() {
 # problem MESSAGE: records something that is wrong, so that stop_on_problems reports everything at once.
 problem() {
   PROBLEMS+=("$*")
+}
+
+# host_problem HOST MESSAGE: records what is wrong with one host, whose name comes in front.
+host_problem() {
+  # shellcheck disable=SC2034 # tolerance.sh reads it
+  PROBLEM_HOSTS[${#PROBLEMS[@]}]=$1
+  problem "${HOST_NAMES[$1]}: $2"
 }
 
 # stop_on_problems EXIT_CODE: if there are problems, shows each of them and ends the program.

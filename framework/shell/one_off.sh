@@ -6,12 +6,24 @@ declare -gA NEEDS=() # key → the values that were said of it, one a line
 PROJECT_IMAGE=''     # the image that its tasks run in; empty: the usual one
 NEEDS_OPTUNA=''      # not empty: the master needs Optuna
 
+readonly PATH_IN_PROJECT='[^/[:cntrl:]][^[:cntrl:]]*' # beside this, no part of it is ..
+
 # What `framework needs` can say, KEY=VALUE in each line: the pattern of the values of each key. Those of SAID_ONCE have one.
-readonly SAID_ONCE=(image optuna)
+readonly SAID_ONCE=(image build optuna)
 readonly WANTED='[A-Za-z_][A-Za-z0-9_]{0,199} [1-9][0-9]{0,6}:[1-9][0-9]{0,6}' # a variable, and the line and column that ask for it
 readonly WANTED_PATH='~?/[^[:cntrl:]]*'
 declare -grA NEED_PATTERNS=(
   [image]='[A-Za-z0-9][A-Za-z0-9._/:@-]*'
+  [build]="$PATH_IN_PROJECT"              # of a Dockerfile
+  [copied]="$PATH_IN_PROJECT"             # what its image depends on
+  [package]='[a-z0-9][a-z0-9+.-]+'        # of Debian
+  [requirements]="$PATH_IN_PROJECT"       # what pip reads; the first is requirements.txt
+  [local]="$PATH_IN_PROJECT"              # what it installs from there
+  [dependency]='[A-Za-z0-9][^[:cntrl:]]*' # a requirement for pip, of pyproject.toml
+  [variable]='[A-Z_][A-Z0-9_]*'           # of the environment, for pip
+  [docker_option]='--device=/dev/(fuse|kfd|dri|infiniband|accel)[A-Za-z0-9/_:-]*|--(add-host|cpu-shares|cpus|cpuset-cpus|dns|dns-option|dns-search|group-add|shm-size|sysctl|ulimit)=[A-Za-z0-9:][A-Za-z0-9 _.:=,/-]*'
+  [label]='[A-Za-z0-9][A-Za-z0-9_.-]*'
+  [mount]='(ro|rw) /[A-Za-z0-9._/+@=-]+ [/~][^[:cntrl:]]*'
   [optuna]='yes|no'
   [environment]="$WANTED"
   [secret]="$WANTED"
@@ -57,6 +69,7 @@ read_needs() {
   while IFS='' read -r line; do
     key=${line%%=*} value=${line#*=}
     [[ $line == ?*=* && ${NEED_PATTERNS[$key]:-} && $value =~ ^(${NEED_PATTERNS[$key]})$ ]] || unreadable 0 "$line"
+    [[ ${NEED_PATTERNS[$key]} != "$PATH_IN_PROJECT" || /$value/ != */../* ]] || unreadable 0 "$line"
     [[ ! ${NEEDS[$key]:-} ]] || ! is_one_of "$key" "${SAID_ONCE[@]}" || unreadable 0 "$line"
     NEEDS[$key]+=${NEEDS[$key]:+$'\n'}$value
   done <<<"$answer"

@@ -67,7 +67,7 @@ parse_options() {
 # parse_infrainit_options ARGUMENT…: the options of infrainit.sh. Those that are settings stay in OPTIONS for collect_settings.
 parse_infrainit_options() {
   local name
-  parse_options -a,--hosts= -i,--key= -r,--remote-path= -d,--project= --root= --run-cap= -b,--broker= --tunnel -m,--master= -w,--workers= \
+  parse_options -a,--hosts= -i,--key= -r,--remote-path= -d,--project= --root= --run-cap= -b,--broker= --tunnel -m,--master= -w,--workers= --tolerate= \
     -f,--from-config -y,--yes -n,--dry-run --refresh --recover --wait --failed --outdated --fresh --verbose -- "$@"
   # shellcheck disable=SC2034 # other files read them
   FROM_CONFIG=${OPTIONS[FROM_CONFIG]:-} ASSUME_YES=${OPTIONS[YES]:-} RECOVER=${OPTIONS[RECOVER]:-} WAIT=${OPTIONS[WAIT]:-}

@@ -4,13 +4,21 @@
 readonly HOSTS_AT_ONCE=8 # sshd drops connections at random from ten unauthenticated ones on (MaxStartups)
 PARALLEL_JOBS=()         # process ids of for_each_host, for stop_parallel_jobs
 PARALLEL_OUTPUT=''       # directory of their output
+FAILURES=()              # host → the last line of what the last function of run_for_hosts said there, for the hosts where it failed
 
 # for_each_host FUNCTION HOST…: runs FUNCTION HOST for all hosts in parallel, each in a subshell.
 # Their output is held back and shown host by host; `step` and `say` are shown at once. Fails if FUNCTION failed for a host, after
 # naming that host. Call it as a statement of its own: behind `if` or `||` FUNCTION would run without errexit.
 for_each_host() {
-  local function=$1 host reminder job running=0 failed=0
+  run_for_hosts "$@"
+  ((${#FAILURES[@]} == 0))
+}
+
+# run_for_hosts FUNCTION HOST…: the same, but does not fail; FAILURES names the hosts.
+run_for_hosts() {
+  local function=$1 host reminder job running=0 last
   shift
+  FAILURES=()
   PARALLEL_OUTPUT=$(mktemp -d)
   exec {MESSAGES_TO}>&2
   exec {reminder}> >(remind say_who_is_busy "$@")
@@ -34,11 +42,11 @@ for_each_host() {
     put_host_in_front "${HOST_NAMES[host]}" <"$PARALLEL_OUTPUT/$host.stderr" >&2
     if [[ $(<"$PARALLEL_OUTPUT/$host.code") != 0 ]]; then
       printf '%s: %s failed\n' "${HOST_NAMES[host]}" "${function//_/ }" >&2
-      failed=1
+      last=$(tail -n 1 -- "$PARALLEL_OUTPUT/$host.stderr" | printable)
+      FAILURES[host]=${last:0:300}
     fi
   done
   stop_parallel_jobs
-  return "$failed"
 }
 
 # run_for_host FUNCTION HOST: writes stdout, stderr and, however FUNCTION ends, the exit code into files.

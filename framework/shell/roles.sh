@@ -3,6 +3,7 @@
 
 MASTER_HOST=''  # number of the host of the broker, the master and Flower; empty: not in this run
 WORKER_HOSTS=() # numbers of the hosts with workers
+ASKED_HOSTS=()  # numbers of this machine and the hosts that are to get something: those that must be fine
 
 # resolve_roles: sets MASTER_HOST and WORKER_HOSTS from -m and -w. Records a problem for each number that is wrong.
 resolve_roles() {
@@ -31,6 +32,46 @@ check_roles() {
   if [[ $MASTER == *[,-]* ]]; then
     problem "-m names one host: local or a number, not $MASTER"
   fi
+}
+
+# choose_asked_hosts: sets ASKED_HOSTS. A host of -a that neither -m nor -w names need not even be switched on.
+choose_asked_hosts() {
+  mapfile -t ASKED_HOSTS < <(printf '%s\n' 0 ${MASTER:+"$MASTER_HOST"} "${WORKER_HOSTS[@]}" | sort --numeric-sort --unique)
+}
+
+# say_unused_hosts: names the hosts of -a that are not asked.
+say_unused_hosts() {
+  local host names=()
+  # shellcheck disable=SC2153 # of hosts.sh
+  for host in "${!HOSTS[@]}"; do
+    is_one_of "$host" "${ASKED_HOSTS[@]}" "${PRESENT_HOSTS[@]}" || names+=("${HOST_NAMES[host]}")
+  done
+  ((${#names[@]} == 0)) || say "neither -m nor -w names them, so they are not asked: ${names[*]}"
+}
+
+# choose_labelled_hosts: takes hosts off WORKER_HOSTS that lack a label which the project asks for, after saying so; records a problem if
+# none is left.
+choose_labelled_hosts() {
+  local host label labels lacking hosts=() without=()
+  [[ ${NEEDS[label]:-} && $WORKERS ]] || return 0
+  mapfile -t labels <<<"${NEEDS[label]}"
+  for host in "${WORKER_HOSTS[@]}"; do
+    lacking=''
+    for label in "${labels[@]}"; do
+      [[ ,$(host_setting "$host" labels), == *",$label,"* ]] || lacking=$label
+    done
+    if [[ $lacking ]]; then
+      without+=("${HOST_NAMES[host]}")
+    else
+      hosts+=("$host")
+    fi
+  done
+  if ((${#hosts[@]} == 0)); then
+    problem "no host of -w has the labels that the project asks for (${labels[*]}); give them labels in the hosts file of -a, or change hosts: in project.yml"
+  elif ((${#without[@]} > 0)); then
+    say "without the labels that the project asks for (${labels[*]}), so no worker there: ${without[*]}"
+  fi
+  WORKER_HOSTS=("${hosts[@]}")
 }
 
 # parse_host_numbers OPTION LIST ARRAY: appends the hosts of LIST (local, numbers and ranges) to ARRAY.
@@ -79,10 +120,10 @@ hosts_in_use() {
   printf '%s\n' "$MASTER_HOST" "${WORKER_HOSTS[@]}" | sort --numeric-sort --unique
 }
 
-# workers_with_access: prints the names of the worker hosts that may use the broker, one a line: those of this run; without -m, those
-# that they join, too.
+# workers_with_access: prints the names of the worker hosts that may use the broker, one a line: those of this run, also if they are
+# left out, as a worker may still run there; without -m, those that they join, too.
 workers_with_access() {
-  local host numbers=("${WORKER_HOSTS[@]}")
+  local host numbers=("${WORKER_HOSTS[@]}" "${LEFT_OUT[@]}")
   [[ $MASTER ]] || numbers+=("${PRESENT_WORKER_HOSTS[@]}")
   for host in "${numbers[@]}"; do
     printf '%s\n' "${HOST_NAMES[host]}"
@@ -93,7 +134,7 @@ workers_with_access() {
 is_reached_from_outside() {
   local host
   [[ ! $TUNNEL ]] || return 1 # sshd on the master host connects to it there
-  for host in "${WORKER_HOSTS[@]}"; do
+  for host in "${WORKER_HOSTS[@]}" "${LEFT_OUT[@]}"; do
     ((host == MASTER_HOST)) || return 0
   done
   [[ $BROKER ]] # workers will join from elsewhere
@@ -102,7 +143,7 @@ is_reached_from_outside() {
 # knows_all_workers: are the facts of all workers known, and can no other workers join?
 knows_all_workers() {
   local host
-  [[ $MASTER && ! $BROKER ]] || return 1
+  [[ $MASTER && ! $BROKER && ${#LEFT_OUT[@]} == 0 ]] || return 1
   for host in "${WORKER_HOSTS[@]}"; do
     [[ $(fact "$host" memory) ]] || return 1
   done

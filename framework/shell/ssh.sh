@@ -33,9 +33,6 @@ prepare_ssh() {
     -o StrictHostKeyChecking=accept-new
     -o ControlPath="$SSH_CONNECTIONS/%C"
   )
-  if [[ $KEY ]]; then
-    SSH_OPTIONS+=(-o IdentitiesOnly=yes -i "$KEY")
-  fi
   # A config made for logging in by hand may have these; an older ssh does not know all of them.
   for option in RemoteCommand=none SessionType=default StdinNull=no ForkAfterAuthentication=no; do
     if ssh -o "$option" -V 2>/dev/null; then
@@ -46,12 +43,16 @@ prepare_ssh() {
 
 # ssh_to HOST OPTION… -- COMMAND: runs ssh; COMMAND is one string for the shell on the host.
 ssh_to() {
-  local host=$1 options=()
+  local host=$1 options=() key
   shift
   while [[ $1 != -- ]]; do
     options+=("$1")
     shift
   done
+  key=$(key_of "$host")
+  if [[ $key ]]; then
+    options+=(-o IdentitiesOnly=yes -i "$key")
+  fi
   if [[ ${SSH_PORTS[host]} ]]; then
     options+=(-p "${SSH_PORTS[host]}")
   fi
@@ -105,7 +106,7 @@ run_on_host() {
   shift
   if ((host == 0)); then
     "$@"
-    return
+    return "$?" # in an exit trap, `return` alone gives the code with which the program ends
   fi
   marker=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
   ssh_to "$host" -o ControlMaster=no -- "exec sh -c '$RUN_SCRIPT' $marker $(quote_for_any_shell "$@")" |
@@ -187,7 +188,8 @@ forget_key_command() {
 
 # explain_ssh_failure HOST TEXT: prints in one line what ssh's TEXT means and what to do.
 explain_ssh_failure() {
-  local text=$2
+  local text=$2 key
+  key=$(key_of "$1")
   case $text in
     *'Could not resolve hostname'*) echo "this machine cannot resolve its name; check the spelling in -a, or give its address" ;;
     *'Connection refused'*) echo "it refuses the connection; is sshd running there, and on this port?" ;;
@@ -195,9 +197,9 @@ explain_ssh_failure() {
     *'HOST IDENTIFICATION HAS CHANGED'*)
       echo "its host key has changed; if it was installed anew, forget the old key ($(forget_key_command "$1")); if not, someone may intercept the connection"
       ;;
-    *'UNPROTECTED PRIVATE KEY'*) echo "ssh ignores the key $KEY, because others may read it: chmod 600 $(quote "$KEY")" ;;
+    *'UNPROTECTED PRIVATE KEY'*) echo "ssh ignores the key $key, because others may read it: chmod 600 $(quote "$key")" ;;
     *'Permission denied'*)
-      echo "it denies the login with ${KEY:-the keys that ssh finds}; check the user name, put a key that has a passphrase into ssh-agent, or: ssh-copy-id ${KEY:+-i $(quote "$KEY") }${SSH_PORTS[$1]:+-p ${SSH_PORTS[$1]} }${SSH_DESTINATIONS[$1]}"
+      echo "it denies the login with ${key:-the keys that ssh finds}; check the user name, put a key that has a passphrase into ssh-agent, or: ssh-copy-id ${key:+-i $(quote "$key") }${SSH_PORTS[$1]:+-p ${SSH_PORTS[$1]} }${SSH_DESTINATIONS[$1]}"
       ;;
     *) printf 'ssh says: %s\n' "$(make_printable "$text" | tail -n 1)" ;;
   esac

@@ -4,12 +4,11 @@
 
 INFRASTRUCTURE=''       # its id, made once for each checkout
 declare -gA RECORD=()   # the record: setting → value
-ASKED_HOSTS=()          # numbers of this machine and the hosts of -a
 PRESENT_HOSTS=()        # numbers of the recorded hosts
 PRESENT_MASTER_HOST=''  # number of the recorded master host
 PRESENT_WORKER_HOSTS=() # numbers of the recorded worker hosts
 readonly STATE=$CHECKOUT/.infra
-readonly RECORDED=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER TUNNEL MASTER WORKERS FLOWER_PORT BROKER_PORT ADDRESSES)
+readonly RECORDED=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER TUNNEL MASTER WORKERS FLOWER_PORT BROKER_PORT ADDRESSES HOST_LINES)
 
 # load_infrastructure: reads the record and the id, or makes a new id if there is none yet. Writes no file.
 load_infrastructure() {
@@ -36,7 +35,7 @@ use_record() {
   fi
   load_infrastructure
   for name in "${!RECORD[@]}"; do
-    [[ $name != ADDRESSES ]] || continue
+    [[ $name != @(ADDRESSES|HOST_LINES) ]] || continue
     set_setting "$name" "${RECORD[$name]}" "$CHECKOUT"
   done
   PROJECT_SOURCE=$PROJECT
@@ -46,6 +45,8 @@ use_record() {
     PROJECT_PATH=${ROOT:-$(dirname -- "$SWEEP_FILE")}
   fi
   parse_hosts "$HOSTS_OPTION"
+  # shellcheck disable=SC2153 # of hosts.sh
+  take_host_lines "${RECORD[HOST_LINES]:-}" "${!HOSTS[@]}"
   resolve_roles
   check_roles
   stop_on_problems 1
@@ -54,8 +55,6 @@ use_record() {
 # join_record: gives the recorded hosts numbers in this run, after those of -a.
 join_record() {
   local specification specifications number numbers=(0) recorded=()
-  # shellcheck disable=SC2034 # infrainit.sh reads it
-  ASKED_HOSTS=("${!HOSTS[@]}")
   PRESENT_HOSTS=() PRESENT_MASTER_HOST='' PRESENT_WORKER_HOSTS=()
   [[ -v RECORD[HOSTS] ]] || return 0
   mapfile -d , -t specifications < <(printf '%s' "${RECORD[HOSTS]}${RECORD[HOSTS]:+,}")
@@ -63,6 +62,7 @@ join_record() {
     if ! number=$(number_of "$specification"); then
       number=${#HOSTS[@]}
       add_host "$specification"
+      take_host_lines "${RECORD[HOST_LINES]:-}" "$number"
     fi
     numbers+=("$number")
   done
@@ -124,22 +124,31 @@ recorded_numbers() {
 # record_before: before anything is started, records all hosts that may hold something afterwards. If something runs already, its
 # roles stay in the record.
 record_before() {
+  local hosts
+  mapfile -t hosts < <({
+    hosts_in_use
+    printf '%s\n' "${PRESENT_HOSTS[@]}" | sed '/^$/d'
+  } | sort -nu)
   if [[ ! -v RECORD[HOSTS] ]]; then
-    record_after "${!HOSTS[@]}"
+    record_after "${hosts[@]}"
     return
   fi
-  RECORD[HOSTS]=$(list_hosts "${!HOSTS[@]}")
+  RECORD[HOSTS]=$(list_hosts "${hosts[@]}")
+  RECORD[HOST_LINES]=$(print_host_lines "${hosts[@]}")
   RECORD[KEY]=$KEY
   RECORD[TUNNEL]=${RECORD[TUNNEL]:-$TUNNEL}
-  RECORD[MASTER]=$(list_numbers "$PRESENT_MASTER_HOST")
-  RECORD[WORKERS]=$(list_numbers "${PRESENT_WORKER_HOSTS[@]}")
+  RECORD[MASTER]=$(list_positions "$PRESENT_MASTER_HOST" -- "${hosts[@]}")
+  RECORD[WORKERS]=$(list_positions "${PRESENT_WORKER_HOSTS[@]}" -- "${hosts[@]}")
   RECORD[ADDRESSES]=$(certificate_addresses | paste -sd ,)
   write_record
 }
 
-# record_after HOST…: records what runs now, and the HOSTs, which may hold something: those of -a, then others.
+# record_after HOST…: records what runs now, and the HOSTs, which may hold something; those with roles are among them.
 record_after() {
   local host workers=("${WORKER_HOSTS[@]}")
+  for host in "${LEFT_OUT[@]}"; do # what they have, they keep
+    ! is_one_of "$host" "$@" || workers+=("$host")
+  done
   if [[ -z $MASTER ]]; then # they have joined others
     for host in "${PRESENT_WORKER_HOSTS[@]}"; do
       is_one_of "$host" "${workers[@]}" || workers+=("$host")
@@ -147,6 +156,7 @@ record_after() {
   fi
   RECORD=(
     [HOSTS]=$(list_hosts "$@")
+    [HOST_LINES]=$(print_host_lines "$@")
     [KEY]=$KEY
     [REMOTE_PATH]=$REMOTE_PATH
     [PROJECT]=$PROJECT_SOURCE
@@ -154,8 +164,8 @@ record_after() {
     [RUN_CAP]=$RUN_CAP
     [BROKER]=$BROKER
     [TUNNEL]=$TUNNEL
-    [MASTER]=$(list_numbers "$MASTER_HOST")
-    [WORKERS]=$(list_numbers "${workers[@]}")
+    [MASTER]=$(list_positions "$MASTER_HOST" -- "$@")
+    [WORKERS]=$(list_positions "${workers[@]}" -- "$@")
     [FLOWER_PORT]=$FLOWER_PORT
     [BROKER_PORT]=$BROKER_PORT
     [ADDRESSES]=$(certificate_addresses | paste -sd ,)
@@ -186,11 +196,22 @@ list_hosts() {
   join_by_comma "${hosts[@]}"
 }
 
-# list_numbers HOST…: prints them as in -w.
-list_numbers() {
-  local host names=()
-  for host in "$@"; do
-    names+=("${host/#0/local}") # no number but that of this machine begins with 0
+# list_positions HOST… -- RECORDED_HOST…: prints the HOSTs as in -w, with their numbers in the list of the RECORDED_HOSTs.
+list_positions() {
+  local host hosts=() names=() position=0
+  local -A positions=([0]=local)
+  while [[ $1 != -- ]]; do
+    hosts+=("$1")
+    shift
+  done
+  for host in "${@:2}"; do
+    if ((host != 0)); then
+      position=$((position + 1))
+      positions[$host]=$position
+    fi
+  done
+  for host in "${hosts[@]}"; do
+    names+=("${positions[$host]}")
   done
   join_by_comma "${names[@]}"
 }
@@ -208,6 +229,7 @@ certificate_addresses() {
 render_cleaner() {
   local line text='' cleaner=$CHECKOUT/infra_clean.sh
   local -A values=([CHECKOUT]=$CHECKOUT [INFRASTRUCTURE]=$INFRASTRUCTURE [HOSTS]=${RECORD[HOSTS]} [KEY]=$KEY)
+  values+=([LINES]=${RECORD[HOST_LINES]})
   values+=([PATH]=$REMOTE_PATH [EARLIER]=${RECORD[REMOTE_PATH]})
   while IFS='' read -r line || [[ $line ]]; do
     if [[ $line =~ ^([A-Z_]+)=@([A-Z]+)@$ ]]; then

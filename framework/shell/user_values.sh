@@ -7,11 +7,11 @@
 #   values       NAME=value, each ended by a NUL; a runner reads it whenever it starts an attempt
 #   files/NAME   of a secret that tasks get as a file
 
-USER_VALUES=()                          # NAME=value
-declare -gA USER_FILES=()               # NAME → path here of a secret that tasks get as a file
-declare -gA USER_ENVIRONMENT=()         # what this script was started with; its own settings have names that a user's variable may have, too
-readonly LONGEST_VALUE=100000           # bytes; the kernel takes 131,072 with the name
-readonly VALUES_IN_RUNNER=/data/secrets # the directory, in the runner's container
+USER_VALUES=()                               # NAME=value
+declare -gA USER_FILES=()                    # NAME → path here of a secret that tasks get as a file
+declare -gA USER_ENVIRONMENT=()              # what this script was started with; its own settings have names that a user's variable may have, too
+readonly LONGEST_VALUE=100000                # bytes; the kernel takes 131,072 with the name
+readonly VALUES_IN_RUNNER=/infrainit/secrets # the directory, in the runner's container
 
 # shellcheck disable=SC2016 # expands over there
 readonly REPLACE_SCRIPT='umask 077 && cat >"$1.new" && sync -- "$1.new" && mv -- "$1.new" "$1"'

@@ -11,6 +11,7 @@ from framework.errors import FrameworkError, ProjectError
 from framework.files import Code
 from framework.messages.assignment import Assignment
 from framework.messages.identity import Identity
+from framework.project.mounts import mounts_text
 from framework.project.project import Project
 from framework.project.resources import Resources
 from framework.worker.disk import disk_shortage
@@ -45,12 +46,17 @@ class CurrentProject:
 
     def needs(self, code: Code | None = None) -> Resources:
         """The resources that one task needs."""
-        project = self._if_right(code)
+        project = self.if_right(code)
         return (project.resources if project else None) or Resources()
+
+    def mounts(self, code: Code) -> str | None:
+        """The mounts that tasks need, as the runner names those that it has; None if they are not known."""
+        project = self.if_right(code)
+        return mounts_text(project.mounts) if project else None
 
     def disk_shortage(self) -> str:
         """What the disk lacks of the space that tasks need; empty if it has enough."""
-        project = self._if_right()
+        project = self.if_right()
         return disk_shortage(self._data, self._free_disk or (project.free_disk if project else None))
 
     def read(self, message: object) -> Assignment:
@@ -78,7 +84,7 @@ class CurrentProject:
                 )
         return ""
 
-    def _if_right(self, code: Code | None = None) -> Project | None:
+    def if_right(self, code: Code | None = None) -> Project | None:
         """The project; None if it is wrong: its tasks say what."""
         with suppress(ProjectError):
             return self.load(code or self.code())

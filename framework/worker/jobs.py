@@ -24,8 +24,12 @@ def make_job(
     files: AttemptFiles,
     allocation: Allocation,
     given: Mapping[str, str],
+    shared: Mapping[str, str] | None = None,
 ) -> Job:
-    """The job of an attempt. `given`: the environment of the runner, to which the job adds its variables."""
+    """The job of an attempt. `given`: the environment of the runner, to which the job adds its variables.
+
+    `shared`: further variables of all tasks of this version.
+    """
     own = project.variables
     wanted = [each.name for each in own.wanted]
     seen = {**given, **own.values, **{name: placeholder(name) for name in wanted}}
@@ -33,7 +37,7 @@ def make_job(
     if project.resources is not None:
         devices |= gpu_variables(allocation)
     contents, wandb_variables = wandb_files(project, assignment.parameters, files, seen)
-    variables = attempt_variables(files, code.path, seen, {**wandb_variables, **devices})
+    variables = attempt_variables(files, code.path, seen, {**(shared or {}), **wandb_variables, **devices})
     shown_in_command = {name: value for name, value in seen.items() if name not in own.secrets}
     parameters = dict(assignment.parameters)
     shown = json.dumps(parameters, indent=2, ensure_ascii=False)

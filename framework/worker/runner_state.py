@@ -28,9 +28,10 @@ class RunnerState:
     def __init__(self, image: str, container: str, environment: Mapping[str, str] | None = None) -> None:
         self.image = self._own_image = image
         self._named_image = ""
+        self._mounts: str | None = None  # None: it does not say which it has
         self.environment = environment or {}
         self.is_refused = False  # True: none comes but one whose key its worker does not know
-        self._container = container
+        self.container = container
         self._runner: Runner | None = None  # None: there is none, or it has not said yet what it holds
         self._connecting: Runner | None = None  # the one that is saying it
         self._named: set[AttemptId] = set()  # what it has named so far
@@ -55,9 +56,9 @@ class RunnerState:
         if self.is_refused:
             return (
                 "its runner shows a key that its worker does not know: it gets no tasks; "
-                f"run docker restart {self._container} there"
+                f"run docker restart {self.container} there"
             )
-        advice = f"; see docker logs {self._container} there" if self._container else ""
+        advice = f"; see docker logs {self.container} there" if self.container else ""
         return f"its runner does not answer: it gets no tasks{advice}"
 
     def connect(self, runner: Runner, hello: Mapping[str, Any]) -> None:
@@ -67,10 +68,24 @@ class RunnerState:
         self.environment = dict(hello.get("environment") or {})
         self._named_image = hello.get("image") or ""
         self.image = self._named_image or self._own_image
+        self._mounts = hello.get("mounts")
 
-    def has_other_image(self, image: str) -> bool:
-        """True if the runner runs in another image than `image`, which the current files are for."""
-        return bool(self._named_image and image and self._named_image != image)
+    def mismatch(self, image: str, mounts: str | None) -> str:
+        """What of the runner's is not as the current files are for, and what to do; empty if nothing is.
+
+        `mounts`: see mounts_text(); None if they are not known.
+        """
+        other = ""
+        if self._named_image and image and self._named_image != image:
+            other = "another image than"
+        elif self._mounts is not None and mounts is not None and self._mounts != mounts:
+            other = "other mounts than"
+        if not other:
+            return ""
+        return (
+            f"its runner has {other} the files that were pushed: it gets no tasks; "
+            "./infrainit.sh -f replaces it"
+        )
 
     def disconnect(self) -> None:
         self._runner = self._connecting = None

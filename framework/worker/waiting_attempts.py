@@ -14,6 +14,7 @@ from framework.worker.current_project import CurrentProject
 from framework.worker.held_attempts import HeldAttempt, HeldAttempts, Phase
 from framework.worker.jobs import make_job
 from framework.worker.runner_state import RunnerState
+from framework.worker.setup import Setup, setup_variables
 
 HAND_BACK_SECONDS = 60.0  # after which a task that waits for devices goes back: another host may have them
 RETRY_SECONDS = 5.0  # between two tries to begin what the host was short of something for
@@ -31,6 +32,7 @@ class WaitingAttempts:
         project: CurrentProject,
         allocator: Allocator,
         runner: RunnerState,
+        setup: Setup,
         files: WorkerFiles,
         end: Callable[[HeldAttempt, str, str], None],
     ) -> None:
@@ -39,6 +41,7 @@ class WaitingAttempts:
         self._project = project
         self._allocator = allocator
         self._runner = runner
+        self._setup = setup
         self._files = files
         self._end = end
         self._reviewed = ""  # version of the code that all of them were compared with
@@ -87,14 +90,27 @@ class WaitingAttempts:
             return
         now = time.monotonic()
         code = self._project.code()
-        if self._runner.has_other_image(code.image):
-            return  # without the packages of these files; infrainit.sh is about to replace it
+        if self._runner.mismatch(code.image, self._project.mounts(code)):
+            return  # without what these files need; infrainit.sh is about to replace it
         if code.version != self._reviewed:
             self._reviewed = code.version
             self.review()
+        if not self._is_set_up(code):
+            return
         for held in waiting:
             if held.phase is Phase.WAITING and now >= held.retry_at and not self._give(held, code):
                 break  # all tasks of a project need the same
+
+    def _is_set_up(self, code: Code) -> bool:
+        """True if attempts can begin. If not, have the setup begin, or hand them back if it has failed."""
+        project = self._project.if_right(code)
+        if project is None or self._setup.is_done(code, project):
+            return True
+        if failure := self._setup.failure(code):
+            self.hand_back(f"this host {failure}: handed back")
+        else:
+            self._setup.begin(code, project, {held.code for held in self._held})
+        return False
 
     def _give(self, held: HeldAttempt, code: Code) -> bool:
         """Give an attempt to the runner, with the code that is current; False if there are no devices."""
@@ -105,7 +121,9 @@ class WaitingAttempts:
         files = self._files.attempt(held.assignment.task, held.assignment.attempt)
         try:
             project = self._project.load(code)
-            held.job = make_job(held.assignment, project, code, files, allocation, self._runner.environment)
+            shared = setup_variables(self._files, code.version, project)
+            given = self._runner.environment
+            held.job = make_job(held.assignment, project, code, files, allocation, given, shared)
         except ProjectError as error:
             self._allocator.release(allocation)
             self._end(held, str(error), "failed")

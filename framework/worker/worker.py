@@ -25,6 +25,7 @@ from framework.worker.held_attempts import HeldAttempt, HeldAttempts, Phase
 from framework.worker.ports import Ports
 from framework.worker.results import Publisher, Results
 from framework.worker.runner_state import Runner, RunnerState
+from framework.worker.setup import Setup
 from framework.worker.waiting_attempts import WaitingAttempts
 
 log = logging.getLogger(__name__)
@@ -75,8 +76,9 @@ class Worker:
         self.concurrency = max(self._allocator.room(needs).most for needs in kinds)
         self._lock = threading.RLock()
         self._held = HeldAttempts()
+        self._setup = Setup(files, self._runner)
         self._waiting = WaitingAttempts(
-            self._held, self._project, self._allocator, self._runner, files, self._end_unrun
+            self._held, self._project, self._allocator, self._runner, self._setup, files, self._end_unrun
         )
         shortage = self._project.disk_shortage
         self._results = Results(identity, files, publisher, writes_results, shortage, self._forget)
@@ -88,28 +90,33 @@ class Worker:
         with self._lock:
             room = self._allocator.room(self._project.needs())
             running, reserved = self._held.running_and_reserved()
-            no_runner = self._runner.trouble or self._image_trouble()
+            no_runner = self._runner.trouble or self._mismatch()
             shortage = self._project.disk_shortage()
             full = f"{shortage}: it gets no tasks until there is room" if shortage else ""
-            is_ready = not (self._project.has_newer_framework or full or no_runner or self._waiting.is_closed)
-            notices = [no_runner, full, room.trouble]
+            setup = self._setup.notice(self._project.code())
+            is_ready = not (
+                self._project.has_newer_framework or full or no_runner or setup or self._waiting.is_closed
+            )
+            lacks = room.lacks or self.setup_failure
+            notices = [no_runner, full, setup, room.trouble]
             return Heartbeat(
                 self._source,
                 incarnation=self._incarnation,
-                slots=min(room.now, self.concurrency) if is_ready else 0,
+                slots=min(room.now, self.concurrency) if is_ready and not self.setup_failure else 0,
                 running=running,
                 reserved=reserved,
-                notice=(room.lacks or "; ".join(filter(None, notices)))[:LONGEST_REASON],
-                unfit=bool(room.lacks),
+                notice=(lacks or "; ".join(filter(None, notices)))[:LONGEST_REASON],
+                unfit=bool(lacks),
             )
 
-    def _image_trouble(self) -> str:
-        if self._runner.has_other_image(self._project.code().image):
-            return (
-                "its runner has another image than the files that were pushed: it gets no tasks; "
-                "./infrainit.sh -f replaces it"
-            )
-        return ""
+    @property
+    def setup_failure(self) -> str:
+        """The reason why the setup for the current code has failed here; empty if it has not."""
+        return self._setup.failure(self._project.code())
+
+    def _mismatch(self) -> str:
+        code = self._project.code()
+        return self._runner.mismatch(code.image, self._project.mounts(code))
 
     def restart_reason(self) -> str:
         """The reason why this process has to be replaced by another one; empty if there is none."""
@@ -150,6 +157,7 @@ class Worker:
         """Stop every attempt, and begin no other."""
         with self._lock:
             self._waiting.close()
+            self._setup.stop()
             self.stop_attempts([held.id for held in self._held])
 
     def leave(self, for_good: bool) -> None:
@@ -237,6 +245,7 @@ class Worker:
         """Begin to listen to a runner; it gets attempts once it has named those that it holds."""
         with self._lock:
             self._runner.connect(runner, hello)
+            self._setup.connect()
 
     def on_disconnected(self) -> None:
         """Give the runner nothing more until it, or another one, has come."""
@@ -252,7 +261,11 @@ class Worker:
         """Take what the runner reports."""
         with self._lock:
             if event["event"] == "synced":
+                self._setup.sync()
                 self._on_synced()
+                return
+            if self._setup.takes(event):
+                self._waiting.start()
                 return
             try:
                 attempt = AttemptId.parse(event["attempt"])

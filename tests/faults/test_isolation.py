@@ -24,7 +24,7 @@ for name in ("environ", "cmdline", "mounts", "maps"):
             texts.append(Path(file).read_bytes())
         except OSError:
             pass
-for top in ("/data", "/code", "/secrets", "/run", "/tmp", "/var/run"):
+for top in ("/infrainit", "/code", "/secrets", "/run", "/tmp", "/var/run"):
     for directory, _, names in os.walk(top):
         for name in names:
             path = Path(directory, name)
@@ -39,7 +39,7 @@ found["memory of the runner"] = os.access("/proc/1/mem", os.R_OK)
 found["secrets"] = os.path.exists("/secrets")
 found["docker"] = any(map(os.path.exists, ("/var/run/docker.sock", "/run/docker.sock")))
 try:
-    os.unlink("/data/link/socket")
+    os.unlink("/infrainit/link/socket")
     found["socket replaced"] = True
 except OSError:
     found["socket replaced"] = False
@@ -47,7 +47,7 @@ except OSError:
 def forge():
     with socket.socket(socket.AF_UNIX) as worker:
         worker.settimeout(4)
-        worker.connect("/data/link/socket")
+        worker.connect("/infrainit/link/socket")
         hello = {"event": "hello", "key": None, "environment": {}, "image": "forged"}
         worker.sendall(json.dumps(hello).encode() + b"\\n")
         return bool(worker.recv(1000))
@@ -62,7 +62,7 @@ try:
 except OSError:
     found["broker"] = False
 # A line in the log that makes another attempt done.
-with open("/data/runner/log", "a") as log:
+with open("/infrainit/runner/log", "a") as log:
     execution = {"exit_code": 0, "seconds": 1.0, "state": "done", "reason": "", "metrics": {"value": 666}}
     record = {"ended": os.environ["TASK_ID"] + ".1", "execution": execution}
     log.write("0" * 64 + " " + json.dumps(record) + "\\n")

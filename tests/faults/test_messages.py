@@ -128,7 +128,7 @@ assign(RIGHT | {"attempt": 1})  # the message of an attempt that has ended, once
 
 # To the master, as the user of a worker host.
 FROM_WORKERS = """
-result = json.loads(Path(sorted(glob.glob("/data/tasks/*/1/result.json"))[0]).read_text())
+result = json.loads(Path(sorted(glob.glob("/infrainit/tasks/*/1/result.json"))[0]).read_text())
 beat = {
     "kind": "beat", "infrastructure": identity.infrastructure, "project": identity.project,
     "host": identity.host, "slots": 1, "incarnation": "x", "running": [], "reserved": [], "notice": "",

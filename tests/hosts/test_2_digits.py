@@ -107,7 +107,13 @@ def test_the_runner_has_nothing_of_the_infrastructure(digits: Infrastructure) ->
         networks = runner["NetworkSettings"]["Networks"]
         assert list(networks) == [f"{digits.checkout.identity}-tasks"]
         mounts = {mount["Destination"]: mount["RW"] for mount in runner["Mounts"]}
-        assert mounts == {"/code": False, "/data/tasks": True, "/data/runner": True, "/data/link": False}
+        ours = {
+            "/infrainit/tasks": True,
+            "/infrainit/setup": True,
+            "/infrainit/runner": True,
+            "/infrainit/link": False,
+        }
+        assert mounts == {"/code": False, **ours}
         names = {variable.partition("=")[0] for variable in runner["Config"]["Env"]}
         assert not names & {"BROKER", "INFRASTRUCTURE", "SECRETS", "HOST"}
 

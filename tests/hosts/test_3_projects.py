@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from checkout import Checkout, ProcessWatch, at, options
-from testbed import HOME, HOST1, HOST2, HOST3, execute, wait_for
+from testbed import HOME, HOST1, HOST2, HOST3, NOBODY, USER, execute, wait_for
 
 VALUES = [
     "two words", " spaces around ", "it's", 'say "hi"', "$HOME", "$(id)", "`id`", "*", "a;b|c&d>e<f",
@@ -303,17 +303,100 @@ def test_an_image_is_used_as_it_is_or_with_one_layer_of_packages(checkout: Check
     used = checkout.container(HOST1, "runner")["Config"]["Image"]
     assert layers(checkout, used) == layers(checkout, usual)
 
-    (project / "requirements.txt").write_text("six==1.15.0\n")
-    (project / "run.py").write_text("import six\nprint(f'Found: packages={six.__version__}')\n")
+    files = {
+        "requirements.txt": "-r more.txt\n-e .\n",
+        "more.txt": "six==1.15.0\n",
+        "pyproject.toml": '[project]\nname = "mine"\ndependencies = ["click==7.1.2"]\n',
+        "run.py": "import resource, click, six\n"
+        "limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "print(f'Found: packages={six.__version__}+{click.__version__}, files={limit}')\n",
+    }
+    options = "docker_options: ['--ulimit=nofile=1234']\n"
+    checkout.project("own image", "n: [1]", files, f"image: of-the-user:1\n{options}")
     run_set(checkout, project, "--fresh")
-    assert [row["packages"] for row in checkout.results("own image")] == ["1.15.0"]
+    found = [(row["packages"], row["files"]) for row in checkout.results("own image")]
+    assert found == [("1.15.0+7.1.2", "1234")]
     used = checkout.container(HOST1, "runner")["Config"]["Image"]
     assert layers(checkout, used)[:-1] == layers(checkout, usual)
+
+    files = {"Dockerfile": "FROM of-the-user:1\nCOPY run.py /opt/\n", "more.txt": "\nsix==0.0.0\n"}
+    checkout.project("own image", "n: [1]", files, "build: Dockerfile\n")
+    said = checkout.run("infrainit.sh", "-f", "-d", str(project), expect=1).output
+    assert "more.txt:2: six: could not be installed: the index has no such version" in said
+    built = at(
+        checkout.bed, None, "images", "--format", "{{.Repository}}:{{.Tag}}", "infrainit-built-own-image"
+    )
+    assert layers(checkout, built.split()[0])[:-1] == layers(checkout, usual)
 
 
 def layers(checkout: Checkout, image: str) -> list[str]:
     said = at(checkout.bed, None, "image", "inspect", "--format", "{{json .RootFS.Layers}}", image)
     return list(json.loads(said))
+
+
+MOUNTED = """
+import errno, os
+from pathlib import Path
+try:
+    Path("/data/new").touch()
+except OSError as error:
+    print(f"Writing: data={errno.errorcode[error.errno]}")
+Path("/mnt/out", os.environ["TASK_ID"]).write_text("mine")
+print(f"Read: text={Path('/data/x.txt').read_text().strip()}")
+"""
+
+
+def test_mounts_are_looked_at_on_each_host_and_then_seen_by_tasks(checkout: Checkout) -> None:
+    bed, name = checkout.bed, checkout.bed.address(HOST2)
+    settings = "mounts:\n  ~/my data: /data\n  ~/out, of tasks: {target: /mnt/out, mode: rw}\n"
+    project = checkout.project("mounted", "n: {range: [0, 8, 1]}", {"run.py": MOUNTED}, settings)
+    workers = "-w", "1,2"
+    for host in (HOST1, HOST2):  # of an earlier run
+        bed.inside(host, "rm", "-rf", f"{HOME}/my data", f"{HOME}/out, of tasks")
+    for host, directory in ((HOST1, "my data"), (HOST1, "out, of tasks"), (HOST2, "my data")):
+        bed.login(host, f"mkdir '{directory}' && echo there >'{directory}/x.txt'")
+    bed.inside(HOST2, "chmod", "0", f"{HOME}/my data")
+    said = checkout.run("infrainit.sh", "-f", "-d", str(project), *workers, expect=1).output
+    assert f"{name}: mounts: {HOME}/out, of tasks, for /mnt/out, is not there; make it, or" in said
+    assert f"{name}: mounts: {HOME}/my data, for /data, cannot be read by {USER}" in said
+    assert "host1: mounts" not in said
+    assert "nothing was started" in said
+    bed.inside(HOST2, "chmod", "700", f"{HOME}/my data")
+    bed.login(HOST2, "mkdir 'out, of tasks'")
+    run_set(checkout, project, *workers, "--fresh")
+    rows = checkout.results("mounted")
+    assert {(row["data"], row["text"]) for row in rows} == {("EROFS", "there")}
+    for row in rows:
+        place = HOST1 if row["host"] == "host1" else HOST2
+        file = f"{HOME}/out, of tasks/{row['task']}"
+        assert bed.inside(place, "stat", "-c", "%U", file).stdout.strip() == USER
+
+
+SET_UP = """
+import os, time
+from pathlib import Path
+time.sleep(3)  # long enough for each host to get one
+print(f"Found: data={Path(os.environ['SETUP_DIR'], 'data').read_text().strip()}")
+"""
+
+
+def test_a_setup_that_fails_on_a_host_leaves_its_tasks_to_others(checkout: Checkout) -> None:
+    """The first host fails; then, with other files, all do."""
+    settings = "setup: [sh, -c, 'echo made >data; echo no such data >&2; [ $(hostname) != host1 ]']\n"
+    project = checkout.project("set up", "n: {range: [0, 12, 1]}", {"run.py": SET_UP}, settings)
+    run_set(checkout, project, "--fresh")
+    rows = checkout.results("set up")
+    assert {(row["state"], row["data"]) for row in rows} == {("done", "made")}
+    assert "host1" not in {row["host"] for row in rows}
+    said = checkout.run("check_celery_status.sh", expect=None).output
+    assert "host1 failed its setup: exit code 1: no such data" in said
+    log = said.partition("its log: ")[2].partition(";")[0].split()
+    assert at(checkout.bed, HOST1, *log[1:]) == "no such data\n"
+
+    (project / "project.yml").write_text("command: python run.py\nsetup: [sh, -c, 'exit 4']\n")
+    said = run_set(checkout, project, "--fresh", expect=1)
+    assert "set up can run on no worker host: " in said
+    assert said.count("failed its setup: exit code 4") >= 3
 
 
 def test_an_image_without_python_is_refused(checkout: Checkout) -> None:
@@ -406,3 +489,59 @@ def test_a_missing_worker_is_named(checkout: Checkout) -> None:
         assert checkout.bed.address(HOST2) in said
     finally:
         at(checkout.bed, HOST2, "start", worker)
+
+
+def test_hosts_come_and_go(checkout: Checkout) -> None:
+    """Labels choose hosts, one that is down is left out, one taken out hands its tasks back at once."""
+    bed = checkout.bed
+    second, ghost = bed.address(HOST2), bed.address(NOBODY)
+    (bed.checkouts / "hosts.yml").write_text(
+        f"""
+- host: host[1-1]
+  slots: 1
+  labels: [fast]
+- host: {second}
+  user: {USER}
+  slots: 2
+  labels: [fast, big]
+- name: ghost
+  host: {ghost}
+  user: {USER}
+  labels: [fast]
+- host: not-used-and-not-there
+"""
+    )
+    settings = "hosts: {labels: [fast]}\n"
+    code = f"import socket, time\ntime.sleep(600 if socket.gethostname() == {second!r} else 1)\n"
+    project = checkout.project("came and went", "n: {range: [0, 4, 1]}", {"run.py": code}, settings)
+    chosen = ["-a", f"@{bed.checkouts / 'hosts.yml'}", "-w", "local,1-3", "--tolerate", "1"]
+    said = checkout.run("infrainit.sh", "-f", "-d", str(project), *chosen, expect=3).output
+    assert "neither -m nor -w names them, so they are not asked: not-used-and-not-there" in said
+    assert "without the labels that the project asks for (fast), so no worker there: local" in said
+    assert "ghost            left out: it does not answer" in said
+    assert not checkout.inventory(None)["containers"]
+    first = checkout.container(HOST1, "worker")["Id"]
+    wait_for(f"tasks run on {second}", lambda: status(checkout)["hosts"][second]["running"] == 2, seconds=60)
+
+    said = checkout.run("infrainit.sh", "-f", "-w", "1", expect=1).output
+    assert f"{second}: 2 tasks run" in said
+    assert "this host is to run no worker any more" in said
+    assert "WORKERS='local,1-3'" in (checkout.path / "config.sh").read_text()
+    said = checkout.run("infrainit.sh", "-f", "-w", "1", "-y", "--wait").output
+    assert "config.sh: WORKERS=1 (was local,1-3)" in said
+    assert checkout.container(HOST1, "worker")["Id"] == first
+    assert not checkout.inventory(HOST2)["containers"]
+    assert {(row["state"], row["host"]) for row in checkout.results("came and went")} == {("done", "host1")}
+    assert set(attempts(checkout, second)) == {"stopped"}, "handed back, not lost"
+
+
+def attempts(checkout: Checkout, host: str) -> list[str]:
+    """How the attempts on a host have ended, as the journal has it."""
+    script = (
+        "import sqlite3, sys\n"
+        "journal = sqlite3.connect('file:/data/journal.sqlite?mode=ro', uri=True)\n"
+        "print(*(state for (state,) in journal.execute("
+        "'SELECT state FROM attempts WHERE host = ?', sys.argv[1:])))\n"
+    )
+    master = f"{checkout.identity}-master"
+    return at(checkout.bed, HOST1, "exec", master, "python", "-c", script, host).split()

@@ -75,6 +75,52 @@ setup() {
   assert_equal "${PROBLEMS[*]}" "h2: it sees this machine as 203.0.113.9, which is not its address (NAT, a jump host?); give this machine's address with -b"
 }
 
+@test "check_hosts: this machine without a role only builds: another copy of the tool may use its directory" {
+  three_hosts
+  WORKER_HOSTS=(1 2)
+  set_fact 0 root_user infra-other
+  set_fact 0 root_writable 'no: /home/me'
+  set_fact 0 disk 0
+  check_hosts 0 1 2
+  assert_equal "${PROBLEMS[*]}" ''
+  set_fact 0 docker_disk 0
+  check_hosts 0 1 2
+  assert_equal "${PROBLEMS[*]}" "local: only 0 MiB are free for Docker's images; make room for 3072 MiB"
+}
+
+@test "check_hosts: a full home or /tmp, or a quota that is used up; a disk that df cannot read is no problem" {
+  three_hosts
+  set_fact 0 disk ''
+  set_fact 0 docker_disk ''
+  set_fact 1 root_writable full
+  set_fact 1 tmp_writable full
+  set_fact 2 tmp_writable 'no: /tmp'
+  check_hosts 0 1 2
+  assert_equal "$(printf '%s\n' "${PROBLEMS[@]}")" "h1: /home/me/celery_tasks cannot be written: the disk is full, or the quota of me is used up; make room
+h1: /tmp is full; make room there
+h2: /tmp cannot be written; change its mode (chmod 1777 /tmp)"
+}
+
+@test "check_hosts: kinds of engines: what cannot work is named in one line, without 'only 0 MiB'" {
+  three_hosts
+  set_fact 0 docker_kind rootless
+  set_fact 1 docker_kind userns
+  set_fact 2 docker podman
+  check_hosts 0 1 2
+  assert_equal "${PROBLEMS[*]}" 'h2: its docker is Podman, with which this tool does not work; install Docker there, or leave this host out'
+  PROBLEMS=()
+  set_fact 0 docker_kind elsewhere
+  set_fact 0 docker_disk ''
+  set_fact 1 docker_kind snap
+  set_fact 2 docker ok
+  check_hosts 0 1 2
+  output=$(printf '%s\n' "${PROBLEMS[@]}")
+  assert_part 'local: its Docker engine keeps its files where this host has none (the socket of another machine, or Docker Desktop?)'
+  assert_part 'h1: its Docker is a snap, whose AppArmor profile starts no container with the option no-new-privileges'
+  assert_equal "${#PROBLEMS[@]}" 2
+  assert_equal "$(docker_state 0)|$(docker_state 1)|$(docker_state 2)" '28.5.2 elsewhere|28.5.2 snap|28.5.2'
+}
+
 @test "print_table: a line for each host" {
   three_hosts
   set_fact 2 unreachable 'it does not answer'

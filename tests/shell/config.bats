@@ -56,6 +56,66 @@ write_then_read() {
   assert_equal "$MASTER|$WORKERS|$HOSTS_OPTION" 'local|local|h1'
 }
 
+# keep OPTION…: as infrainit.sh does it with -f; shows what it says.
+keep() {
+  read_all -f "$@"
+  keep_options
+}
+
+@test "config.sh: with -f, options that change something are kept, and all else in it stays" {
+  cat >"$TOOL/config.sh" <<'END'
+# mine
+  MASTER=1   # the big one
+WORKERS='1'; SLOTS=2
+HOSTS=h1,h2
+PROJECT=digits # comes first
+MULTI='two
+lines'; unset MULTI
+END
+  local before
+  before=$(<"$TOOL/config.sh")
+  capture keep -m 1 -d digits
+  assert_equal "$messages|$status|$(<"$TOOL/config.sh")" "|0|$before"
+  capture keep -m 2 -w local,2 -d digits
+  assert_equal "$messages" $'config.sh: MASTER=2 (was 1)\nconfig.sh: WORKERS=local,2 (was 1)'
+  assert_equal "$(diff <(echo "$before") "$TOOL/config.sh")" "2c2
+<   MASTER=1   # the big one
+---
+>   MASTER='2'   # the big one
+7a8
+> WORKERS='local,2'"
+  capture keep
+  assert_equal "$messages|$status" '|0'
+  read_all -f
+  assert_equal "$MASTER $WORKERS $SLOTS $HOSTS_OPTION" '2 local,2 2 h1,h2'
+  read_all -d digits -m 2 -w 2 -a h1,h2
+  capture keep_options # without -f, config.sh was written before
+  assert_equal "$messages" ''
+}
+
+@test "config.sh: a dry run keeps no option; a file that computes its values is left, with a warning" {
+  printf 'MASTER=local\nPROJECT=digits\n' >"$TOOL/config.sh"
+  capture keep -w local -n
+  assert_line "config.sh: WORKERS=local (was empty)"
+  assert_equal "$(<"$TOOL/config.sh")" $'MASTER=local\nPROJECT=digits'
+  printf 'PROJECT=digits MASTER=local\nreadonly MASTER WORKERS=local\n' >"$TOOL/config.sh"
+  DRY_RUN=''
+  capture keep -w local -m local
+  assert_equal "$messages" ''
+  printf 'HOSTS=h1 PROJECT=digits MASTER=local\nreadonly MASTER\n' >"$TOOL/config.sh"
+  capture keep -m 1
+  assert_part "config.sh cannot be changed line by line; to keep this option, put MASTER=1 into it"
+}
+
+@test "config.sh: the path of a hosts file is absolute; --tolerate is a number or all" {
+  echo h1 >hosts
+  write_then_read -a @hosts -d digits -m 1 --tolerate all
+  assert_equal "$(bash -c 'source "$1"; echo "$HOSTS $TOLERATE"' bash "$TOOL/config.sh")" "@$PWD/hosts all"
+  capture read_all -f --tolerate some
+  assert_equal "$status" 2
+  assert_part 'error: --tolerate: some is neither a number of hosts nor all'
+}
+
 @test "config.sh: its options count only with -f" {
   printf 'MASTER=local\nSLOTS=5\n' >"$TOOL/config.sh"
   capture read_all -d digits -w local

@@ -131,22 +131,35 @@ has_tasks() {
   stub docker "case \"\$*\" in
     'ps --all'*) printf '%064d\\n' 1 ;;
     'container inspect'*) echo '${2:-running x 0 0}' ;;
-    'exec infra-01234567-runner python3 -I -S /code/current/framework/runner/__main__.py --log /data/runner/log --running') cat '$BATS_TEST_TMPDIR/tasks' ;;
+    'exec infra-01234567-runner python3 -I -S /code/current/framework/runner/__main__.py --log /infrainit/runner/log --running') cat '$BATS_TEST_TMPDIR/tasks' ;;
   esac"
 }
 
 @test "ask_about_tasks: without a terminal and without -y, tasks that would begin again end the program" {
   has_tasks '3 68400\n'
+  WORKER_HOSTS=(0)
+  ARGUMENTS=(-f -w 'local')
   capture ask_about_tasks 0 1
   assert_equal "$status" 1
   assert_line 'local: 3 tasks run (the longest since 19 h); a new image or new settings of the runner make them begin again'
-  assert_line 'far: 3 tasks run (the longest since 19 h); a new image or new settings of the runner make them begin again'
+  assert_line 'far: 3 tasks run (the longest since 19 h); this host is to run no worker any more, so they end there and begin again elsewhere'
   assert_part 'error: tasks run, and nothing was changed; wait until they have ended, or let them begin again: '
-  assert_part "infrainit.sh' -f -y"
+  assert_part "infrainit.sh' -f -w local -y"
   has_tasks '1 59\n'
   capture ask_about_tasks 0
   assert_part 'local: 1 task runs (since 59 s); '
   assert_equal "$(changes)" ''
+}
+
+@test "ask_about_tasks: a runner of an earlier version has its log elsewhere" {
+  stub docker 'case "$*" in
+    "ps --all"*) printf "%064d\n" 1 ;;
+    *.Mounts*) printf "/code\n/data/runner\n" ;;
+    "container inspect"*) echo "running x 0 0" ;;
+    *"--log /data/runner/log --running") echo "3 68400" ;;
+  esac'
+  capture ask_about_tasks 0
+  assert_part 'local: 3 tasks run (the longest since 19 h)'
 }
 
 @test "ask_about_tasks: -y agrees; a dry run says it" {

@@ -83,15 +83,16 @@ framework_words() {
 # runner_words [TZ]: what follows after the GPUs of the runner on the host far.
 runner_words() {
   local data='source=/far/my tasks/worker/my, ""project""'
-  printf '%s\n' --workdir / --stop-signal SIGTERM --no-healthcheck --env IMAGE=runner:1 --env HOME=/tmp --env USER=worker \
+  printf '%s\n' --workdir / --stop-signal SIGTERM --no-healthcheck --env IMAGE=runner:1 --env INFRAINIT_MOUNTS= --env HOME=/tmp --env USER=worker \
     ${1:+--env "TZ=$1"} \
     --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
-    --mount "type=bind,\"$data/tasks\",target=/data/tasks" \
-    --mount "type=bind,\"$data/runner\",target=/data/runner" \
-    --mount "type=bind,\"$data/link\",target=/data/link,readonly" \
-    --mount 'type=bind,"source=/far/my tasks/secrets/infra-01234567/runner/my, ""project""",target=/data/secrets,readonly' \
+    --mount "type=bind,\"$data/tasks\",target=/infrainit/tasks" \
+    --mount "type=bind,\"$data/setup\",target=/infrainit/setup" \
+    --mount "type=bind,\"$data/runner\",target=/infrainit/runner" \
+    --mount "type=bind,\"$data/link\",target=/infrainit/link,readonly" \
+    --mount 'type=bind,"source=/far/my tasks/secrets/infra-01234567/runner/my, ""project""",target=/infrainit/secrets,readonly' \
     --entrypoint python3 runner:1 -I -S /code/current/framework/runner/__main__.py \
-    --link /data/link/socket --log /data/runner/log --tasks /data/tasks --code /code --values /data/secrets/values
+    --link /infrainit/link/socket --log /infrainit/runner/log --tasks /infrainit/tasks --code /code --values /infrainit/secrets/values
 }
 
 @test "runner_options: the whole command, with GPUs and TZ" {
@@ -129,6 +130,17 @@ runner_words() {
   )"
 }
 
+@test "runner_options: the project's own options come after ours, with a label of theirs" {
+  NEEDS[docker_option]=$'--shm-size=8g\n--ulimit=memlock=-1'
+  output=$(words runner_options 0) messages=''
+  assert_equal "$(grep -A 3 -x -e --shm-size=8g <<<"$output")" "$(printf '%s\n' --shm-size=8g --ulimit=memlock=-1 \
+    --label "infrainit.docker_options=$(sha256sum <<<"${NEEDS[docker_option]}" | cut -c 1-12)")"
+  assert_equal "$(grep -n -x -e --shm-size=8g -e --shm-size -e --entrypoint <<<"$output" | cut -d : -f 2 | tr '\n' ' ')" \
+    '--shm-size --shm-size=8g --entrypoint '
+  output=$(words worker_options 0)
+  refute_part --shm-size
+}
+
 @test "runner_options: no secret of the infrastructure's, no broker, nothing of the infrastructure's, and a link that is read-only" {
   local host
   WORKER_HOSTS=(0 1)
@@ -146,10 +158,25 @@ runner_words() {
     refute_part --publish
     refute_part --cap-add
     assert_equal "$(grep -A 1 -x -e --network <<<"$output")" "--network"$'\n'infra-01234567-tasks
-    assert_equal "$(grep -c 'target=/data/link,readonly$' <<<"$output")" 1
-    assert_equal "$(grep -c 'target=/data/secrets,readonly$' <<<"$output")" 1
-    assert_equal "$(grep -c target=/data/ <<<"$output")" 4
+    assert_equal "$(grep -c 'target=/infrainit/link,readonly$' <<<"$output")" 1
+    assert_equal "$(grep -c 'target=/infrainit/secrets,readonly$' <<<"$output")" 1
+    assert_equal "$(grep -c target=/infrainit/ <<<"$output")" 5
   done
+}
+
+@test "runner_options: mounts of the project, and what the worker compares with its files" {
+  NEEDS[mount]=$'ro /data ~/my data\nrw /out /srv/out'
+  local words without
+  words=$(words runner_options 1)
+  NEEDS=()
+  without=$(words runner_options 1)
+  assert_equal "$(diff <(echo "$without") <(echo "$words") | grep '^[<>]')" '< INFRAINIT_MOUNTS=
+> INFRAINIT_MOUNTS=ro /data ~/my data
+> rw /out /srv/out
+> --mount
+> type=bind,source=/far/my data,target=/data,readonly
+> --mount
+> type=bind,source=/srv/out,target=/out'
 }
 
 @test "worker_options: the whole command, with SLOTS, GPUs and TZ" {
@@ -160,7 +187,7 @@ runner_words() {
       --env SLOTS=3 --env TASK_MEMORY=3072
     framework_words far 10.0.0.9:5671 Asia/Tokyo
     printf '%s\n' --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
-      --mount 'type=bind,"source=/far/my tasks/worker/my, ""project""",target=/data' worker:1 worker
+      --env DATA=/infrainit --mount 'type=bind,"source=/far/my tasks/worker/my, ""project""",target=/infrainit' worker:1 worker
   )"
 }
 
@@ -171,7 +198,7 @@ runner_words() {
     printf '%s\n' --network host --hostname far --stop-timeout 30 --pids-limit 1024 --env TASK_MEMORY=3072
     framework_words far '[2001:db8::7]:7000'
     printf '%s\n' --mount 'type=bind,"source=/far/my tasks/code/my, ""project""",target=/code,readonly' \
-      --mount 'type=bind,"source=/far/my tasks/worker/my, ""project""",target=/data' worker:1 worker
+      --env DATA=/infrainit --mount 'type=bind,"source=/far/my tasks/worker/my, ""project""",target=/infrainit' worker:1 worker
   )"
 }
 
@@ -321,4 +348,30 @@ deadline_words() {
   assert_equal "$(limits 524288)" '4096 512 514048 '
   MASTER_HOST=1
   assert_equal "$(limits 8192)" '2048 512 6861 '
+}
+
+@test "a rootless engine runs containers as its own user, one with userns-remap in the host's user namespace; others as the user of the files" {
+  local role
+  for role in broker master flower runner worker; do
+    FACTS[0.docker_kind]=rootless
+    assert_equal "$(words "${role}_options" 0 | grep -A 1 -e '^--user$' -e '^--userns$' | paste -sd ' ')" '--user 0:0'
+    FACTS[0.docker_kind]=userns
+    assert_equal "$(words "${role}_options" 0 | grep -A 1 -e '^--user$' -e '^--userns$' | paste -sd ' ')" '--userns host --user 1000:100'
+  done
+  FACTS[0.docker_kind]=rootless
+  assert_equal "$(words trial_options image program | grep -A 1 '^--user' | paste -sd ' ')" '--user 0:0'
+  FACTS[0.docker_kind]=plain
+  assert_equal "$(words trial_options image program | grep -A 1 '^--user' | paste -sd ' ')" "--user $(id -u):$(id -g)"
+}
+
+@test "worker_options: the slots of the hosts file win; GPUs are those that it allows" {
+  SLOTS=3
+  FACTS[0.gpus]=4 FACTS[0.gpu_runtime]=1
+  words worker_options 0 | grep -x SLOTS=3
+  HOST_SETTINGS=(["0 slots"]=7 ["0 gpus"]='[1,3]')
+  words worker_options 0 | grep -x SLOTS=7
+  words worker_options 0 | grep -x '"device=1,3",capabilities=utility'
+  words runner_options 0 | grep -x '"device=1,3"'
+  HOST_SETTINGS=(["0 gpus"]=0)
+  assert_equal "$(words runner_options 0 | grep -c -e '^--gpus')" 0
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # framework/shell/facts.sh: what a host tells about itself.
 
-# shellcheck disable=SC2016,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
+# shellcheck disable=SC2016,SC2030,SC2031,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
 
 load helpers
 
@@ -50,7 +50,7 @@ facts_with_devices() {
 @test "facts: GPUs of AMD, and the groups that may use them" {
   local root=$BATS_TEST_TMPDIR/root node program
   mkdir -p "$root/dev/dri" "$BATS_TEST_TMPDIR/bin"
-  for program in bash sh cat grep sort tr id date uname sed nproc awk hostname getent dirname df cut; do
+  for program in bash sh cat head rm grep sort tr id date uname sed nproc awk hostname getent dirname df cut; do
     ln -sf "$(type -P "$program")" "$BATS_TEST_TMPDIR/bin/$program" # but no nvidia-smi
   done
   for node in 0 1 2; do
@@ -67,6 +67,76 @@ facts_with_devices() {
   assert_line gpus=2
   assert_line gpu_kind=amd
   assert_line 'gpu_groups=44 109 '
+}
+
+# kind_with SECURITY_OPTIONS ROOT: the kind of an engine that says this of itself.
+kind_with() {
+  stub docker "case \"\$*\" in
+    --version) echo 'Docker version 28.5.2' ;;
+    version*) echo 28.5.2 ;;
+    *SecurityOptions*) echo '$1' ;;
+    *Root*) echo '$2' ;;
+  esac"
+  capture sh "$TOOL/framework/shell/facts.sh" celery_tasks infra-1 ''
+  grep ^docker_kind= <<<"$output" | cut -d = -f 2
+}
+
+@test "facts: kinds of engines" {
+  mkdir hidden
+  assert_equal "$(kind_with '[name=seccomp,profile=builtin name=cgroupns]' /)" plain
+  assert_equal "$(kind_with '[name=seccomp,profile=builtin name=rootless name=cgroupns]' "$HOME/.local/share/docker")" rootless
+  assert_equal "$(kind_with '[name=seccomp,profile=builtin name=userns]' /)" userns
+  assert_equal "$(kind_with '[name=apparmor]' /var/snap/docker/common/var-lib-docker)" snap
+  assert_equal "$(kind_with '[name=seccomp]' /nowhere/var/lib/docker)" elsewhere
+  assert_equal "$(kind_with '' '')" plain
+  refute_part docker_disk=0
+  stub docker 'case "$*" in --version) echo "podman version 4.9.3" ;; *) echo 4.9.3 ;; esac'
+  capture sh "$TOOL/framework/shell/facts.sh" celery_tasks infra-1 ''
+  assert_line docker=podman
+  refute_part engine_id
+}
+
+@test "facts: a rootless engine is found by its socket where no other answers, and then used" {
+  export XDG_RUNTIME_DIR=$BATS_TEST_TMPDIR/run
+  mkdir "$XDG_RUNTIME_DIR"
+  stub docker 'case "$DOCKER_HOST,$*" in
+    *--version) echo "Docker version 28.5.2" ;;
+    ,*) echo "Cannot connect to the Docker daemon" >&2; exit 1 ;;
+    unix:*,version*) echo 27.0.1 ;;
+    *SecurityOptions*) echo "[name=rootless]" ;;
+    *Root*) echo / ;;
+    *"{{.ID}}"*) echo ENGINE ;;
+  esac'
+  unset DOCKER_HOST
+  MASTER_HOST=0
+  probe_hosts 0
+  assert_equal "$(fact 0 docker)" down
+  python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$XDG_RUNTIME_DIR/docker.sock"
+  FACTS=()
+  probe_hosts 0
+  assert_equal "$(fact 0 docker)|$(fact 0 engine)|$(fact 0 engine_id)|$(fact 0 docker_kind)" 'ok|27.0.1|ENGINE|rootless'
+  assert_equal "$DOCKER_HOST" "unix://$XDG_RUNTIME_DIR/docker.sock"
+  : >"$CALLS"
+  stub env
+  HOST_NAMES=(local far)
+  set_fact 0 docker_host unix:///run/user/7/docker.sock
+  docker_on 0 ps
+  assert_equal "$(<"$CALLS")" "env 'DOCKER_HOST=unix:///run/user/7/docker.sock' 'docker' 'ps'"
+}
+
+@test "facts: whether a directory can be written is tried; a full one is not one without permission" {
+  export TMPDIR=$HOME
+  capture sh "$TOOL/framework/shell/facts.sh" celery_tasks infra-1 ''
+  assert_line root_writable=yes
+  assert_line tmp_writable=yes
+  assert_equal "$(find "$HOME" -maxdepth 1 -name '.infrainit.*')" ''
+  stub head 'echo "No space left on device" >&2; exit 1'
+  capture sh "$TOOL/framework/shell/facts.sh" celery_tasks infra-1 ''
+  assert_line root_writable=full
+  assert_line tmp_writable=full
+  stub df 'echo "df: cannot read" >&2; exit 1'
+  capture sh "$TOOL/framework/shell/facts.sh" celery_tasks infra-1 ''
+  assert_line disk=
 }
 
 @test "facts: a port that a program of this machine has" {

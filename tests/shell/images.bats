@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
 # framework/shell/images.sh, with engines that are files: a directory for each, a file for each image
 
-# shellcheck disable=SC2016,SC2034,SC2154,SC2317 # the stubs' own words; names are shared with the tool and helpers.bash
+# shellcheck disable=SC1091,SC2016,SC2030,SC2031,SC2034,SC2154,SC2317 # the stubs' own words; names are shared with the tool and
+# helpers.bash, and bats runs each test in a subshell
 
 load helpers
 
@@ -38,6 +39,7 @@ setup() {
         esac ;;
       build*)
         ls "${@: -1}"/* >"$ENGINES/context"
+        cp "${@: -1}/settings/environment" "$ENGINES/environment" 2>/dev/null || true
         find "${@: -1}" -printf "%m %P\n" >"$ENGINES/modes"
         echo "build says this"
         [[ ${BUILD:-} != fails ]] && cp "$ENGINES/context" "$(image "$3")" ;;
@@ -62,8 +64,26 @@ build() {
   printf '%s\n' "$BROKER_IMAGE_ID" "$WORKER_IMAGE_ID"
 }
 
+# teardown: the staged project, too.
+teardown() {
+  remove_stage
+  close_connections
+}
+
+# stage: the project as it is now, with what `framework needs` says of its requirements.
+stage() {
+  stage_code
+  if [[ -e $PROJECT_PATH/requirements.txt ]]; then
+    NEEDS[requirements]=requirements.txt
+  else
+    unset 'NEEDS[requirements]'
+  fi
+}
+
 # build_runner: the project's; RUNNER_IMAGE_ID as output.
 build_runner() {
+  trap remove_stage EXIT
+  stage
   WORKER_IMAGE_ID=infrainit-worker:0123456789ab
   build_runner_image
   printf '%s\n' "$RUNNER_IMAGE_ID"
@@ -197,7 +217,7 @@ base() {
 @test "build_our_images: the umask, and the modes of the checkout, make no difference to an image" {
   local before
   REGISTRY=yes capture build
-  assert_equal "$(awk '$1 != 755 && $1 != 644' "$ENGINES/modes")" ''
+  assert_equal "$(grep -v ' settings/' "$ENGINES/modes" | awk '$1 != 755 && $1 != 644')" ''
   grep -qx '755 framework' "$ENGINES/modes"
   before=$output
   chmod -R go= "$TOOL/docker"
@@ -207,7 +227,7 @@ base() {
   rm "$ENGINES"/local/infrainit-worker*
   REGISTRY=yes capture build
   assert_equal "$output" "$before"
-  assert_equal "$(awk '$1 != 755 && $1 != 644' "$ENGINES/modes")" ''
+  assert_equal "$(grep -v ' settings/' "$ENGINES/modes" | awk '$1 != 755 && $1 != 644')" ''
   grep -qx '755 framework' "$ENGINES/modes"
 }
 
@@ -291,9 +311,9 @@ base() {
   assert_equal "$status" 0
   [[ $output == infrainit-runner-my-set:???????????? ]]
   usual=$(cd "$ENGINES/local" && echo infrainit-runner:*)
-  assert_equal "$(calls "'BASE=$usual' '--build-arg' 'WORKER=infrainit-worker:0123456789ab'")" 1
-  assert_equal "$(xargs -n 1 basename <"$ENGINES/context" | grep -v crt | sort | tr '\n' ' ')" \
-    'Dockerfile certificates: install_packages.py requirements.txt '
+  assert_equal "$(calls "'BASE=$usual' .*'--build-arg' 'WORKER=infrainit-worker:0123456789ab'")" 1
+  assert_equal "$(xargs -n 1 basename <"$ENGINES/context" | grep -vE '[.](crt|conf)$' | sort | tr '\n' ' ')" \
+    'Dockerfile certificates: environment explain_failure.py home install_packages.py project: requirement_files requirements.txt settings: system '
   assert_equal "$(grep -c constraint "$TOOL"/docker/runner/packages/* | cut -d : -f 2 | sort -u)" 0
 }
 
@@ -303,6 +323,7 @@ base() {
   REGISTRY=yes capture build_runner
   first=$output
   WORKER_IMAGE_ID=infrainit-worker:111111111111
+  stage
   assert_equal "$(make_runner_image)" "$first"
   echo scipy >>"$PROJECT_PATH/requirements.txt"
   REGISTRY=yes capture build_runner
@@ -339,7 +360,7 @@ base() {
   PROJECT_IMAGE=torch:2 REGISTRY=yes capture build_runner
   assert_equal "$status" 0
   [[ $output == infrainit-runner-my-set:???????????? ]]
-  assert_equal "$(calls "^docker 'build'") $(calls "'BASE=torch:2' '--build-arg' 'WORKER=")" '1 1'
+  assert_equal "$(calls "^docker 'build'") $(calls "'BASE=torch:2' .*'WORKER=")" '1 1'
 }
 
 @test "build_runner_image: Python is installed where there is none but apt-get, below the requirements" {
@@ -352,7 +373,7 @@ base() {
   echo numpy >"$PROJECT_PATH/requirements.txt"
   PROJECT_IMAGE=debian:13 REGISTRY=yes PYTHON=127 capture build_runner
   assert_equal "$status" 0
-  assert_equal "$(calls "^docker 'build'") $(calls "'BASE=$python' '--build-arg' 'WORKER=")" '2 1'
+  assert_equal "$(calls "^docker 'build'") $(calls "'BASE=$python' .*'WORKER=")" '2 1'
 }
 
 @test "build_runner_image: an image without Python and apt-get is refused, with what to do" {
@@ -367,7 +388,10 @@ base() {
 
 @test "make_runner_image: its name without building, pulling or tagging" {
   local name
-  name() { NAMES_ONLY=yes capture make_runner_image; }
+  name() {
+    stage
+    NAMES_ONLY=yes capture make_runner_image
+  }
   name
   assert_equal "$status|$output" '1|' # the base is not here
   REGISTRY=yes capture build_runner
@@ -407,13 +431,163 @@ base() {
   [[ $output != "$first" ]]
 }
 
-@test "docker build: gets proxies and package indexes by name only, as they may hold passwords" {
-  export https_proxy=http://user:secret@proxy PIP_INDEX_URL=https://user:secret@index
+@test "docker build: gets proxies by name only, as they may hold passwords" {
+  export https_proxy=http://user:secret@proxy HTTP_PROXY=http://user:secret@proxy
   REGISTRY=yes capture build
-  assert_equal "$(calls "'--build-arg' 'https_proxy'")" 3
-  assert_equal "$(calls "'--build-arg' 'PIP_INDEX_URL'")" 3
+  assert_equal "$(calls "'--build-arg' 'https_proxy' '--build-arg' 'HTTP_PROXY'")" 3
   assert_equal "$(calls secret)" 0
   assert_equal "$(calls no_proxy)" 0
+}
+
+@test "docker build: gets settings of pip as files, which are no part of an image's name" {
+  local before
+  REGISTRY=yes capture build
+  before=$output
+  rm "$ENGINES"/local/infrainit-worker*
+  export PIP_INDEX_URL="https://user:it's secret@index" PIP_TARGET=/here PIP_CONFIG_FILE="$BATS_TEST_TMPDIR/pip.conf"
+  echo '[global]' >"$PIP_CONFIG_FILE"
+  REGISTRY=yes capture build
+  assert_equal "$output" "$before"
+  assert_equal "$(calls secret)" 0
+  assert_equal "$(. "$ENGINES/environment" && printf '%s|%s|%s' "$PIP_INDEX_URL" "$HOME" "$PIP_CONFIG_FILE")" \
+    "https://user:it's secret@index|/tmp/infrainit/settings/home|/tmp/infrainit/settings/pip.conf"
+  assert_equal "$(grep -c TARGET "$ENGINES/environment")" 0
+  grep -qx '600 settings/pip.conf' "$ENGINES/modes"
+}
+
+@test "stage_pip_settings: variables that requirements name, and none of ours" {
+  mkdir settings
+  echo TOKEN >settings/variables
+  capture stage_pip_settings settings
+  assert_equal "$status" 1
+  assert_part 'error: requirements.txt names ${TOKEN}, which is not set here: export TOKEN, and run this again'
+  export TOKEN='a b'
+  capture stage_pip_settings settings
+  assert_equal "$status" 0
+  grep -qx "TOKEN='a b'" settings/environment
+}
+
+@test "stage_pip_settings: pip.conf where pip finds it" {
+  mkdir -p settings "$HOME/.config/pip" "$HOME/.pip" xdg/pip
+  echo new >"$HOME/.config/pip/pip.conf"
+  echo old >"$HOME/.pip/pip.conf"
+  echo xdg >xdg/pip/pip.conf
+  stage_pip_settings settings
+  assert_equal "$(cat settings/home/.config/pip/pip.conf settings/home/.pip/pip.conf)" $'new\nold'
+  XDG_CONFIG_HOME=$PWD/xdg stage_pip_settings settings
+  assert_equal "$(<settings/home/.config/pip/pip.conf)" xdg
+}
+
+@test "stage_pip_certificates: PIP_CERT, or cert in pip.conf" {
+  mkdir -p certificates "$HOME/.config/pip"
+  echo one >bundle
+  echo two >"$HOME/two.pem"
+  PIP_CERT=$PWD/bundle stage_pip_certificates certificates
+  assert_equal "$(<certificates/PIP_CERT.crt)" one
+  printf '[global]\n  cert = ~/two.pem\n' >"$HOME/.config/pip/pip.conf"
+  PIP_CERT='' stage_pip_certificates certificates
+  assert_equal "$(<certificates/PIP_CERT.crt)" two
+}
+
+@test "docker build: what its stages leave behind is removed, also of one that fails" {
+  local id
+  id=sha256:$(printf '%064d' 7)
+  sed -i "s|^      import\*)|      images*) echo '$id' ;;\n&|" "$STUBS/docker"
+  sed -i 's|"image rm") |"image rm") [[ $3 != sha256:* ]] \|\| exit 0; |' "$STUBS/docker"
+  DEBIAN_MIRROR=http://m MASTER_HOST='' capture make_worker_image stage_worker
+  assert_equal "$status" 0
+  assert_equal "$(calls "^docker 'images' '--quiet' '--no-trunc' '--filter' 'dangling=true' '--filter' 'label=infrainit.build=tmp\.")" 2
+  assert_equal "$(calls "^docker 'image' 'rm' '$id'")" 2
+  rm "$ENGINES"/local/infrainit-worker*
+  DEBIAN_MIRROR=http://m BUILD=fails capture make_worker_image stage_worker
+  assert_equal "$status" 1
+  assert_equal "$(calls "^docker 'image' 'rm' '$id'")" 3
+  sed -i "s|echo '$id'|echo --x|" "$STUBS/docker"
+  BUILD=fails capture make_worker_image stage_worker
+  refute_part "'image' 'rm' '--x'"
+}
+
+# build_of TEXT: a Dockerfile of the project, of which it copies a directory.
+build_of() {
+  mkdir -p "$PROJECT_PATH/tools"
+  echo "$1" >"$PROJECT_PATH/Dockerfile"
+  NEEDS+=([build]=Dockerfile [copied]=$'Dockerfile\ntools')
+}
+
+@test "build_runner_image: build: makes an image of the staged project, once for the files that it copies" {
+  local first
+  build_of 'FROM x'
+  REGISTRY=yes capture build_runner
+  assert_equal "$status" 0
+  first=$output
+  [[ $first == infrainit-runner-my-set:???????????? ]]
+  assert_equal "$(calls "^docker 'build' '--tag' 'infrainit-built-my-set:.*'--file' '.*/project/Dockerfile' '--force-rm' '.*/project'")" 1
+  assert_equal "$(calls "--build-arg' 'B")" 0
+  echo 'other' >"$PROJECT_PATH/run.py"
+  echo 'm: 1' >>"$PROJECT_PATH/parameters.yml"
+  capture build_runner
+  assert_equal "$output $(calls "^docker 'build'")" "$first 1"
+  REFRESH=yes capture build_runner
+  assert_equal "$(calls "^docker 'build' .*'--no-cache'")" 1
+  touch "$PROJECT_PATH/tools/x"
+  capture build_runner
+  assert_equal "$status $(calls "^docker 'build'")" '0 3'
+  echo numpy >"$PROJECT_PATH/requirements.txt"
+  capture build_runner
+  assert_equal "$(calls "^docker 'build'") $(calls "'BASE=infrainit-built-my-set:.*'WORKER=")" '4 1'
+  echo >>"$PROJECT_PATH/Dockerfile"
+  BUILD=fails capture build_runner
+  assert_equal "$status" 1
+  assert_part "error: build: the image of the project's Dockerfile cannot be built; see above"
+}
+
+@test "digest_copied: of all of a project, what runs does not count" {
+  local before
+  build_of 'FROM x'
+  NEEDS[copied]=.
+  stage
+  before=$(digest_copied)
+  echo 'm: 1' >>"$PROJECT_PATH/parameters.yml"
+  stage
+  assert_equal "$(digest_copied)" "$before"
+  echo 'm: 1' >"$PROJECT_PATH/tools/parameters.yml"
+  stage
+  [[ $(digest_copied) != "$before" ]]
+}
+
+@test "build_runner_image: packages: are a layer below the requirements" {
+  local packages
+  NEEDS[package]=$'git\ngcc'
+  REGISTRY=yes capture build_runner
+  assert_equal "$status" 0
+  packages=$output
+  [[ $packages == infrainit-runner-my-set:???????????? ]]
+  assert_equal "$(xargs -n 1 basename <"$ENGINES/context" | sort | tr '\n' ' ')" 'Dockerfile install_packages packages '
+  echo numpy >"$PROJECT_PATH/requirements.txt"
+  REGISTRY=yes capture build_runner
+  assert_equal "$(calls "'BASE=$packages' .*'WORKER=")" 1
+  NEEDS[package]=git
+  stage
+  NAMES_ONLY=yes capture make_runner_image
+  [[ $status == 0 && $output == infrainit-runner-my-set:* && $output != "$packages" ]]
+  NEEDS[build]=Dockerfile NEEDS[copied]=run.py
+  echo >"$PROJECT_PATH/run.py"
+  stage
+  NAMES_ONLY=yes capture make_runner_image
+  [[ $status == 0 && $output == infrainit-built-my-set:* ]]
+}
+
+@test "build_runner_image: files and directories that requirements name, and dependencies of pyproject.toml" {
+  mkdir -p "$PROJECT_PATH"/{sub,wheels}
+  echo six >"$PROJECT_PATH/sub/more.txt"
+  ln -s /etc/passwd "$PROJECT_PATH/wheels/link"
+  NEEDS+=([local]=wheels [dependency]='click>=7 ; x == "y"' [variable]=TOKEN)
+  stage_code
+  NEEDS[requirements]=$'sub/more.txt'
+  stage_requirements "$TMPDIR"
+  assert_equal "$(cat "$TMPDIR"/{requirement_files,dependencies.txt,settings/variables,project/sub/more.txt})" \
+    $'sub/more.txt\nclick>=7 ; x == "y"\nTOKEN\nsix'
+  [[ -L $TMPDIR/project/wheels/link ]]
 }
 
 @test "docker build: gets the bundle of authorities that this machine trusts" {

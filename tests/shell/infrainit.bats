@@ -399,7 +399,7 @@ interrupt_and_answer() {
   act_as_engine 'exit 0'
   infrainit -d digits -m local -w local
   assert_equal "$status" 0
-  sed -i 's|^      \*" needs "\*)|      *" --running"*) echo 2 7200 ;;\n&|' "$STUBS/docker"
+  sed -i -e 's|^      \*" needs "\*)|      *" --running"*) echo 2 7200 ;;\n& echo requirements=requirements.txt;|' "$STUBS/docker"
   echo numpy >"$TOOL/tasks/digits/requirements.txt"
   : >"$CALLS"
   infrainit -f </dev/null
@@ -409,7 +409,7 @@ interrupt_and_answer() {
   assert_equal "$(grep -cE "^docker '(run' '--label|stop|rm)" "$CALLS")" 0
   on_terminal $'[y/N]=n\n' -- -f
   assert_equal "$status" 1
-  assert_part 'replace the runners, and let these tasks begin again? [y/N]'
+  assert_part 'go on, and let these tasks begin again? [y/N]'
   assert_equal "$(grep -cE "^docker '(run' '--label|stop|rm)" "$CALLS")" 0
   on_terminal $'[y/N]=y\n' -- -f
   assert_equal "$status" 0

@@ -96,8 +96,27 @@ needs() {
   for wrong in '' 'image=a\n' 'image=--privileged\noptuna=no\n' 'image=a b\noptuna=no\n' 'image=\noptuna=no\n' 'optuna=no\noptuna=yes\n' \
     'image=\0303\0244\noptuna=no\n' 'optuna=maybe\n' 'secret=A\noptuna=no\n' \
     'secret=A-B 1:1\noptuna=no\n' 'environment=A 1:1 x\noptuna=no\n' 'secret_value=A 1:1\noptuna=no\n' 'secret_value=A 1:1 x\noptuna=no\n' \
-    'secret_file=A 1:1 ~me/x\noptuna=no\n' 'secret_file=A 1:1 /a\tb\noptuna=no\n'; do
+    'secret_file=A 1:1 ~me/x\noptuna=no\n' 'secret_file=A 1:1 /a\tb\noptuna=no\n' \
+    'mount=ro /data\noptuna=no\n' 'mount=rx /data /x\noptuna=no\n' 'mount=ro /da,ta /x\noptuna=no\n' 'mount=ro /data x\noptuna=no\n' \
+    'mount=ro /data /x\ty\noptuna=no\n'; do
     answer "$wrong"
+    capture needs
+    assert_equal "$wrong $status|$output" "$wrong 1|"
+    assert_part 'local: the answer cannot be read'
+  done
+}
+
+@test "read_needs: each key that it may say, and no other value" {
+  stage_code
+  answer 'build=docker/Dockerfile\ncopied=.\ncopied=my tools\npackage=g++\npackage=libgl1\nrequirements=requirements.txt\nlocal=wheels\ndependency=click>=7 ; x == "y"\nvariable=TOKEN\ndocker_option=--ulimit=memlock=-1\ndocker_option=--device=/dev/dri/card0:rwm\ndocker_option=--dns=::1\noptuna=no\n'
+  read_needs
+  assert_equal "${NEEDS[copied]}|${NEEDS[package]}|${NEEDS[dependency]}" $'.\nmy tools|g++\nlibgl1|click>=7 ; x == "y"'
+  assert_equal "${NEEDS[docker_option]}" $'--ulimit=memlock=-1\n--device=/dev/dri/card0:rwm\n--dns=::1'
+  local wrong
+  for wrong in build=../x build=a/../../x build=/x copied=.. requirements=x/.. local=/etc 'build=a\nbuild=b' package=-o package=A 'package=a b' \
+    dependency=--index-url=x 'dependency=a\0001' variable=a variable=1 docker_option=--privileged docker_option=--volume=/:/x \
+    docker_option=--device=/dev/sda docker_option=--network=host 'docker_option=--shm-size=$(id)' docker_option=--shm-size=--privileged; do
+    answer "$wrong\noptuna=no\n"
     capture needs
     assert_equal "$wrong $status|$output" "$wrong 1|"
     assert_part 'local: the answer cannot be read'

@@ -46,6 +46,18 @@ fail_on_2() {
   true
 }
 
+@test "run_for_hosts: does not fail, and keeps the last line of what was said where it failed" {
+  fail_with_words() {
+    printf 'first\nlast \033[31mwords\n' >&2
+    (($1 == 1))
+  }
+  HOST_NAMES=(local a b)
+  run_for_hosts fail_with_words 1 2 2>/dev/null
+  assert_equal "${!FAILURES[*]}|${FAILURES[2]}" '2|last words'
+  run_for_hosts true 1
+  assert_equal "${#FAILURES[@]}" 0
+}
+
 @test "for_each_host: at most 8 at once" {
   local host released=0
   for host in {0..19}; do

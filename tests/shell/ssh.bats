@@ -28,9 +28,9 @@ act_as_ssh() {
   assert_line 'far-2222: the answer cannot be read: it does not begin as it should; does its login shell run commands?'
   assert_equal "$(tail -n 1 "$CALLS" | sed -E 's/ [0-9a-f]{32} / MARKER /')" "ssh '-T' '-a' '-x' '-o' 'ClearAllForwardings=yes' \
 '-o' 'PermitLocalCommand=no' '-o' 'Tunnel=no' '-o' 'BatchMode=yes' '-o' 'ConnectTimeout=10' '-o' 'ServerAliveInterval=15' '-o' 'ServerAliveCountMax=4' \
-'-o' 'StrictHostKeyChecking=accept-new' '-o' 'ControlPath=$SSH_CONNECTIONS/%C' '-o' 'IdentitiesOnly=yes' '-i' '/my keys/id' \
+'-o' 'StrictHostKeyChecking=accept-new' '-o' 'ControlPath=$SSH_CONNECTIONS/%C' \
 '-o' 'RemoteCommand=none' '-o' 'SessionType=default' '-o' 'StdinNull=no' '-o' 'ForkAfterAuthentication=no' \
-'-o' 'ControlMaster=no' '-p' '2222' '--' 'me@far' ${expected@Q}"
+'-o' 'ControlMaster=no' '-o' 'IdentitiesOnly=yes' '-i' '/my keys/id' '-p' '2222' '--' 'me@far' ${expected@Q}"
 }
 
 @test "on_host: every argument and every byte arrives as it was, whatever the login shell is" {

@@ -78,7 +78,7 @@ settle() {
   record_after 0 1 2 3
   settle -a h3,h4 -d digits -m 1 -w 1,2
   assert_equal "${HOSTS[*]}" 'local h3 h4 h1 h2'
-  assert_equal "${ASKED_HOSTS[*]}|${PRESENT_HOSTS[*]}|$PRESENT_MASTER_HOST|${PRESENT_WORKER_HOSTS[*]}" '0 1 2|0 3 4 1|4|3 4 1'
+  assert_equal "${PRESENT_HOSTS[*]}|$PRESENT_MASTER_HOST|${PRESENT_WORKER_HOSTS[*]}" '0 3 4 1|4|3 4 1'
 }
 
 @test "before anything is started, new hosts are recorded, but not new roles" {
@@ -92,6 +92,37 @@ settle() {
   assert_line "WORKERS='3,1'"
   assert_line "REMOTE_PATH='one'"
   grep -qx "RECORDED_HOSTS='h2,h3,h1'" "$TOOL/infra_clean.sh"
+}
+
+@test "hosts that are not used are not recorded, and the numbers in the record are those of its own list" {
+  settle -a h1,h2,h3,h4 -d digits -m 3 -w local,4
+  record_before
+  output=$(<"$TOOL/.infra/record")
+  assert_line "HOSTS='h3,h4'"
+  assert_line "MASTER='1'"
+  assert_line "WORKERS='local,2'"
+  record_after 3 4
+  output=$(<"$TOOL/.infra/record")
+  assert_line "HOSTS='h3,h4'"
+  assert_line "MASTER='1'"
+}
+
+@test "settings of a hosts file are in the record and in infra_clean.sh" {
+  printf 'h1 slots=4 name=one\nh2 mount:/data=/x key=key\n' >"$BATS_TEST_TMPDIR/hosts"
+  touch "$BATS_TEST_TMPDIR/key"
+  settle -a @hosts -d digits -m 1 -w 1,2
+  record_before
+  bash -n "$TOOL/infra_clean.sh"
+  show_record() {
+    use_record
+    printf '%s|' "${HOST_NAMES[*]}" "$(host_setting 1 slots)" "${HOST_MOUNTS["2 /data"]}" "$(key_of 2)"
+  }
+  MASTER='' WORKERS='' HOSTS_OPTION=''
+  capture show_record
+  assert_equal "$output" "local one h2|4|/x|$BATS_TEST_TMPDIR/key|"
+  grep -q '^RECORDED_LINES=.*h2.*key' "$TOOL/infra_clean.sh"
+  settle -a h3 -d digits -m 1 # the others are only recorded
+  assert_equal "${HOST_NAMES[*]}|$(host_setting 2 slots)" 'local h3 one h2|4'
 }
 
 @test "joining: workers are added to what the record says" {

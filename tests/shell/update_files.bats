@@ -46,6 +46,7 @@ act_as_docker() {
     'ps --all '*) printf '%064d\\n' 1 ;;
     *State.Status*) echo 'running x 0 0' ;;
     *Config.Env*) printf 'A=b\nIMAGE=infrainit-worker:0123456789ab\n' ;;
+    *infrainit.docker_options*) echo \"\${OPTIONS_IN_USE:-}\" ;;
     *'image inspect'*) echo 'amd64 [layers]' ;;
     *' needs '*) echo \"\${ANSWER:-optuna=no}\" ;;
     'run '*) $1 ;;
@@ -204,7 +205,7 @@ image=infrainit-runner:0123456789ab"
 }
 
 @test "packages or an image that do not run yet are reported, and nothing is built" {
-  local warning='warning: the packages in requirements.txt, or the image: of the project, are not in the image that runs: ./infrainit.sh -f'
+  local warning="warning: the project's packages, or its image, are not those of the image that runs: ./infrainit.sh -f builds and sends it"
   update
   assert_part "$warning" # the name of the usual image is another one
   push_first_version "$(
@@ -215,13 +216,29 @@ image=infrainit-runner:0123456789ab"
   assert_equal "$status" 0
   refute_part warning
   echo numpy >"$TOOL/tasks/my project/requirements.txt"
-  update
+  ANSWER=$'requirements=requirements.txt\noptuna=no' update
   assert_equal "$status" 0
   assert_part "$warning"
   rm "$TOOL/tasks/my project/requirements.txt"
   ANSWER=$'image=torch:2\noptuna=no' update
   assert_part "$warning"
   assert_equal "$(grep -cE "^docker '(build|pull|tag|import)" "$CALLS")" 0
+}
+
+@test "other docker_options: than those that the tasks have are reported" {
+  local warning='warning: docker_options: of the project are not those of the tasks on local far: ./infrainit.sh -f replaces the containers'
+  ANSWER=$'docker_option=--shm-size=8g\noptuna=no' update
+  assert_equal "$status" 0
+  assert_line "$warning"
+  OPTIONS_IN_USE=$(sha256sum <<<'--shm-size=8g' | cut -c 1-12)
+  export OPTIONS_IN_USE
+  ANSWER=$'docker_option=--shm-size=8g\noptuna=no' update
+  refute_part docker_options
+  update
+  assert_line "$warning"
+  OPTIONS_IN_USE=--x update
+  assert_equal "$status" 1
+  assert_part 'local: the answer cannot be read: --x'
 }
 
 @test "values from the environment: one that is missing changes nothing; they come before the files are used" {

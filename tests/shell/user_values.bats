@@ -68,7 +68,7 @@ write() {
   write key 400 'k\0\n'
   given -- 'secret_value=T 1:1 ~/my token' "secret_value=U 1:2 $HOME/my token" 'secret_file=K 1:3 ~/key'
   assert_equal "$status|$messages" '0|'
-  assert_equal "$output" $'T=a\nb = "c"|U=a\nb = "c"|K=/data/secrets/files/K|'"K in $HOME/key|"
+  assert_equal "$output" $'T=a\nb = "c"|U=a\nb = "c"|K=/infrainit/secrets/files/K|'"K in $HOME/key|"
 }
 
 @test "collect_user_values: all that is missing is said at once, with its place, and ends with 2" {
@@ -114,7 +114,7 @@ END
   local host
   umask 000
   write key 600 'k\0hidden\n'
-  USER_VALUES=("TOKEN=$SECRET" 'K=/data/secrets/files/K') USER_FILES=([K]="$HOME/key")
+  USER_VALUES=("TOKEN=$SECRET" 'K=/infrainit/secrets/files/K') USER_FILES=([K]="$HOME/key")
   mkdir -p "$DIRECTORY/files"
   touch "$DIRECTORY/files/OLD"
   VERBOSE=yes
@@ -124,7 +124,7 @@ END
   refute_part hidden
   [[ $(<"$CALLS") != *hidden* ]]
   cmp "$HOME/key" "$DIRECTORY/files/K"
-  printf 'TOKEN=%s\0K=/data/secrets/files/K\0' "$SECRET" | cmp - "$DIRECTORY/values"
+  printf 'TOKEN=%s\0K=/infrainit/secrets/files/K\0' "$SECRET" | cmp - "$DIRECTORY/values"
   assert_equal "$(cd "$HOME/far home/my tasks" && find . -mindepth 1 -printf '%m %P\n' | sort)" \
     "600 secrets/infra-01234567/runner/a project's/files/K
 600 secrets/infra-01234567/runner/a project's/values

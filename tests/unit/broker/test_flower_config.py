@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flower import urls
 from flower.views.monitor import Healthcheck, Metrics
 
 from framework.broker.celery_app import FLOWER_CONFIG
@@ -15,9 +16,10 @@ from framework.broker.celery_app import FLOWER_CONFIG
 
 @pytest.fixture
 def configuration(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Any]:
-    """What Flower reads, with the views that are open to everybody restored afterwards."""
+    """What Flower reads, with the views that are open to everybody, and all pages, restored afterwards."""
     for view in (Healthcheck, Metrics):
         monkeypatch.setattr(view, "get", view.get)
+    monkeypatch.setattr(urls, "handlers", urls.handlers[:])
 
     def read_text(path: Path, *_: object) -> str:
         assert str(path) == "/secrets/flower_password"

@@ -31,6 +31,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("image: |\n  a.example:5000/b@sha256:00\n" + ADAPTIVE, None),
         ("image: a.example:5000/b@sha256:00\n" + ADAPTIVE, "image=a.example:5000/b@sha256:00\noptuna=yes\n"),
         (EARLY, "optuna=yes\n"),
+        ("hosts: {labels: [a100, big]}\n", "label=a100\nlabel=big\noptuna=no\n"),
+        (
+            "mounts:\n  ~/my data, all: /data\n  /out: {target: /out, mode: rw}\n",
+            "mount=ro /data ~/my data, all\nmount=rw /out /out\noptuna=no\n",
+        ),
     ],
 )
 def test_of_a_project(project: Path, more: str, said: str | None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,6 +65,33 @@ def test_of_a_sweep_file(project: Path, capsys: pytest.CaptureFixture[str]) -> N
     )
     assert cli.main(["needs", str(project)]) == 0
     assert capsys.readouterr().out == "image=b:2\noptuna=yes\n"
+
+
+def test_what_its_image_is_made_of(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "project.yml").write_text(
+        "command: python train.py\nbuild: Dockerfile\npackages: [git, gcc]\ndocker_options: [--cpus=2]\n"
+    )
+    (project / "Dockerfile").write_text("FROM x\nCOPY a.txt /a\n")
+    (project / "a.txt").write_text("six\n")
+    (project / "requirements.txt").write_text("-r a.txt\n--index-url https://${TOKEN}@x/\n")
+    assert cli.main(["needs", str(project)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "build=Dockerfile", "copied=Dockerfile", "copied=a.txt", "package=git", "package=gcc",
+        "requirements=requirements.txt", "requirements=a.txt", "variable=TOKEN", "docker_option=--cpus=2",
+        "optuna=no",
+    ]  # fmt: skip
+
+
+def test_what_its_image_cannot_be_made_of(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "requirements.txt").write_text("-r ../a.txt\n./b.whl\ngit+https://x/y\n")
+    assert cli.main(["needs", str(project)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert [line.split(":")[1] for line in said.err.splitlines()] == ["1", "2", "3"]
+    (project / "requirements.txt").unlink()
+    (project / "pyproject.toml").write_text("[tool.poetry.dependencies]\nnumpy = '2'\n")
+    assert cli.main(["needs", str(project)]) == 0
+    assert "pyproject.toml:1:1: dependencies in tool.poetry are not read" in capsys.readouterr().err
 
 
 SWEEP = "program: train.py\nmethod: random\nparameters: {x: {min: 0.0, max: 1.0}}\n"

@@ -140,6 +140,8 @@ def test_before_anything_ran(project: Project, capsys: pytest.CaptureFixture[str
         "environment": [],
         "secrets": [],
         "results": None,
+        "mounts": [],
+        "setup": [],
         "seconds": None,
     }
 
@@ -161,15 +163,45 @@ def test_variables_are_named_without_values(project: Project, capsys: pytest.Cap
     assert (content["environment"], content["secrets"]) == (["A", "B"], ["TOKEN"])
 
 
+def test_mounts_are_said(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    with (project.path / "project.yml").open("a") as settings:
+        settings.write("\nmounts: {~/data: /data, /out: {target: /out, mode: rw}}\n")
+    assert cli.main(["plan", "my project"]) == 0
+    assert capsys.readouterr().out.endswith(
+        "  mounts ~/data as /data (read-only)\n  mounts /out as /out (writable)\n"
+    )
+    said = ["~/data as /data (read-only)", "/out as /out (writable)"]
+    assert as_json(capsys, "my project")["mounts"] == said
+
+
+def test_a_setup_is_said(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    with (project.path / "project.yml").open("a") as settings:
+        settings.write("\nsetup: [sh, 'get data.sh']\n")
+    assert cli.main(["plan", "my project"]) == 0
+    assert capsys.readouterr().out.endswith("  setup of each host: sh 'get data.sh'\n")
+    assert as_json(capsys, "my project")["setup"] == ["sh", "get data.sh"]
+
+
 def test_paths_that_hosts_lack_are_said(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     (project.path / "data").symlink_to("/mnt/data")
     assert cli.main(["plan", "my project"]) == 0
     shown = capsys.readouterr()
     assert shown.err == (
         "my project/data: the link to '/mnt/data' leads out of the project, and tasks will not find it; "
-        "move it into the project\n"
+        "move it into the project, or mount it by mounts: in project.yml\n"
     )
     assert "6 combinations" in shown.out
+
+
+def test_what_a_run_on_this_machine_does_not_use_is_said(project: Project) -> None:
+    settings = project.path / "project.yml"
+    settings.write_text(settings.read_text() + "packages: [git]\ndocker_options: [--cpus=1]\n")
+    loaded = load_project(project.path)
+    assert notices_of(loaded, on_hosts=True) == []
+    assert notices_of(loaded, on_hosts=False) == [
+        f"{loaded.name}: packages: and docker_options: are for hosts; "
+        "tasks run here with what is installed here"
+    ]
 
 
 def test_with_results_of_before(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,14 @@ def test_timeout(directory: ProjectDirectory, text: str, seconds: float) -> None
     assert directory.load("x: 1", f"command: run\ntimeout: {text}").timeout == seconds
 
 
+def test_a_setup_is_a_command_and_no_part_of_a_task(directory: ProjectDirectory) -> None:
+    project = directory.load("x: 1", "command: run\nsetup: sh 'get data.sh'\nsetup_timeout: 2h")
+    assert (project.setup, project.setup_timeout) == (("sh", "get data.sh"), 7200)
+    without = directory.load("x: 1", "command: run")
+    assert (without.setup, without.setup_timeout) == ((), None)
+    assert project.task_id({"x": 1}) == without.task_id({"x": 1})
+
+
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
@@ -52,6 +60,11 @@ def test_timeout(directory: ProjectDirectory, text: str, seconds: float) -> None
         ("command: run\nmax_failures: many", "2:15: max_failures: has to be a whole number, 1 or more"),
         ("command: run\nimage: --privileged", "2:8: image: '--privileged' is not an image"),
         ("command: run\nimage: a b", "2:8: image: 'a b' is not an image"),
+        ("command: run\nsetup: ''", "2:8: setup: has to be text"),
+        ("command: run\nsetup: []", "2:8: setup: is empty"),
+        ("command: run\nsetup: 'get ${args}'", "2:8: setup: '${args}' has a macro, and a setup has no metap"),
+        ("command: run\nsetup: x\nsetup_timeout: 0", "3:16: setup_timeout: '0' is not a duration"),
+        ("command: run\nsetup_timeout: 1h", "2:1: a timeout of a setup without a setup; write setup:, or"),
         ("command: run\nmethod: gird", "2:9: method: unknown method 'gird'; did you mean 'grid'?"),
         ("command: run\nrun_cap: 0", "2:10: run_cap: has to be a whole number, 1 or more"),
         ("command: run\nmethod: random\nseed: -1", "3:7: seed: has to be a whole number, 0 or more"),

@@ -331,6 +331,64 @@ def test_paths_that_lead_out_of_the_project_are_said_before_anything_runs(bench:
     assert output.startswith(notice), output
 
 
+def test_a_mount_that_is_not_here_is_refused_before_anything_runs(bench: Bench) -> None:
+    (bench.path / "data").mkdir()
+    target = bench.path / "mounted"
+    bench.write(x="[1]", settings=f"mounts: {{'{bench.path}/data': {target}, /nowhere: /nowhere}}")
+    code, output = bench.run()
+    assert (code, bench.ran(), len(output.splitlines())) == (2, [], 3), output
+    assert f"run: sudo ln -s {bench.path}/data {target}" in output
+    target.symlink_to("data")
+    bench.write(x="[1]", program=f"[ -d {target} ]", settings=f"mounts: {{'{bench.path}/data': {target}}}")
+    code, output = bench.run()
+    assert (code, bench.ran()) == (0, ["1"]), output
+
+
+def test_a_setup_runs_once_for_a_version_before_its_tasks(bench: Bench) -> None:
+    settings = "setup: [sh, setup.sh]"
+    (bench.project / "setup.sh").write_text(
+        f"echo setup >>{shlex.quote(str(bench.marks))}\n"
+        'cat setup.sh >/dev/null && pwd >made; [ "$PWD" = "$SETUP_DIR" ]\n'
+    )
+    reads = '[ "$(cat "$SETUP_DIR/made")" = "$SETUP_DIR" ] && [ "$PWD" != "$SETUP_DIR" ] || exit 1'
+    bench.write(x="[1, 2]", settings=settings, program=reads)
+    code, output = bench.run()
+    assert (code, bench.ran()) == (0, ["1", "2", "setup"]), output
+    code, output = bench.run("--fresh")
+    assert (code, bench.ran()) == (0, ["1", "2"]), output
+    (bench.project / "more").write_text("another version")
+    code, output = bench.run("--fresh")
+    assert (code, bench.ran()) == (0, ["1", "2", "setup"]), output
+    assert len(list(bench.files.worker.setup.iterdir())) <= 2
+
+
+def test_a_setup_that_fails_ends_the_run_and_begins_again_with_the_next(bench: Bench) -> None:
+    bench.write(x="[1, 2]", settings="setup: sh -c 'echo no such data >&2; exit 3'\nsetup_timeout: 1h")
+    for _ in range(2):
+        code, output = bench.run()
+        assert (code, bench.ran()) == (1, []), output
+        assert "this machine failed its setup: exit code 3: no such data; log: " in output
+    bench.write(x="[1, 2]", settings="setup: sleep 600\nsetup_timeout: 0.2")
+    code, output = bench.run()
+    assert (code, bench.ran()) == (1, []), output
+    assert "this machine failed its setup: ran longer than its timeout of 0.2 s; log: " in output
+
+
+def test_a_setup_that_is_interrupted_ends_with_the_run_and_begins_again(bench: Bench) -> None:
+    started, go = bench.path / "started", bench.path / "go"
+    script = f"echo began >>{started}; while [ ! -e {go} ]; do sleep 0.05; done"
+    bench.write(x="[1]", settings=f"setup: [sh, -c, {json.dumps(script)}]")
+    for number, kind in enumerate((signal.SIGINT, signal.SIGKILL), 1):
+        process = bench.start()
+        wait_until(lambda: started.exists() and len(started.read_text().split()) == number)  # noqa: B023
+        process.send_signal(kind)
+        process.wait(PATIENCE_SECONDS)
+        wait_until(lambda: not list(task_processes(bench.files.worker.setup)))
+    go.touch()
+    code, output = bench.run()
+    assert (code, bench.ran(), len(started.read_text().split())) == (0, ["1"], 3), output
+
+
 def test_a_retry_finds_what_the_attempt_before_it_left(bench: Bench) -> None:
     bench.write(
         x="[1]",

@@ -24,7 +24,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def found(path: Path, command: str = "python train.py", on_hosts: bool = False, x: str = "1") -> list[str]:
     (path / "project.yml").write_text(f"command: {command}\n")
     (path / "parameters.yml").write_text(f"x: {x}\n")
-    end = "; move it into the project" + ("" if on_hosts else ", or write an absolute path")
+    other = "mount it by mounts: in project.yml" if on_hosts else "write an absolute path"
+    end = f"; move it into the project, or {other}"
     lines = outside_paths(load_project(path), SourceTree(path), on_hosts)
     middle = " leads out of the project, and tasks will not find it"
     assert all(line.endswith(end) and middle in line for line in lines)
@@ -78,6 +79,14 @@ def test_links_that_lead_out(path: Path) -> None:
     links = ["project/out: the link to '../data'", "project/scripts/out: the link to '../../nowhere'"]
     assert found(path) == links
     assert found(path, on_hosts=True) == ["project/absolute: the link to '/mnt/data'", *links]
+
+
+def test_links_to_what_is_mounted_lead_there(path: Path) -> None:
+    (path / "mounted").symlink_to("/mnt/data/x")
+    (path / "beside").symlink_to("/mnt/database")
+    assert found(path, "run\nmounts: {~/data: /mnt/data}", on_hosts=True) == [
+        "project/beside: the link to '/mnt/database'"
+    ]
 
 
 def test_of_many_a_few_are_named(path: Path) -> None:

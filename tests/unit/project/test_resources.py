@@ -76,5 +76,5 @@ def test_a_plan_fails_if_none_of_the_hosts_can_run_a_task(
         assert printed.err == (
             f"{directory.path.name} can run on no worker host: local has 0 GPUs (a task needs 1); "
             "small has 1 CPU (a task needs 2) and 0.5 GiB of memory for tasks (a task needs 1 GiB); "
-            "change resources in project.yml, or use other worker hosts\n"
+            "change project.yml, or use other worker hosts\n"
         )

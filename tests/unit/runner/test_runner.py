@@ -102,13 +102,15 @@ def waiting(bench: Bench) -> str:
 
 
 def test_it_says_who_it_is(bench: Bench) -> None:
-    bench._environment = {"PATH": os.environ["PATH"], "IMAGE": "me/mine:1", "OF_THE_IMAGE": "x"}
+    ours = {"IMAGE": "me/mine:1", "INFRAINIT_MOUNTS": "ro /data ~/data"}
+    bench._environment = {"PATH": os.environ["PATH"], "OF_THE_IMAGE": "x", **ours}
     bench.start(link=True, welcome=False)
     hello = bench.hello
     incarnation = hello.pop("incarnation")
     hello["environment"].pop("LC_CTYPE", None)  # Python's own, where no locale is set
     assert hello == {
         "event": "hello", "version": VERSION, "key": None, "image": "me/mine:1", "process": bench.pid,
+        "mounts": "ro /data ~/data",
         "environment": {"PATH": os.environ["PATH"], "OF_THE_IMAGE": "x"},
     }  # fmt: skip
     bench.kill()
@@ -120,6 +122,7 @@ def test_in_a_local_run_each_variable_is_the_users(bench: Bench) -> None:
     bench._environment = {"PATH": os.environ["PATH"], "IMAGE": "of the user"}
     bench.start(welcome=False)
     assert (bench.hello["image"], bench.hello["environment"]["IMAGE"]) == ("", "of the user")
+    assert bench.hello["mounts"] is None
 
 
 def test_an_attempt_from_its_beginning_to_its_end(runner: Bench) -> None:

@@ -55,6 +55,22 @@ def test_a_runner_with_another_image_than_the_pushed_files_gets_no_tasks(bench: 
     assert bench.beat()["notice"] == ""
 
 
+def test_a_runner_with_other_mounts_than_the_pushed_files_gets_no_tasks(bench: WorkerBench) -> None:
+    runner = FakeRunner(bench.worker)
+
+    def connect(mounts: str) -> None:
+        bench.worker.on_connected(runner, {**HELLO, "mounts": mounts})
+        bench.worker.on_event({"event": "synced"})
+
+    connect("ro /data ~/data")
+    bench.begin()
+    beat = bench.beat()
+    assert (runner.told("run"), beat["slots"]) == ([], 0)
+    assert "its runner has other mounts than the files that were pushed: it gets no tasks" in beat["notice"]
+    connect("")
+    assert runner.told("run") == [name_of("fine")]
+
+
 def test_a_runner_that_is_gone_is_named_with_its_container_if_it_has_one() -> None:
     says = "its runner does not answer: it gets no tasks"
     assert RunnerState("", "infra-1-runner").trouble == f"{says}; see docker logs infra-1-runner there"
