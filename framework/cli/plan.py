@@ -22,6 +22,7 @@ from framework.project.project import Project
 from framework.project.source_tree import SourceTree
 from framework.project.variables import Variables
 from framework.runner.environment import attempt_variables
+from framework.worker.task_variables import SHARE_NAMES
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,9 @@ def notices_of(project: Project, on_hosts: bool) -> list[str]:
         )
     of_setup = {"SETUP_DIR": ""} if project.setup else {}
     of_task = attempt_variables(AttemptFiles(Path(), "", 1), Path(), {}, of_setup)
-    for name in unset_variables(project.command, {*os.environ, *of_task, *project.variables.names}):
+    for name in unset_variables(
+        project.command, {*os.environ, *of_task, *SHARE_NAMES, *project.variables.names}
+    ):
         notices.append(
             f"{project.name}: ${{envvar:{name}}} is not set here; as in W&B, {name} is passed then"
         )

@@ -10,6 +10,7 @@ from framework.worker.gpu import AMD
 ADDRESS = "127.0.0.1"  # the processes of a task run on one host
 _ALL_THREADS = "OMP_NUM_THREADS"  # MKL and OpenBLAS go by it, too, where they have no number of their own
 _THREADS = (_ALL_THREADS, "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+SHARE_NAMES = ("TASK_SLOT", "MASTER_ADDR", "MASTER_PORT", *_THREADS)  # all that share_variables() may set
 
 
 def share_variables(allocation: Allocation, given: Mapping[str, str]) -> dict[str, str]:

@@ -372,6 +372,34 @@ def test_mounts_are_looked_at_on_each_host_and_then_seen_by_tasks(checkout: Chec
         assert bed.inside(place, "stat", "-c", "%U", file).stdout.strip() == USER
 
 
+def test_the_shipped_training_on_data_of_the_hosts(checkout: Checkout) -> None:
+    """With a secret, packages, early termination, and the same program behind Hydra."""
+    bed, project = checkout.bed, checkout.path / "tasks" / "tabular"
+    image = at(bed, None, "images", "--format", "{{.Repository}}:{{.Tag}}", "infrainit-runner-digits")
+    source = f"type=bind,source={project},target=/tabular,readonly"
+    prepare = "python /tabular/prepare.py /tmp/data >&2 && cat /tmp/data/tumours.csv"
+    table = at(
+        bed, None, "run", "--rm", "--mount", source, "--entrypoint", "sh", image.split()[0], "-c", prepare
+    )
+    for host in (HOST1, HOST2):
+        keep = "mkdir -p data/tumours && cat >data/tumours/tumours.csv"
+        assert bed.login(host, keep, stdin=table.encode()).returncode == 0
+    secret = {"SPLIT_KEY": "s3cret of the split"}
+    command = ("infrainit.sh", "-f", "-w", "1,2", "--wait", "--fresh", "-y")
+    said = checkout.run(*command, "-d", str(project), "--run-cap", "12", variables=secret).output
+    assert "12/12 tasks" in said
+    rows = checkout.results("tabular")
+    assert {row["state"] for row in rows} <= {"done", "pruned"}
+    best = min(float(row["loss"]) for row in rows if row["state"] == "done")
+    assert 0.05 < best < 0.25, "a real training on real data"
+    sweep = project / "hydra_sweep.yaml"
+    checkout.run(*command, "-d", str(sweep), variables=secret)
+    rows = checkout.results("hydra_sweep")
+    assert [row["state"] for row in rows] == ["done"] * 6
+    assert len({row["loss"] for row in rows}) == 6
+    assert not any(secret["SPLIT_KEY"] in file.read_text() for file in bed.logs.glob("*.std*"))
+
+
 SET_UP = """
 import os, time
 from pathlib import Path

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from framework.cli.plan import notices_of
 from framework.configuration.load import load_project
 from framework.configuration.settings import KEYS as PROJECT_KEYS
 from framework.errors import ProjectError
@@ -143,6 +144,24 @@ def test_arguments(tmp_path: Path) -> None:
     said = re.search(r"`project.yml:(.*?)`", section(PROJECTS, "Arguments"), re.DOTALL)
     assert said is not None
     assert str(caught.value) == f"{tmp_path}/project.yml:{' '.join(said[1].split())}"
+
+
+def test_the_training_with_pytorch(tmp_path: Path) -> None:
+    settings, parameters = blocks("Project files", ROOT / "docs" / "pytorch.md")
+    project = load(tmp_path, parameters, settings)
+    assert project.resources == Resources(Fraction(2), Fraction(8), 32 * 2**30, 20 * 2**30)
+    assert [str(mount) for mount in project.mounts] == ["ro /data ~/data/imagenet"]
+    assert notices_of(project, on_hosts=True) == []
+    (program,) = blocks("The program", ROOT / "docs" / "pytorch.md")
+    compile(program, "train.py", "exec")
+    told = set(re.findall(r'add_argument\("--(\w+)"', program))
+    assert told == {*project.space.names, "data"}
+
+
+@pytest.mark.parametrize("path", ["digits", "echo", "tabular", "tabular/hydra_sweep.yaml"])
+def test_each_shipped_project_is_right(path: str) -> None:
+    project = load_project(ROOT / "tasks" / path)
+    assert notices_of(project, on_hosts=True) == []
 
 
 def test_what_is_wrong_is_said_like_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

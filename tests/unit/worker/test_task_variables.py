@@ -10,7 +10,7 @@ import pytest
 from framework.project.resources import Resources
 from framework.worker.allocator import Allocation
 from framework.worker.gpu import AMD
-from framework.worker.task_variables import gpu_variables, share_variables
+from framework.worker.task_variables import SHARE_NAMES, gpu_variables, share_variables
 
 ALLOCATION = Allocation(Resources(), Fraction(1), (), slot=5, port=30000, threads=8)
 OMP, MKL, OPENBLAS = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
@@ -21,6 +21,7 @@ def test_slot_port_and_threads() -> None:
         "TASK_SLOT": "5", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "30000",
         OMP: "8", MKL: "8", OPENBLAS: "8",
     }  # fmt: skip
+    assert {*share_variables(ALLOCATION, {})} == {*SHARE_NAMES}
     assert "MASTER_PORT" not in share_variables(replace(ALLOCATION, port=None), {})
 
 
