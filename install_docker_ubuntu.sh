@@ -92,7 +92,8 @@ install_docker() {
     die "this machine runs neither Ubuntu nor Debian: see https://docs.docker.com/engine/install"
   say "updating the lists of packages"
   apt_get update || true # another source of packages may be out of order; the installation below decides
-  if add_repository && install_packages docker-ce docker-ce-cli containerd.io docker-buildx-plugin; then
+  # No container starts without apparmor's programs where the kernel has it.
+  if add_repository && install_packages docker-ce docker-ce-cli containerd.io docker-buildx-plugin apparmor; then
     return
   fi
   say "using the distribution's own Docker instead"

@@ -77,7 +77,7 @@ on_machine() {
 @test "installs Docker from its own repository" {
   REPOSITORY=yes on_machine "$SCRIPT"
   assert_equal "$status" 0
-  assert_part "'docker-ce' 'docker-ce-cli' 'containerd.io' 'docker-buildx-plugin'"
+  assert_part "'docker-ce' 'docker-ce-cli' 'containerd.io' 'docker-buildx-plugin' 'apparmor'"
   assert_part "/etc/apt/sources.list.d/docker.list"
   refute_part docker.io
   [[ -e $MACHINE/installed && -e $MACHINE/runs ]]
