@@ -1,29 +1,114 @@
 #!/usr/bin/env bash
-# Shows which workers answer, which are missing, and the progress of the sweep.
+# Shows which workers answer, which are missing, and the progress of the sweep; or what is known of single tasks.
 #
 # usage: check_celery_status.sh [-f] [-h]
+#        check_celery_status.sh explain TASK…
+#        check_celery_status.sh logs TASK [-f]
 #
-#   -f, --follow   show it again every 2 seconds, until interrupted
-#   -h, --help     this text
+#   explain TASK…   where a task is, why it waits, every attempt, and the command to repeat it by hand
+#   logs TASK       stdout and stderr of its latest attempt, from the host that has them
+#   -f, --follow    show it again every 2 seconds, or go on with the logs, until interrupted
+#   -h, --help      this text
 #
-# The exit code is 0 only if every expected worker answers.
+# TASK is the number of a combination in the sweep, from 1, or the beginning of an id in results.csv.
+# Without a task, the exit code is 0 only if every expected worker answers.
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
 
-readonly PAUSE=2 # seconds between two updates with -f
+readonly PAUSE=2      # seconds between two updates with -f
+readonly LOG_LINES=50 # of each log, where -f begins
+
+QUESTION=() # explain or logs; empty: the state of all
+TASKS=()
+
+# Prints the logs in the directory $1; with the number of lines $2, their ends, and goes on until stdin ends.
+# shellcheck disable=SC2016 # expands over there
+readonly LOGS_SCRIPT='
+  cd -- "$1" || exit
+  if [ -z "$2" ]; then
+    exec tail -n +1 -- stdout stderr
+  fi
+  tail -n "$2" -f -- stdout stderr &
+  cat >/dev/null
+  kill "$!"'
 
 main() {
-  parse_options -f,--follow -- "$@"
+  take_question "$@"
+  parse_options -f,--follow -- "${@:$((1 + ${#QUESTION[@]} + ${#TASKS[@]}))}"
+  check_question
   trap close_connections EXIT
   use_record
   probe_hosts "$MASTER_HOST"
   is_reachable "$MASTER_HOST" || die "${HOST_NAMES[MASTER_HOST]} (the master host): $(fact "$MASTER_HOST" unreachable)"
+  case ${QUESTION[*]} in
+    explain) explain_tasks ;;
+    logs) show_logs ;;
+    *)
+      if [[ ${OPTIONS[FOLLOW]:-} ]]; then
+        follow_status
+      else
+        show_status
+      fi
+      ;;
+  esac
+}
+
+# take_question ARGUMENT…: sets QUESTION and TASKS to the words before the first option.
+take_question() {
+  [[ ${1:-} == @(explain|logs) ]] || return 0
+  QUESTION=("$1")
+  shift
+  while (($# > 0)) && [[ $1 != -* ]]; do
+    TASKS+=("$1")
+    shift
+  done
+}
+
+check_question() {
+  case ${QUESTION[*]}:${#TASKS[@]} in
+    explain:0 | logs:0) problem "${QUESTION[*]}: name a task, by its number from 1 or the beginning of its id" ;;
+    explain:*) [[ ! ${OPTIONS[FOLLOW]:-} ]] || problem "-f goes with logs, or alone" ;;
+    logs:1 | :*) ;;
+    *) problem "logs: name one task" ;;
+  esac
+  stop_on_problems 2
+}
+
+explain_tasks() {
+  require_master || exit
+  ask_master explain -- "${TASKS[@]}" || exit
+}
+
+# show_logs: stdout and stderr of the task's latest attempt, from its host.
+show_logs() {
+  local answer host directory
+  require_master || exit
+  answer=$(ask_master where -- "${TASKS[0]}") || exit
+  [[ $answer =~ ^([0-9a-f]{16})\ ([1-9][0-9]{0,9})\ ([A-Za-z0-9.-]+)$ ]] || unreadable "$MASTER_HOST" "$answer"
+  host=$(host_with_name "${BASH_REMATCH[3]}") ||
+    die "attempt ${BASH_REMATCH[2]} of task ${BASH_REMATCH[1]} was on ${BASH_REMATCH[3]}, which is no host of this infrastructure any more"
+  probe_hosts "$host"
+  is_reachable "$host" || die "${HOST_NAMES[host]}, which has the logs: $(fact "$host" unreachable)"
+  directory=$(data_directory "$host" worker)/tasks/${BASH_REMATCH[1]}/${BASH_REMATCH[2]}
+  say "attempt ${BASH_REMATCH[2]} on ${HOST_NAMES[host]}: $directory"
   if [[ ${OPTIONS[FOLLOW]:-} ]]; then
-    follow_status
+    tail --follow /dev/null | on_host_stdin "$host" sh -c "$LOGS_SCRIPT" logs "$directory" "$LOG_LINES" | printable
   else
-    show_status
+    on_host "$host" sh -c "$LOGS_SCRIPT" logs "$directory" '' | printable
   fi
+}
+
+# host_with_name NAME: prints the number of a host; fails if there is none.
+host_with_name() {
+  local host
+  for host in "${!HOST_NAMES[@]}"; do
+    if [[ ${HOST_NAMES[host]} == "$1" ]]; then
+      printf '%s\n' "$host"
+      return 0
+    fi
+  done
+  return 1
 }
 
 # follow_status: collects the whole output before it is shown, so that the terminal does not flicker.
@@ -77,14 +162,14 @@ require_master() {
 
 # show_workers ANSWERS: shows the expected workers, and which of them are missing in the ANSWERS of `celery status`.
 show_workers() {
-  local host expected=() missing=()
+  local host names=() missing=()
   for host in "${WORKER_HOSTS[@]}"; do
-    expected+=("${HOST_NAMES[host]}")
+    names+=("${HOST_NAMES[host]}")
     if [[ $1 != *"worker@${HOST_NAMES[host]}: OK"* ]]; then
       missing+=("${HOST_NAMES[host]}")
     fi
   done
-  printf 'workers expected: %s (%s)\n' "${#expected[@]}" "${expected[*]}"
+  printf 'workers expected: %s (%s)\n' "${#names[@]}" "${names[*]}"
   printf 'workers missing:  %s%s\n' "${#missing[@]}" "${missing[*]:+ (${missing[*]}); see docker logs $INFRASTRUCTURE-worker and $INFRASTRUCTURE-runner there}"
   show_tunnels
   ((${#missing[@]} == 0))

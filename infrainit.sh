@@ -480,7 +480,8 @@ fetch_results() {
   [[ ! $DRY_RUN ]] || return 0
   FOLLOWING=''
   doing "copying the results to this machine"
-  "$CHECKOUT/get_results.sh"
+  # What a host that is gone has of its tasks is out of reach; the table of results is the master's.
+  "$CHECKOUT/get_results.sh" || warn "logs and files of tasks are missing here; see above"
   # A project without a metric has no best combination; `framework best` reports that, and it is no failure.
   docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework best | printable || true
   DOING=''

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from framework.cli import locations
+from framework.cli.explain import run_explain, run_where
 from framework.cli.master_commands import (
     run_again,
     run_best,
@@ -148,6 +149,8 @@ def _add_reports(add: Add) -> None:
     watch.add_argument(
         "--columns", type=int, default=0, help="redraw one line of this width (default: 0, print lines)"
     )
+    explain = add("explain", run_explain, "Print where a task is, why it waits, and what became of it.")
+    explain.add_argument("tasks", nargs="+", metavar="TASK", help=TASK)
     best = add("best", run_best, "Print the best combinations.")
     best.add_argument(
         "number",
@@ -246,6 +249,8 @@ def _add_services(add: Add) -> None:
     root = add("root", run_root, "Print the directory of a W&B sweep file's project.")
     root.add_argument("project", type=Path, help="W&B sweep file, or directory with one")
     _add_run_cap(root)
+    where = add("where", run_where, "Print id, attempt and host of the latest attempt of a task.")
+    where.add_argument("task", metavar="TASK", help=TASK)
     wait = add("wait-workers", run_wait_workers, "Wait until the workers on these hosts answer.")
     wait.add_argument("hosts", nargs="+", metavar="HOST", help="name of a worker host")
     wait.add_argument(

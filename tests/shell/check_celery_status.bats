@@ -131,3 +131,85 @@ p: 6 combinations: 4 done, 1 running, 1 waiting, 0 failed'
   assert_equal "$status" 1
   assert_part 'nothing was started from'
 }
+
+# act_as_master ANSWER: it runs, and answers questions about tasks.
+act_as_master() {
+  stub docker "case \"\$*\" in
+    'ps --all '*) printf '%064d\\n' 1 ;;
+    *State.Status*) echo 'running x 0 0' ;;
+    *'framework explain -- '*) printf '%s\n' \"\${@:6}\" ;;
+    *'framework where -- '*) $1 ;;
+  esac"
+}
+
+@test "explain: the master is asked about these tasks" {
+  act_as_master
+  check explain 3 0a
+  assert_equal "$status $output" $'0 3\n0a'
+  check explain
+  assert_equal "$status" 2
+  assert_part 'explain: name a task'
+  check explain 3 -f
+  assert_equal "$status" 2
+  assert_part '-f goes with logs, or alone'
+}
+
+@test "logs: of the latest attempt, from its host" {
+  local directory
+  act_as_master 'echo 00000000000000aa 2 far-2222'
+  directory="$HOME/celery_tasks/worker/p/tasks/00000000000000aa/2"
+  mkdir -p "$directory"
+  echo from stdout >"$directory/stdout"
+  echo from stderr >"$directory/stderr"
+  check logs 3
+  assert_equal "$status" 0
+  assert_line "attempt 2 on far-2222: $directory"
+  assert_part $'==> stdout <==\nfrom stdout\n\n==> stderr <==\nfrom stderr'
+  check logs
+  assert_part 'logs: name a task'
+  check logs 3 4
+  assert_part 'logs: name one task'
+}
+
+@test "logs: an attempt of a host that is gone, and answers that are none" {
+  act_as_master 'echo 00000000000000aa 2 gone'
+  check logs 3
+  assert_equal "$status" 1
+  assert_part 'was on gone, which is no host of this infrastructure any more'
+  act_as_master 'echo 00000000000000aa 2/../.. local'
+  check logs 3
+  assert_equal "$status" 1
+  assert_part 'cannot be read'
+  act_as_master 'echo "task 4, 00000000000000aa, has not begun yet" >&2; exit 1'
+  check logs 4
+  assert_equal "$status" 1
+  assert_part 'has not begun yet'
+}
+
+@test "logs -f: goes on until it is interrupted, and leaves nothing behind" {
+  local directory follower
+  act_as_master 'echo 00000000000000aa 2 far-2222'
+  directory="$HOME/celery_tasks/worker/p/tasks/00000000000000aa/2"
+  mkdir -p "$directory"
+  echo first >"$directory/stdout"
+  : >"$directory/stderr"
+  setsid "$TOOL/check_celery_status.sh" logs 3 -f >"$BATS_TEST_TMPDIR/said" 2>&1 3>&- &
+  follower=$!
+  wait_until_said first
+  echo second >>"$directory/stdout"
+  wait_until_said second
+  kill -TERM -- "-$follower"
+  wait "$follower" || true
+  [[ ! $(pgrep -f "$directory") ]]
+}
+
+# wait_until_said TEXT
+wait_until_said() {
+  local tries
+  for ((tries = 0; tries < 300; tries++)); do
+    ! grep -q "$1" "$BATS_TEST_TMPDIR/said" || return 0
+    sleep 0.1
+  done
+  cat "$BATS_TEST_TMPDIR/said"
+  return 1
+}

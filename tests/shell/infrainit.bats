@@ -298,6 +298,15 @@ assert_order() {
   [[ -d $TOOL/results/digits ]]
 }
 
+@test "--wait: files of tasks that are out of reach are a warning, and the best combinations are shown" {
+  act_as_engine 'exit 0'
+  printf '#!/bin/sh\necho "h1: its results were not copied" >&2\nexit 1\n' >"$TOOL/get_results.sh"
+  infrainit -d digits -m local -w local --wait
+  assert_equal "$status" 0
+  assert_order 'h1: its results were not copied' 'warning: logs and files of tasks are missing here; see above'
+  [[ $(tail -n 1 "$CALLS") == *"'framework' 'best'"* ]]
+}
+
 @test "--wait: does not hold the lock; when the infrastructure is removed, it says so and ends" {
   local seconds=$SECONDS
   act_as_engine 'flock --nonblock "$TOOL" true || echo locked; rm -f *; exit 137'

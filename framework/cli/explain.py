@@ -1,0 +1,82 @@
+"""Commands `explain` and `where`: what is known of single tasks, and where they ran."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from framework.cli import locations
+from framework.cli.master_commands import current_project
+from framework.cli.task_selection import find_tasks
+from framework.errors import FrameworkError
+from framework.files import MasterFiles
+from framework.journal.records import AttemptRecord, TaskRecord
+from framework.journal.results_csv import shown
+from framework.journal.store import Journal
+from framework.journal.trials import so_far
+from framework.messages.status import duration, read_status
+from framework.project.project import Project
+
+
+def run_explain(options: argparse.Namespace) -> int:
+    """Print what is known of each task; raises UsageError for one that is not in the sweep."""
+    files = MasterFiles(locations.DATA)
+    with Journal(files.journal, read_only=True) as journal:
+        project = so_far(current_project(), journal)
+        chosen = find_tasks(project, options.tasks)
+        records = journal.records([task for _, task in chosen])
+        for number, task in chosen:
+            print(f"task {number + 1}, {task}")
+            print("\n".join(f"  {line}" for line in _lines(project, journal, number, records.get(task))))
+    return 0
+
+
+def run_where(options: argparse.Namespace) -> int:
+    """Print id, attempt and host of the latest attempt of a task; raises FrameworkError if there is none."""
+    with Journal(MasterFiles(locations.DATA).journal, read_only=True) as journal:
+        ((number, task),) = find_tasks(so_far(current_project(), journal), [options.task])
+        begun = [each for each in journal.attempts(task) if each.started is not None]
+    if not begun:
+        raise FrameworkError(f"task {number + 1}, {task}, has not begun yet: there are no logs of it")
+    print(f"{task} {begun[-1].attempt} {begun[-1].host}")
+    return 0
+
+
+def _lines(project: Project, journal: Journal, number: int, record: TaskRecord | None) -> list[str]:
+    parameters = project.space.combination(number) if record is None else record.parameters
+    lines = [" ".join(f"{name}={shown(value)}" for name, value in parameters.items())]
+    if record is None or record.state == "waiting":
+        lines.append(f"waiting: {_why_waiting()}")
+    elif record.state in ("sent", "running"):
+        lines.append(f"{record.state} on {record.host}")
+    else:
+        metrics = ", ".join(f"{name}={shown(value)}" for name, value in record.metrics.items())
+        lines.append(f"{record.state}{f': {metrics}' if metrics else ''}")
+    if record is not None:
+        lines += [_attempt(each) for each in journal.attempts(record.task)]
+    return [*lines, f"to repeat it by hand: {project.shown(parameters)}"]
+
+
+def _why_waiting() -> str:
+    """The reason why a task that is due has not been sent."""
+    try:
+        status = read_status(MasterFiles(locations.DATA).status)
+    except FrameworkError as error:
+        return str(error)
+    if status.paused:
+        return status.paused
+    if not any(host.alive for host in status.hosts.values()):
+        return "no worker host answers"
+    slots = sum(host.slots for host in status.hosts.values() if host.alive)
+    return f"{status.waiting} tasks wait, {status.running} run, in {slots} slots"
+
+
+def _attempt(attempt: AttemptRecord) -> str:
+    text = f"attempt {attempt.attempt} on {attempt.host}: {attempt.state}"
+    if attempt.state == "running" and attempt.started is not None:
+        text += f" for {duration(max(0.0, time.time() - attempt.started))}"
+    elif attempt.seconds is not None:
+        text += f" after {duration(attempt.seconds)}"
+    if attempt.exit_code:
+        text += f", exit code {attempt.exit_code}"
+    return f"{text}: {attempt.reason}" if attempt.reason else text
