@@ -112,6 +112,7 @@ def test_the_runner_has_nothing_of_the_infrastructure(digits: Infrastructure) ->
             "/infrainit/setup": True,
             "/infrainit/runner": True,
             "/infrainit/link": False,
+            "/infrainit/secrets": False,
         }
         assert mounts == {"/code": False, **ours}
         names = {variable.partition("=")[0] for variable in runner["Config"]["Env"]}
