@@ -16,7 +16,19 @@ def state(checkout: Checkout) -> dict[str, str]:
     bed = checkout.bed
     found = {}
     for host in HOSTS:
-        listing = ["find", HOME, "-path", "*/.ssh", "-prune", "-o", "-printf", "%P %s %T@\n"]
+        # The check writes a small file into the home directory, and removes it.
+        listing = [
+            "find",
+            HOME,
+            "-mindepth",
+            "1",
+            "-path",
+            "*/.ssh",
+            "-prune",
+            "-o",
+            "-printf",
+            "%P %s %T@\n",
+        ]
         found[host.name] = bed.inside(host, *listing).stdout
         if host.engine:
             for what in ("container", "image", "volume", "network"):
