@@ -174,7 +174,7 @@ def run_results(options: argparse.Namespace) -> int:
 
 def warn_of_results(project: Project, journal: Journal) -> None:
     """Say it if results of the sweep may be missing in what is shown, or are outdated."""
-    program = program_version(project.path, project.sweep_file, project.ignore)
+    program = program_version(project.path, project.sweep_file, project.ignore, project.workdir)
     provenance = Provenance(journal, program, Code.current(locations.CODE).image, locations.CODE)
     tally = tally_sweep(so_far(project, journal), journal, provenance)
     if tally.outdated:

@@ -140,7 +140,7 @@ def make_plan(
     results, ended = None, 0
     if journal is not None:
         with Journal(journal, read_only=True) as opened:
-            program = program_version(project.path, project.sweep_file, project.ignore)
+            program = program_version(project.path, project.sweep_file, project.ignore, project.workdir)
             provenance = Provenance(opened, program, image, code_root)
             results, ended = _count(so_far(project, opened), opened, provenance)
     ends = {0, space.count - 1} if space.count else set()

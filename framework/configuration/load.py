@@ -30,6 +30,7 @@ from framework.configuration.settings import (
 )
 from framework.configuration.variable_settings import read_variables
 from framework.configuration.wandb_sweep import DEFAULT_RUN_CAP, read_sweep
+from framework.configuration.workdir_settings import read_workdir
 from framework.configuration.yaml_nodes import Position, Problems
 from framework.errors import ProjectError
 from framework.files import Code, ProjectFiles
@@ -135,6 +136,7 @@ def _read_project(
 ) -> Project:
     """The project of these settings and this space. Raises ProjectError if there is any problem by then."""
     settings.check_method(method, space)
+    ignore: tuple[str, ...] = settings.read("ignore", lambda node: read_ignore(node, problems), ())
     project = Project(
         name=name,
         path=directory,
@@ -143,6 +145,7 @@ def _read_project(
         goal=settings.read("goal", read_goal, "maximize"),
         timeout=settings.read("timeout", read_duration, None),
         retries=settings.read("retries", whole_number(0), 0),
+        workdir=settings.read("workdir", lambda node: read_workdir(node, directory, ignore), ""),
         image=settings.read("image", read_image, None),
         packages=settings.read("packages", lambda node: read_packages(node, problems), ()),
         build=settings.read("build", lambda node: read_build(node, directory), None),
@@ -162,7 +165,7 @@ def _read_project(
         setup_timeout=settings.read("setup_timeout", read_duration, None),
         mounts=settings.read("mounts", lambda node: read_mounts(node, problems), ()),
         defaults=settings.read("defaults", lambda node: read_defaults(node, space, problems), {}),
-        ignore=settings.read("ignore", lambda node: read_ignore(node, problems), ()),
+        ignore=ignore,
         variables=read_variables(settings.node("environment"), settings.node("secrets"), problems),
     )
     check_ignore_file(directory, problems)

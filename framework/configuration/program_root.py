@@ -23,6 +23,7 @@ class Program:
     given_root: Path | None  # None: it is searched for
     text: str  # as it is written
     words: Sequence[str]  # of the command, with ${program}
+    workdir: str = ""  # path of the directory, below the root, in which the command starts
 
     @cached_property
     def root(self) -> Path:
@@ -32,24 +33,25 @@ class Program:
         directories = list(directories_above(self.file))
         if self._above is not None:
             return Path(os.path.commonpath([self.file.parent.resolve(), self._above]))
-        found = (each for each in directories if any((each / name).exists() for name in self._names))
-        return next(found, directories[0])
+        return next(filter(self._has_program, directories), directories[0])
 
     @property
     def path(self) -> str:
-        """The path of the program from the root."""
-        return self.text if self._above is None else os.path.relpath(self._above, self.root.resolve())
+        """The path of the program from where the command starts."""
+        start = self.root.resolve() / self.workdir
+        return self.text if self._above is None else os.path.relpath(self._above, start)
 
     @property
     def problem(self) -> str:
         """What is wrong with the program; empty if it is there."""
-        if any((self.root / name).exists() for name in self._names) or self._is_installed:
+        if self._has_program(self.root) or self._is_installed:
             return ""
+        text = self.text if self.text.startswith("../") else os.path.join(self.workdir, self.text)
         if self.given_root is not None:
-            return f"there is no {self.text} in {self.given_root}; --root is the directory its path begins in"
+            return f"there is no {text} in {self.given_root}; --root is the directory its path begins in"
         *_, top = directories_above(self.file)
         where = "beside this file" if top == self.file.parent else f"in {self.file.parent}, or up to {top}"
-        return f"there is no {self.text} {where}; write --root DIR with the directory its path begins in"
+        return f"there is no {text} {where}; write --root DIR with the directory its path begins in"
 
     @property
     def _above(self) -> Path | None:
@@ -67,6 +69,9 @@ class Program:
             return [] if self._above is None else [self.path]
         return _module_files(self.text) if self._is_module else [self.text]
 
+    def _has_program(self, root: Path) -> bool:
+        return any((root / self.workdir / name).exists() for name in self._names)
+
     @property
     def _is_module(self) -> bool:
         return ("-m", "${program}") in pairwise(self.words)
@@ -80,13 +85,17 @@ class Program:
         return before != "-m" and not Path(before).name.startswith("python")
 
 
-def find_root(file: Path, words: Sequence[str]) -> Path:
-    """The nearest directory, from that of `file` upwards, with a script or module that the command names."""
+def find_root(file: Path, words: Sequence[str], workdir: str = "") -> Path:
+    """The nearest directory, from that of `file` upwards, with a script or module that the command names.
+
+    `workdir`: as in Program.
+    """
     names = [word for word in words if word.endswith(_SCRIPTS)]
     for option, module in pairwise(words):
         if option == "-m":
             names += _module_files(module)
-    found = (each for each in directories_above(file) if any((each / name).is_file() for name in names))
+    paths = [Path(workdir, name) for name in names]
+    found = (each for each in directories_above(file) if any((each / path).is_file() for path in paths))
     return next(found, file.parent)
 
 

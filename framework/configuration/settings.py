@@ -34,6 +34,7 @@ T = TypeVar("T")
 KEYS = (
     "command",
     "function",
+    "workdir",
     "metric",
     "goal",
     "timeout",

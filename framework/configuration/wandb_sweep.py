@@ -219,6 +219,12 @@ class _Reader:
                 problem = f"unknown macro ${{{macro}}}; {nearest(macro, _MACROS)}"
             self._problems.add(word.position, problem)
 
+    @property
+    def _workdir(self) -> str:
+        """The `workdir:` as it is written; what is wrong in it is said when the settings are read."""
+        node = self._entries["workdir"].node if "workdir" in self._entries else None
+        return node.text if isinstance(node, ScalarNode) else ""
+
     def _find_root(self, words: list[str]) -> tuple[list[str], Path]:
         """The words with ${program} replaced, and the project's directory."""
         node = self._entries["program"].node if "program" in self._entries else None
@@ -226,8 +232,8 @@ class _Reader:
             if "${program}" in words and not isinstance(node, UnusableNode):
                 position = (node or self._entries["command"].node).position
                 self._problems.add(position, "program: no script; write it, as in 'program: train.py'")
-            return words, self._root or find_root(self._file, words)
-        program = Program(self._file, self._root, node.text, words)
+            return words, self._root or find_root(self._file, words, self._workdir)
+        program = Program(self._file, self._root, node.text, words, self._workdir)
         if program.problem:
             self._problems.add(node.position, f"program: {program.problem}")
         return [program.path if word == "${program}" else word for word in words], program.root

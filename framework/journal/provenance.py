@@ -1,8 +1,9 @@
 """Provenance of results: code and image that produced them, and whether they are outdated.
 
 The program is every file of a project (see framework.project.source_tree) but project.yml and parameters.yml,
-or the sweep file in their place: what these two say is part of a task's identity, or of the image. Nor is
-.infrainitignore, which says what else belongs. A new version of the framework makes no result outdated.
+or the sweep file in their place: what these two say is part of a task's identity, or of the image; of them,
+`workdir:` alone counts. Nor is .infrainitignore, which says what else belongs. A new version of the framework
+makes no result outdated.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from framework.configuration.workdir_settings import workdir_of
 from framework.errors import FrameworkError, JournalError
 from framework.files import Code, ProjectFiles
 from framework.journal.records import TaskOutcome
@@ -50,8 +52,10 @@ class Provenance:
             # The version came in a message: a path is not followed.
             if self._code_root and code == Path(code).name:
                 version = Code(self._code_root / code)
+                files = ProjectFiles(version.project_path)
+                workdir = workdir_of(version.sweep or files.sweep or files.settings)
                 with suppress(FrameworkError):
-                    self._programs[code] = program_version(version.project_path, version.sweep)
+                    self._programs[code] = program_version(files.path, version.sweep, (), workdir)
         return self._programs[code]
 
 
@@ -61,10 +65,13 @@ def note_program(journal: Journal, code: str, program: str) -> None:
         journal.note_program(code, program)
 
 
-def program_version(project: Path, sweep: Path | None = None, ignore: Sequence[str] = ()) -> str:
+def program_version(
+    project: Path, sweep: Path | None = None, ignore: Sequence[str] = (), workdir: str = ""
+) -> str:
     """12 hex digits for the names, modes and contents of a project's files, without the sweep file `sweep`.
 
-    `ignore`: patterns of the project's settings; a pushed version has no file that they leave out.
+    `ignore`: patterns of the project's settings; a pushed version has no file that they leave out. `workdir`:
+    where the program starts, which counts too.
     Raises FrameworkError.
     """
     digest = hashlib.sha256()
@@ -79,6 +86,8 @@ def program_version(project: Path, sweep: Path | None = None, ignore: Sequence[s
             digest.update(b"%s\0%s\0%s\0" % (kind, os.fsencode(name), content))
     except OSError as error:
         raise FrameworkError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    if workdir:
+        digest.update(b"workdir\0%s\0" % os.fsencode(workdir))
     return digest.hexdigest()[:_DIGITS]
 
 

@@ -183,7 +183,7 @@ def _check_program(project: Project) -> None:
         return  # another one for each task
     search_path = project.variables.values.get("PATH", task_environment()["PATH"])
     path = (
-        project.path.resolve() / program
+        project.path.resolve() / project.workdir / program
         if "/" in program
         else Path(shutil.which(program, path=search_path) or program)
     )

@@ -70,7 +70,7 @@ class Master:
         self._code = Code.current(code)
         project = load_code(self._code, identity.project)
         self._journal = Journal(files.journal)
-        program = program_version(project.path, project.sweep_file, project.ignore)
+        program = program_version(project.path, project.sweep_file, project.ignore, project.workdir)
         note_program(self._journal, self._code.version, program)
         provenance = Provenance(self._journal, program, self._code.image, code)
         self._sweep = Sweep(project, self._journal, provenance, files.pause)

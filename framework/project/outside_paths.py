@@ -26,12 +26,14 @@ def outside_paths(project: Project, tree: SourceTree, on_hosts: bool) -> list[st
     """Return a line for each path in the project that leads out of it, with what to do.
 
     These are words of the command, links, and paths in files of code and settings; the last ones only if they
-    lead to something. A task has a directory of its own, from which `../data` is another path than from the
-    project's directory. Absolute links are named if it is to run `on_hosts`, which lack what they lead to
-    unless it is mounted. `tree`: that of the project. Raises OSError.
+    lead to something. Words and paths begin in the project's `workdir`. A task has a directory of its own,
+    from which `../data` is another path than from the project's directory. Absolute links are named if it is
+    to run `on_hosts`, which lack what they lead to unless it is mounted. `tree`: that of the project. Raises
+    OSError.
     """
     top = tree.top
-    command = [word for word in project.command if _leads_out(word.rpartition("=")[2])]
+    start = project.workdir
+    command = [word for word in project.command if _leads_out(word.rpartition("=")[2], start)]
     settings = project.sweep_file or ProjectFiles(project.path).settings
     found = [f"{_position(settings, word)}: {word!r} in the command" for word in command]
     seen = {word.rpartition("=")[2] for word in command}
@@ -40,7 +42,7 @@ def outside_paths(project: Project, tree: SourceTree, on_hosts: bool) -> list[st
         if path.is_symlink():
             found += _link(project, path.relative_to(top), on_hosts)
         elif path.suffix.lower() in _SUFFIXES and path.is_file() and path.stat().st_size <= _MOST_BYTES:
-            for position, outside in _paths_in(top, path):
+            for position, outside in _paths_in(top, start, path):
                 if outside not in seen:
                     seen.add(outside)
                     found.append(f"{project.path / path.relative_to(top)}:{position}: {outside!r}")
@@ -59,9 +61,9 @@ def _position(file: Path, word: str) -> str:
     return str(file)
 
 
-def _leads_out(path: str) -> bool:
-    """True for a relative path that leads out of the directory in which it begins."""
-    return os.path.normpath(path).split(os.sep, 1)[0] == os.pardir
+def _leads_out(path: str, start: str = "") -> bool:
+    """True for a relative path that begins in `start`, and leads out of the project."""
+    return os.path.normpath(os.path.join(start, path)).split(os.sep, 1)[0] == os.pardir
 
 
 def _link(project: Project, link: Path, on_hosts: bool) -> list[str]:
@@ -77,7 +79,7 @@ def _link(project: Project, link: Path, on_hosts: bool) -> list[str]:
     return []
 
 
-def _paths_in(top: Path, file: Path) -> Iterator[tuple[str, str]]:
+def _paths_in(top: Path, start: str, file: Path) -> Iterator[tuple[str, str]]:
     """Paths in a file that lead out of the project to something, each with its line and column."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -87,7 +89,7 @@ def _paths_in(top: Path, file: Path) -> Iterator[tuple[str, str]]:
         if "../" not in line or _COMMENT.match(line):
             continue
         for match in _PATH.finditer(line):
-            if _leads_out(match[1]) and _leads_to_something(top / match[1]):
+            if _leads_out(match[1], start) and _leads_to_something(top / start / match[1]):
                 yield f"{number}:{match.start() + 1}", match[1]
 
 

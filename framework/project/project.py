@@ -45,6 +45,7 @@ class Project:
     early_termination: EarlyTermination | None = None  # None: no task is ended early
     free_disk: int | None = None  # bytes that must be free on a host's disk; None: the worker's own figure
     host_labels: tuple[str, ...] = ()  # labels that a host of the hosts file must have to run its tasks
+    workdir: str = ""  # path of the directory below its own in which a task starts; empty: in its own
     mounts: tuple[Mount, ...] = ()  # directories of the hosts that tasks see
     setup: tuple[str, ...] = ()  # words of the command that prepares a host for tasks; empty: none does
     setup_timeout: float | None = None  # seconds that it may take; None: no limit

@@ -98,7 +98,7 @@ class Attempt:
         something (disk, processes), which the task has not caused; then it can be run again.
         """
         self._add_values()
-        directory = WorkingDirectory(self._files.work, self._job.project)
+        directory = WorkingDirectory(self._files.work, self._job.project, self._job.workdir)
         stdout = stderr = -1
         try:
             stdout, stderr = self._prepare(directory)
@@ -187,7 +187,7 @@ class Attempt:
     def _execution(self, cause: str, end: End, seconds: float, output: OutputReader) -> Execution:
         found, remarks = read_metrics_file(self._files.metrics)
         output.add(found)
-        logged = read_wandb_log(self._files.work)
+        logged = read_wandb_log(self._job.start)
         output.add({name: value for name, value in logged.items() if name not in output.metrics})
         if output.overflowed:
             remarks.append(f"more than {MOST_METRICS} metrics: the others are ignored")

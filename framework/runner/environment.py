@@ -21,20 +21,24 @@ def given_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def attempt_variables(
-    files: AttemptFiles, code_path: Path, given: Mapping[str, str], extra: Mapping[str, str]
+    files: AttemptFiles,
+    code_path: Path,
+    given: Mapping[str, str],
+    extra: Mapping[str, str],
+    workdir: str = "",
 ) -> dict[str, str]:
     """Return the variables that an attempt sees beside those that it is `given`, or in their place.
 
     `code_path` is the directory that holds the package `framework`. `extra` are the variables of the devices
-    that the task was given, and the like. TASK_PREVIOUS_DIR is there only if an earlier attempt ran on this
-    host.
+    that the task was given, and the like; `workdir` is as in Job. TASK_PREVIOUS_DIR is there only if an
+    earlier attempt ran on this host.
     """
     previous = files.previous_work
     path = [os.path.join(code_path, "framework", "in_tasks"), given.get("PYTHONPATH", "")]
     return {
         **extra,
         "PYTHONPATH": os.pathsep.join(filter(None, path)),
-        "PWD": str(files.work),  # as a shell sets it
+        "PWD": str(files.work / workdir),  # as a shell sets it
         "PYTHONUNBUFFERED": "1",  # metrics in a buffer are seen only when it is full
         "TASK_ID": files.task,
         "TASK_ATTEMPT": str(files.attempt),

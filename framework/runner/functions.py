@@ -90,7 +90,7 @@ class _Request:
         content = {
             "parameters": dict(job.parameters),
             "environment": dict(environment),
-            "directory": str(job.files.work),
+            "directory": str(job.start),
             "metrics": str(job.files.metrics),
         }
         self.content = json.dumps(content).encode()

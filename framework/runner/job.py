@@ -23,6 +23,7 @@ class Job:
     project_path: str
     environment: Mapping[str, str]  # the attempt's own variables
     command: list[str]  # words, with placeholders (see user_values.py); empty if a function runs
+    workdir: str = ""  # path of the directory below the project in which the program starts
     function: str | None = None  # module:name
     parameters: Mapping[str, Any] = field(default_factory=dict)  # arguments of the function
     contents: Mapping[str, str] = field(default_factory=dict)  # files of the attempt's directory, by name
@@ -36,6 +37,11 @@ class Job:
     def files(self) -> AttemptFiles:
         task, _, number = self.attempt.partition(".")
         return AttemptFiles(Path(self.directory), task, int(number))
+
+    @property
+    def start(self) -> Path:
+        """Directory in which the program starts."""
+        return self.files.work / self.workdir
 
     @property
     def project(self) -> Path:

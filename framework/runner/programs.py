@@ -23,7 +23,7 @@ def start(
 ) -> Process:
     """Start the program of a job with exactly this environment. Raises OSError or ValueError."""
     if job.function is None:
-        pid = spawn(job.command, environment, str(job.files.work), stdout, stderr)
+        pid = spawn(job.command, environment, str(job.start), stdout, stderr)
         return _CommandProcess(pid, children, alarm)
     return CallProcess(functions, job, environment, stdout, stderr, alarm)
 

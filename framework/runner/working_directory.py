@@ -20,7 +20,9 @@ from framework.project.excluded_names import is_excluded_anywhere
 
 log = logging.getLogger(__name__)
 
-MOST_ENTRIES = 300  # directories and links that are made for an attempt, beside those at the top
+MOST_ENTRIES = (
+    300  # directories and links that are made for an attempt, beside those at the top and in workdir
+)
 _MOST_NAMED = 3  # directories that a warning names
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _CHANGED_BY_TASK = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EEXIST)
@@ -37,25 +39,29 @@ class ProjectTree:
 
 
 @lru_cache(maxsize=4)
-def project_tree(project: Path) -> ProjectTree:
+def project_tree(project: Path, workdir: str = "") -> ProjectTree:
     """Return the tree of one version of a project, which never changes; warn of directories that are links.
 
     A task may write into the directories of its project, so each attempt has its own. Those with the fewest
     entries come first, as long as no more than MOST_ENTRIES are made. The others, which hold data, are links
-    to the copy of the project that all tasks share, and that they can only read. Raises OSError.
+    to the copy of the project that all tasks share, and that they can only read. `workdir`, in which the
+    program starts, is made anew in any case, as is the top. Raises OSError.
     """
     links: dict[_Parts, list[tuple[str, str]]] = {}
     at_top = [entry for entry in _entries(project, None) if entry.name != METRICS_FILE]
     waiting: list[tuple[int, _Parts, list[os.DirEntry[str]]]] = [(0, (), at_top)]
+    started_in = Path(workdir).parts
     left = MOST_ENTRIES
     while waiting and waiting[0][0] <= left:
-        _, parts, entries = heapq.heappop(waiting)
-        left -= len(entries) if parts else 0
+        cost, parts, entries = heapq.heappop(waiting)
+        left -= cost
         links[parts] = []
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                below = _entries(Path(entry.path), MOST_ENTRIES + 1)
-                heapq.heappush(waiting, (len(below), (*parts, entry.name), below))
+                each = (*parts, entry.name)
+                is_needed = each == started_in[: len(each)]
+                below = _entries(Path(entry.path), None if is_needed else MOST_ENTRIES + 1)
+                heapq.heappush(waiting, (0 if is_needed else len(below), each, below))
             else:
                 links[parts].append((entry.name, _link_content(parts, entry)))
     shared = [parts for _, parts, _ in sorted(waiting, key=lambda each: each[:2])]
@@ -99,17 +105,21 @@ def _link_content(parts: _Parts, entry: os.DirEntry[str]) -> str:
 class WorkingDirectory:
     """Working directory of one attempt: what it finds of its project, beside what the task writes."""
 
-    def __init__(self, path: Path, project: Path) -> None:
-        """Use the directory `path` for a task of the project in the absolute path `project`."""
+    def __init__(self, path: Path, project: Path, workdir: str = "") -> None:
+        """Use the directory `path` for a task of the project in the absolute path `project`.
+
+        `workdir`: path of the directory, below the project, in which its program starts.
+        """
         self.path = path
         self._project = project
+        self._workdir = workdir
         self._tree = ProjectTree((), ())
         self._made: dict[str, int] = {}  # ctime of each link that means the attempt's own files
 
     def fill(self) -> None:
         """Make directories and links; what is there already stays. Raises OSError."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self._tree = project_tree(self._project)
+        self._tree = project_tree(self._project, self._workdir)
         for parts, links in self._tree.directories:
             directory = os.path.join(self.path, *parts)
             if parts:

@@ -37,7 +37,8 @@ def make_job(
     if project.resources is not None:
         devices |= gpu_variables(allocation)
     contents, wandb_variables = wandb_files(project, assignment.parameters, files, seen)
-    variables = attempt_variables(files, code.path, seen, {**(shared or {}), **wandb_variables, **devices})
+    extra = {**(shared or {}), **wandb_variables, **devices}
+    variables = attempt_variables(files, code.path, seen, extra, project.workdir)
     shown_in_command = {name: value for name, value in seen.items() if name not in own.secrets}
     parameters = dict(assignment.parameters)
     shown = json.dumps(parameters, indent=2, ensure_ascii=False)
@@ -48,6 +49,7 @@ def make_job(
         project_path=str(code.project_path),
         environment={**own.values, **variables},
         command=[] if project.function else project.argv(parameters, {**shown_in_command, **variables}),
+        workdir=project.workdir,
         function=project.function,
         parameters=parameters if project.function else {},
         contents={files.parameters.name: f"{shown}\n", **contents},

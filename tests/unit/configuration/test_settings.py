@@ -36,7 +36,7 @@ def test_a_setup_is_a_command_and_no_part_of_a_task(directory: ProjectDirectory)
         ("command: [python, [train.py]]", "1:10: command: has to be text"),
         ("command: [python, null]", "1:10: command: has to be text"),
         ("command: run\nmetrik: x", "2:1: unknown key 'metrik'; did you mean 'metric'?"),
-        ("command: run\nxyz: 1", "2:1: unknown key 'xyz'; known: command, function, metric"),
+        ("command: run\nxyz: 1", "2:1: unknown key 'xyz'; known: command, function, workdir"),
         ("command: run\nfunction: train:run", "2:1: a command and a function; one of them runs"),
         ("function: train", "1:11: function: 'train' is not a function; write its module"),
         ("function: 'train: run'", "1:11: function: 'train: run' is not a function"),

@@ -93,6 +93,17 @@ def test_the_version_of_a_program_is_the_one_that_journals_know(tmp_path: Path) 
     assert program_version(path) == "5fd02574367e"
 
 
+def test_where_a_program_starts_belongs_to_it(tmp_path: Path) -> None:
+    path = make_project(tmp_path / "code/c1/project")
+    (path / "project.yml").write_text("command: ../train\nworkdir: ./data\n")
+    started = program_version(path, workdir="data")
+    assert len({program_version(path), started, program_version(path, workdir="other")}) == 3
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        result = TaskOutcome("done", "c1", "")
+        assert not Provenance(journal, started, "", tmp_path / "code").is_outdated(result)
+        assert Provenance(journal, program_version(path), "", tmp_path / "code").is_outdated(result)
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(FrameworkError, match=r"nowhere: cannot be read"):
         program_version(tmp_path / "nowhere")

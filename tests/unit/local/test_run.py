@@ -599,3 +599,38 @@ def test_the_users_own_choice_of_gpus_counts(bench: Bench, monkeypatch: pytest.M
     bench.write("[1, 2]", settings="resources: {gpus: 2}")
     code, said = bench.run("--fresh")
     assert (code, "has 1 GPU (a task needs 2); CUDA_VISIBLE_DEVICES=1;" in said) == (2, True), said
+
+
+def test_a_task_starts_in_the_workdir_of_its_project(bench: Bench) -> None:
+    source = bench.project / "src"
+    source.mkdir()
+    program = source / "simulate"
+    program.write_text(
+        '#!/bin/sh -e\n[ "$PWD" = "$(pwd -P)" ]\n[ "$PWD" = "$TASK_DIR/src" ]\ncat ../run.sh >copied\n'
+        'echo \'{"loss": 7}\' >"$TASK_DIR/metrics.json"\n'
+    )
+    settings = "metric: loss\ngoal: minimize\nworkdir: src\n"
+    (bench.project / "project.yml").write_text(f"command: ./simulate\n{settings}")
+    code, output = bench.run()
+    assert code == 2
+    assert "'./simulate' cannot be run here; run chmod +x on it" in output
+    program.chmod(0o755)
+    assert bench.run()[0] == 0
+    assert [row["loss"] for row in bench.rows()] == ["7"] * 3
+    written = [str(path.relative_to(path.parents[1])) for path in bench.files.worker.tasks.rglob("copied")]
+    assert written == ["src/copied"] * 3
+
+
+def test_a_function_runs_in_the_workdir_too(bench: Bench) -> None:
+    (bench.project / "src").mkdir()
+    (bench.project / "src/table.txt").write_text("5")
+    (bench.project / "fit.py").write_text(
+        "import os\nfrom pathlib import Path\n\ndef run(x):\n"
+        "    assert os.getcwd() == os.environ['PWD'] == os.environ['TASK_DIR'] + '/src'\n"
+        "    return {'loss': x + int(Path('table.txt').read_text())}\n"
+    )
+    (bench.project / "project.yml").write_text(
+        "function: fit:run\nworkdir: src\nmetric: loss\ngoal: minimize\n"
+    )
+    assert bench.run()[0] == 0
+    assert [row["loss"] for row in bench.rows()] == ["6", "7", "8"]

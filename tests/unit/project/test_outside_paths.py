@@ -100,3 +100,14 @@ def load_project_of(path: Path) -> Project:
     (path / "project.yml").write_text("command: python train.py\n")
     (path / "parameters.yml").write_text("x: 1\n")
     return load_project(path)
+
+
+def test_paths_begin_in_the_workdir(path: Path) -> None:
+    (path / "scripts/train.py").write_text("open('../data/inside.csv'), open('../../data/x.csv')\n")
+    assert found(
+        path, "python train.py ../data/inside.csv ../../shared --data=../../x\nworkdir: scripts"
+    ) == [
+        "project/project.yml:1:45: '../../shared' in the command",
+        "project/project.yml:1:58: '--data=../../x' in the command",
+        "project/scripts/train.py:1:35: '../../data/x.csv'",
+    ]

@@ -153,3 +153,22 @@ def test_what_python_keeps_is_not_linked(project: Path) -> None:
     work = WorkingDirectory(project.parent / "t/2/files", project)
     work.fill()
     assert content(work.path / "checkpoints") == [".keep"]
+
+
+def test_the_directory_in_which_a_task_starts_is_its_own(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(working_directory.MOST_ENTRIES + 50):
+        for name in ("data/a", "src/deep", "src"):
+            (project / name).mkdir(parents=True, exist_ok=True)
+            (project / name / f"{number}.py").touch()
+    work = WorkingDirectory(project.parent / "t/2/files", project, "src/deep")
+    work.fill()
+    assert all(is_own(work.path / name) for name in ("src", "src/deep", "checkpoints"))
+    assert content(work.path / "src") == content(project / "src")
+    assert (work.path / "data/a").is_symlink()
+    assert "below data/a:" in caplog.text
+    (work.path / "src/deep/out").touch()
+    work.clear()
+    assert content(work.path) == ["src", "src/deep", "src/deep/out"]
+    assert project_tree(project).shared, "without it, src is data like any other"
