@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from framework.errors import FrameworkError
-from framework.files import Code
+from framework.files import REPOSITORY, Code
+from framework.local.git_commit import make_repository
 from framework.project.excluded_names import EXCLUDED_FILES, is_excluded_anywhere
 from framework.project.source_tree import SourceTree
 
@@ -47,6 +48,7 @@ def take_snapshot(
         new = root / "new"
         new.mkdir(parents=True)
         (new / "framework").symlink_to(framework)
+        make_repository(project, new / REPOSITORY)
         digest = _Digest()
         tree = SourceTree(project, ignore)
         _copy(tree, tree.top, new / "project", keep_out.resolve(), digest)

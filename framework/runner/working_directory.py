@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Tuple
 
-from framework.files import METRICS_FILE
+from framework.files import METRICS_FILE, REPOSITORY
 from framework.project.excluded_names import is_excluded_anywhere
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,8 @@ def project_tree(project: Path, workdir: str = "") -> ProjectTree:
     A task may write into the directories of its project, so each attempt has its own. Those with the fewest
     entries come first, as long as no more than MOST_ENTRIES are made. The others, which hold data, are links
     to the copy of the project that all tasks share, and that they can only read. `workdir`, in which the
-    program starts, is made anew in any case, as is the top. Raises OSError.
+    program starts, is made anew in any case, as is the top. `.git` is a link to the repository of the
+    version, if it has one. Raises OSError.
     """
     links: dict[_Parts, list[tuple[str, str]]] = {}
     at_top = [entry for entry in _entries(project, None) if entry.name != METRICS_FILE]
@@ -65,6 +66,9 @@ def project_tree(project: Path, workdir: str = "") -> ProjectTree:
             else:
                 links[parts].append((entry.name, _link_content(parts, entry)))
     shared = [parts for _, parts, _ in sorted(waiting, key=lambda each: each[:2])]
+    repository = project.parent / REPOSITORY
+    if (repository / "HEAD").exists():
+        links[()].append((".git", str(repository)))
     for parts in shared:
         links[parts[:-1]].append((parts[-1], os.path.join(project, *parts)))
     if shared:

@@ -58,6 +58,8 @@ source "$CHECKOUT/framework/shell/pki.sh"
 source "$CHECKOUT/framework/shell/secrets.sh"
 # shellcheck source=framework/shell/staging.sh
 source "$CHECKOUT/framework/shell/staging.sh"
+# shellcheck source=framework/shell/git_commit.sh
+source "$CHECKOUT/framework/shell/git_commit.sh"
 # shellcheck source=framework/shell/tunnel.sh
 source "$CHECKOUT/framework/shell/tunnel.sh"
 # shellcheck source=framework/shell/files.sh

@@ -227,6 +227,7 @@ switch_code() {
 # push_code HOST
 push_code() {
   send_code "$1"
+  send_commit "$1"
   switch_code "$1"
   remove_old_versions "$1"
 }
@@ -267,8 +268,8 @@ list_changes() {
     warn "${HOST_NAMES[host]}: the changes since version $before could not be determined"
     return 0
   fi
-  # VERSION and FILES always differ.
-  sed -n -e "/^Files $before\/[A-Z]* and /d" \
+  # VERSION and FILES always differ, and git/ is no part of a version.
+  sed -n -e "/^Files $before\/[A-Z]* and /d" -e "/^[FO][a-z]* \(in \)\{0,1\}c\{0,1\}[0-9a-f]*\/git[:\/]/d" \
     -e "s|^Only in $CODE_VERSION/\(.*\): |added \1/|p" \
     -e "s|^Only in $before/\(.*\): |removed \1/|p" \
     -e "s|^.* and \(file \)\{0,1\}$CODE_VERSION/\(.*\) differ\$|changed \2|p" \

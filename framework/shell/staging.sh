@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What is pushed: a copy of framework and project on this machine, and a list of its files with their content.
 
-STAGE=''        # temporary copy of what is pushed: framework/, project/, FILES and VERSION; and what only this script needs
+STAGE=''        # temporary copy of what is pushed: framework/, project/, FILES and VERSION, git/ (git_commit.sh); and what only this script needs
 CODE_VERSION='' # the name of the content of STAGE, when name_version has completed it: c and 12 hexadecimal digits, so that no program reads it as a number
 
 readonly NEIGHBOURS=10000 # of a project, whose names its check knows
@@ -25,6 +25,7 @@ stage_code() {
   project=$(digest_staged project)
   printf 'framework=%s\nproject=%s\n' "${framework:0:12}" "${project:0:12}" >"$STAGE/VERSION"
   stage_neighbours
+  stage_commit
   if [[ $SWEEP_FILE ]]; then
     sweep=$(sweep_path)
     [[ -f $STAGE/project/$sweep ]] ||
