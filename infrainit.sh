@@ -26,6 +26,7 @@
 #   -n, --dry-run            show every command, change nothing
 #       --refresh            renew the base images now, for updates of Debian; what is built on them is built and sent again
 #       --recover            if the master's disk is lost: rebuild its journal from what the workers kept, before anything is run
+#       --drain              before running tasks would begin again: send their hosts nothing more, wait for the end of the tasks
 #       --wait               stay until all tasks have ended, copy the results to this machine; exit 0 only if all succeeded
 #       --failed             run failed tasks again; without this or the next two, no task that has ended is run again
 #       --outdated           run tasks again whose results come from other files of the project, or another image, than now
@@ -71,6 +72,7 @@ main() {
   recover_results
   start_master_host
   start_workers
+  end_drain
   remove_earlier_secrets
   record_what_runs
   report
@@ -149,6 +151,7 @@ clean_up() {
   local code=$?
   remove_stage
   end_trial
+  end_drain
   close_connections
   if ((code == 0)) || [[ ! $DOING ]]; then
     return 0

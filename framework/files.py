@@ -176,6 +176,11 @@ class MasterFiles:
         return self.path / "stopped"
 
     @property
+    def drains(self) -> Path:
+        """Hosts that are sent nothing more, and until when."""
+        return self.path / "drains.json"
+
+    @property
     def quarantine(self) -> Path:
         """Last messages that were quarantined, one JSON object in each line."""
         return self.path / "quarantine.jsonl"

@@ -28,7 +28,9 @@ from framework.messages.task_ids import AttemptId
 FLOWER_CONFIG = Path(__file__).with_name("flower_config.py")
 VIRTUAL_HOST = "tasks"
 TASK_NAME = "framework.run"
-STOP_COMMAND = "stop_attempts"  # Celery's remote control: the master tells a worker what it is to stop
+# Celery's remote control: the master tells a worker what it is to stop, or to hand back unless it has begun.
+STOP_COMMAND = "stop_attempts"
+HAND_BACK_COMMAND = "hand_back_attempts"
 TASKS = kombu.Exchange("tasks", type="direct", durable=True, no_declare=True)
 FROM_WORKERS = kombu.Exchange("reports", type="direct", durable=True, no_declare=True)
 # The definitions file declares them; with no_declare nobody needs the right to.

@@ -16,6 +16,7 @@ from framework.broker.celery_app import (
     CONFIRM_TIMEOUT_SECONDS,
     DEAD_QUEUE,
     EVENTS_QUEUE,
+    HAND_BACK_COMMAND,
     RESULTS_QUEUE,
     STOP_COMMAND,
     TASK_NAME,
@@ -119,13 +120,21 @@ class MasterConnection:
         )
 
     def stop(self, host: str, attempts: Sequence[AttemptId]) -> None:
-        """Tell the worker of `host` to stop attempts; the order is lost if it is not connected now.
+        """Tell the worker of `host` to stop attempts; the order is lost if it is not connected now."""
+        self._tell(host, STOP_COMMAND, attempts)
+
+    def hand_back(self, host: str, attempts: Sequence[AttemptId]) -> None:
+        """Tell the worker of `host` to hand back attempts that have not begun; the order may be lost, too."""
+        self._tell(host, HAND_BACK_COMMAND, attempts)
+
+    def _tell(self, host: str, command: str, attempts: Sequence[AttemptId]) -> None:
+        """Send a command of Celery's remote control.
 
         It does what app.control.broadcast does, but on this connection, confirmed, and with a timeout.
         """
         self._control.publish(
             {
-                "method": STOP_COMMAND,
+                "method": command,
                 "arguments": {"names": list(map(str, attempts))},
                 "destination": [f"worker@{host}"],
                 "pattern": None,

@@ -15,7 +15,7 @@ from celery import Celery, signals
 from celery.exceptions import Ignore
 from celery.worker.control import control_command
 
-from framework.broker.celery_app import STOP_COMMAND, TASK_NAME, attempt_of, make_app
+from framework.broker.celery_app import HAND_BACK_COMMAND, STOP_COMMAND, TASK_NAME, attempt_of, make_app
 from framework.broker.worker_publisher import BrokerPublisher
 from framework.errors import FrameworkError
 from framework.files import WorkerFiles
@@ -57,6 +57,11 @@ def make_worker_app(worker: Worker, on_stopping: Callable[[bool], None]) -> Cele
     def stop_attempts(_: Any, names: list[str]) -> dict[str, str]:
         worker.stop_attempts([attempt for name in names if (attempt := attempt_of(name))])
         return {"ok": "told to stop"}
+
+    @control_command(name=HAND_BACK_COMMAND)
+    def hand_back_attempts(_: Any, names: list[str]) -> dict[str, str]:
+        worker.hand_back([attempt for name in names if (attempt := attempt_of(name))])
+        return {"ok": "told to hand back"}
 
     def on_received(request: Any, **_: Any) -> None:
         requests[request.id] = request

@@ -16,6 +16,7 @@ from framework.cli.master_commands import (
     run_again,
     run_best,
     run_cancel,
+    run_drain,
     run_pause,
     run_plan,
     run_recover,
@@ -34,6 +35,7 @@ from framework.configuration.resource_settings import size_in_bytes
 from framework.errors import FrameworkError, UsageError
 from framework.files import LocalFiles
 from framework.journal.ranking import BEST_SHOWN
+from framework.messages.requests import DRAIN_SECONDS
 from framework.version_use import use_version
 
 Run: TypeAlias = Callable[[argparse.Namespace], int]
@@ -183,6 +185,13 @@ def _add_requests(add: Add) -> None:
         "Pause the sweep: nothing more is sent, running tasks are stopped and wait to be run again.",
     )
     add("resume", run_resume, "Resume a sweep that is paused or was stopped.")
+    drain = add(
+        "drain",
+        run_drain,
+        f"Send hosts nothing more for {DRAIN_SECONDS:.0f} s, and have them hand back what has not begun.",
+    )
+    drain.add_argument("hosts", nargs="+", metavar="HOST", help="name of a worker host")
+    drain.add_argument("--end", action="store_true", help="send them tasks again")
     again = add("again", run_again, "Run tasks again that have ended.")
     again.add_argument("tasks", nargs="*", metavar="TASK", help=TASK)
     _add_which(again)

@@ -25,7 +25,7 @@ from framework.journal.trials import so_far
 from framework.local.data_directory import default_directory
 from framework.local.run import ADVICE
 from framework.master.publisher import ON_HOSTS
-from framework.messages.requests import AGAIN_SECONDS, ControlRequest, ask
+from framework.messages.requests import AGAIN_SECONDS, DRAIN_SECONDS, ControlRequest, ask
 from framework.messages.status import outdated_results, read_status, summary
 from framework.project.project import Project
 from framework.project.resources import Capacity, Resources, why_nowhere
@@ -85,6 +85,19 @@ def run_watch(options: argparse.Namespace) -> int:
 def run_pause(_: argparse.Namespace) -> int:
     ask(MasterFiles(locations.DATA).requests, ControlRequest("pause"))
     print("the sweep is paused: nothing more is sent, running tasks are stopped and run again after 'resume'")
+    return 0
+
+
+def run_drain(options: argparse.Namespace) -> int:
+    """Have hosts drained, and print for each what it has been sent that has not ended."""
+    files, hosts = MasterFiles(locations.DATA), tuple(options.hosts)
+    ask(files.requests, ControlRequest("drain", hosts=hosts, seconds=0 if options.end else DRAIN_SECONDS))
+    known = read_status(files.status).hosts
+    for name in hosts:
+        host = known.get(name)
+        running, waiting = (host.running, host.reserved) if host else (0, 0)
+        unknown = "" if host else " (the master has not heard of it)"
+        print(f"{name}: {running} running, {waiting} waiting{unknown}")
     return 0
 
 

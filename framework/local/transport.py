@@ -117,6 +117,9 @@ class LocalTransport:
     def stop(self, _: str, attempts: Sequence[AttemptId]) -> None:
         self._worker.stop_attempts(attempts)
 
+    def hand_back(self, _: str, attempts: Sequence[AttemptId]) -> None:
+        self._worker.hand_back(attempts)
+
     def waiting_for(self, _: str) -> int:
         return 0  # the worker has all that was sent
 

@@ -27,7 +27,8 @@ class Control:
             waiting = pending(self._directory)
             self._sweep.end_rerun_unless([file.name for file, _ in waiting])
             for file, request in waiting:
-                if not self._sweep.has_rerun(file.name):
+                # A drain is asked for again and again; its beginning and its end are logged by the sweep.
+                if request.action != "drain" and not self._sweep.has_rerun(file.name):
                     tasks = " ".join(task for _, task in request.tasks)
                     log.info("request: %s %s", request.action, tasks or request.which or "")
                 if not self._execute(file.name, request):
@@ -50,6 +51,8 @@ class Control:
                 self._sweep.pause("on request")
             case "resume":
                 self._sweep.resume()
+            case "drain":
+                self._sweep.drain(request.hosts, request.seconds)
             case "reload":
                 self._sweep.load()
         return True

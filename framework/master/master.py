@@ -50,6 +50,7 @@ class Messenger(Protocol):
     def waiting_for(self, host: str, /) -> int: ...
     def purge(self, host: str, /) -> int: ...
     def stop(self, host: str, attempts: Sequence[AttemptId], /) -> None: ...
+    def hand_back(self, host: str, attempts: Sequence[AttemptId], /) -> None: ...
     def close(self) -> None: ...
 
 
@@ -73,7 +74,7 @@ class Master:
         program = program_version(project.path, project.sweep_file, project.ignore, project.workdir)
         note_program(self._journal, self._code.version, program)
         provenance = Provenance(self._journal, program, self._code.image, code)
-        self._sweep = Sweep(project, self._journal, provenance, files.pause)
+        self._sweep = Sweep(project, self._journal, provenance, files.pause, files.drains)
         self._notices = Notices()
         self._control = Control(files.requests, self._sweep)
         quarantine = Quarantine(files.quarantine)
@@ -218,10 +219,13 @@ class Master:
             self._sweep.lose(host, lost, now)
 
     def _send_stop_orders(self, messenger: Messenger) -> None:
-        """Have attempts stopped; an order that gets lost is repeated after the next heartbeats."""
+        """Have attempts stopped or handed back; a lost order is repeated after the next heartbeats."""
         for host, attempts in self._sweep.take_stop_orders().items():
             log.info("worker host %s is told to stop %s", host, ", ".join(map(str, attempts)))
             messenger.stop(host, attempts)
+        for host, attempts in self._sweep.take_hand_backs().items():
+            log.info("worker host %s is told to hand back %s", host, ", ".join(map(str, attempts)))
+            messenger.hand_back(host, attempts)
 
     def _send_tasks(self, messenger: Messenger, sendings: Iterable[Sending]) -> None:
         for sending in sendings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 import uuid
 from dataclasses import asdict, dataclass
@@ -15,11 +16,12 @@ from framework.files import read_regular, write_atomically
 
 log = logging.getLogger(__name__)
 
-Action: TypeAlias = Literal["cancel", "pause", "resume", "reload", "again"]
+Action: TypeAlias = Literal["cancel", "pause", "resume", "reload", "again", "drain"]
 # Of the tasks that have ended: those that failed, those done by older code or in another image, or all.
 Which: TypeAlias = Literal["failed", "outdated", "all"]
 
 ANSWER_SECONDS = 15.0
+DRAIN_SECONDS = 60.0  # for which one request drains hosts; who wants more repeats it
 AGAIN_SECONDS = 600.0  # the master goes through the whole sweep for it
 LONGEST_REQUEST = 64 * 2**20  # bytes; one that names a million tasks has half of them
 
@@ -30,12 +32,15 @@ class ControlRequest:
 
     cancel: end `tasks` for good · pause: send nothing more, and stop what runs · resume: send tasks again ·
     reload: the journal was changed by another process · again: run `tasks` although they have ended, or the
-    tasks of the sweep that `which` selects
+    tasks of the sweep that `which` selects · drain: send `hosts` nothing more for `seconds`, and have what
+    waits there handed back; with 0 seconds, send them tasks again
     """
 
     action: Action
     tasks: tuple[tuple[int, str], ...] = ()  # number of the combination, task
     which: Which | None = None
+    hosts: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
 def hand_in(directory: Path, request: ControlRequest) -> Path:
@@ -84,4 +89,7 @@ def _parse(text: bytes) -> ControlRequest:
     if which not in (None, *get_args(Which)):
         raise ValueError(f"unknown tasks {which!r}")
     tasks = tuple((int(number), str(task)) for number, task in content["tasks"])
-    return ControlRequest(content["action"], tasks, which)
+    hosts, seconds = tuple(map(str, content.get("hosts", ()))), float(content.get("seconds", 0))
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"{seconds} seconds")
+    return ControlRequest(content["action"], tasks, which, hosts, seconds)

@@ -23,6 +23,7 @@ class HostStatus:
     reserved: int
     seconds_since_beat: float
     alive: bool
+    drained: bool = False  # it is sent nothing more
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ def summary(status: Status) -> str:
         lines.append(f"{'host':<{width}}  slots  running  last heard of")
         for name, host in sorted(status.hosts.items()):
             heard = f"{host.seconds_since_beat:.0f} s ago" + ("" if host.alive else "  (out of reach)")
+            heard += "  (drained: it is sent nothing more)" if host.drained else ""
             lines.append(f"{name:<{width}}  {host.slots:>5}  {host.running:>7}  {heard}")
     if status.quarantined:
         lines.append(f"{status.quarantined} malformed or foreign messages: see quarantine.jsonl")

@@ -6,7 +6,7 @@ Pure bookkeeping: no clock, no broker, no journal; `now` is the reading of a mon
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from framework.messages.task_ids import AttemptId
@@ -57,9 +57,15 @@ class WorkerHost:
 class WorkerHosts:
     """All hosts that have sent a heartbeat to this master, or were sent an attempt by an earlier one."""
 
-    def __init__(self, lease: float = LEASE_SECONDS, most: int = MOST_HOSTS) -> None:
+    def __init__(
+        self,
+        lease: float = LEASE_SECONDS,
+        most: int = MOST_HOSTS,
+        is_drained: Callable[[str, float], bool] = lambda _, __: False,
+    ) -> None:
         self.lease = lease
         self.most = most
+        self.is_drained = is_drained
         self._hosts: dict[str, WorkerHost] = {}
         self._host_of: dict[str, str] = {}  # by task
         self._next_expiry = 0.0  # no lease ends before
@@ -183,12 +189,16 @@ class WorkerHosts:
                 attempt.seen = now
 
     def usable(self, now: float) -> set[str]:
-        """The live hosts that have slots, free or not."""
-        return {host.name for host in self if host.slots and self.is_alive(host.name, now)}
+        """The live hosts that have slots, free or not, and are not drained."""
+        return {host.name for host in self if self._has_use(host, now)}
 
     def are_unfit(self) -> bool:
         """True if every known host can never run a task, and has none."""
         return bool(self._hosts) and all(host.unfit and not host.sent for host in self)
 
     def live_slots(self, now: float) -> int:
-        return sum(host.slots for host in self if self.is_alive(host.name, now))
+        return sum(host.slots for host in self if self._has_use(host, now))
+
+    def _has_use(self, host: WorkerHost, now: float) -> bool:
+        is_drained = self.is_drained(host.name, now)
+        return host.slots > 0 and not is_drained and self.is_alive(host.name, now)

@@ -30,8 +30,9 @@ class Vacancies:
         self.total = 0  # attempts that all hosts may be sent
         self._room: dict[str, int] = {}  # by host
         self._more: dict[str, int] = {}  # by host: how many it may be sent; its room, unless it has a limit
+        usable = hosts.usable(now)
         for host in hosts:
-            if host.slots and hosts.is_alive(host.name, now):
+            if host.name in usable:
                 own = window if window <= ONE_SPARE or is_proven(host.name) else ONE_SPARE
                 room, limit = host.room(own), limits.get(host.name)
                 more = room if limit is None else min(room, limit - len(host.sent))

@@ -34,6 +34,7 @@ def host_statuses(hosts: WorkerHosts, now: float) -> dict[str, HostStatus]:
             reserved=len(host.sent) - host.running,
             seconds_since_beat=now - host.last_heartbeat,
             alive=hosts.is_alive(host.name, now),
+            drained=hosts.is_drained(host.name, now),
         )
         for host in hosts
     }

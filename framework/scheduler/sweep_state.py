@@ -20,6 +20,7 @@ from framework.messages.metrics import as_number
 from framework.messages.requests import Which
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import Heartbeat, MetricsUpdate, Started
+from framework.placement.drains import Drains
 from framework.placement.hosts import SentAttempt, WorkerHosts
 from framework.placement.retry_policy import RetryPolicy
 from framework.placement.stop_orders import StopOrders
@@ -58,13 +59,16 @@ class Sweep:
     methods raise JournalError if the journal cannot be written; `load` restores the memory after that.
     """
 
-    def __init__(self, project: Project, journal: Journal, provenance: Provenance, pause_file: Path) -> None:
+    def __init__(
+        self, project: Project, journal: Journal, provenance: Provenance, pause_file: Path, drains_file: Path
+    ) -> None:
         self.project = project
         self.results_version = 0  # grows with each change of results.csv
         self._journal = journal
         self._provenance = provenance
         self._pause = Pause(pause_file)
-        self._hosts = WorkerHosts()
+        self._drains = Drains(drains_file, time.monotonic())
+        self._hosts = WorkerHosts(is_drained=self._drains.is_drained)
         self._policy = RetryPolicy(project, journal, self._hosts)
         self._stop_orders = StopOrders()
         self._rerun: Rerun | None = None
@@ -199,6 +203,8 @@ class Sweep:
             if not is_kept:
                 unwanted.add(attempt)
         self._stop_orders.note_unwanted(host, unwanted)
+        if self._drains.is_drained(host, now):  # an earlier order was lost, or came before the attempt
+            self._stop_orders.hand_back(host, heartbeat.reserved - unwanted)
 
     def _is_wanted(self, attempt: AttemptId, host: str) -> bool:
         """True if an attempt that the worker of a host holds is to continue."""
@@ -313,7 +319,7 @@ class Sweep:
         """
         if now - self._handed_back.get(host, -math.inf) >= CALL_BACK_SECONDS:
             self._handed_back[host] = now
-            self._stop_orders.add(host, self._hosts.waiting(host))
+            self._stop_orders.hand_back(host, self._hosts.waiting(host))
 
     def _count_done(self, result: AttemptResult) -> None:
         self._handed_back.pop(result.host, None)
@@ -508,6 +514,19 @@ class Sweep:
         """True if a study needs the metric, several tasks are done, and none has reported it."""
         return self._silent >= SILENT_TASKS_LIMIT and not self._journal.has_metric(self.project.metric or "")
 
+    def drain(self, hosts: Sequence[str], seconds: float) -> None:
+        """Send these hosts nothing more for so long, or tasks again with 0 seconds. Raises OSError.
+
+        What waits there is handed back; what runs goes on.
+        """
+        now = time.monotonic()
+        ended = [host for host in hosts if seconds == 0 and self._drains.is_drained(host, now)]
+        for host in self._drains.renew(hosts, seconds, now):
+            log.info("worker host %s is drained: it is sent nothing more", host)
+            self._stop_orders.hand_back(host, self._hosts.waiting(host))
+        for host in ended:
+            log.info("worker host %s is drained no longer", host)
+
     def review_hosts(self, now: float) -> None:
         """Suspend hosts on which different tasks fail, take healthy ones back, forget those long silent."""
         for host in self._hosts.forget_silent(now):
@@ -517,6 +536,10 @@ class Sweep:
     def take_stop_orders(self) -> dict[str, list[AttemptId]]:
         """Remove and return the attempts that hosts are to be told to stop, by host."""
         return self._stop_orders.take()
+
+    def take_hand_backs(self) -> dict[str, list[AttemptId]]:
+        """Remove and return the attempts that hosts are to be told to hand back, by host."""
+        return self._stop_orders.take_hand_backs()
 
     def _stop(self, attempt: SentAttempt | None) -> None:
         if attempt is not None:

@@ -70,6 +70,8 @@ source "$CHECKOUT/framework/shell/mounts.sh"
 source "$CHECKOUT/framework/shell/docker_options.sh"
 # shellcheck source=framework/shell/containers.sh
 source "$CHECKOUT/framework/shell/containers.sh"
+# shellcheck source=framework/shell/drain.sh
+source "$CHECKOUT/framework/shell/drain.sh"
 # shellcheck source=framework/shell/broker_port.sh
 source "$CHECKOUT/framework/shell/broker_port.sh"
 # shellcheck source=framework/shell/one_off.sh

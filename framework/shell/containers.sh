@@ -247,20 +247,37 @@ docker_options_in_use() {
 
 # Tasks that a replaced container would end
 
-# ask_about_tasks HOST…: ends the program if starting or removing workers on these hosts would end tasks, unless the user agrees.
+# ask_about_tasks HOST…: ends the program if starting or removing workers on these hosts would end tasks, unless the user agrees. With
+# --drain it waits for them instead.
 ask_about_tasks() {
-  local tasks
+  local tasks command how=,
   tasks=$(for_each_host print_tasks_to_end "$@")
-  [[ $tasks ]] || return 0
-  say "$tasks"
-  [[ ! $ASSUME_YES && ! $DRY_RUN ]] || return 0
+  [[ ! $tasks ]] || say "$tasks"
+  if [[ $DRAIN && ! $DRY_RUN ]]; then
+    drain_hosts "$@"
+    ((${#DRAINED[@]} == 0)) || return 0
+  elif [[ $DRAIN && $tasks ]]; then
+    say "(would wait until these tasks have ended)"
+  fi
+  [[ $tasks && ! $ASSUME_YES && ! $DRY_RUN ]] || return 0
+  command=$(quote "$CHECKOUT/infrainit.sh" "${ARGUMENTS[@]}")
+  [[ $DRAIN ]] || how=", have that waited for: $command --drain,"
   confirm "go on, and let these tasks begin again?" ||
-    die "tasks run, and nothing was changed; wait until they have ended, or let them begin again: $(quote "$CHECKOUT/infrainit.sh" "${ARGUMENTS[@]}") -y"
+    die "tasks run, and nothing was changed; wait until they have ended$how or let them begin again: $command -y"
 }
 
 # print_tasks_to_end HOST: prints a line if starting the worker there, or removing it, would end tasks.
 print_tasks_to_end() {
-  local host=$1 options settings='' state data answer count seconds tasks why='a new image or new settings of the runner make them begin again'
+  local why tasks
+  why=$(print_end_of_runner "$1")
+  [[ $why ]] || return 0
+  tasks=$(print_running_tasks "$1")
+  [[ ! $tasks ]] || printf '%s: %s; %s\n' "${HOST_NAMES[$1]}" "$tasks" "$why"
+}
+
+# print_end_of_runner HOST: prints what becomes of the tasks there, if starting the worker there, or removing it, ends its runner.
+print_end_of_runner() {
+  local host=$1 options settings='' state why='a new image or new settings of the runner make them begin again'
   if [[ $(fact "$host" docker) != ok ]]; then
     return 0 # it is to be installed
   fi
@@ -275,7 +292,12 @@ print_tasks_to_end() {
     state=$(container_state "$host" worker) # earlier versions of this tool ran the tasks in it
   fi
   [[ $state == "running "* && (! $settings || $state != "running $settings "*) ]] || return 0
-  data=$OUR_PLACE
+  printf '%s\n' "$why"
+}
+
+# print_running_tasks HOST: prints how many tasks run in its runner, and since when; nothing if none does.
+print_running_tasks() {
+  local host=$1 data=$OUR_PLACE answer count seconds
   if [[ $(runner_targets "$host") == *"/data/runner"* ]]; then
     data=/data # it was started by an earlier version of this tool
   fi
@@ -284,15 +306,12 @@ print_tasks_to_end() {
   count=${answer%% *} seconds=${answer#* }
   if [[ $answer != "$count $seconds" ]] || ! is_number "$count" || ! is_number "$seconds"; then
     answer=$(tail -n 1 <<<"$answer")
-    tasks="an unknown number of tasks run (its runner says: ${answer:0:100})"
-  elif ((count == 0)); then
-    return 0
+    echo "an unknown number of tasks run (its runner says: ${answer:0:100})"
   elif ((count == 1)); then
-    tasks="1 task runs (since $(duration "$seconds"))"
-  else
-    tasks="$count tasks run (the longest since $(duration "$seconds"))"
+    echo "1 task runs (since $(duration "$seconds"))"
+  elif ((count > 1)); then
+    echo "$count tasks run (the longest since $(duration "$seconds"))"
   fi
-  printf '%s: %s; %s\n' "${HOST_NAMES[host]}" "$tasks" "$why"
 }
 
 # runner_targets HOST: prints what is mounted in its runner; nothing if it has none, as with earlier versions of this tool.

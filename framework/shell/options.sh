@@ -5,6 +5,7 @@ declare -gA OPTIONS=() # REMOTE_PATH for --remote-path and so on, of each option
 FROM_CONFIG=''         # -f, not empty: all settings from config.sh; options win
 ASSUME_YES=''          # -y, not empty: install Docker and missing tools without asking
 RECOVER=''             # --recover, not empty: rebuild the journal from what the workers kept
+DRAIN=''               # --drain, not empty: wait for the end of tasks that would begin again
 WAIT=''                # --wait, not empty: stay until the sweep is finished
 REFRESH=''             # --refresh, not empty: renew the base images now
 AGAIN=''               # --failed, --outdated or --fresh: which ended tasks are run again
@@ -68,11 +69,11 @@ parse_options() {
 parse_infrainit_options() {
   local name
   parse_options -a,--hosts= -i,--key= -r,--remote-path= -d,--project= --root= --run-cap= -b,--broker= --tunnel -m,--master= -w,--workers= --tolerate= \
-    -f,--from-config -y,--yes -n,--dry-run --refresh --recover --wait --failed --outdated --fresh --verbose -- "$@"
+    -f,--from-config -y,--yes -n,--dry-run --refresh --recover --drain --wait --failed --outdated --fresh --verbose -- "$@"
   # shellcheck disable=SC2034 # other files read them
   FROM_CONFIG=${OPTIONS[FROM_CONFIG]:-} ASSUME_YES=${OPTIONS[YES]:-} RECOVER=${OPTIONS[RECOVER]:-} WAIT=${OPTIONS[WAIT]:-}
-  # shellcheck disable=SC2034 # images.sh reads it
-  REFRESH=${OPTIONS[REFRESH]:-}
+  # shellcheck disable=SC2034 # images.sh and containers.sh read them
+  REFRESH=${OPTIONS[REFRESH]:-} DRAIN=${OPTIONS[DRAIN]:-}
   AGAIN=''
   for name in FAILED OUTDATED FRESH; do
     [[ -v OPTIONS[$name] ]] || continue

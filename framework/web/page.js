@@ -502,7 +502,7 @@ function drawNow() {
       element("p", {}, `${ended} of ${status.total} tasks: ${status.done} done, ${status.running} running, ${waiting} waiting, ${status.failed} failed${status.pruned ? `, ${status.pruned} pruned` : ""}; ${left}`),
       ...status.notices.map((notice) => element("p", { class: "warning" }, notice)),
     );
-    const hosts = Object.entries(status.hosts).sort().map(([name, host]) => [name, String(host.slots), String(host.running), host.alive ? `${Math.round(host.seconds_since_beat)} s ago` : "out of reach"]);
+    const hosts = Object.entries(status.hosts).sort().map(([name, host]) => [name, String(host.slots), String(host.running), host.alive ? `${Math.round(host.seconds_since_beat)} s ago${host.drained ? ", drained" : ""}` : "out of reach"]);
     parts.push(tableOf("Hosts", ["host", "slots", "running", "last heard of"], hosts));
   }
   if (data.under_way.length > 0) {

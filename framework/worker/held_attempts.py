@@ -102,6 +102,11 @@ class HeldAttempts:
         self._reserved.discard(held.id)
         self._unwanted.discard(held.id)
 
+    def hand_back(self, attempts: Collection[AttemptId]) -> None:
+        """Note that those of them are to be handed back that no runner can have begun."""
+        begun = {held.id for held in self if held.phase is not Phase.WAITING or held.was_given}
+        self.stop([attempt for attempt in attempts if attempt not in begun])
+
     def stop(self, attempts: Collection[AttemptId]) -> list[HeldAttempt]:
         """Note that these are to be stopped; return those that have begun."""
         self._unwanted |= self._reserved.intersection(attempts)

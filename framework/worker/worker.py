@@ -153,6 +153,12 @@ class Worker:
                 self._runner.send(do="stop", attempts=given)
             self._waiting.review()
 
+    def hand_back(self, attempts: Collection[AttemptId]) -> None:
+        """Hand back those that no runner can have begun; the others go on."""
+        with self._lock:
+            self._held.hand_back(attempts)
+            self._waiting.review()
+
     def stop(self) -> None:
         """Stop every attempt, and begin no other."""
         with self._lock:

@@ -103,6 +103,9 @@ class Hosts:
     def stop(self, host: str, attempts: Sequence[AttemptId]) -> None:
         raise AssertionError("nothing is to be stopped")
 
+    def hand_back(self, host: str, attempts: Sequence[AttemptId]) -> None:
+        raise AssertionError("nothing is to be handed back")
+
     def waiting_for(self, host: str) -> int:
         return len(self._waiting[host])
 

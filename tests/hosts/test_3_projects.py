@@ -443,9 +443,20 @@ def test_tasks_that_run_are_not_ended_without_being_asked(checkout: Checkout) ->
     said = checkout.run("infrainit.sh", "-f", "-d", str(project), expect=1).output
     assert "a new image or new settings of the runner make them begin again" in said
     worker = checkout.container(HOST1, "worker")["Id"]
-    run_set(checkout, project, "-y")
+    checkout.run("infrainit.sh", "-f", "-d", str(project), "-y", "--fresh")  # some may have ended by now
     assert checkout.container(HOST1, "worker")["Id"] == worker, "the runner alone is replaced"
-    assert {row["state"] for row in checkout.results("asked")} == {"done"}
+
+    wait_for("tasks run", lambda: status(checkout)["running"] >= 2, seconds=30)
+    running, now = status(checkout)["running"], time.time()
+    runner = checkout.container(HOST1, "runner")["Id"]
+    (project / "requirements.txt").unlink()  # that image is here already
+    said = run_set(checkout, project, "--drain")
+    assert "nothing runs there any more" in said
+    assert checkout.container(HOST1, "runner")["Id"] != runner
+    assert not any(host["drained"] for host in status(checkout)["hosts"].values())
+    rows = checkout.results("asked")
+    assert {row["state"] for row in rows} == {"done"}
+    assert sum(started(row) < now for row in rows) >= running, "none of them has begun again"
 
 
 def test_a_restarted_master_goes_on_from_its_journal(checkout: Checkout) -> None:

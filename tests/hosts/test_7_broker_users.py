@@ -348,6 +348,7 @@ worker = SimpleNamespace(
     identity=Identity("worker", "infra-1", "p", "w1", address, "i", Path(secrets)),
     run=run, reserve=lambda attempt: None, release=lambda attempt: None,
     stop_attempts=lambda attempts: print("STOP", *attempts, flush=True),
+    hand_back=lambda attempts: print("HAND BACK", *attempts, flush=True),
 )
 make_worker_app(worker, leave).worker_main([
     "worker", "--hostname=worker@w1", "--pool=threads", "--concurrency=2", "--without-mingle",

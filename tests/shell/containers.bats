@@ -143,7 +143,8 @@ has_tasks() {
   assert_equal "$status" 1
   assert_line 'local: 3 tasks run (the longest since 19 h); a new image or new settings of the runner make them begin again'
   assert_line 'far: 3 tasks run (the longest since 19 h); this host is to run no worker any more, so they end there and begin again elsewhere'
-  assert_part 'error: tasks run, and nothing was changed; wait until they have ended, or let them begin again: '
+  assert_part 'error: tasks run, and nothing was changed; wait until they have ended, have that waited for: '
+  assert_part "infrainit.sh' -f -w local --drain, or let them begin again: "
   assert_part "infrainit.sh' -f -w local -y"
   has_tasks '1 59\n'
   capture ask_about_tasks 0

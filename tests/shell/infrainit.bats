@@ -428,3 +428,30 @@ interrupt_and_answer() {
   assert_equal "$status" 0
   assert_order '2 tasks run' 'local: replacing runner' 'local: worker runs already'
 }
+
+@test "--drain: infrainit.sh waits until the tasks have ended, then replaces the runner; Ctrl-C ends the waiting" {
+  local drains="'exec' '[^ ]*-master' 'framework' 'drain'"
+  act_as_engine 'exit 0'
+  infrainit -d digits -m local -w local
+  assert_equal "$status" 0
+  echo '1 7200' >running
+  sed -i -e "s|^      \\*\" needs \"\\*)|      *' drain '*) echo 'local: 0 running, 0 waiting' ;; *' --running'*) cat ../running ;;\n& echo requirements=requirements.txt;|" \
+    "$STUBS/docker"
+  echo numpy >"$TOOL/tasks/digits/requirements.txt"
+  : >"$CALLS"
+  on_terminal 'Ctrl-C ends the waiting'=$'\003' -- -f --drain
+  assert_equal "$status" 130
+  assert_part 'waiting until the tasks on local have ended'
+  assert_part 'local: the master may send tasks there again'
+  assert_part 'ended while waiting until the tasks on local have ended; nothing was started'
+  assert_equal "$(grep -cE "^docker '(run' '--label|stop|rm)" "$CALLS")" 0
+  assert_equal "$(grep -E "$drains" "$CALLS" | tail -n 1 | grep -o "'drain' .*")" "'drain' '--end' 'local'"
+  stub sleep "echo 0 0 >'$PWD/running'; exec $(type -P sleep) 0.05" # they end when it has looked once
+  : >"$CALLS"
+  infrainit -f --drain </dev/null
+  assert_equal "$status" 0
+  assert_order '1 task runs (since 2 h)' 'waiting until the tasks on local have ended' 'nothing runs there any more' \
+    'local: replacing runner' 'local: worker runs already' 'local: the master may send tasks there again'
+  refute_part 'go on, and let these tasks begin again?'
+  assert_equal "$(grep -ci drain "$TOOL/config.sh" || true)" 0
+}

@@ -50,6 +50,7 @@ class Messenger:
         self.incoming: list[Message] = []
         self.purged: list[str] = []
         self.stopped: list[tuple[str, str]] = []  # host, attempt
+        self.handed_back: list[tuple[str, str]] = []  # the same
         self.waiting: dict[str, int] = {}  # by host: messages in its queue that no worker has taken
 
     def receive(self, timeout: float) -> list[Message]:
@@ -71,6 +72,9 @@ class Messenger:
 
     def stop(self, host: str, attempts: Sequence[AttemptId]) -> None:
         self.stopped += [(host, str(attempt)) for attempt in attempts]
+
+    def hand_back(self, host: str, attempts: Sequence[AttemptId]) -> None:
+        self.handed_back += [(host, str(attempt)) for attempt in attempts]
 
     def close(self) -> None:
         pass
@@ -199,6 +203,10 @@ class Bench:
         self.files.requests.mkdir(exist_ok=True)
         request = dataclasses.asdict(requests.ControlRequest(action, tasks, which))
         (self.files.requests / "1.json").write_text(json.dumps(request))
+
+    def drain(self, *hosts: str, seconds: float = 60.0) -> None:
+        """What `framework drain` writes, without waiting."""
+        requests.hand_in(self.files.requests, requests.ControlRequest("drain", hosts=hosts, seconds=seconds))
 
     def status(self) -> Status:
         return read_status(self.files.status)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import ANY
 
 import amqp
 import kombu
@@ -22,6 +23,7 @@ from framework.broker.celery_app import (
     DEAD_QUEUE,
     EVENTS_QUEUE,
     FROM_WORKERS,
+    HAND_BACK_COMMAND,
     RESULTS_QUEUE,
     STOP_COMMAND,
 )
@@ -178,6 +180,8 @@ def test_a_stop_order_is_confirmed_within_a_limit_and_never_expires(
     assert body["arguments"] == {"names": ["0123456789abcdef.2"]}
     assert (body["method"], body["destination"]) == (STOP_COMMAND, ["worker@hostA"])
     assert options["headers"]["expires"] == 0
+    link.hand_back("hostA", [ASSIGNMENT.id])
+    assert published.all[1] == (body | {"method": HAND_BACK_COMMAND}, options | {"headers": ANY})
 
 
 def test_the_question_to_the_broker_is_confirmed_within_a_limit(

@@ -15,7 +15,7 @@ from celery import Celery, _state, signals
 from worker_bench import DONE, TASK, FakeRunner, WorkerBench, assignment, wait_until
 
 from framework.broker import worker_app
-from framework.broker.celery_app import STOP_COMMAND, TASK_NAME
+from framework.broker.celery_app import HAND_BACK_COMMAND, STOP_COMMAND, TASK_NAME
 from framework.messages.identity import Identity
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import Heartbeat
@@ -55,7 +55,7 @@ def test_an_attempt_that_celery_drops_is_held_no_longer(bench: WorkerBench, app:
     assert "garbage" in bench.recorder.events[0]["message"]
 
 
-def test_celery_passes_stop_orders_on_to_the_worker(
+def test_celery_passes_orders_on_to_the_worker(
     bench: WorkerBench, app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from celery.worker.control import Panel
@@ -64,6 +64,9 @@ def test_celery_passes_stop_orders_on_to_the_worker(
     monkeypatch.setattr(bench.worker, "stop_attempts", told.append)
     Panel.data[STOP_COMMAND](None, names=[f"{TASK}.1", 5, "nonsense"])
     assert told == [[AttemptId(TASK, 1)]]
+    monkeypatch.setattr(bench.worker, "hand_back", told.append)
+    Panel.data[HAND_BACK_COMMAND](None, names=[f"{TASK}.2", 5, "nonsense"])
+    assert told[1:] == [[AttemptId(TASK, 2)]]
 
 
 def test_the_worker_runs_the_message_and_holds_the_attempt_no_longer(

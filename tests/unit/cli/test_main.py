@@ -74,6 +74,7 @@ def test_each_command_has_its_function_and_its_defaults() -> None:
     assert options("cancel", "2", "3") == {"run": "run_cancel", "tasks": ["2", "3"]}
     assert options("pause") == {"run": "run_pause"}
     assert options("resume") == {"run": "run_resume"}
+    assert options("drain", "a", "b") == {"run": "run_drain", "hosts": ["a", "b"]}
     assert options("again", "--fresh") == {"run": "run_again", "tasks": [], "which": "all"}
     assert options("recover", "d") == {"run": "run_recover", "directories": [Path("d")]}
     assert options("wait-workers", "a") == {"run": "run_wait_workers", "hosts": ["a"], "timeout": 120.0}

@@ -53,6 +53,14 @@ def test_commands_wait_until_the_master_has_acted(
         assert cli.main(["resume"]) == 0
         assert capsys.readouterr().out == "the sweep is resumed\n0 done, 0 failed, 1 cancelled; 3 to run\n"
         assert not bench.status().paused
+        bench.messenger.beat("a", slots=0)
+        assert cli.main(["drain", "a", "b"]) == 0
+        said = "a: 0 running, 0 waiting\nb: 0 running, 0 waiting (the master has not heard of it)\n"
+        assert capsys.readouterr().out == said
+        assert bench.status().hosts["a"].drained
+        assert cli.main(["drain", "--end", "a", "b"]) == 0
+        assert capsys.readouterr().out == said
+        assert not bench.status().hosts["a"].drained
         assert cli.main(["again", "2"]) == 0
         assert capsys.readouterr().out == f"task 2, {task_id(('train',), {'x': 2})}: waiting\n"
         assert cli.main(["again", "--failed"]) == 0

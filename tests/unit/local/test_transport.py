@@ -67,6 +67,9 @@ class Worker:
     def stop_attempts(self, attempts: Sequence[AttemptId]) -> None:
         self.calls.append(f"stop {' '.join(str(attempt.number) for attempt in attempts)}")
 
+    def hand_back(self, attempts: Sequence[AttemptId]) -> None:
+        self.calls.append(f"hand back {' '.join(str(attempt.number) for attempt in attempts)}")
+
     def stop(self) -> None:
         self.calls.append("stop all")
 
@@ -255,7 +258,8 @@ def test_orders_to_stop_reach_the_worker_and_a_purge_has_nothing_to_do(
     transport: LocalTransport, worker: Worker
 ) -> None:
     transport.stop("local", [assignment(1).id, assignment(2).id])
-    assert worker.calls[1:] == ["stop 1 2"]
+    transport.hand_back("local", [assignment(3).id])
+    assert worker.calls[1:] == ["stop 1 2", "hand back 3"]
     assert transport.purge("hostA") == 0
 
 

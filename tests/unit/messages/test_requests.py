@@ -52,6 +52,7 @@ def test_requests_are_read_in_the_order_in_which_they_were_handed_in(directory: 
         requests.ControlRequest("again", ((3, "a" * 16),)),
         requests.ControlRequest("resume"),
         requests.ControlRequest("reload"),
+        requests.ControlRequest("drain", hosts=("a", "b:22"), seconds=60.0),
     ]
     files = [requests.hand_in(directory, request) for request in handed_in]
     assert requests.pending(directory) == list(zip(files, handed_in, strict=True))
@@ -63,6 +64,8 @@ def test_requests_are_read_in_the_order_in_which_they_were_handed_in(directory: 
     [
         "", "{", "[]", "5", "{}", '{"action": "explode", "tasks": []}', '{"action": "pause"}',
         '{"action": "again", "tasks": [], "which": "some"}', '{"action": "cancel", "tasks": [5]}',
+        '{"action": "drain", "tasks": [], "hosts": 5}', '{"action": "drain", "tasks": [], "seconds": "NaN"}',
+        '{"action": "drain", "tasks": [], "seconds": -1}', '{"action": "drain", "tasks": [], "seconds": [1]}',
         '{"action": "cancel", "tasks": [["x", "y"]]}', '{"action": ["pause"], "tasks": []}',
     ],
 )  # fmt: skip

@@ -127,3 +127,13 @@ def test_a_finished_sweep_has_no_expected_rest() -> None:
     assert "left" in progress(STATUS, 200)
     assert "left" not in progress(dataclasses.replace(STATUS, finished=True), 200)
     assert "left" not in summary(dataclasses.replace(STATUS, seconds_left=None))
+
+
+def test_the_summary_says_which_hosts_are_drained() -> None:
+    hosts = {
+        "a": HostStatus(2, 1, 0, 0.0, alive=True, drained=True),
+        "b": HostStatus(2, 2, 0, 0.0, alive=True),
+    }
+    lines = summary(dataclasses.replace(STATUS, hosts=hosts)).splitlines()
+    assert "a         2        1  0 s ago  (drained: it is sent nothing more)" in lines
+    assert "b         2        2  0 s ago" in lines

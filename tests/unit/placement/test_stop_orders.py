@@ -40,6 +40,16 @@ def test_an_unwanted_attempt_is_stopped_when_two_heartbeats_in_a_row_have_named_
     assert orders.take() == {}, "a heartbeat in between did not name them"
 
 
+def test_orders_to_hand_back_are_taken_by_themselves() -> None:
+    orders = StopOrders()
+    orders.hand_back("a", {OTHER, FIRST})
+    orders.hand_back("a", {SECOND})
+    orders.hand_back("b", set())
+    assert orders.take() == {}
+    assert orders.take_hand_backs() == {"a": [FIRST, SECOND, OTHER]}
+    assert orders.take_hand_backs() == {}
+
+
 def test_heartbeats_of_another_host_do_not_count() -> None:
     orders = StopOrders()
     orders.note_unwanted("a", {FIRST})

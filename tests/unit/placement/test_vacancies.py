@@ -44,6 +44,14 @@ def test_a_host_is_sent_as_many_for_each_slot_as_the_window_has() -> None:
     assert taken(Vacancies(hosts, 0, 2)) == ["a"]
 
 
+def test_a_drained_host_is_sent_nothing_and_no_other_waits_for_it() -> None:
+    hosts = hosts_with("a", "b")
+    hosts.is_drained = lambda host, now: host == "a" and now < 5
+    assert taken(Vacancies(hosts, 0, 1)) == ["b"] * 2
+    assert (hosts.usable(0), hosts.live_slots(0)) == ({"b"}, 2)
+    assert (hosts.usable(5), hosts.live_slots(5)) == ({"a", "b"}, 4)
+
+
 def test_the_host_with_the_most_room_is_chosen_but_not_the_one_to_avoid() -> None:
     hosts = hosts_with("a", "b")
     send(hosts, "b")

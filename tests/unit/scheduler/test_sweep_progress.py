@@ -36,3 +36,5 @@ def test_the_status_of_a_host_counts_running_and_reserved_attempts() -> None:
         hosts.add(SentAttempt(AttemptId(f"task{number}", 1), "a", 100, started=number == 0))
     assert host_statuses(hosts, 107.5) == {"a": HostStatus(3, 1, 2, 7.5, alive=True)}
     assert host_statuses(hosts, 131)["a"].alive is False
+    hosts.is_drained = lambda host, _: host == "a"
+    assert host_statuses(hosts, 107.5)["a"].drained

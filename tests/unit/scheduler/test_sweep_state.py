@@ -383,7 +383,7 @@ def test_a_host_that_hands_back_one_attempt_is_asked_for_all_that_wait_there(
     bench.messenger.beat("a", slots=0, running=[f"{sent[0][1].task}.1"])
     assert bench.turn() == []
     waiting = [(host, f"{assignment.task}.1") for host, assignment in sent[2:]]
-    assert sorted(bench.messenger.stopped) == sorted(waiting)
+    assert sorted(bench.messenger.handed_back) == sorted(waiting)
     # They come back, and go elsewhere; this is no failure, and asked for once.
     bench.messenger.stopped.clear()
     for each in sent[2:]:

@@ -202,6 +202,7 @@ class Link:
     def waiting_for(self, host): return 0
     def purge(self, host): return 0
     def stop(self, host, names): pass
+    def hand_back(self, host, names): pass
     def close(self): pass
 
 identity = Identity("master", "infra-1", "p", "local", "broker:5671", "", root)

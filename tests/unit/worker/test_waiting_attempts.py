@@ -151,6 +151,25 @@ def test_an_attempt_that_is_stopped_while_it_waits_does_not_begin(bench: WorkerB
     assert bench.connect_fake().sent == []
 
 
+def test_what_is_to_be_handed_back_is_so_unless_a_runner_may_have_begun_it(
+    bench: WorkerBench, runner: FakeRunner
+) -> None:
+    for number in range(1, 4):
+        bench.begin("fine", number)
+    bench.worker.reserve(AttemptId(TASK, 4))
+    runner.says("taken", attempt=1)
+    bench.worker.hand_back([AttemptId(TASK, number) for number in range(1, 6)])
+    assert [(result.attempt, result.state) for result in bench.recorder.results] == [(3, "stopped")]
+    bench.begin("fine", 4)
+    assert [(result.attempt, result.state) for result in bench.recorder.results[1:]] == [(4, "stopped")]
+    assert runner.told("stop") == [], "what has begun goes on"
+    for number in (1, 2):
+        runner.says("ended", attempt=number, execution=DONE)
+    assert bench.recorder.states[2:] == ["done", "done"]
+    bench.begin("fine", 5)
+    assert runner.told("run")[2:] == [name_of("fine", 5)], "it came later"
+
+
 def test_attempts_are_given_in_the_order_in_which_they_came(bench: WorkerBench, runner: FakeRunner) -> None:
     for number in range(1, 6):
         bench.begin("fine", number)
