@@ -111,7 +111,7 @@ class TaskSet:
 
     def bring_up(self) -> None:
         """Have infrainit.sh run it."""
-        self.checkout.run("infrainit.sh", "-f", "-y", "-d", str(self.path))
+        self.checkout.run("infrainit.sh", "-f", "-y", "-m", "1", "-d", str(self.path))
 
     def start(self) -> None:
         """Bring it up, and wait until every worker runs something."""

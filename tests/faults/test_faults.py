@@ -35,7 +35,7 @@ def test_a_worker_that_is_stopped_and_started_again_repeats_nothing(checkout: Ch
 
 
 def test_a_worker_with_a_new_framework_repeats_nothing(checkout: Checkout) -> None:
-    tasks = TaskSet(checkout, "updated", 12, 6)
+    tasks = TaskSet(checkout, "updated", 12, 20)  # longer than update_files.sh and the restarts take
     tasks.start()
     incarnations = worker_starts(tasks)
     module = checkout.path / "framework" / "worker" / "disk.py"

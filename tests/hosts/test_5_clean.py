@@ -15,7 +15,7 @@ PLACES: tuple[Place, ...] = (None, HOST1, HOST2, HOST3)  # host3 joined in anoth
 @pytest.fixture(scope="module", autouse=True)
 def _infrastructure(checkout: Checkout) -> Iterator[None]:
     """There is an infrastructure on all places, whichever tests were chosen; none is left."""
-    checkout.run("infrainit.sh", *options(checkout.bed, ["-w", "local,1,2"]), seconds=600)
+    checkout.run("infrainit.sh", *options(checkout.bed, ["-w", "local,1,2", "-y"]), seconds=600)
     yield
     checkout.run("infra_clean.sh", expect=None)
 
