@@ -78,6 +78,7 @@ capture() {
     trap - ERR DEBUG # those of bats
     "$@"
   ) <&0 >"$BATS_TEST_TMPDIR/stdout" 2>"$BATS_TEST_TMPDIR/stderr" &
+  # shellcheck disable=SC2031 # it is the process that was started here
   wait "$!" || status=$? # behind `||` itself, the subshell would go on after errors
   output=$(<"$BATS_TEST_TMPDIR/stdout")
   messages=$(<"$BATS_TEST_TMPDIR/stderr")
