@@ -40,6 +40,7 @@ collect_settings() {
     usage_error "-f: there is no $CONFIG; give the options once without -f, or copy config.sh.example"
   fi
   take_from_config "${CONFIG_ONLY[@]}"
+  forget_other_project
   for name in "${SETTINGS[@]}"; do
     if [[ -v OPTIONS[$name] ]]; then
       set_setting "$name" "${OPTIONS[$name]}" "$PWD"
@@ -47,6 +48,18 @@ collect_settings() {
       set_setting "$name" "${ASSIGNED[$name]:-}" "$CHECKOUT"
     fi
   done
+}
+
+# forget_other_project: with -f and another project than that of config.sh, ROOT and RUN_CAP of the latter are as if given empty.
+forget_other_project() {
+  local name given
+  [[ $FROM_CONFIG && -v OPTIONS[PROJECT] ]] || return 0
+  given=$(set_setting PROJECT "${OPTIONS[PROJECT]}" "$PWD" && printf '%s\n' "$PROJECT")
+  if [[ $given != "$(value_in_config PROJECT)" ]]; then
+    for name in ROOT RUN_CAP; do
+      [[ -v OPTIONS[$name] ]] || OPTIONS[$name]=''
+    done
+  fi
 }
 
 # take_from_config NAME…: takes these settings from config.sh, if there is one.

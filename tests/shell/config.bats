@@ -93,6 +93,25 @@ END
   assert_equal "$messages" ''
 }
 
+@test "config.sh: what was given for a project goes with it" {
+  make_project other
+  mkdir repository
+  touch repository/sweep.yaml
+  printf 'MASTER=local\nPROJECT=digits\nRUN_CAP=12\n' >"$TOOL/config.sh"
+  capture keep -d digits
+  assert_equal "$messages" ''
+  read_all -f -d digits
+  assert_equal "$RUN_CAP" 12
+  RUN_CAP=''
+  capture keep -d other --run-cap 3
+  assert_equal "$messages" $'config.sh: PROJECT=other (was digits)\nconfig.sh: RUN_CAP=3 (was 12)'
+  printf 'MASTER=local\nPROJECT=%s\nROOT=%s\nRUN_CAP=12\n' "$PWD/repository/sweep.yaml" "$PWD/repository" >"$TOOL/config.sh"
+  capture keep -d other
+  assert_equal "$status" 0
+  assert_line "config.sh: RUN_CAP='' (was 12)"
+  assert_equal "$(bash -c 'source "$1"; echo "$PROJECT $ROOT|$RUN_CAP"' bash "$TOOL/config.sh")" 'other |'
+}
+
 @test "config.sh: a dry run keeps no option; a file that computes its values is left, with a warning" {
   printf 'MASTER=local\nPROJECT=digits\n' >"$TOOL/config.sh"
   capture keep -w local -n
