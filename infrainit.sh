@@ -295,15 +295,19 @@ send_files() {
 
 # remove_the_rest: with -m, the command line names everything that is to run; removes all else that was started earlier.
 remove_the_rest() {
-  local host hosts=()
+  local host hosts=() leaving=()
   STARTED=yes
   [[ $MASTER && ${#PRESENT_HOSTS[@]} -gt 0 ]] || return 0
   doing "removing what is no longer asked for"
   for host in "${PRESENT_HOSTS[@]}"; do
     if is_reachable "$host" && [[ $(fact "$host" docker) == ok ]] && ! is_one_of "$host" "${LEFT_OUT[@]}"; then
       hosts+=("$host")
+      if is_one_of "$host" "${PRESENT_WORKER_HOSTS[@]}" && ! is_one_of "$host" "${WORKER_HOSTS[@]}"; then
+        leaving+=("$host")
+      fi
     fi
   done
+  stop_sending "${leaving[@]}"
   for_each_host remove_rest "${hosts[@]}"
   move_journal "$PRESENT_MASTER_HOST" "$MASTER_HOST"
 }

@@ -47,6 +47,14 @@ ask_master_to_drain() {
   docker_on "$PRESENT_MASTER_HOST" exec "$INFRASTRUCTURE-master" framework drain "$@" "${names[@]}"
 }
 
+# stop_sending HOST…: has the master that runs send these hosts nothing more for a minute, as they are about to lose their workers: what is
+# in a queue then would be given to others only when its lease has ended. A master that does not take it is no failure.
+stop_sending() {
+  local DRAINED=("$@")
+  [[ $PRESENT_MASTER_HOST && $# -gt 0 && ! $DRY_RUN ]] && is_reachable "$PRESENT_MASTER_HOST" || return 0
+  ask_master_to_drain >/dev/null 2>&1 || true
+}
+
 # wait_for_drained_hosts: as long as it takes.
 wait_for_drained_hosts() {
   local pause=1 start=$SECONDS shown=$SECONDS left

@@ -181,3 +181,16 @@ BASH
 has_ended() {
   ! kill -0 "$1" 2>/dev/null
 }
+
+@test "stop_sending: hosts that are to lose their workers get nothing more; a master that cannot be asked is no failure" {
+  stop_sending 1 2
+  assert_equal "$(drains)" "'far' 'other'"
+  answer drain fails
+  capture stop_sending 1
+  assert_equal "$status|$messages" '0|'
+  : >"$CALLS"
+  stop_sending
+  DRY_RUN=yes stop_sending 1
+  PRESENT_MASTER_HOST='' stop_sending 1
+  assert_equal "$(drains)" ''
+}
