@@ -555,7 +555,8 @@ def test_hosts_come_and_go(checkout: Checkout) -> None:
     settings = "hosts: {labels: [fast]}\n"
     # The second host runs whatever it gets until it is taken out; the first one lets it get some.
     code = f"import socket, time\ntime.sleep(600 if socket.gethostname() == {second!r} else 3)\n"
-    project = checkout.project("came and went", "n: {range: [0, 8, 1]}", {"run.py": code}, settings)
+    name = f"came and went {time.strftime('%H%M%S')}"  # the test bed may have seen this set before
+    project = checkout.project(name, "n: {range: [0, 8, 1]}", {"run.py": code}, settings)
     chosen = ["-a", f"@{bed.checkouts / 'hosts.yml'}", "-w", "local,1-3", "--tolerate", "1"]
     said = checkout.run("infrainit.sh", "-f", "-d", str(project), *chosen, expect=3).output
     assert "neither -m nor -w names them, so they are not asked: not-used-and-not-there" in said
@@ -573,7 +574,7 @@ def test_hosts_come_and_go(checkout: Checkout) -> None:
     assert "config.sh: WORKERS=1 (was local,1-3)" in said
     assert checkout.container(HOST1, "worker")["Id"] == first
     assert not checkout.inventory(HOST2)["containers"]
-    assert {(row["state"], row["host"]) for row in checkout.results("came and went")} == {("done", "host1")}
+    assert {(row["state"], row["host"]) for row in checkout.results(name)} == {("done", "host1")}
     assert set(attempts(checkout, second)) == {"stopped"}, "handed back, not lost"
 
 
