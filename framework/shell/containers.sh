@@ -302,7 +302,7 @@ print_running_tasks() {
     data=/data # it was started by an earlier version of this tool
   fi
   # Whatever it says is read below; what is no answer counts as an unknown number.
-  answer=$(docker_on "$host" exec "$INFRASTRUCTURE-runner" python3 -I -S "$RUNNER_PROGRAM" --log "$data/runner/log" --running 2>&1) || true
+  answer=$(docker_on "$host" exec "$INFRASTRUCTURE-runner" python3 -I -S "$RUNNER_PROGRAM" --log "$data/runner/log" --running 2>&1) || true # no number
   count=${answer%% *} seconds=${answer#* }
   if [[ $answer != "$count $seconds" ]] || ! is_number "$count" || ! is_number "$seconds"; then
     answer=$(tail -n 1 <<<"$answer")
@@ -316,7 +316,7 @@ print_running_tasks() {
 
 # runner_targets HOST: prints what is mounted in its runner; nothing if it has none, as with earlier versions of this tool.
 runner_targets() {
-  docker_on "$1" container inspect --format '{{range .Mounts}}{{println .Destination}}{{end}}' "$INFRASTRUCTURE-runner" 2>/dev/null || true
+  docker_on "$1" container inspect --format '{{range .Mounts}}{{println .Destination}}{{end}}' "$INFRASTRUCTURE-runner" 2>/dev/null || true # there is none
 }
 
 # Waiting: a command in the container tells whether it is ready

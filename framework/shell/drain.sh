@@ -52,7 +52,7 @@ ask_master_to_drain() {
 stop_sending() {
   local DRAINED=("$@")
   [[ $PRESENT_MASTER_HOST && $# -gt 0 && ! $DRY_RUN ]] && is_reachable "$PRESENT_MASTER_HOST" || return 0
-  ask_master_to_drain >/dev/null 2>&1 || true
+  ask_master_to_drain >/dev/null 2>&1 || true # the leases end all the same
 }
 
 # wait_for_drained_hosts: as long as it takes.
