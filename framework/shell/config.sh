@@ -57,7 +57,8 @@ forget_other_project() {
   given=$(set_setting PROJECT "${OPTIONS[PROJECT]}" "$PWD" && printf '%s\n' "$PROJECT")
   if [[ $given != "$(value_in_config PROJECT)" ]]; then
     for name in ROOT RUN_CAP; do
-      [[ -v OPTIONS[$name] ]] || OPTIONS[$name]=''
+      # shellcheck disable=SC2004 # an associative array
+      OPTIONS[$name]=${OPTIONS[$name]:-}
     done
   fi
 }

@@ -79,7 +79,7 @@ def test_ctrl_c_half_way_leaves_a_cleaner(checkout: Checkout) -> None:
     # Where this process was started in the background it ignores SIGINT, and its children would too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with checkout.start("infrainit.sh", "-f") as running:
-        wait_for("the broker is started", lambda: bool(checkout.inventory(HOST1)["containers"]), seconds=120)
+        wait_for("a container is started", lambda: bool(checkout.inventory(HOST1)["containers"]), seconds=120)
         running.interrupt()
         done = running.wait(60)
     assert done.exit_code not in (0, 2)
@@ -87,3 +87,4 @@ def test_ctrl_c_half_way_leaves_a_cleaner(checkout: Checkout) -> None:
     checkout.run("infra_clean.sh")
     for place in PLACES:
         assert not any(checkout.inventory(place).values())
+        assert checkout.identity not in at(checkout.bed, place, "image", "ls")

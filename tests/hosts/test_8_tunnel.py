@@ -52,7 +52,7 @@ def test_a_closed_port_is_found_before_images_are_built(tunnelled: Checkout) -> 
     assert done.seconds < 60
     for place in (None, HOST1, HOST2, HOST3):
         assert not any(tunnelled.inventory(place).values())
-        assert "infrainit-empty" not in at(tunnelled.bed, place, "image", "ls")
+        assert f"{tunnelled.identity}-connect" not in at(tunnelled.bed, place, "image", "ls")
 
 
 def test_with_a_tunnel_port_22_is_enough(tunnelled: Checkout, keys_before: str) -> None:
