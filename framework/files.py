@@ -344,13 +344,21 @@ def atomic_file(path: Path, *, fsync: bool = True, mode: int = 0o644) -> Iterato
         os.unlink(name)
         raise
     if fsync:
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
 def write_atomically(path: Path, content: str | bytes, *, fsync: bool = True, mode: int = 0o644) -> None:
     """Write `content` (text as UTF-8) so that readers see the old file or the new one. Raises OSError."""
     with atomic_file(path, fsync=fsync, mode=mode) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def make_directory(path: Path, mode: int = 0o777) -> None:
+    """Make a directory that survives a power failure, and those above it, unless it exists. Raises OSError."""
+    if not path.is_dir():
+        make_directory(path.parent)
+        path.mkdir(mode, exist_ok=True)
+        sync_directory(path.parent)
 
 
 def remove_unfinished(directory: Path) -> None:
@@ -380,8 +388,9 @@ def read_regular(path: Path, most: int) -> bytes:
     return content
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def sync_directory(path: Path) -> None:
+    """Have the disk hold the names in a directory, too. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -17,7 +17,7 @@ from pathlib import Path
 import kombu
 
 from framework.broker.celery_app import BROKER_ERRORS, FROM_WORKERS, connect, publish
-from framework.files import read_regular, write_atomically
+from framework.files import make_directory, read_regular, write_atomically
 from framework.messages import queues
 from framework.messages.identity import Identity
 from framework.messages.task_ids import AttemptId
@@ -45,7 +45,7 @@ class BrokerPublisher(threading.Thread):
         self._wake = threading.Event()
         self._closing = threading.Event()
         self.connected = threading.Event()
-        spool.mkdir(parents=True, exist_ok=True)
+        make_directory(spool)
 
     def begin(self, heartbeat: Callable[[], Heartbeat]) -> None:
         """Send from now on, and what `heartbeat` returns every few seconds."""

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from framework.files import make_directory, sync_directory
+
 log = logging.getLogger(__name__)
 
 _SMALL = 2**16  # bytes up to which the log is not emptied
@@ -46,10 +48,10 @@ class RunnerLog:
         self._large = _LARGE  # bytes from which it is written anew
         self._size = 0  # bytes of whole lines
         self._is_unsynced = False
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
         _remove_foreign(path)
         self._file = os.open(path, _FLAGS, 0o600)
-        _sync_directory(path)
+        sync_directory(path.parent)
         self._read()
         if not self.entries:
             self._empty()
@@ -146,7 +148,7 @@ class RunnerLog:
         os.close(self._file)
         self._file = file
         self._size = os.fstat(file).st_size
-        _sync_directory(self._path)
+        sync_directory(self._path.parent)
 
     # Reading.
 
@@ -187,15 +189,6 @@ def _remove_foreign(path: Path) -> None:
         shutil.rmtree(path)
     elif path.is_symlink() or (path.exists() and not path.is_file()):
         path.unlink()
-
-
-def _sync_directory(path: Path) -> None:
-    """Have the disk hold the name of a file, too."""
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def running_since(path: Path) -> list[float]:

@@ -3,18 +3,23 @@
 A worker: the runner has the attempt → its message is acknowledged → it ran → the result is in the spool → the
 runner is told to forget it → it is in the attempt's directory → the broker has it → it leaves the spool.
 The master: the result is in the journal → it is acknowledged.
+
+The same when the host loses power, and with it the runner, its tasks, and all that was not synced.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from forgetful_disk import ForgetfulDisk
 from worker_bench import kill_tasks, start_runner
 
 from framework.files import WorkerFiles
@@ -107,12 +112,16 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run_worker(root: Path, step: str) -> int:
+def run_program(program: str, root: Path, step: str, disk: ForgetfulDisk | None = None) -> int:
     environment = {"PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"}
     return subprocess.run(
-        [sys.executable, "-c", WORKER, str(root), step],
-        env=environment, stderr=subprocess.DEVNULL, timeout=60,
+        [sys.executable, "-c", program, str(root), step],
+        env=environment | (disk.environment if disk else {}), stderr=subprocess.DEVNULL, timeout=60,
     ).returncode  # fmt: skip
+
+
+def run_worker(root: Path, step: str, disk: ForgetfulDisk | None = None) -> int:
+    return run_program(WORKER, root, step, disk)
 
 
 @pytest.fixture
@@ -132,12 +141,13 @@ def at_the_broker(root: Path) -> list[AttemptResult]:
     return [AttemptResult.from_message(json.loads(line)) for line in lines]
 
 
-@pytest.mark.parametrize(
-    "step",
-    ["never", "before given", "after given", "before taken", "before acknowledged", "after acknowledged",
-     "before spooled", "after spooled", "after forgotten", "after kept", "before confirmed",
-     "after confirmed"],
-)  # fmt: skip
+STEPS_OF_A_WORKER = [
+    "never", "before given", "after given", "before taken", "before acknowledged", "after acknowledged",
+    "before spooled", "after spooled", "after forgotten", "after kept", "before confirmed", "after confirmed",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("step", STEPS_OF_A_WORKER)
 def test_a_worker_killed_at_any_step_runs_an_attempt_once_and_loses_no_result(
     root: Path, runner: None, step: str
 ) -> None:
@@ -167,6 +177,44 @@ def test_a_worker_that_is_killed_while_a_task_runs_delivers_its_result(root: Pat
     assert run_worker(root, "never") == 0
     assert (root / "ran").read_text().splitlines() == ["ran"]
     assert [result.state for result in at_the_broker(root)] == ["done"]
+
+
+@contextmanager
+def runner_on(disk: ForgetfulDisk, root: Path) -> Iterator[None]:
+    """A runner that ends with its tasks, as their host does."""
+    files = WorkerFiles(root / "data")
+    process = start_runner(files, os.environ | disk.environment)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        kill_tasks(files)
+
+
+@pytest.mark.parametrize("step", STEPS_OF_A_WORKER)
+def test_a_host_that_loses_power_at_any_step_loses_no_attempt_and_no_result(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, step: str
+) -> None:
+    (root / "data").mkdir(exist_ok=True)
+    disk = ForgetfulDisk(root / "data", tmp_path_factory.mktemp("disk"))
+    with runner_on(disk, root):
+        assert run_worker(root, step, disk) == (0 if step == "never" else -signal.SIGKILL)
+    told = at_the_broker(root)
+    disk.cut_power()
+    with runner_on(disk, root):
+        assert run_worker(root, "never", disk) == 0, "it goes on; an unacknowledged message comes again"
+    found = at_the_broker(root)
+    assert found[: len(told)] == told
+    assert found, "what was acknowledged has an end"
+    assert all(result == found[0] for result in found), "the broker is never told otherwise"
+    runs = len((root / "ran").read_text().splitlines())
+    if STEPS_OF_A_WORKER.index(step) >= STEPS_OF_A_WORKER.index("after spooled") or step == "never":
+        assert (found[0].state, runs) == ("done", 1)
+    assert runs <= 2, "what ran when the power went may run again"
+    assert list((root / "data/spool").glob("*.json")) == []
+    assert not (root / "message").exists()
+    assert (root / "data/tasks" / TASK / "1/result.json").exists() or found[0].state == "lost"
 
 
 MASTER = """
@@ -221,32 +269,38 @@ for _ in range(3):
 """
 
 
-def run_master(root: Path, step: str) -> int:
-    environment = {"PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"}
-    return subprocess.run(
-        [sys.executable, "-c", MASTER, str(root), step],
-        env=environment, stderr=subprocess.DEVNULL, timeout=60,
-    ).returncode  # fmt: skip
+def run_master(root: Path, step: str, disk: ForgetfulDisk | None = None) -> int:
+    return run_program(MASTER, root, step, disk)
 
 
+BEAT = {
+    "infrastructure": "infra-1", "project": "p", "host": "host1",
+    "kind": "beat", "incarnation": "x", "slots": 1, "running": [], "reserved": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("loses_power", [False, True], ids=["killed", "loses power"])
 @pytest.mark.parametrize(
     "step",
     ["never", "before committed", "after committed", "before acknowledged", "after acknowledged"],
 )
-def test_a_master_killed_at_any_step_writes_each_result_once(root: Path, step: str) -> None:
+def test_a_master_that_dies_at_any_step_writes_each_result_once(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, step: str, loses_power: bool
+) -> None:
     (root / "master").mkdir()
     (root / "queue").mkdir()
-    header = {"infrastructure": "infra-1", "project": "p", "host": "host1"}
-    beat = header | {"kind": "beat", "incarnation": "x", "slots": 1, "running": [], "reserved": []}
-    (root / "queue/reports-1").write_text(json.dumps(beat))
-    assert run_master(root, "never") == 0
+    disk = ForgetfulDisk(root / "master", tmp_path_factory.mktemp("disk")) if loses_power else None
+    (root / "queue/reports-1").write_text(json.dumps(BEAT))
+    assert run_master(root, "never", disk) == 0
     (sent,) = (root / "sent").read_text().splitlines()
     task = json.loads(sent)["task"]
     result = AttemptResult(task, 1, "host1", "done", 1.0, 1.0, 0, "", {}, "v1", "", "infra-1", "p")
     (root / "queue/results-1").write_text(json.dumps(result.to_message()))
-    assert run_master(root, step) == (0 if step == "never" else -signal.SIGKILL)
-    (root / "queue/reports-2").write_text(json.dumps(beat))
-    assert run_master(root, "never") == 0
+    assert run_master(root, step, disk) == (0 if step == "never" else -signal.SIGKILL)
+    if disk:
+        disk.cut_power()
+    (root / "queue/reports-2").write_text(json.dumps(BEAT))
+    assert run_master(root, "never", disk) == 0
     assert list((root / "queue").iterdir()) == []
     assert len((root / "sent").read_text().splitlines()) == 1
     with Journal(root / "master/journal.sqlite", read_only=True) as journal:
@@ -256,13 +310,15 @@ def test_a_master_killed_at_any_step_writes_each_result_once(root: Path, step: s
 
 
 @pytest.mark.parametrize("step", ["before sent", "after sent"])
-def test_an_assignment_is_in_the_journal_before_it_is_sent(root: Path, step: str) -> None:
+def test_an_assignment_is_on_the_disk_before_it_is_sent(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, step: str
+) -> None:
     (root / "master").mkdir()
     (root / "queue").mkdir()
-    header = {"infrastructure": "infra-1", "project": "p", "host": "host1"}
-    beat = header | {"kind": "beat", "incarnation": "x", "slots": 1, "running": [], "reserved": []}
-    (root / "queue/reports-1").write_text(json.dumps(beat))
-    assert run_master(root, step) == -signal.SIGKILL
+    disk = ForgetfulDisk(root / "master", tmp_path_factory.mktemp("disk"))
+    (root / "queue/reports-1").write_text(json.dumps(BEAT))
+    assert run_master(root, step, disk) == -signal.SIGKILL
     assert (root / "sent").exists() == (step == "after sent")
+    disk.cut_power()
     with Journal(root / "master/journal.sqlite", read_only=True) as journal:
         assert [attempt.attempt for attempt in journal.under_way()] == [1]
