@@ -353,11 +353,14 @@ def write_atomically(path: Path, content: str | bytes, *, fsync: bool = True, mo
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def make_directory(path: Path, mode: int = 0o777) -> None:
-    """Make a directory that survives a power failure, and those above it, unless it exists. Raises OSError."""
+def make_directory(path: Path) -> None:
+    """Make a directory that survives a power failure, and those above it, unless it exists.
+
+    Raises OSError.
+    """
     if not path.is_dir():
         make_directory(path.parent)
-        path.mkdir(mode, exist_ok=True)
+        path.mkdir(exist_ok=True)
         sync_directory(path.parent)
 
 

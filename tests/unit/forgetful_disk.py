@@ -24,8 +24,8 @@ for directory, _, files in os.walk(sys.argv[1], topdown=False):
 class ForgetfulDisk:
     """`root` is a directory; processes that write there run with `environment`.
 
-    This is stricter than file systems are: not even the name of a file that was synced is kept without a sync of
-    its directory. Links and other special files are not kept at all.
+    This is stricter than file systems are: not even the name of a file that was synced is kept without a sync
+    of its directory. Links and other special files are not kept at all.
     """
 
     def __init__(self, root: Path, scratch: Path) -> None:
