@@ -104,7 +104,7 @@ class RunnerBench:
         self.process.wait()
         self.disconnect()
 
-    def exit_code(self, seconds: float = 10.0) -> int:
+    def exit_code(self, seconds: float = 60.0) -> int:
         """Wait for the end of the runner, and answer as a worker does that keeps each outcome."""
         assert self.process is not None
         deadline = time.monotonic() + seconds
@@ -159,7 +159,7 @@ class RunnerBench:
     def run(self, *jobs: Job) -> None:
         self.send(do="run", jobs=[job.to_message() for job in jobs])
 
-    def wait(self, *events: str, attempt: str | None = None, seconds: float = 10.0) -> Event:
+    def wait(self, *events: str, attempt: str | None = None, seconds: float = 60.0) -> Event:
         """Wait for one of these events, of this attempt, and take it out of those that have come."""
         deadline = time.monotonic() + seconds
         while True:
@@ -184,7 +184,7 @@ class RunnerBench:
         self._events = [event for event in self._events if event not in held]
         return {event["attempt"]: event for event in held}
 
-    def is_closed(self, seconds: float = 10.0) -> bool:
+    def is_closed(self, seconds: float = 60.0) -> bool:
         """True if the runner closes the connection in time."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
