@@ -116,7 +116,7 @@ def test_a_blocked_broker_is_noticed_after_some_silence(
     assert link.receive(0.01) == []
     now = time.monotonic() + QUIET_SECONDS
     monkeypatch.setattr(link_module, "time", SimpleNamespace(monotonic=lambda: now))
-    with pytest.raises(BrokerBlocked) as blocked:
+    with pytest.raises(BrokerBlocked, match="takes no messages: its memory or its disk") as blocked:
         link.receive(0.01)
     assert asked == [NOBODY]
     assert blocked.value.lasts()

@@ -148,6 +148,18 @@ def test_results_are_written_from_the_journal(swept: Bench) -> None:
     assert [row["x"] for row in swept.rows()] == ["1", "2", "3", "4"]
 
 
+def test_results_that_a_changed_sweep_may_still_lack_are_said(
+    swept: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "the master still counts the results of the changed sweep: some may be missing"
+    assert cli.main(["results"]) == 0
+    assert said not in capsys.readouterr().err
+    swept.write_project(x="[2, 5, 6]")
+    swept.master = swept.start()
+    assert cli.main(["results"]) == 0
+    assert said in capsys.readouterr().err
+
+
 def test_results_of_removed_values_are_written_on_request(swept: Bench) -> None:
     swept.write_project(x="[2, 5]")
     swept.master = swept.start()
@@ -228,6 +240,7 @@ def test_a_sweep_that_one_host_can_run_is_accepted() -> None:
     master_commands.check_hosts(project_with(Resources(cpus=Fraction(8))), HOSTS)
     master_commands.check_hosts(project_of({"x": [1]}), HOSTS)
     master_commands.check_hosts(project_with(Resources(gpus=Fraction(9))), [])
+    master_commands.check_hosts(project_with(Resources(memory=2 * 2**30)), [["a", "4", "2048", "0"]])
 
 
 def test_a_sweep_that_no_host_can_run_is_refused_with_the_reasons() -> None:

@@ -31,6 +31,7 @@ def test_labels(tmp_path: Path, hosts: str, labels: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("hosts", "problem"),
     [
+        ("{}", "project.yml:2:8: hosts: has to be a mapping, as in {labels: [a100]}"),
         ("a100", "project.yml:2:8: hosts: has to be a mapping, as in {labels: [a100]}"),
         ("{label: [a100]}", "project.yml:2:9: unknown key 'label'; did you mean 'labels'?"),
         (

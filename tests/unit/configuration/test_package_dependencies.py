@@ -22,3 +22,12 @@ def test_extras_may_name_others_of_the_same_package(tmp_path: Path) -> None:
     assert package.of(["all-"]) == ["x", "y"]
     with pytest.raises(ValueError, match="no optional dependencies 'two'"):
         package.of(["two"])
+
+
+@pytest.mark.parametrize("dependencies", ["'numpy'", "[3]", "['numpy', 3]"])
+def test_dependencies_are_a_list_of_texts(tmp_path: Path, dependencies: str) -> None:
+    pytest.importorskip("tomllib")
+    file = tmp_path / "pyproject.toml"
+    file.write_text(f"[project]\ndependencies = {dependencies}\n")
+    with pytest.raises(ValueError, match=r"project\.dependencies has to be a list of texts"):
+        read_package(file)

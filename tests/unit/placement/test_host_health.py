@@ -63,6 +63,16 @@ def test_a_host_that_fails_every_task_before_one_is_done_is_suspended_if_there_a
     assert health.review({"a", "b"}, 0) == [], "the last one stays"
 
 
+def test_successes_of_others_before_its_failures_do_not_count_against_a_host() -> None:
+    health = HostHealth()
+    health.record_success("b", 1)
+    fail(health, "a", "x", "y", "z", now=2)
+    assert health.review({"a"}, 3) == [], "b is gone, and may have met the same"
+    health.record_success("b", 4)
+    (said,) = health.review({"a", "b"}, 4)
+    assert "others finished" in said
+
+
 def test_a_suspended_host_is_probed_ever_more_seldom_until_it_finishes_a_task() -> None:
     health = HostHealth()
     fail(health, "a", "x", "y", "z")

@@ -145,6 +145,11 @@ def test_values_computed_from_draws() -> None:
     assert drawn["least"] == rate / 100
 
 
+def test_a_computed_value_can_be_a_list_that_another_metaparameter_has() -> None:
+    space = Space({"a": [[1, 2], None], "x": parse_expression("a")})
+    assert [space.combination(index)["x"] for index in range(2)] == [[1, 2], None]
+
+
 @pytest.mark.parametrize(
     ("text", "where", "problem"),
     [

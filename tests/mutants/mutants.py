@@ -1,0 +1,187 @@
+"""Mutants of the code: lines that are changed one at a time, and the tests that notice each.
+
+They are listed in python.txt and shell.txt here, separated by empty lines:
+
+    framework/files.py                  the file
+    - os.fsync(descriptor)              its line, which stands there once
+    + pass                              what it becomes
+    tests/unit/test_files.py::test_…    the test that fails then; one of bats: FILE.bats: NAME
+
+A mutant that changes nothing that can be observed has `= REASON` in place of its test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parent.parent
+LIMIT = 180  # seconds for a test; one that hangs has noticed its mutant
+COPIES = 2  # of the checkout; as many tests run at a time
+
+
+@dataclass(frozen=True)
+class Mutant:
+    place: str  # where it is listed
+    file: str
+    line: str
+    mutation: str
+    test: str  # or why there is none
+    equivalent: bool
+
+    def apply(self, text: str) -> str:
+        """The file's text with the mutation. Raises ValueError unless the line stands there once."""
+        lines = text.split("\n")
+        found = [number for number, line in enumerate(lines) if line.strip() == self.line]
+        if len(found) != 1:
+            raise ValueError(f"{self.place}: {self.file} has this line {len(found)} times: {self.line}")
+        indent = lines[found[0]].partition(self.line)[0]
+        lines[found[0]] = indent + self.mutation
+        return "\n".join(lines)
+
+
+def read_list(path: Path) -> Iterator[Mutant]:
+    """Raises ValueError for an entry that is none."""
+    number = 1
+    for entry in path.read_text().split("\n\n"):
+        place = f"{path.name}:{number}"
+        number += entry.count("\n") + 2
+        lines = entry.strip("\n").split("\n")
+        if len(lines) != 4 or lines[1][:2] != "- " or lines[2][:2] != "+ ":
+            raise ValueError(f"{place}: not the four lines of a mutant")
+        file, line, mutation, test = lines
+        yield Mutant(place, file, line[2:], mutation[2:], test.removeprefix("= "), test.startswith("= "))
+
+
+def read_lists() -> list[Mutant]:
+    """All mutants. Raises ValueError for one that cannot be applied, or whose test is gone."""
+    mutants = [mutant for name in ("python.txt", "shell.txt") for mutant in read_list(HERE / name)]
+    for mutant in mutants:
+        mutant.apply((CHECKOUT / mutant.file).read_text())
+        if not mutant.equivalent:
+            file, name = split_test(mutant.test)
+            if name not in (CHECKOUT / file).read_text():
+                raise ValueError(f"{mutant.place}: there is no such test: {mutant.test}")
+    return mutants
+
+
+def split_test(test: str) -> tuple[str, str]:
+    """The file of a test, and its name there."""
+    file, _, name = test.partition(": " if ".bats: " in test else "::")
+    return file, name
+
+
+def copy_checkout(directory: Path) -> None:
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (CHECKOUT / name).exists():  # and is not about to be deleted in git
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(CHECKOUT / name, directory / name, follow_symlinks=False)
+
+
+def fails(test: str, copy: Path) -> bool:
+    """Whether the test fails in this copy of the checkout. Raises ValueError if it cannot be run."""
+    file, name = split_test(test)
+    if file.endswith(".bats"):
+        command = ["bats", "--filter", f"^{re.escape(name)}$", file]
+        failures = [1]
+    else:
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+        failures = [1, 2]  # 2: a file cannot be imported
+    process = subprocess.Popen(
+        command, cwd=copy, start_new_session=True, text=True, errors="replace",
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        output, _ = process.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return True
+    if process.returncode not in [0, *failures] or output.startswith("1..0"):
+        raise ValueError(f"{test} cannot be run (exit code {process.returncode}):\n{output}")
+    return process.returncode != 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="tests/run mutants",
+        description="Breaks one line of the code at a time, and checks that the test named for it notices. "
+        "The mutants are listed in tests/mutants. Exit code 1: some survived.",
+    )
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="only mutants of files with this in their name"
+    )
+    parser.add_argument("--sample", type=int, metavar="N", help="only N mutants, drawn by the seed")
+    parser.add_argument(
+        "--seed", default=datetime.date.today().isoformat(), help="default: the day's date, %(default)s"
+    )
+    options = parser.parse_args()
+    listed = read_lists()
+    mutants = [
+        mutant
+        for mutant in listed
+        if not mutant.equivalent
+        if not options.files or any(part in mutant.file for part in options.files)
+    ]
+    if options.sample is not None:
+        mutants = random.Random(options.seed).sample(mutants, min(options.sample, len(mutants)))
+        print(f"{len(mutants)} of {len(listed)} mutants, drawn by --seed {options.seed}")
+
+    survivors = 0
+    copies: SimpleQueue[Path] = SimpleQueue()
+
+    def fails_unchanged(test: str) -> bool:
+        copy = copies.get()
+        try:
+            return fails(test, copy)
+        finally:
+            copies.put(copy)
+
+    def survives(mutant: Mutant) -> bool:
+        copy = copies.get()
+        path = copy / mutant.file
+        text = path.read_text()
+        try:
+            path.write_text(mutant.apply(text))
+            return not fails(mutant.test, copy)
+        finally:
+            path.write_text(text)
+            copies.put(copy)
+
+    with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(COPIES) as pool:
+        for number in range(COPIES):
+            copy_checkout(Path(root, str(number)))
+            copies.put(Path(root, str(number)))
+        tests = list(dict.fromkeys(mutant.test for mutant in mutants))
+        for test, failed in zip(tests, pool.map(fails_unchanged, tests), strict=True):
+            if failed:
+                raise ValueError(f"{test} fails without a mutant")
+        for mutant, survived in zip(mutants, pool.map(survives, mutants), strict=True):
+            survivors += survived
+            print(f"{'SURVIVED' if survived else 'caught'}  {mutant.file}  ({mutant.test})")
+            print(f"    - {mutant.line}\n    + {mutant.mutation}", flush=True)
+    print(f"{len(mutants) - survivors} of {len(mutants)} mutants caught")
+    return int(survivors > 0)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ValueError as error:
+        sys.exit(f"tests/run mutants: {error}")
