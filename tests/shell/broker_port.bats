@@ -33,6 +33,16 @@ answer() {
   assert_part "'--name' 'infra-01234567-trial' '--publish' '0.0.0.0:5671:5671'"
 }
 
+@test "check_broker_port: an IPv6 address is tried from the network of the host, as the worker will use it" {
+  answer 0 ''
+  capture try_to_reach_master 2
+  if grep -- "'--network'" "$CALLS"; then return 1; fi
+  set_fact 2 broker fd00::1
+  capture try_to_reach_master 2
+  output=$(<"$CALLS")
+  assert_part "'fd00::1' '5671' '' '--network' 'host'"
+}
+
 @test "check_broker_port: each host that does not reach it, with the reason and what to do" {
   answer 1 'bash: connect: Connection refused'
   check_broker_port

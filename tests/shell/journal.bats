@@ -142,3 +142,11 @@ answer_with_archive() {
   assert_equal "$status" 0
   assert_equal "$(find "$BATS_TEST_TMPDIR/seen" ! -type d -printf '%P\n')" 1/spool/1.json
 }
+
+@test "move_journal: to another directory of the same host" {
+  in_directory "$HOME/old tasks/master" 'a project/journal.sqlite'
+  RECORD=([REMOTE_PATH]='old tasks')
+  capture move_journal 0 0
+  assert_equal "$status" 0
+  assert_equal "$(content "$HERE/master")" './a project/journal.sqlite '
+}

@@ -23,3 +23,26 @@ setup() {
   capture stop_on_problems 2
   assert_equal "$status" 0
 }
+
+# answer TEXT: what confirm does when somebody types that on a terminal.
+answer() {
+  script --quiet --return --command "bash -c 'source framework/shell/all.sh; confirm sure?'" /dev/null <<<"$1" >/dev/null
+}
+
+@test "confirm: yes is y or yes in any case; anything else is no, and so is no terminal" {
+  local word
+  cd "$TOOL"
+  for word in y Y yes YES Yes; do
+    answer "$word" || return 1
+  done
+  for word in '' n no yy sure 'y n'; do
+    if answer "$word"; then return 1; fi
+  done
+  capture confirm 'sure?' <<<yes
+  assert_equal "$status" 1
+}
+
+@test "put_host_in_front: of each line, also empty ones and one without its end; it stands there once" {
+  output=$(printf 'one\n\nh1: two\nh1$ three\nh10: four\nlast' | put_host_in_front h1)
+  assert_equal "$output" $'h1: one\nh1: \nh1: two\nh1$ three\nh1: h10: four\nh1: last'
+}

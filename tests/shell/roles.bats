@@ -63,3 +63,36 @@ choose_with_labels() {
     assert_equal "$wrong ${#PROBLEMS[@]}" "$wrong 1"
   done
 }
+
+@test "knows_all_workers: not where others may join, or a host has not answered" {
+  parse_hosts h1,h2
+  WORKER_HOSTS=(1 2) MASTER=1
+  FACTS[1.memory]=4096
+  if knows_all_workers; then return 1; fi
+  FACTS[2.memory]=4096
+  knows_all_workers
+  BROKER=h1
+  if knows_all_workers; then return 1; fi
+  BROKER='' MASTER=''
+  if knows_all_workers; then return 1; fi
+}
+
+@test "resolve_roles: without -m there is no master host; several for one are a mistake of their own" {
+  parse_hosts h1,h2
+  MASTER='' WORKERS=1-2
+  resolve_roles
+  assert_equal "$MASTER_HOST|${WORKER_HOSTS[*]}|${#PROBLEMS[@]}" '|1 2|0'
+  MASTER=1,2
+  resolve_roles
+  assert_equal "$MASTER_HOST|${#PROBLEMS[@]}" '|0'
+  check_roles
+  assert_equal "${#PROBLEMS[@]}" 1
+}
+
+@test "is_address: a name or an address, without a port" {
+  is_address host
+  is_address 10.0.0.1
+  is_address fe80::1
+  if is_address host:22; then return 1; fi
+  if is_address ''; then return 1; fi
+}
