@@ -3,8 +3,8 @@
 They are listed in python.txt and shell.txt here, separated by empty lines:
 
     framework/files.py                  the file
-    - os.fsync(descriptor)              its line, which stands there once
-    + pass                              what it becomes
+    - os.fsync(descriptor)              its line, which stands there once; or more of them, to find it
+    + pass                              what it becomes; of more lines, all
     tests/unit/test_files.py::test_…    the test that fails then; one of bats: FILE.bats: NAME
 
 A mutant that changes nothing that can be observed has `= REASON` in place of its test.
@@ -38,20 +38,22 @@ COPIES = 2  # of the checkout; as many tests run at a time
 class Mutant:
     place: str  # where it is listed
     file: str
-    line: str
-    mutation: str
+    lines: tuple[str, ...]
+    mutation: tuple[str, ...]
     test: str  # or why there is none
     equivalent: bool
 
     def apply(self, text: str) -> str:
-        """The file's text with the mutation. Raises ValueError unless the line stands there once."""
-        lines = text.split("\n")
-        found = [number for number, line in enumerate(lines) if line.strip() == self.line]
+        """The file's text with the mutation. Raises ValueError unless the lines stand there once."""
+        whole = text.split("\n")
+        count = len(self.lines)
+        bare = [line.strip() for line in whole]
+        found = [at for at in range(len(bare)) if bare[at : at + count] == [*self.lines]]
         if len(found) != 1:
-            raise ValueError(f"{self.place}: {self.file} has this line {len(found)} times: {self.line}")
-        indent = lines[found[0]].partition(self.line)[0]
-        lines[found[0]] = indent + self.mutation
-        return "\n".join(lines)
+            raise ValueError(f"{self.place}: {self.file} has this {len(found)} times: {self.lines[0]}")
+        for at, old, new in zip(range(found[0], len(whole)), self.lines, self.mutation, strict=False):
+            whole[at] = whole[at].partition(old)[0] + new
+        return "\n".join(whole)
 
 
 def read_list(path: Path) -> Iterator[Mutant]:
@@ -60,11 +62,12 @@ def read_list(path: Path) -> Iterator[Mutant]:
     for entry in path.read_text().split("\n\n"):
         place = f"{path.name}:{number}"
         number += entry.count("\n") + 2
-        lines = entry.strip("\n").split("\n")
-        if len(lines) != 4 or lines[1][:2] != "- " or lines[2][:2] != "+ ":
-            raise ValueError(f"{place}: not the four lines of a mutant")
-        file, line, mutation, test = lines
-        yield Mutant(place, file, line[2:], mutation[2:], test.removeprefix("= "), test.startswith("= "))
+        file, *change, test = entry.strip("\n").split("\n")
+        old = tuple(line[2:] for line in change if line.startswith("- "))
+        new = tuple(line[2:] for line in change if line.startswith("+ "))
+        if not old or len(old) != len(new) or len(change) != 2 * len(old):
+            raise ValueError(f"{place}: no mutant: its file, lines with -, as many with +, and its test")
+        yield Mutant(place, file, old, new, test.removeprefix("= "), test.startswith("= "))
 
 
 def read_lists() -> list[Mutant]:
@@ -175,7 +178,8 @@ def main() -> int:
         for mutant, survived in zip(mutants, pool.map(survives, mutants), strict=True):
             survivors += survived
             print(f"{'SURVIVED' if survived else 'caught'}  {mutant.file}  ({mutant.test})")
-            print(f"    - {mutant.line}\n    + {mutant.mutation}", flush=True)
+            for sign, lines in (("-", mutant.lines), ("+", mutant.mutation)):
+                print(*(f"    {sign} {line}" for line in lines), sep="\n", flush=True)
     print(f"{len(mutants) - survivors} of {len(mutants)} mutants caught")
     return int(survivors > 0)
 

@@ -106,10 +106,10 @@ def test_the_directory_of_a_new_file_is_synced(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(log_module, "_LARGE", 10_000)
     with opened(tmp_path / "runner/log") as log:
-        assert synced == [str(tmp_path / "runner")]
+        assert synced == [str(tmp_path), str(tmp_path / "runner")]
         log.give("a.1", "x" * 10_000)
         log.sync()
-        assert synced == [str(tmp_path / "runner")] * 2, "it was written anew"
+        assert synced[2:] == [str(tmp_path / "runner")], "it was written anew"
 
 
 def test_what_is_forgotten_is_removed(bench: LogBench) -> None:
