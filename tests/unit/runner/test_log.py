@@ -112,6 +112,31 @@ def test_the_directory_of_a_new_file_is_synced(tmp_path: Path, monkeypatch: pyte
         assert synced[2:] == [str(tmp_path / "runner")], "it was written anew"
 
 
+def test_a_log_that_is_written_anew_is_on_the_disk_before_it_replaces_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    fdatasync, replace = os.fdatasync, os.replace
+
+    def noted_fdatasync(file: int) -> None:
+        calls.append(f"sync {Path(os.readlink(f'/proc/self/fd/{file}')).name}")
+        fdatasync(file)
+
+    def noted_replace(old: Path, new: Path) -> None:
+        calls.append(f"replace {new.name}")
+        replace(old, new)
+
+    monkeypatch.setattr(log_module, "_LARGE", 10_000)
+    with opened(tmp_path / "log") as log:
+        log.give("a.1", "x" * 10_000)
+        descriptors = len(os.listdir("/proc/self/fd"))
+        monkeypatch.setattr(os, "fdatasync", noted_fdatasync)
+        monkeypatch.setattr(os, "replace", noted_replace)
+        log.sync()
+        assert calls == ["sync log", "sync .log.new", "replace log"]
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
 def test_what_is_forgotten_is_removed(bench: LogBench) -> None:
     for attempt in ("a.1", "b.1"):
         bench.log.give(attempt, None)
