@@ -188,4 +188,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except ValueError as error:
-        sys.exit(f"tests/run mutants: {error}")
+        print(f"tests/run mutants: {error}", file=sys.stderr)
+        sys.exit(2)
