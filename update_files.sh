@@ -7,7 +7,7 @@
 #                       this machine. The other hosts keep the version that they have
 #   -y, --yes           without asking: send more than SEND_LIMIT MiB (in config.sh; default: 200) to a host
 #   -n, --dry-run       show every command, change nothing
-#       --verbose       show every command that changes something
+#       --verbose       show every command
 #   -h, --help          this text
 #
 # The project is checked first. Then the new version is sent to every host, but for files that the host has already, and what it takes
