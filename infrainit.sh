@@ -37,6 +37,12 @@
 #
 # Exit codes: 0 success, 1 something failed, 2 the options, config.sh or the project are wrong, 3 success, but hosts were left out
 # (--tolerate).
+#
+# examples:
+#   ./infrainit.sh -y -d digits -m local -w local --wait               all of it on this machine
+#   ./infrainit.sh -a user@hostA,user@hostB -d digits -m 1 -w 1,2 -n   what would be done on two hosts
+#   ./infrainit.sh -a user@gpu[01-16] -d ~/train -m 1 -w 1-16 --wait   until all tasks of that directory have ended
+#   ./infrainit.sh -f --failed --wait                                  as before, and failed tasks again
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"

@@ -16,6 +16,10 @@
 # virtual environments. Versions that nothing uses any more are removed, but the last 3.
 # New packages (requirements.txt, pyproject.toml; image:, build: and packages: in project.yml) need new images, and docker_options: new
 # containers: ./infrainit.sh -f
+#
+# examples:
+#   ./update_files.sh             to all hosts
+#   ./update_files.sh -a hostB    only to this one
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"

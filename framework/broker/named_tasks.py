@@ -1,4 +1,4 @@
-"""Names of tasks in Flower: what the master calls them, which is their project and metaparameters.
+"""Names of tasks in Flower: the project and metaparameters that the master calls them by
 
 To Celery, all tasks have one name. Celery and Flower keep some data for each name as long as they run, so
 that names of their own would fill the memory. A task gets its name where Flower shows it or searches for it,
