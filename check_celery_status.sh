@@ -12,6 +12,12 @@
 #
 # TASK is the number of a combination in the sweep, from 1, or the beginning of an id in results.csv.
 # Without a task, the exit code is 0 only if every expected worker answers.
+#
+# examples:
+#   ./check_celery_status.sh               workers and tasks now
+#   ./check_celery_status.sh -f            as they change
+#   ./check_celery_status.sh explain 17    why it has failed, or waits
+#   ./check_celery_status.sh logs 17 -f    what it prints
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"

@@ -16,6 +16,10 @@
 #   results/<project>/results.csv                   a row for each combination of the set
 #   results/<project>/sweep.json                    the same for programs, and all attempts
 #   results/<project>/tasks/<task>/<attempt>/       parameters.json, stdout, stderr, result.json, files/
+#
+# examples:
+#   ./get_results.sh --report         to results/, with a page of plots
+#   ./get_results.sh -o ~/sweeps      to another directory
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"

@@ -31,11 +31,18 @@
 #       --failed             run failed tasks again; without this or the next two, no task that has ended is run again
 #       --outdated           run tasks again whose results come from other files of the project, or another image, than now
 #       --fresh              run all tasks again
-#       --verbose            show every command that changes something
+#       --verbose            show every command, to be pasted into a shell on the host in front of it; what a command reads from this
+#                            machine, such as files and secrets, is not shown
 #   -h, --help               this text
 #
 # Exit codes: 0 success, 1 something failed, 2 the options, config.sh or the project are wrong, 3 success, but hosts were left out
 # (--tolerate).
+#
+# examples:
+#   ./infrainit.sh -y -d digits -m local -w local --wait               all of it on this machine
+#   ./infrainit.sh -a user@hostA,user@hostB -d digits -m 1 -w 1,2 -n   what would be done on two hosts
+#   ./infrainit.sh -a user@gpu[01-16] -d ~/train -m 1 -w 1-16 --wait   until all tasks of that directory have ended
+#   ./infrainit.sh -f --failed --wait                                  as before, and failed tasks again
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
@@ -415,6 +422,7 @@ record_what_runs() {
 report() {
   local host roles
   DOING=''
+  begin_phase ''
   if [[ $DRY_RUN ]]; then
     say "dry run: nothing was changed"
     return 0
@@ -431,6 +439,7 @@ report() {
   say "results          $(quote "$CHECKOUT/get_results.sh")"
   say "changed files    $(quote "$CHECKOUT/update_files.sh")"
   say "to tear down     $(quote "$CHECKOUT/infra_clean.sh")"
+  say "time             $(print_phases | sed '2,$s/^/                 /')"
 }
 
 # follow_tasks: shows the progress until the sweep is finished. A broken connection is opened again; the tasks do not depend on it.

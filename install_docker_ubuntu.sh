@@ -2,13 +2,18 @@
 # Installs Docker on Ubuntu or Debian, starts it, and lets a user use it. Safe to repeat: where an engine answers already,
 # only the user is added to the group docker.
 #
-# Usage: ./install_docker_ubuntu.sh [--user NAME] [--dry-run] [--help]
+# usage: install_docker_ubuntu.sh [--user NAME] [-n] [-h]
 #        ssh HOST bash -s < install_docker_ubuntu.sh
 #
-#   --user NAME     who may use Docker (which is as much as being root); default: whoever runs this, also through sudo
-#   -n, --dry-run   show the commands, change nothing
+#       --user NAME   who may use Docker (which is as much as being root); default: whoever runs this, also through sudo
+#   -n, --dry-run     show the commands, change nothing
+#   -h, --help        this text
 #
 # Runs as root or with sudo. Docker comes from its own repository or, where that cannot be reached, from the distribution's.
+#
+# examples:
+#   ./install_docker_ubuntu.sh -n                              what would be done
+#   ssh root@hostA bash -s -- --user me < install_docker_ubuntu.sh
 
 set -euo pipefail
 shopt -s inherit_errexit
@@ -67,7 +72,7 @@ show_help() {
   if [[ -f ${BASH_SOURCE[0]:-} ]]; then
     sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
   else
-    echo "Usage: ssh HOST bash -s -- [--user NAME] [--dry-run] < install_docker_ubuntu.sh"
+    echo "usage: ssh HOST bash -s -- [--user NAME] [--dry-run] < install_docker_ubuntu.sh"
   fi
 }
 

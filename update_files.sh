@@ -7,7 +7,7 @@
 #                       this machine. The other hosts keep the version that they have
 #   -y, --yes           without asking: send more than SEND_LIMIT MiB (in config.sh; default: 200) to a host
 #   -n, --dry-run       show every command, change nothing
-#       --verbose       show every command that changes something
+#       --verbose       show every command
 #   -h, --help          this text
 #
 # The project is checked first. Then the new version is sent to every host, but for files that the host has already, and what it takes
@@ -16,6 +16,10 @@
 # virtual environments. Versions that nothing uses any more are removed, but the last 3.
 # New packages (requirements.txt, pyproject.toml; image:, build: and packages: in project.yml) need new images, and docker_options: new
 # containers: ./infrainit.sh -f
+#
+# examples:
+#   ./update_files.sh             to all hosts
+#   ./update_files.sh -a hostB    only to this one
 set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"

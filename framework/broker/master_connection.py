@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from framework.broker.celery_app import (
     task_queue,
 )
 from framework.errors import BrokerBlocked
+from framework.journal.results_csv import shown
 from framework.messages.assignment import Assignment
 from framework.messages.task_ids import AttemptId
 
@@ -31,8 +31,14 @@ PREFETCH = 50  # messages of a queue that wait in memory here, each of up to LON
 DRAIN_LIMIT = 5000
 QUIET_SECONDS = 10.0  # silence after which the connection checks whether the broker takes messages
 BLOCKED_SECONDS = 0.5  # one wait for the end of a block
-LONGEST_SHOWN = 10_000  # characters of metaparameters that Flower shows
+LONGEST_NAME = 2_000  # characters of a task's name in Flower, which keeps many
 NOBODY = "nobody"  # a routing key without a queue: the broker confirms such messages, and drops them
+
+
+def name_in_flower(assignment: Assignment) -> str:
+    """The task's project and metaparameters, as in `digits: C=1 kernel=rbf`; may be cut."""
+    parameters = " ".join(f"{name}={shown(value)}" for name, value in assignment.parameters.items())
+    return f"{assignment.project}: {parameters}"[:LONGEST_NAME]
 
 
 class MasterConnection:
@@ -102,7 +108,7 @@ class MasterConnection:
             TASK_NAME,
             args=[assignment.to_message()],
             kwargs={},
-            argsrepr=json.dumps(dict(assignment.parameters))[:LONGEST_SHOWN],
+            argsrepr=name_in_flower(assignment),
             kwargsrepr="{}",
         )
         self._app.amqp.send_task_message(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from framework.cli import locations
+from framework.cli.examples import EXIT_CODES, epilog_of
 from framework.cli.explain import run_explain, run_where
 from framework.cli.master_commands import (
     run_again,
@@ -66,13 +67,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of one command; `run` among them is the function that runs it."""
+    return make_parser().parse_args(arguments)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="framework", description="Run sweeps of metaparameters on your own hosts."
+        prog="framework", description="Run sweeps of metaparameters on your own hosts.", epilog=EXIT_CODES
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, run: Run, description: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=description, description=description)
+        command = commands.add_parser(
+            name,
+            help=description,
+            description=description,
+            epilog=epilog_of(name),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         command.set_defaults(run=run)
         return command
 
@@ -83,7 +95,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     _add_requests(add)
     _add_recover(add)
     _add_services(add)
-    return parser.parse_args(arguments)
+    return parser
 
 
 def _add_plan(add: Add) -> None:

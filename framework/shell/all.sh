@@ -14,6 +14,8 @@ readonly CHECKOUT
 
 # shellcheck source=framework/shell/messages.sh
 source "$CHECKOUT/framework/shell/messages.sh"
+# shellcheck source=framework/shell/progress.sh
+source "$CHECKOUT/framework/shell/progress.sh"
 # shellcheck source=framework/shell/text.sh
 source "$CHECKOUT/framework/shell/text.sh"
 # shellcheck source=framework/shell/run.sh
@@ -48,6 +50,8 @@ source "$CHECKOUT/framework/shell/state.sh"
 source "$CHECKOUT/framework/shell/lock.sh"
 # shellcheck source=framework/shell/images.sh
 source "$CHECKOUT/framework/shell/images.sh"
+# shellcheck source=framework/shell/stored_images.sh
+source "$CHECKOUT/framework/shell/stored_images.sh"
 # shellcheck source=framework/shell/project_image.sh
 source "$CHECKOUT/framework/shell/project_image.sh"
 # shellcheck source=framework/shell/pip_settings.sh

@@ -55,6 +55,7 @@ start_master() {
 }
 
 start_flower() {
+  create_volume "$1" "$INFRASTRUCTURE-flower"
   start_container "$1" flower
 }
 
@@ -197,7 +198,11 @@ create_network() {
 
 # create_volume HOST NAME
 create_volume() {
-  if ! has_docker "$1" || [[ ! $(find_ours "$1" volume ls) ]]; then
+  local found=''
+  if has_docker "$1"; then
+    found=$(find_ours "$1" volume ls)
+  fi
+  if ! grep --quiet --line-regexp --fixed-strings -- "$2" <<<"$found"; then
     change_docker "$1" volume create --label "infrainit.infrastructure=$INFRASTRUCTURE" "$2" >/dev/null
   fi
 }

@@ -71,6 +71,7 @@ flower_options() {
   framework_options "$1" broker:5671
   directory=$(data_directory "$1" master)
   print_mount type=bind "source=$directory/published" target=/published readonly
+  print_mount type=volume "source=$INFRASTRUCTURE-flower" target=/var/tmp # a fresh volume takes over the mode: any user may write there
   if (($1 == 0)); then
     print_words --publish "127.0.0.1:$FLOWER_PORT:5555" # the browser runs on this machine
   else

@@ -116,7 +116,7 @@ keep_hosts_drained() {
 repeat_drain() {
   trap 'exit 0' TERM              # once the request that is under way has ended
   [[ ! $LOCK ]] || exec {LOCK}<&- # it is not to outlive this script
-  remind repeat_drain_once
+  remind "$BUSY_SECONDS" repeat_drain_once
 }
 
 repeat_drain_once() {

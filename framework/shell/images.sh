@@ -389,7 +389,7 @@ stage_certificates() {
 
 # send_missing HOST IMAGE…: streams those that the host lacks, as one archive: what they share is in it once.
 send_missing() {
-  local host=$1 name=${HOST_NAMES[$1]} image missing=()
+  local host=$1 name=${HOST_NAMES[$1]} image missing=() size
   if ((host == 0)); then
     return
   fi
@@ -402,8 +402,9 @@ send_missing() {
   done
   ((${#missing[@]} > 0)) || return 0
   check_host_for_images "$host" "${missing[@]}"
+  size=$(size_of_images 0 "${missing[@]}" 2>/dev/null) || size=0 # it is only shown
   step "$name" "sending the image ${missing[*]}"
-  docker_on 0 save "${missing[@]}" | compress | change_host_stdin "$host" docker load >/dev/null ||
+  docker_on 0 save "${missing[@]}" | count_bytes "$host" "$size" | compress | change_host_stdin "$host" docker load >/dev/null ||
     die "$name: sending the image ${missing[*]} failed; see above, and run this again"
   for image in "${missing[@]}"; do
     is_same_image "$host" "$image" || {

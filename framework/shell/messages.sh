@@ -8,28 +8,35 @@ DOING=''         # the part of the work in progress; the scripts' exit traps nam
 MESSAGES_TO=2    # file descriptor for `step` and `say`; for_each_host points it past the output that it holds back
 
 say() {
+  begin_line "$MESSAGES_TO"
   make_printable "$*" >&"$MESSAGES_TO"
 }
 
 warn() {
-  make_printable "warning: $*" >&2
+  begin_line 2
+  printf '%swarning:%s %s\n' "$(colour 33 2)" "$(colour 0 2)" "$(make_printable "$*")" >&2
 }
 
 # doing WHAT: announces the next part of the work.
 doing() {
   # shellcheck disable=SC2034 # the scripts' exit traps read it
   DOING=$1
-  printf '%s%s%s\n' "$(colour 1)" "$(make_printable "$1")" "$(colour 0)" >&"$MESSAGES_TO"
+  begin_phase "$1"
+  begin_line "$MESSAGES_TO"
+  printf '%s%s%s\n' "$(colour 1 "$MESSAGES_TO")" "$(make_printable "$1")" "$(colour 0 "$MESSAGES_TO")" >&"$MESSAGES_TO"
 }
 
 # step HOST_NAME MESSAGE: announces one step of the work on one host.
 step() {
-  say "$1: $2"
+  begin_line "$MESSAGES_TO"
+  printf '%s%s:%s %s\n' "$(colour 36 "$MESSAGES_TO")" "$(make_printable "$1")" "$(colour 0 "$MESSAGES_TO")" "$(make_printable "$2")" \
+    >&"$MESSAGES_TO"
 }
 
 # show_error MESSAGE
 show_error() {
-  printf '%serror:%s %s\n' "$(colour 31)" "$(colour 0)" "$(make_printable "$*")" >&2
+  begin_line 2
+  printf '%serror:%s %s\n' "$(colour 31 2)" "$(colour 0 2)" "$(make_printable "$*")" >&2
 }
 
 die() {
@@ -65,9 +72,9 @@ stop_on_problems() {
   exit "$1"
 }
 
-# colour NUMBER: prints the terminal's code for a colour (0: back to normal), or nothing where stderr is no terminal.
+# colour NUMBER DESCRIPTOR: prints the terminal's code for a colour (0: back to normal), or nothing where DESCRIPTOR is no terminal.
 colour() {
-  if [[ -t 2 && -z ${NO_COLOR:-} ]]; then
+  if [[ -t $2 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
     printf '\033[%sm' "$1"
   fi
 }

@@ -61,8 +61,11 @@ parse_options() {
     fi
   done
   stop_on_problems 2
-  # shellcheck disable=SC2034 # run.sh reads both
+  # shellcheck disable=SC2034 # run.sh reads them
   VERBOSE=${OPTIONS[VERBOSE]:-$VERBOSE} DRY_RUN=${OPTIONS[DRY_RUN]:-$DRY_RUN}
+  if [[ $VERBOSE && ! $DRY_RUN ]]; then
+    exec {SHOWN_TO}>&2
+  fi
 }
 
 # parse_infrainit_options ARGUMENT…: the options of infrainit.sh. Those that are settings stay in OPTIONS for collect_settings.

@@ -16,12 +16,13 @@ for_each_host() {
 
 # run_for_hosts FUNCTION HOST…: the same, but does not fail; FAILURES names the hosts.
 run_for_hosts() {
-  local function=$1 host reminder job running=0 last
+  local function=$1 host reminder process job running=0 last
   shift
   FAILURES=()
   PARALLEL_OUTPUT=$(mktemp -d)
   exec {MESSAGES_TO}>&2
-  exec {reminder}> >(remind say_who_is_busy "$@")
+  exec {reminder}> >(remind "$(pause_of_reminders)" say_who_is_busy "$@")
+  process=$!
   for host in "$@"; do
     if ((running == HOSTS_AT_ONCE)); then
       wait -n || true # run_for_host writes the exit code into a file
@@ -34,8 +35,9 @@ run_for_hosts() {
   for job in "${PARALLEL_JOBS[@]}"; do
     wait "$job" || true # as above
   done
-  PARALLEL_JOBS=()
   exec {reminder}>&- {MESSAGES_TO}>&-
+  wait "$process" || true # whatever became of it
+  PARALLEL_JOBS=()
   MESSAGES_TO=2
   for host in "$@"; do
     cat -- "$PARALLEL_OUTPUT/$host.stdout"
@@ -51,21 +53,21 @@ run_for_hosts() {
 
 # run_for_host FUNCTION HOST: writes stdout, stderr and, however FUNCTION ends, the exit code into files.
 run_for_host() {
-  local output="$PARALLEL_OUTPUT/$2"
+  local output="$PARALLEL_OUTPUT/$2" REDRAWS=''
   # shellcheck disable=SC2064 # its name is to be expanded now
   trap "echo \$? >$(quote "$output.code")" EXIT
   "$1" "$2" >"$output.stdout" 2>"$output.stderr"
 }
 
-# say_who_is_busy HOST… SECONDS
+# say_who_is_busy HOST… SECONDS: with what was sent to each, if that is counted.
 say_who_is_busy() {
-  local host names=()
+  local host names=''
   for host in "${@:1:$#-1}"; do
     if [[ -e $PARALLEL_OUTPUT/$host.stderr && ! -e $PARALLEL_OUTPUT/$host.code ]]; then
-      names+=("${HOST_NAMES[host]}")
+      names+="${names:+, }${HOST_NAMES[host]}$(print_counted "$host")"
     fi
   done
-  say "still busy: ${names[*]} (${*: -1} s)"
+  show_under_way "still ${DOING:-busy}: $names (${*: -1} s)"
 }
 
 # stop_parallel_jobs: ends them, also when a script is interrupted: jobs in the background do not receive Ctrl-C.

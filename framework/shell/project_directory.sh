@@ -53,14 +53,23 @@ is_sweep_name() {
   [[ ${1##*/} == ?*.@(yaml|yml|json) ]]
 }
 
+# shipped_projects: prints the names of the projects under tasks/, for the end of a message.
+shipped_projects() {
+  local file names=''
+  for file in "$CHECKOUT"/tasks/*/project.yml; do
+    [[ ! -e $file ]] || names+="${names:+, }$(basename -- "$(dirname -- "$file")")"
+  done
+  printf '%s\n' "${names:+; there are $names}"
+}
+
 # check_project_directory: records what is wrong with -d and --root. The framework itself checks a project's content later.
 check_project_directory() {
   local file
   if [[ ! $PROJECT ]]; then
-    problem "-d is missing: which project is to be run?"
+    problem "-d is missing: which project is to be run?$(shipped_projects)"
     return 0
   elif [[ ! $PROJECT_SOURCE ]]; then
-    problem "-d: there is no directory or W&B sweep file (.yaml, .yml, .json) $PROJECT, nor a directory of that name under $CHECKOUT/tasks"
+    problem "-d: there is no directory or W&B sweep file (.yaml, .yml, .json) $PROJECT, nor a directory of that name under $CHECKOUT/tasks$(shipped_projects)"
     return 0
   fi
   if [[ $PROJECT_NAME == *[[:cntrl:]]* || $PROJECT_SOURCE == / ]]; then

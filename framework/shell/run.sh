@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Running commands on this machine: a command that changes something is shown first, and left out of a dry run.
 
-VERBOSE=''                  # not empty: show every command that changes something
+VERBOSE=''                  # not empty: show every command
+SHOWN_TO=2                  # file descriptor for the commands that --verbose shows; parse_options points it past all captured output
 DRY_RUN=''                  # not empty: show these commands and do not run them
 readonly BUSY_SECONDS=15    # between two messages that something is still running
 readonly LOG_LINES_SHOWN=30 # of a long step that failed
@@ -10,8 +11,13 @@ readonly NEVER_READY=3      # a command given to wait_until returns this when wa
 # show_on HOST_NAME COMMAND…: shows the command as it can be pasted into a shell on that host.
 show_on() {
   if [[ $VERBOSE || $DRY_RUN ]]; then
-    printf '%s$ %s\n' "$1" "$(quote "${@:2}")" >&2
+    printf '%s$ %s\n' "$1" "$(quote "${@:2}")" >&"$SHOWN_TO"
   fi
+}
+
+# show_question_on HOST_NAME COMMAND…: the same for a command that changes nothing.
+show_question_on() {
+  [[ ! $VERBOSE ]] || show_on "$@"
 }
 
 # run COMMAND…: runs a command that changes something on this machine.
@@ -33,20 +39,22 @@ run_as_root() {
 # run_long MESSAGE COMMAND…: runs COMMAND in a subshell, reports now and then that it still runs, and shows its output only if
 # it fails.
 run_long() {
-  local message=$1 log code=0 reminder
+  local message=$1 log code=0 reminder process
   shift
-  say "local: $message"
+  step local "$message"
   if [[ $VERBOSE || $DRY_RUN ]]; then
     "$@" >&2
     return
   fi
   log=$(mktemp)
-  exec {reminder}> >(remind say_still_running "$message")
+  exec {reminder}> >(remind "$(pause_of_reminders)" say_still_running "$message")
+  process=$!
   (
     exec {reminder}>&- # a process that COMMAND leaves behind must not keep the reminder running
     "$@"
   ) >"$log" 2>&1 || code=$?
   exec {reminder}>&-
+  wait "$process" || true # whatever became of it
   if ((code != 0)); then
     tail -n "$LOG_LINES_SHOWN" -- "$log" | printable >&2
   fi
@@ -56,20 +64,21 @@ run_long() {
 
 # say_still_running MESSAGE SECONDS
 say_still_running() {
-  say "local: still $1 ($2 s)"
+  show_under_way "local: still $1 ($2 s)"
 }
 
-# remind FUNCTION ARGUMENT…: every BUSY_SECONDS calls FUNCTION with the ARGUMENTs and the seconds since the start. Ends when the
-# other end of its stdin is closed, which also happens when that process dies.
+# remind PAUSE FUNCTION ARGUMENT…: every PAUSE seconds calls FUNCTION with the ARGUMENTs and the seconds since the start. Ends when
+# the other end of its stdin is closed, which also happens when that process dies.
 remind() {
   local start=$SECONDS code
   while true; do
     code=0
-    read -r -t "$BUSY_SECONDS" || code=$?
+    read -r -t "$1" || code=$?
     if ((code <= 128)); then # not a time-out
+      begin_line "$MESSAGES_TO"
       return 0
     fi
-    "$@" "$((SECONDS - start))"
+    "${@:2}" "$((SECONDS - start))"
   done
 }
 
@@ -85,7 +94,7 @@ replace_file() {
 # wait_until SECONDS DESCRIPTION COMMAND…: runs COMMAND each second until it succeeds. Fails after SECONDS, or at once when
 # COMMAND returns NEVER_READY, and then shows the last output of COMMAND.
 wait_until() {
-  local limit=$1 description=$2 start=$SECONDS message code next_message=10
+  local limit=$1 description=$2 start=$SECONDS message code next_message=10 VERBOSE=$VERBOSE
   shift 2
   if [[ $DRY_RUN ]]; then
     say "(would wait up to $limit s until $description)"
@@ -94,16 +103,18 @@ wait_until() {
   while true; do
     code=0
     message=$("$@" 2>&1) || code=$?
+    VERBOSE='' # the same commands again
     if ((code == 0)); then
       return 0
     fi
     if ((code == NEVER_READY || SECONDS - start >= limit)); then
+      begin_line 2
       printf 'not within %s s: %s\n%s\n' "$((SECONDS - start))" "$description" "$(make_printable "$message")" >&2
       return 1
     fi
-    if ((SECONDS - start >= next_message)); then
-      say "waiting until $description ($((SECONDS - start)) s)"
-      next_message=$((next_message + 10))
+    if is_redrawn || ((SECONDS - start >= next_message)); then
+      show_under_way "waiting until $description ($((SECONDS - start)) s)"
+      next_message=$((SECONDS - start + 10))
     fi
     sleep 1
   done

@@ -89,11 +89,17 @@ close_connections() {
 
 # on_host HOST COMMAND…: runs a command that changes nothing, with empty stdin.
 on_host() {
-  on_host_stdin "$@" </dev/null
+  show_question_on "${HOST_NAMES[$1]}" "${@:2}"
+  run_with_stdin "$@" </dev/null
 }
 
 # on_host_stdin HOST COMMAND…: the same, with the stdin of this call.
 on_host_stdin() {
+  show_question_on "${HOST_NAMES[$1]}" "${@:2}"
+  run_with_stdin "$@"
+}
+
+run_with_stdin() {
   (($1 == 0)) || prepare_ssh
   {
     run_on_host "$@" 2>&1 >&9 9>&- | "$MESSAGES_FILTER" >&2 9>&-
@@ -137,7 +143,7 @@ unreadable() {
 # change_host HOST COMMAND…: runs a command that changes something on a host: it is shown, and left out of a dry run.
 change_host() {
   show_on "${HOST_NAMES[$1]}" "${@:2}"
-  [[ $DRY_RUN ]] || on_host "$@"
+  [[ $DRY_RUN ]] || run_with_stdin "$@" </dev/null
 }
 
 # change_host_stdin HOST COMMAND…: the same, with the stdin of this call, which a dry run reads to its end.
@@ -146,7 +152,7 @@ change_host_stdin() {
   if [[ $DRY_RUN ]]; then
     cat >/dev/null
   else
-    on_host_stdin "$@"
+    run_with_stdin "$@"
   fi
 }
 

@@ -22,7 +22,7 @@ import amqp
 import pytest
 from checkout import Checkout, Done, Place, ProcessWatch, at, options
 from fixtures import cannot
-from testbed import HOST1, HOST2, HOST3, execute
+from testbed import HOST1, HOST2, HOST3, execute, wait_for
 
 PLACES: tuple[Place, ...] = (None, HOST1, HOST2)  # where workers are
 WORKER = "worker@host1"  # its user of the broker
@@ -304,7 +304,14 @@ def find_in(archive: Path, secrets: dict[str, bytes]) -> list[str]:
 
 
 def ask_flower(digits: Infrastructure, method: str, path: str, password: str | None) -> int:
-    """The status of Flower's answer, over TLS verified with the infrastructure's CA."""
+    """The status of Flower's answer."""
+    return get_from_flower(digits, method, path, password)[0]
+
+
+def get_from_flower(
+    digits: Infrastructure, method: str, path: str, password: str | None
+) -> tuple[int, bytes]:
+    """Status and text of Flower's answer, over TLS verified with the infrastructure's CA."""
     context = ssl.create_default_context(
         cafile=digits.checkout.path / ".infra" / "secrets" / "flower" / "ca.pem"
     )
@@ -314,7 +321,8 @@ def ask_flower(digits: Infrastructure, method: str, path: str, password: str | N
         headers["Authorization"] = "Basic " + base64.b64encode(f"flower:{password}".encode()).decode()
     with closing(connection):
         connection.request(method, path, body="{}" if method == "POST" else None, headers=headers)
-        return connection.getresponse().status
+        answer = connection.getresponse()
+        return answer.status, answer.read()
 
 
 @pytest.mark.parametrize(
@@ -359,7 +367,7 @@ def browser() -> str:
     ("page", "shown"),
     [
         ("workers", [r"worker@local", r"worker@host1", r"Online|True"]),
-        ("tasks", [r"framework\.run", r"SUCCESS", r"worker@(local|host1)"]),
+        ("tasks", [r"digits: C=[\d.]+ gamma=", r"SUCCESS", r"worker@(local|host1)"]),
         ("sweep", [r"24 of 24 tasks: 24 done", r"out of reach|s ago", r"0\.99", r"Parallel coordinates"]),
     ],
 )  # fmt: skip
@@ -382,6 +390,33 @@ def test_flowers_pages_in_a_browser(
     for pattern in shown:
         assert re.search(pattern, text), text[:3000]
     assert picture.stat().st_size > 20_000
+
+
+def tasks_in_flower(digits: Infrastructure) -> dict[str, tuple[str, str]] | None:
+    """Name and state of the tasks that Flower knows, by attempt; None while it does not answer."""
+    password = digits.checkout.secret("flower", "flower_password")
+    try:
+        status, text = get_from_flower(digits, "GET", "/api/tasks", password)
+    except OSError:
+        return None
+    tasks = json.loads(text) if status == 200 else None
+    return tasks and {attempt: (task["args"], task["state"]) for attempt, task in tasks.items()}
+
+
+@pytest.mark.usefixtures("again")
+def test_flower_keeps_its_history_over_a_restart_and_goes_on_without_a_damaged_one(
+    digits: Infrastructure,
+) -> None:
+    bed, flower = digits.checkout.bed, f"{digits.checkout.identity}-flower"
+    before = tasks_in_flower(digits)
+    assert before
+    assert all(name.startswith("digits: C=") for name, _ in before.values())
+    at(bed, HOST1, "restart", flower)
+    wait_for("Flower knows them again", lambda: tasks_in_flower(digits) == before)
+    at(bed, HOST1, "exec", flower, "sh", "-c", "echo garbage >/var/tmp/flower")
+    at(bed, HOST1, "kill", flower)
+    at(bed, HOST1, "start", flower)
+    wait_for("Flower answers, and knows nothing", lambda: tasks_in_flower(digits) == {})
 
 
 # The broker

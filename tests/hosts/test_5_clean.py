@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 
 import pytest
 from checkout import Checkout, Place, at, options
-from testbed import BASE_IMAGE, HOME, HOST1, HOST2, HOST3, LABEL, Bed, wait_for
+from testbed import BASE_IMAGE, HOME, HOST1, HOST2, HOST3, LABEL, USER, Bed, wait_for
 
 PLACES: tuple[Place, ...] = (None, HOST1, HOST2, HOST3)  # host3 joined in another test
 
@@ -72,6 +73,36 @@ def test_somebody_elses_things_are_left(checkout: Checkout, neighbours: list[tup
 
 def test_files_are_left(checkout: Checkout) -> None:
     assert checkout.bed.inside(HOST2, "ls", f"{HOME}/celery tasks/code").stdout
+
+
+REMOVE_IMAGES = """#!/usr/bin/env bash
+source "$(dirname -- "$0")/framework/shell/all.sh"
+parse_hosts "$1"
+KEY=$2
+trap close_connections EXIT
+probe_hosts 1
+remove_images 1
+"""
+
+
+def test_images_stay_until_their_removal_is_asked_for(checkout: Checkout) -> None:
+    bed, listener = checkout.bed, "infrainit-empty:infra-00000000-listen"
+    said = checkout.run("infra_clean.sh").stderr
+    assert re.search(r"^host1: keeps \d+ images of this tool, \d+ MiB$", said, re.MULTILINE)
+    bed.inside(HOST2, "sh", "-c", f"head -c 10240 /dev/zero | docker import - {listener}")
+    at(bed, HOST2, "tag", "neighbour", "infrainit-of-mine:latest")
+    shown = checkout.run("infra_clean.sh", "--images", "-n").stderr
+    assert "host1$ docker image rm infrainit-worker:" in shown
+    assert f"{bed.address(HOST2)}$ docker image rm {listener}" in shown
+    assert "infrainit-of-mine" not in shown
+    # In earnest on one host only: other tests use the images of this machine.
+    program = checkout.path / "remove_images.sh"
+    program.write_text(REMOVE_IMAGES)
+    program.chmod(0o755)
+    checkout.run(program.name, f"{USER}@{bed.address(HOST2)}", bed.key)
+    left = set(at(bed, HOST2, "image", "ls", "--format", "{{.Repository}}").split())
+    assert {it for it in left if it.startswith("infrainit-")} == {"infrainit-of-mine"}
+    assert "neighbour" in left
 
 
 def test_ctrl_c_half_way_leaves_a_cleaner(checkout: Checkout) -> None:

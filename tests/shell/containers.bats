@@ -72,6 +72,20 @@ docker 'network' 'create' '--driver' 'bridge' '--label' 'infrainit.infrastructur
 docker 'run' ${options[*]@Q}"
 }
 
+@test "start_flower: its volume, beside that of the broker; one that is there is kept" {
+  stub docker 'case "$*" in
+    "volume ls"*) printf "infra-01234567-%s\n" broker $(cat "$BATS_TEST_TMPDIR/there") ;;
+  esac'
+  export BATS_TEST_TMPDIR
+  : >there
+  start_flower 0
+  assert_equal "$(changes | head -n 1)" "docker 'volume' 'create' '--label' 'infrainit.infrastructure=infra-01234567' 'infra-01234567-flower'"
+  : >"$CALLS"
+  echo flower >there
+  start_flower 0
+  assert_equal "$(changes | grep -c volume\'\ \'create)" 0
+}
+
 @test "start_worker: the runner on a network of its own, then the worker; link and log are the user's alone" {
   local data="$HOME/far/celery_tasks/worker/$PROJECT_NAME" runner worker
   read_words runner runner_options 1

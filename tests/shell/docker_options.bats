@@ -76,6 +76,7 @@ framework_words() {
     framework_words local broker:5671
     printf '%s\n' --mount "type=bind,\"source=/home/it's me/my tasks/code/my, \"\"project\"\"\",target=/code,readonly" \
       --mount "type=bind,\"source=/home/it's me/my tasks/master/my, \"\"project\"\"/published\",target=/published,readonly" \
+      --mount type=volume,source=infra-01234567-flower,target=/var/tmp \
       --publish 127.0.0.1:5555:5555 worker:1 flower
   )"
 }

@@ -422,7 +422,7 @@ interrupt_and_answer() {
   assert_equal "$(grep -cE "^docker '(run' '--label|stop|rm)" "$CALLS")" 0
   on_terminal $'[y/N]=y\n' -- -f
   assert_equal "$status" 0
-  assert_part 'local: replacing runner'
+  assert_part 'replacing runner'
   echo scipy >"$TOOL/tasks/digits/requirements.txt"
   infrainit -f -y </dev/null
   assert_equal "$status" 0

@@ -149,6 +149,40 @@ CONFIG
   assert_equal "$(<"$CALLS")" ''
 }
 
+@test "--verbose: every command is shown once, also one that asks, and one whose output is captured" {
+  ask() {
+    local answer
+    parse_options --verbose -- --verbose
+    answer=$(on_host 0 sh -c 'echo "an answer"; echo a complaint >&2' 2>&1)
+    change_host 0 true >/dev/null 2>&1
+    change_host_stdin 0 cat <<<secret >/dev/null
+    echo "$answer"
+  }
+  capture ask
+  assert_equal "$output" $'an answer\na complaint'
+  assert_equal "$messages" $'local$ sh -c \'echo "an answer"; echo a complaint >&2\'\nlocal$ true\nlocal$ cat'
+  VERBOSE='' DRY_RUN=yes
+  capture on_host 0 true
+  assert_equal "$messages" ''
+}
+
+@test "--verbose: a command that is repeated while something is waited for is shown once" {
+  SECONDS=0
+  sleep() { :; }
+  third() {
+    on_host 0 true
+    echo >>asked
+    (($(wc -l <asked) == 3))
+  }
+  wait_verbosely() {
+    parse_options --verbose -- --verbose
+    wait_until 10 'it is there' third
+    on_host 0 false || true
+  }
+  capture wait_verbosely
+  assert_equal "$messages" $'local$ true\nlocal$ false'
+}
+
 @test "open_connection: ssh's reason comes out, with its exit code" {
   stub ssh 'echo "ssh: no such luck" >&2; exit 255'
   capture open_connection 1

@@ -201,7 +201,9 @@ render() {
   output=$(<"$CALLS")
   assert_equal "$(grep -c "^docker 'container' 'rm' '--force' '--volumes' '0*1' '0*2'$" "$CALLS")" 3
   assert_equal "$(grep -c "^docker 'network' 'rm' '0*9'$" "$CALLS")" 3
-  assert_equal "$(grep "^docker .*'ls'" "$CALLS" | grep -vc "label=infrainit.infrastructure=$INFRASTRUCTURE")" 0
+  assert_equal "$(grep "^docker .*'ls'" "$CALLS" | grep -v "'image' 'ls'" | grep -vc "label=infrainit.infrastructure=$INFRASTRUCTURE")" 0
+  assert_equal "$(grep -c "^docker 'image' 'rm'" "$CALLS")" 0
+  assert_part "to remove the images of this tool, too: "
   assert_equal "$(grep -c "^docker 'volume' 'rm'" "$CALLS")" 0
   refute_part prune
 }
@@ -282,6 +284,28 @@ render() {
   assert_line "h1\$ docker container rm --force --volumes $(printf '%064d %064d' 1 2)"
   assert_line 'dry run: nothing was removed'
   assert_equal "$(grep -c "'rm'" "$CALLS")" 0
+}
+
+@test "infra_clean.sh --images: on every host and here, after all containers; what cannot be removed is named, exit code 1" {
+  render h1
+  stub docker 'case "$*" in
+    image\ ls*) echo infrainit-empty:infra-00000000-listen ;;
+    image\ inspect*Layers*) echo "0 null" ;;
+    image\ inspect*) printf "sha256:%064d  infrainit-empty:infra-00000000-listen,\n" 7 ;;
+    image\ rm*) [[ ! -e $TOOL/in-use ]] || { echo "it is in use" >&2; exit 1; } ;;
+    version*) echo 28.5.2 ;;
+    *DockerRootDir*) echo / ;;
+  esac'
+  capture "$TOOL/infra_clean.sh" --images
+  assert_equal "$status" 0
+  assert_equal "$(grep "^docker 'image' 'rm'" "$CALLS")" \
+    $'docker \'image\' \'rm\' \'infrainit-empty:infra-00000000-listen\'\ndocker \'image\' \'rm\' \'infrainit-empty:infra-00000000-listen\''
+  assert_line 'h1: removing 1 image, 0 bytes'
+  touch "$TOOL/in-use"
+  capture "$TOOL/infra_clean.sh" --images
+  assert_equal "$status" 1
+  assert_line 'h1: it is in use'
+  assert_part 'some images could not be removed'
 }
 
 @test "infra_clean.sh: help, wrong options, a checkout that is gone" {

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from flower import urls
+from flower.options import default_options
+from flower.utils.search import SearchDocument
 from flower.views.monitor import Healthcheck, Metrics
 
 from framework.broker.celery_app import FLOWER_CONFIG
@@ -20,6 +22,7 @@ def configuration(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Any]:
     for view in (Healthcheck, Metrics):
         monkeypatch.setattr(view, "get", view.get)
     monkeypatch.setattr(urls, "handlers", urls.handlers[:])
+    monkeypatch.setattr(SearchDocument, "from_task", SearchDocument.from_task)
 
     def read_text(path: Path, *_: object) -> str:
         assert str(path) == "/secrets/flower_password"
@@ -34,7 +37,13 @@ def test_flower_asks_for_the_password_over_tls(configuration: Mapping[str, Any])
     assert configuration["basic_auth"] == ["flower:secret"]
     assert (configuration["certfile"], configuration["keyfile"]) == ("/secrets/cert.pem", "/secrets/key.pem")
     assert configuration["read_only"] is True
-    assert configuration["persistent"] is False
+
+
+def test_flower_keeps_its_history_and_names_tasks(configuration: Mapping[str, Any]) -> None:
+    assert configuration["persistent"] is True
+    assert (configuration["db"], configuration["state_save_interval"]) == ("/var/tmp/flower", 60_000)
+    assert isinstance(configuration["format_task"], default_options._options["format-task"].type)
+    assert configuration["format_task"].__name__ == "named"
 
 
 def test_the_pages_that_flower_leaves_open_ask_for_the_password_too(

@@ -166,7 +166,7 @@ def test_an_assignment_is_mandatory_and_confirmed_within_a_limit(
     assert (options["exchange"], options["routing_key"]) == ("tasks", "hostA")
     assert options["serializer"] == "json"
     assert options["headers"]["id"] == "0123456789abcdef.2"
-    assert options["headers"]["argsrepr"] == '{"x": 1}', "Flower shows the metaparameters"
+    assert options["headers"]["argsrepr"] == "p: x=1", "the task's name in Flower"
     assert body[:2] == ([ASSIGNMENT.to_message()], {})
 
 
@@ -249,12 +249,20 @@ def test_what_waits_for_the_master_is_bounded() -> None:
         assert definition["overflow"] == ("drop-head" if queue == queues.EVENTS else "reject-publish")
 
 
+def test_a_name_in_flower_shows_values_as_results_csv_does() -> None:
+    parameters = {"C": 0.1, "kernel": "r b", "warm": True, "init": None, "hidden": [64, 32]}
+    assignment = dataclasses.replace(ASSIGNMENT, project="digits", parameters=parameters)
+    assert link_module.name_in_flower(assignment) == (
+        "digits: C=0.1 kernel=r b warm=true init=null hidden=[64, 32]"
+    )
+
+
 def test_flower_shows_the_beginning_of_long_metaparameters(
     link: MasterConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published = Publications(link._producer, monkeypatch)
     link.send("hostA", dataclasses.replace(ASSIGNMENT, parameters={"x": "y" * 10**6}))
-    assert len(published.all[0][1]["headers"]["argsrepr"]) == link_module.LONGEST_SHOWN
+    assert len(published.all[0][1]["headers"]["argsrepr"]) == link_module.LONGEST_NAME
 
 
 def test_a_lost_connection_is_an_error_for_the_one_who_receives(
