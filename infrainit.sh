@@ -54,7 +54,33 @@ main() {
   read_settings "$@"
   end_cleanly
   install_tools
+  expect_unchanged
   ask_hosts
+  compare_with_note
+  if [[ $UNCHANGED ]]; then
+    leave_as_it_is
+  else
+    bring_up
+  fi
+  report
+  release_lock # so that infra_clean.sh can run while this script watches
+  if [[ $WAIT ]]; then
+    follow_tasks
+    fetch_results
+  fi
+  TASKS_CODE=$(code_with_left_out "$TASKS_CODE")
+  ((TASKS_CODE == 0)) || exit "$TASKS_CODE"
+}
+
+# leave_as_it_is: all runs already.
+leave_as_it_is() {
+  STARTED=yes
+  keep_options
+  say "all of it runs already, and nothing has changed"
+  run_again >&2
+}
+
+bring_up() {
   install_docker_here
   record_infrastructure
   try_way_to_broker
@@ -75,14 +101,6 @@ main() {
   end_drain
   remove_earlier_secrets
   record_what_runs
-  report
-  release_lock # so that infra_clean.sh can run while this script watches
-  if [[ $WAIT ]]; then
-    follow_tasks
-    fetch_results
-  fi
-  TASKS_CODE=$(code_with_left_out "$TASKS_CODE")
-  ((TASKS_CODE == 0)) || exit "$TASKS_CODE"
 }
 
 # Settings
@@ -206,6 +224,7 @@ check_running_master() {
 # record_infrastructure: comes before anything is started.
 record_infrastructure() {
   doing "recording what is started, for infra_clean.sh"
+  forget_note
   record_before
 }
 
@@ -237,6 +256,7 @@ validate_project() {
   doing "checking the project"
   find_root
   stage_code
+  NEEDS_IMAGE=$WORKER_IMAGE_ID # of unchanged.sh
   read_needs
   choose_labelled_hosts
   stop_on_problems 2
@@ -341,11 +361,15 @@ start_master_host() {
   start_flower "$MASTER_HOST"
   wait_master "$MASTER_HOST"
   wait_flower "$MASTER_HOST"
-  if [[ $AGAIN ]]; then
-    change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework again "$AGAIN" >/dev/null # `resume` prints the same
-  fi
+  run_again >/dev/null # `resume` prints the same
   # A paused sweep is resumed by starting it again.
   change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework resume | printable >&2
+}
+
+# run_again: ended tasks, if there is an option for it; prints what is to run.
+run_again() {
+  [[ $AGAIN ]] || return 0
+  change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework again "$AGAIN" | printable
 }
 
 # give_access: lets the workers use the broker, and nobody else any more.
@@ -408,6 +432,7 @@ record_what_runs() {
     fi
   done
   [[ $DRY_RUN ]] || record_after "${hosts[@]}"
+  write_note
 }
 
 # Following and reporting

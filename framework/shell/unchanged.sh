@@ -1,0 +1,171 @@
+# shellcheck shell=bash
+# Whether all runs as the last run of infrainit.sh left it: then nothing more is asked, built or sent. A run that has completed notes
+# digests of all that was wanted, and of what each host held then; an edited file, or a container that has ended since, makes another
+# one. Whatever differs or is not known takes the long way. A note holds for a day: certificates and base images change by time alone.
+
+# shellcheck disable=SC2153 # of state.sh
+readonly NOTE=$STATE/unchanged # NAME=value in each line
+readonly NOTED=(WANTED HELD VERSION WORKERS NEEDS_IMAGE BROKER_IMAGE_ID WORKER_IMAGE_ID RUNNER_IMAGE_ID TUNNEL_IMAGE_ID)
+readonly NOTE_MINUTES=1440
+# What a host says of itself that decides on its containers.
+readonly FACTS_THAT_COUNT=(home user uid gid arch cores memory gpu_kind gpus gpu_runtime gpu_groups docker docker_kind docker_host engine
+  engine_id root_writable tmp_writable root_user client_address broker state)
+
+declare -gA NOTE_OF_LAST_RUN=() # NAME → value; empty: there is none that could hold
+UNCHANGED=''                    # not empty: all is as the note says
+NEEDS_IMAGE=''                  # the image in which the framework was asked what the project needs
+TOOL_DIGEST=''                  # of the tool's files as this run began, and of what else goes into images
+COMPARED=''                     # descriptor on which the digest of what is wanted comes, then the mounts
+
+# expect_unchanged: begins to find out what is wanted, while the hosts are asked.
+expect_unchanged() {
+  # shellcheck disable=SC2034 # hosts.sh reads it
+  ASK_STATE=yes
+  # shellcheck disable=SC2034 # print_wanted prints it
+  TOOL_DIGEST=$(digest_of_tool)
+  read_note
+  if ((${#NOTE_OF_LAST_RUN[@]} > 0)); then
+    exec {COMPARED}< <(print_wanted_now 2>/dev/null)
+  fi
+}
+
+# read_note: sets NOTE_OF_LAST_RUN, unless more is asked for than what runs.
+read_note() {
+  local name value
+  NOTE_OF_LAST_RUN=()
+  [[ $MASTER && ! $DRY_RUN && ! $RECOVER && ! $REFRESH ]] || return 0
+  [[ $(find "$NOTE" -mmin "-$NOTE_MINUTES" 2>/dev/null) ]] || return 0
+  while IFS='=' read -r name value; do
+    ! is_one_of "$name" "${NOTED[@]}" || NOTE_OF_LAST_RUN[$name]=$value
+  done <"$NOTE"
+}
+
+# compare_with_note: sets UNCHANGED, and WORKER_HOSTS to the hosts with workers, if all is as the note says.
+compare_with_note() {
+  local wanted='' name host version state alive hosts
+  [[ $COMPARED ]] || return 0
+  IFS='' read -r wanted <&"$COMPARED" || true # nothing, if it could not be found out
+  NEEDS=([mount]=$(cat <&"$COMPARED"))
+  exec {COMPARED}<&-
+  [[ $wanted && $wanted == "${NOTE_OF_LAST_RUN[WANTED]:-}" ]] || return 0
+  ((${#LEFT_OUT[@]} + ${#INSTALL_HOSTS[@]} == 0)) || return 0
+  read -r version state alive <<<"$(fact "$MASTER_HOST" master)"
+  [[ $state == runs && $version == "${NOTE_OF_LAST_RUN[VERSION]:-}" ]] || return 0
+  read -ra hosts <<<"${NOTE_OF_LAST_RUN[WORKERS]:-}"
+  for host in "${hosts[@]}"; do
+    [[ $alive, == *",${HOST_NAMES[host]},"* ]] || return 0
+  done
+  check_mounts "${hosts[@]}"
+  if ((${#PROBLEMS[@]} > 0)); then # they are reported on the long way
+    # shellcheck disable=SC2034 # tolerance.sh reads it
+    PROBLEMS=() PROBLEM_HOSTS=()
+    return 0
+  fi
+  [[ $(digest_of_held "$MASTER_HOST" "${hosts[@]}") == "${NOTE_OF_LAST_RUN[HELD]:-}" ]] || return 0
+  # shellcheck disable=SC2034 # infrainit.sh reads it
+  WORKER_HOSTS=("${hosts[@]}") UNCHANGED=yes
+}
+
+# forget_note: comes before anything is changed.
+forget_note() {
+  # shellcheck disable=SC2034 # they are found out again
+  MOUNT_GROUPS=() NEEDS=()
+  run rm -f -- "$NOTE"
+}
+
+# write_note: comes when all runs as it should. Where something is left that nobody wants, or is missing, there is none.
+write_note() {
+  local hosts text='' name
+  mapfile -t hosts < <(hosts_in_use)
+  [[ $MASTER && ! $DRY_RUN && ${#LEFT_OUT[@]} == 0 && ${RECORD[HOSTS]} == "$(list_hosts "${hosts[@]}")" ]] || return 0
+  for_each_host ask_state "${hosts[@]}"
+  for name in "${hosts[@]}"; do
+    FACTS[$name.state]=$(<"$SSH_CONNECTIONS/$name.state")
+  done
+  local -A note=(
+    [WANTED]=$(print_wanted | sha256sum)
+    [HELD]=$(digest_of_held "$MASTER_HOST" "${WORKER_HOSTS[@]}")
+    [VERSION]=$CODE_VERSION
+    [WORKERS]=${WORKER_HOSTS[*]}
+  )
+  for name in "${NOTED[@]}"; do
+    text+=$name=${note[$name]-${!name}}$'\n'
+  done
+  replace_file "$NOTE" 600 "$text"
+}
+
+# ask_state HOST: writes the file that write_note reads.
+ask_state() {
+  local answer
+  answer=$(ask_facts "$1" | sed -n 's/^state=//p')
+  is_fact state "$answer" || unreadable "$1" "$answer"
+  printf '%s\n' "$answer" >"$SSH_CONNECTIONS/$1.state"
+}
+
+# digest_of_held MASTER_HOST WORKER_HOST…: of the facts that count.
+digest_of_held() {
+  local host key
+  for host in $(printf '%s\n' 0 "$@" | sort -nu); do
+    printf '%s\n' "host $host" "${MOUNT_GROUPS[$host]:-}" "$([[ $(fact "$host" addresses) != *:* ]] || echo IPv6)"
+    for key in "${FACTS_THAT_COUNT[@]}"; do
+      [[ $key == state ]] && ! is_one_of "$host" "$@" || printf '%s\n' "$key=${FACTS[$host.$key]:-}"
+    done
+  done | sha256sum
+}
+
+# digest_of_tool: of this copy's files, and of the authorities that images get from this machine.
+digest_of_tool() {
+  local directory
+  directory=$(mktemp -d)
+  stage_certificates "$directory/certificates"
+  stage_pip_certificates "$directory/certificates"
+  {
+    (cd -- "$CHECKOUT" && print_inputs infrainit.sh framework docker)
+    (cd -- "$directory/certificates" && print_inputs .)
+  } | sha256sum
+  rm -rf -- "$directory"
+}
+
+# print_wanted_now: prints the digest of what is wanted now, then the project's mounts. It runs in a process of its own; where it fails, the
+# long way reports why.
+print_wanted_now() {
+  local name
+  [[ ! $LOCK ]] || exec {LOCK}<&- # it is not to outlive this script
+  trap remove_stage EXIT
+  WORKER_IMAGE_ID=${NOTE_OF_LAST_RUN[NEEDS_IMAGE]}
+  find_root
+  stage_code
+  read_needs
+  collect_user_values
+  for name in "${NOTED[@]}"; do
+    [[ $name != *_IMAGE* ]] || printf -v "$name" %s "${NOTE_OF_LAST_RUN[$name]}"
+  done
+  name_version
+  print_wanted | sha256sum
+  print_mount_list
+}
+
+# print_wanted: prints all that decides on what runs, but for what the hosts say. The project is staged, and its version has its name.
+print_wanted() {
+  local name images
+  for name in "${SETTINGS[@]}" HOSTS_OPTION MASTER_HOST HOST_NAMES SSH_DESTINATIONS SSH_PORTS HOST_SETTINGS HOST_MOUNTS \
+    PROJECT_SOURCE PROJECT_PATH INFRASTRUCTURE TOOL_DIGEST; do
+    declare -p "$name"
+  done
+  printf '%s\n' "time zone ${TZ:-}" "broker $(broker_name)"
+  cat -- "$STAGE/VERSION"
+  [[ ! -d $STAGE/git ]] || cat -- "$STAGE/git/HEAD"
+  print_user_values | sha256sum
+  for name in "${!USER_FILES[@]}"; do
+    printf '%s %s\n' "$name" "$(sha256sum <"${USER_FILES[$name]}")"
+  done
+  images=(infrainit-base:trixie infrainit-base:forky)
+  for name in "$BROKER_IMAGE" "$WORKER_IMAGE" "$PROJECT_IMAGE" "$NEEDS_IMAGE" "$BROKER_IMAGE_ID" "$WORKER_IMAGE_ID" "$RUNNER_IMAGE_ID" \
+    "$TUNNEL_IMAGE_ID"; do
+    [[ ! $name ]] || images+=("$name")
+  done
+  docker_on 0 image inspect --format '{{.Id}}' "${images[@]}" 2>/dev/null || true # not each project needs both bases
+  (cd -- "$STATE" && print_inputs secrets)
+  sha256sum <"$STATE/record"
+  sha256sum <"$CHECKOUT/infra_clean.sh"
+}
