@@ -97,7 +97,9 @@ bring_up() {
   remove_the_rest
   recover_results
   start_master_host
-  start_workers
+  start_workers # while the master gets ready
+  resume_sweep
+  wait_for_workers
   end_drain
   remove_earlier_secrets
   record_what_runs
@@ -295,7 +297,19 @@ send_all_images() {
   local hosts
   doing "sending images"
   mapfile -t hosts < <(hosts_in_use)
+  choose_early_broker
   try_each_host send_images "${hosts[@]}"
+}
+
+# choose_early_broker: has the broker start, as far as it takes long, while the other images are on their way; unless something runs that
+# has to be removed first.
+choose_early_broker() {
+  local state
+  [[ $MASTER && ! $DRY_RUN && ! $RECOVER && $MASTER_HOST != 0 && ${PRESENT_MASTER_HOST:-$MASTER_HOST} == "$MASTER_HOST" ]] || return 0
+  state=$(container_state "$MASTER_HOST" broker)
+  if [[ ! $state ]]; then
+    EARLY_BROKER=yes STARTED=yes
+  fi
 }
 
 # send_values: comes before the files, so that no task starts without them.
@@ -359,6 +373,12 @@ start_master_host() {
   give_access
   start_master "$MASTER_HOST"
   start_flower "$MASTER_HOST"
+}
+
+# resume_sweep: when its master is ready.
+resume_sweep() {
+  [[ $MASTER ]] || return 0
+  doing "waiting for master and Flower"
   wait_master "$MASTER_HOST"
   wait_flower "$MASTER_HOST"
   run_again >/dev/null # `resume` prints the same
@@ -390,6 +410,11 @@ start_workers() {
   fi
   start_tunnels
   try_each_host start_worker "${WORKER_HOSTS[@]}"
+}
+
+wait_for_workers() {
+  ((${#WORKER_HOSTS[@]} > 0)) || return 0
+  doing "waiting for the workers"
   wait_workers "${WORKER_HOSTS[@]}"
 }
 
