@@ -263,6 +263,7 @@ validate_project() {
   choose_labelled_hosts
   stop_on_problems 2
   collect_user_values
+  look_at_inputs
   add_optuna
   validate_project_in_image
   check_mounts "${WORKER_HOSTS[@]}"

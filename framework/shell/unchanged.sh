@@ -15,6 +15,7 @@ declare -gA NOTE_OF_LAST_RUN=() # NAME → value; empty: there is none that coul
 UNCHANGED=''                    # not empty: all is as the note says
 NEEDS_IMAGE=''                  # the image in which the framework was asked what the project needs
 TOOL_DIGEST=''                  # of the tool's files as this run began, and of what else goes into images
+INPUTS_DIGEST=''                # of the user's values and images, before they were used
 COMPARED=''                     # descriptor on which the digest of what is wanted comes, then the mounts
 
 # expect_unchanged: begins to find out what is wanted, while the hosts are asked.
@@ -131,12 +132,14 @@ digest_of_tool() {
 print_wanted_now() {
   local name
   [[ ! $LOCK ]] || exec {LOCK}<&- # it is not to outlive this script
+  STAGE='' # its own
   trap remove_stage EXIT
   WORKER_IMAGE_ID=${NOTE_OF_LAST_RUN[NEEDS_IMAGE]}
   find_root
   stage_code
   read_needs
   collect_user_values
+  look_at_inputs
   for name in "${NOTED[@]}"; do
     [[ $name != *_IMAGE* ]] || printf -v "$name" %s "${NOTE_OF_LAST_RUN[$name]}"
   done
@@ -145,26 +148,39 @@ print_wanted_now() {
   print_mount_list
 }
 
+# look_at_inputs: sets INPUTS_DIGEST. It comes before they are used: what changes from then on makes another digest in the next run.
+look_at_inputs() {
+  local name
+  # shellcheck disable=SC2034 # print_wanted prints it
+  INPUTS_DIGEST=$({
+    print_user_values | sha256sum
+    for name in "${!USER_FILES[@]}"; do
+      printf '%s %s\n' "$name" "$(sha256sum <"${USER_FILES[$name]}")"
+    done
+    print_ids_of_images infrainit-base:trixie infrainit-base:forky "$BROKER_IMAGE" "$WORKER_IMAGE" "$PROJECT_IMAGE"
+  } | sha256sum)
+}
+
+# print_ids_of_images IMAGE…: of those here; an empty name is none.
+print_ids_of_images() {
+  local name images=()
+  for name in "$@"; do
+    [[ ! $name ]] || images+=("$name")
+  done
+  docker_on 0 image inspect --format '{{.Id}}' "${images[@]}" 2>/dev/null || true # not each project needs all
+}
+
 # print_wanted: prints all that decides on what runs, but for what the hosts say. The project is staged, and its version has its name.
 print_wanted() {
-  local name images
+  local name
   for name in "${SETTINGS[@]}" HOSTS_OPTION MASTER_HOST HOST_NAMES SSH_DESTINATIONS SSH_PORTS HOST_SETTINGS HOST_MOUNTS \
-    PROJECT_SOURCE PROJECT_PATH INFRASTRUCTURE TOOL_DIGEST; do
+    PROJECT_SOURCE PROJECT_PATH INFRASTRUCTURE TOOL_DIGEST INPUTS_DIGEST; do
     declare -p "$name"
   done
   printf '%s\n' "time zone ${TZ:-}" "broker $(broker_name)"
   cat -- "$STAGE/VERSION"
   [[ ! -d $STAGE/git ]] || cat -- "$STAGE/git/HEAD"
-  print_user_values | sha256sum
-  for name in "${!USER_FILES[@]}"; do
-    printf '%s %s\n' "$name" "$(sha256sum <"${USER_FILES[$name]}")"
-  done
-  images=(infrainit-base:trixie infrainit-base:forky)
-  for name in "$BROKER_IMAGE" "$WORKER_IMAGE" "$PROJECT_IMAGE" "$NEEDS_IMAGE" "$BROKER_IMAGE_ID" "$WORKER_IMAGE_ID" "$RUNNER_IMAGE_ID" \
-    "$TUNNEL_IMAGE_ID"; do
-    [[ ! $name ]] || images+=("$name")
-  done
-  docker_on 0 image inspect --format '{{.Id}}' "${images[@]}" 2>/dev/null || true # not each project needs both bases
+  print_ids_of_images "$BROKER_IMAGE_ID" "$WORKER_IMAGE_ID" "$RUNNER_IMAGE_ID" "$TUNNEL_IMAGE_ID"
   (cd -- "$STATE" && print_inputs secrets)
   sha256sum <"$STATE/record"
   sha256sum <"$CHECKOUT/infra_clean.sh"

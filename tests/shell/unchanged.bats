@@ -36,6 +36,7 @@ setup() {
   stage_code 2>/dev/null
   read_needs
   collect_user_values
+  look_at_inputs
   BROKER_IMAGE_ID=b RUNNER_IMAGE_ID=r
   name_version
   record_after 1 2
@@ -102,6 +103,22 @@ assert_changed() {
   assert_changed 'echo other >"$TOOL/.infra/secrets/broker/password"' # as if it was made again, or a certificate
   echo secret >"$TOOL/.infra/secrets/broker/password"
   assert_changed 'echo "# x" >>"$TOOL/.infra/record"' 'rm "$TOOL/infra_clean.sh"'
+}
+
+@test "values and images that change while a run uses them are seen by the next one" {
+  local change
+  stage_code 2>/dev/null
+  name_version
+  for change in 'echo other >"$HOME/code"' 'echo sha256:2 >images' :; do
+    (umask 077 && echo content >"$HOME/code")
+    echo sha256:1 >images
+    look_at_inputs
+    eval "$change"
+    write_note
+    compare :
+    [[ $output == changed* || $change == : ]]
+  done
+  assert_equal "$output" 'yes 1 2'
 }
 
 @test "other files of the tool, or another answer of the framework" {
