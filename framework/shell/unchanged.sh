@@ -41,30 +41,53 @@ read_note() {
   done <"$NOTE"
 }
 
-# compare_with_note: sets UNCHANGED, and WORKER_HOSTS to the hosts with workers, if all is as the note says.
+# compare_with_note: sets UNCHANGED, and WORKER_HOSTS to the hosts with workers, if all is as the note says; if not, says what differs.
 compare_with_note() {
-  local wanted='' name host version state alive hosts
+  local wanted='' differs hosts
   [[ $COMPARED ]] || return 0
   IFS='' read -r wanted <&"$COMPARED" || true # nothing, if it could not be found out
   NEEDS=([mount]=$(cat <&"$COMPARED"))
   exec {COMPARED}<&-
-  [[ $wanted && $wanted == "${NOTE_OF_LAST_RUN[WANTED]:-}" ]] || return 0
+  if [[ ! $wanted || $wanted != "${NOTE_OF_LAST_RUN[WANTED]:-}" ]]; then
+    say "what is wanted has changed since the last run"
+    return 0
+  fi
   ((${#LEFT_OUT[@]} + ${#INSTALL_HOSTS[@]} == 0)) || return 0
-  read -r version state alive <<<"$(fact "$MASTER_HOST" master)"
-  [[ $state == runs && $version == "${NOTE_OF_LAST_RUN[VERSION]:-}" ]] || return 0
   read -ra hosts <<<"${NOTE_OF_LAST_RUN[WORKERS]:-}"
-  for host in "${hosts[@]}"; do
-    [[ $alive, == *",${HOST_NAMES[host]},"* ]] || return 0
-  done
   check_mounts "${hosts[@]}"
   if ((${#PROBLEMS[@]} > 0)); then # they are reported on the long way
     # shellcheck disable=SC2034 # tolerance.sh reads it
     PROBLEMS=() PROBLEM_HOSTS=()
     return 0
   fi
-  [[ $(digest_of_held "$MASTER_HOST" "${hosts[@]}") == "${NOTE_OF_LAST_RUN[HELD]:-}" ]] || return 0
+  differs=$(print_differences "${hosts[@]}")
+  if [[ $differs ]]; then
+    say "$differs"
+    return 0
+  fi
   # shellcheck disable=SC2034 # infrainit.sh reads it
   WORKER_HOSTS=("${hosts[@]}") UNCHANGED=yes
+}
+
+# print_differences WORKER_HOST…: what is not as the note says, and whether the master says of all workers that they answer.
+print_differences() {
+  local host version state alive noted held
+  read -ra noted <<<"${NOTE_OF_LAST_RUN[HELD]:-}"
+  read -ra held <<<"$(digests_of_held "$MASTER_HOST" "$@")"
+  for host in $(printf '%s\n' 0 "$MASTER_HOST" "$@" | sort -nu); do
+    if [[ ${held[0]:-} != "${noted[0]:-none}" ]]; then
+      printf '%s: not as the last run left it\n' "${HOST_NAMES[host]}"
+    fi
+    held=("${held[@]:1}") noted=("${noted[@]:1}")
+  done
+  read -r version state alive <<<"$(fact "$MASTER_HOST" master)"
+  if [[ $state != runs || $version != "${NOTE_OF_LAST_RUN[VERSION]:-}" ]]; then
+    printf '%s: the master %s\n' "${HOST_NAMES[MASTER_HOST]}" \
+      "$([[ $state == paused ]] && echo 'has paused the sweep' || echo 'has not said lately that it works on these files')"
+  fi
+  for host in "$@"; do
+    [[ $alive, == *",${HOST_NAMES[host]},"* ]] || printf '%s: the master has not heard of its worker lately\n' "${HOST_NAMES[host]}"
+  done
 }
 
 # forget_note: comes before anything is changed.
@@ -85,7 +108,7 @@ write_note() {
   done
   local -A note=(
     [WANTED]=$(print_wanted | sha256sum)
-    [HELD]=$(digest_of_held "$MASTER_HOST" "${WORKER_HOSTS[@]}")
+    [HELD]=$(digests_of_held "$MASTER_HOST" "${WORKER_HOSTS[@]}")
     [VERSION]=$CODE_VERSION
     [WORKERS]=${WORKER_HOSTS[*]}
   )
@@ -103,15 +126,18 @@ ask_state() {
   printf '%s\n' "$answer" >"$SSH_CONNECTIONS/$1.state"
 }
 
-# digest_of_held MASTER_HOST WORKER_HOST…: of the facts that count.
-digest_of_held() {
-  local host key
+# digests_of_held MASTER_HOST WORKER_HOST…: prints, in a line, the digests of the facts that count, of this machine and each of the hosts.
+digests_of_held() {
+  local host key digests=()
   for host in $(printf '%s\n' 0 "$@" | sort -nu); do
-    printf '%s\n' "host $host" "${MOUNT_GROUPS[$host]:-}" "$([[ $(fact "$host" addresses) != *:* ]] || echo IPv6)"
-    for key in "${FACTS_THAT_COUNT[@]}"; do
-      [[ $key == state ]] && ! is_one_of "$host" "$@" || printf '%s\n' "$key=${FACTS[$host.$key]:-}"
-    done
-  done | sha256sum
+    digests+=("$({
+      printf '%s\n' "host $host" "${MOUNT_GROUPS[$host]:-}" "$([[ $(fact "$host" addresses) != *:* ]] || echo IPv6)"
+      for key in "${FACTS_THAT_COUNT[@]}"; do
+        [[ $key == state ]] && ! is_one_of "$host" "$@" || printf '%s\n' "$key=${FACTS[$host.$key]:-}"
+      done
+    } | sha256sum | cut -c 1-64)")
+  done
+  printf '%s\n' "${digests[*]}"
 }
 
 # digest_of_tool: of this copy's files, and of the authorities that images get from this machine.
@@ -132,7 +158,7 @@ digest_of_tool() {
 print_wanted_now() {
   local name
   [[ ! $LOCK ]] || exec {LOCK}<&- # it is not to outlive this script
-  STAGE='' # its own
+  STAGE=''                        # its own
   trap remove_stage EXIT
   WORKER_IMAGE_ID=${NOTE_OF_LAST_RUN[NEEDS_IMAGE]}
   find_root

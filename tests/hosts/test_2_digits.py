@@ -159,10 +159,18 @@ def test_again_replaces_nothing(
 ) -> None:
     before, _, after = again
     assert after == before
-    third = digits.checkout.run("infrainit.sh", "-f")
+    assert repeat_in_vain(digits.checkout).seconds < 30  # 2 on an idle machine
     assert running(digits.checkout) == before
-    assert NOTHING in third.stderr
-    assert third.seconds < 15  # 2 on an idle machine
+
+
+def repeat_in_vain(checkout: Checkout) -> Done:
+    """A run that finds nothing changed; on a busy machine the master may not hear of a worker for a while."""
+    for _ in range(3):
+        done = checkout.run("infrainit.sh", "-f", "--failed")
+        if NOTHING in done.stderr:
+            return done
+        assert "the master has not" in done.stderr, done.output
+    raise AssertionError(done.output)
 
 
 @pytest.mark.usefixtures("again")
@@ -172,13 +180,13 @@ def test_what_has_changed_on_a_host_is_put_right(digits: Infrastructure) -> None
     said = checkout.run("infrainit.sh", "-f").stderr
     assert NOTHING not in said
     assert "starting worker again" in said
-    assert NOTHING in checkout.run("infrainit.sh", "-f", "--failed").stderr
+    repeat_in_vain(checkout)
     secrets = f"{HOME}/celery tasks/secrets/{checkout.identity}"
     checkout.bed.inside(HOST1, "sh", "-c", f'echo x >>"{secrets}/flower/ca.pem"')
     assert NOTHING not in checkout.run("infrainit.sh", "-f").stderr
     kept = checkout.bed.inside(HOST1, "cat", f"{secrets}/flower/ca.pem").stdout
     assert kept == (checkout.path / ".infra" / "secrets" / "flower" / "ca.pem").read_text()
-    assert NOTHING in checkout.run("infrainit.sh", "-f").stderr
+    repeat_in_vain(checkout)
 
 
 @pytest.mark.usefixtures("again")

@@ -92,6 +92,7 @@ assert_changed() {
   assert_changed \
     'echo "n: [1, 2, 3]" >"$TOOL/tasks/digits/parameters.yml"' 'echo "n: [1, 2]" >"$TOOL/tasks/digits/parameters.yml"; touch "$TOOL/tasks/digits/new"' \
     'rm "$TOOL/tasks/digits/new"; TOKEN=abd' 'sed -i "s/^/#/" "$TOOL/docker/broker/Dockerfile"'
+  assert_line 'what is wanted has changed since the last run'
   compare 'sed -i "s/^#//" "$TOOL/docker/broker/Dockerfile"'
   assert_equal "$output" 'yes 1 2' # all is as it was
   assert_changed \
@@ -150,7 +151,14 @@ assert_changed() {
     "master $version runs ,h1,h22"; do
     assert_changed "set_fact 1 $(printf '%s %q' "${fact%% *}" "${fact#* }")"
   done
-  assert_changed 'set_fact 2 state ""' 'set_fact 0 docker_kind rootless'
+  assert_changed 'set_fact 2 state ""'
+  assert_equal "$messages" 'h2: not as the last run left it'
+  assert_changed 'set_fact 0 docker_kind rootless'
+  assert_line 'local: not as the last run left it'
+  assert_changed "set_fact 1 master '$version paused ,h2'"
+  assert_equal "$messages" $'h1: the master has paused the sweep\nh1: the master has not heard of its worker lately'
+  assert_changed 'set_fact 1 master ""'
+  assert_line 'h1: the master has not said lately that it works on these files'
   compare 'set_fact 1 time 5; set_fact 1 disk 5; set_fact 1 boot_id x; set_fact 0 state "$STATE_1"'
   assert_equal "$output" 'yes 1 2'
 }
