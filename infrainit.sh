@@ -61,7 +61,33 @@ main() {
   read_settings "$@"
   end_cleanly
   install_tools
+  expect_unchanged
   ask_hosts
+  compare_with_note
+  if [[ $UNCHANGED ]]; then
+    leave_as_it_is
+  else
+    bring_up
+  fi
+  report
+  release_lock # so that infra_clean.sh can run while this script watches
+  if [[ $WAIT ]]; then
+    follow_tasks
+    fetch_results
+  fi
+  TASKS_CODE=$(code_with_left_out "$TASKS_CODE")
+  ((TASKS_CODE == 0)) || exit "$TASKS_CODE"
+}
+
+# leave_as_it_is: all runs already.
+leave_as_it_is() {
+  STARTED=yes
+  keep_options
+  say "all of it runs already, and nothing has changed"
+  run_again >&2
+}
+
+bring_up() {
   install_docker_here
   record_infrastructure
   try_way_to_broker
@@ -78,18 +104,12 @@ main() {
   remove_the_rest
   recover_results
   start_master_host
-  start_workers
+  start_workers # while the master gets ready
+  resume_sweep
+  wait_for_workers
   end_drain
   remove_earlier_secrets
   record_what_runs
-  report
-  release_lock # so that infra_clean.sh can run while this script watches
-  if [[ $WAIT ]]; then
-    follow_tasks
-    fetch_results
-  fi
-  TASKS_CODE=$(code_with_left_out "$TASKS_CODE")
-  ((TASKS_CODE == 0)) || exit "$TASKS_CODE"
 }
 
 # Settings
@@ -213,6 +233,7 @@ check_running_master() {
 # record_infrastructure: comes before anything is started.
 record_infrastructure() {
   doing "recording what is started, for infra_clean.sh"
+  forget_note
   record_before
 }
 
@@ -244,10 +265,12 @@ validate_project() {
   doing "checking the project"
   find_root
   stage_code
+  NEEDS_IMAGE=$WORKER_IMAGE_ID # of unchanged.sh
   read_needs
   choose_labelled_hosts
   stop_on_problems 2
   collect_user_values
+  look_at_inputs
   add_optuna
   validate_project_in_image
   check_mounts "${WORKER_HOSTS[@]}"
@@ -282,7 +305,19 @@ send_all_images() {
   local hosts
   doing "sending images"
   mapfile -t hosts < <(hosts_in_use)
+  choose_early_broker
   try_each_host send_images "${hosts[@]}"
+}
+
+# choose_early_broker: has the broker start, as far as it takes long, while the other images are on their way; unless something runs that
+# has to be removed first.
+choose_early_broker() {
+  local state
+  [[ $MASTER && ! $DRY_RUN && ! $RECOVER && $MASTER_HOST != 0 && ${PRESENT_MASTER_HOST:-$MASTER_HOST} == "$MASTER_HOST" ]] || return 0
+  state=$(container_state "$MASTER_HOST" broker)
+  if [[ ! $state ]]; then
+    EARLY_BROKER=yes STARTED=yes
+  fi
 }
 
 # send_values: comes before the files, so that no task starts without them.
@@ -346,13 +381,23 @@ start_master_host() {
   give_access
   start_master "$MASTER_HOST"
   start_flower "$MASTER_HOST"
+}
+
+# resume_sweep: when its master is ready.
+resume_sweep() {
+  [[ $MASTER ]] || return 0
+  doing "waiting for master and Flower"
   wait_master "$MASTER_HOST"
   wait_flower "$MASTER_HOST"
-  if [[ $AGAIN ]]; then
-    change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework again "$AGAIN" >/dev/null # `resume` prints the same
-  fi
+  run_again >/dev/null # `resume` prints the same
   # A paused sweep is resumed by starting it again.
   change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework resume | printable >&2
+}
+
+# run_again: ended tasks, if there is an option for it; prints what is to run.
+run_again() {
+  [[ $AGAIN ]] || return 0
+  change_docker "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework again "$AGAIN" | printable
 }
 
 # give_access: lets the workers use the broker, and nobody else any more.
@@ -373,6 +418,11 @@ start_workers() {
   fi
   start_tunnels
   try_each_host start_worker "${WORKER_HOSTS[@]}"
+}
+
+wait_for_workers() {
+  ((${#WORKER_HOSTS[@]} > 0)) || return 0
+  doing "waiting for the workers"
   wait_workers "${WORKER_HOSTS[@]}"
 }
 
@@ -415,6 +465,7 @@ record_what_runs() {
     fi
   done
   [[ $DRY_RUN ]] || record_after "${hosts[@]}"
+  write_note
 }
 
 # Following and reporting

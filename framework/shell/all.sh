@@ -78,9 +78,13 @@ source "$CHECKOUT/framework/shell/containers.sh"
 source "$CHECKOUT/framework/shell/drain.sh"
 # shellcheck source=framework/shell/broker_port.sh
 source "$CHECKOUT/framework/shell/broker_port.sh"
+# shellcheck source=framework/shell/answers.sh
+source "$CHECKOUT/framework/shell/answers.sh"
 # shellcheck source=framework/shell/one_off.sh
 source "$CHECKOUT/framework/shell/one_off.sh"
 # shellcheck source=framework/shell/user_values.sh
 source "$CHECKOUT/framework/shell/user_values.sh"
+# shellcheck source=framework/shell/unchanged.sh
+source "$CHECKOUT/framework/shell/unchanged.sh"
 # shellcheck source=framework/shell/journal.sh
 source "$CHECKOUT/framework/shell/journal.sh"

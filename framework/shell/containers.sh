@@ -7,6 +7,9 @@ readonly FLOWER_SECONDS=60   # until Flower listens
 readonly WORKERS_SECONDS=120 # until every worker has answered
 readonly LAST_LINES=20       # of a container's log, shown when it fails
 
+# Does the broker listen, as it does when it has started? To start a program of RabbitMQ takes much longer than bash.
+readonly BROKER_LISTENS='if command -v bash >/dev/null; then exec bash -c "</dev/tcp/127.0.0.1/5671"; fi; exec rabbitmq-diagnostics -q check_port_listener 5671'
+
 # What `docker container inspect` may answer to container_state, and ids of containers and networks.
 readonly CONTAINER_STATE='[a-z]+ [0-9a-z]* (0|[1-9][0-9]{0,8}) -?[0-9]{1,10}'
 readonly DOCKER_ID='[0-9a-f]{64}'
@@ -327,7 +330,7 @@ runner_targets() {
 # Waiting: a command in the container tells whether it is ready
 
 wait_broker() {
-  wait_container "$1" broker "$BROKER_SECONDS" rabbitmq-diagnostics -q check_port_listener 5671
+  wait_container "$1" broker "$BROKER_SECONDS" sh -c "$BROKER_LISTENS"
 }
 
 wait_master() {

@@ -83,10 +83,14 @@ print_docker() {
     echo 'docker_message=docker is Podman'
   elif answer=$(ask_docker) || use_rootless; then
     engine=$(echo "$answer" | tail -n 1)
-    docker_root=$(docker info --format '{{.DockerRootDir}}')
-    printf 'docker_kind=%s\n' "$(kind_of_engine "$docker_root")"
-    printf 'engine_id=%s\n' "$(docker info --format '{{.ID}}')"
-    printf 'gpu_runtime=%s\n' "$(docker info --format '{{range $name, $_ := .Runtimes}}{{$name}} {{end}}' | grep -c nvidia)"
+    answer=$(docker info --format '{{.DockerRootDir}}
+{{.ID}}
+{{range $name, $_ := .Runtimes}}{{$name}} {{end}}
+{{.SecurityOptions}}')
+    docker_root=$(echo "$answer" | sed -n 1p)
+    printf 'docker_kind=%s\n' "$(kind_of_engine "$docker_root" "$(echo "$answer" | sed -n 4p)")"
+    printf 'engine_id=%s\n' "$(echo "$answer" | sed -n 2p)"
+    printf 'gpu_runtime=%s\n' "$(echo "$answer" | sed -n 3p | grep -c nvidia)"
     printf 'docker_disk=%s\n' "$(free_bytes "$docker_root")"
   else
     case $answer in
@@ -113,9 +117,9 @@ use_rootless() {
   printf 'docker_host=%s\n' "$DOCKER_HOST"
 }
 
-# kind_of_engine ROOT: what is special about the engine whose files are in ROOT.
+# kind_of_engine ROOT SECURITY_OPTIONS: what is special about the engine whose files are in ROOT.
 kind_of_engine() {
-  case $(docker info --format '{{.SecurityOptions}}'),$1 in
+  case $2,$1 in
     *name=rootless*) echo rootless ;;
     *name=userns*) echo userns ;;
     *,/var/snap/*) echo snap ;;

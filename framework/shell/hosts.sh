@@ -7,6 +7,7 @@ SSH_DESTINATIONS=('') # the argument of ssh for each host
 SSH_PORTS=('')        # the port, where one was given
 BROKER_NAME=''        # name or address of the broker for other hosts; empty: each host's own view of this machine
 declare -gA FACTS=()  # "number.key" → a value that facts.sh printed and is_fact accepted
+ASK_STATE=''          # not empty: hosts are asked what they hold, too: host_state.sh
 readonly NEEDED_FACTS=(time home user uid gid arch memory docker)
 
 # parse_hosts LIST: numbers the hosts of -a: a list, or @ and the path of a hosts file.
@@ -215,6 +216,8 @@ is_fact() {
     docker_message | docker_group) pattern=$text ;;
     root_writable | tmp_writable) pattern="yes|full|no: /$text" ;;
     root_user) pattern=$name ;;
+    state) pattern='[0-9a-f]{64}' ;;
+    master) pattern='(c[0-9a-f]{12})? (runs|paused) (,[A-Za-z0-9.-]+)*' ;;
     "port_$BROKER_PORT" | "port_$FLOWER_PORT") pattern="free|ours|taken by another program|taken by the container [A-Za-z0-9_.,/-]+" ;;
     *) return 1 ;;
   esac
@@ -223,8 +226,11 @@ is_fact() {
 }
 
 ask_facts() {
-  on_host_stdin "$1" sh -s -- "$REMOTE_PATH" "$INFRASTRUCTURE" "$BROKER_NAME" "$BROKER_PORT" "$FLOWER_PORT" \
-    <"$CHECKOUT/framework/shell/facts.sh"
+  local ports=() scripts=(facts.sh)
+  [[ $1 != "${MASTER_HOST:-$1}" ]] || ports=("$BROKER_PORT" "$FLOWER_PORT")
+  [[ ! $ASK_STATE ]] || scripts+=(host_state.sh)
+  (cd -- "$CHECKOUT/framework/shell" && cat -- "${scripts[@]}") |
+    on_host_stdin "$1" sh -s -- "$REMOTE_PATH" "$INFRASTRUCTURE" "$BROKER_NAME" "${ports[@]}"
 }
 
 # broker_name: prints what other hosts call the broker, as far as that is known before they are asked.

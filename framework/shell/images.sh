@@ -15,7 +15,11 @@ WORKER_IMAGE_ID=''
 RUNNER_IMAGE_ID=''
 TUNNEL_IMAGE_ID=''
 
-NAMES_ONLY='' # not empty: build and pull nothing; what is made of an image that is not here has no name
+EARLY_BROKER='' # not empty: send_images starts the broker
+NAMES_ONLY=''   # not empty: build and pull nothing; what is made of an image that is not here has no name
+
+readonly SAMPLE_BYTES=4194304
+readonly SLOW_LINE=$((16 * 1024 * 1024)) # bytes a second
 
 # build_our_images: sets BROKER_IMAGE_ID (if there is a master host), WORKER_IMAGE_ID and TUNNEL_IMAGE_ID (if there are tunnels).
 build_our_images() {
@@ -40,9 +44,13 @@ build_runner_image() {
   RUNNER_IMAGE_ID=$(make_runner_image)
 }
 
-# send_images HOST: sends the images that its containers need.
+# send_images HOST: sends the images that its containers need; the broker's in front, if it is to start meanwhile.
 send_images() {
   local images=("$WORKER_IMAGE_ID")
+  if [[ $1 == "$MASTER_HOST" && $EARLY_BROKER ]]; then
+    send_missing "$1" "$BROKER_IMAGE_ID"
+    start_broker "$1"
+  fi
   if [[ $1 == "$MASTER_HOST" ]]; then
     images+=("$BROKER_IMAGE_ID")
   fi
@@ -402,9 +410,8 @@ send_missing() {
   done
   ((${#missing[@]} > 0)) || return 0
   check_host_for_images "$host" "${missing[@]}"
-  size=$(size_of_images 0 "${missing[@]}" 2>/dev/null) || size=0 # it is only shown
   step "$name" "sending the image ${missing[*]}"
-  docker_on 0 save "${missing[@]}" | count_bytes "$host" "$size" | compress | change_host_stdin "$host" docker load >/dev/null ||
+  print_archive "$host" "${missing[@]}" | change_host_stdin "$host" docker load >/dev/null ||
     die "$name: sending the image ${missing[*]} failed; see above, and run this again"
   for image in "${missing[@]}"; do
     is_same_image "$host" "$image" || {
@@ -441,11 +448,49 @@ check_host_for_images() {
     die "$name: $directory has $((free >> 20)) MiB free, and the image ${*:2} takes $((3 * total >> 20)) MiB to load; make room there"
 }
 
-# compress: copies stdin to stdout, compressed; docker load recognises the format by itself.
-compress() {
-  if command -v gzip >/dev/null; then
-    gzip --fast
-  else
-    cat
+# print_archive HOST IMAGE…: prints the images as one archive; docker load recognises by itself whether it is compressed. That is worth its
+# time on a slow line only, and where several hosts get the same images it is done once, if there is room for it.
+print_archive() {
+  local name file size
+  size=$(size_of_images 0 "${@:2}" 2>/dev/null) || size=0 # it is only shown
+  if ! command -v gzip >/dev/null || ! is_slow_line "$1"; then
+    docker_on 0 save "${@:2}" | count_bytes "$1" "$size"
+    return
   fi
+  name=$(sha256sum <<<"${*:2}")
+  file=$STAGE/images.${name:0:12}.gz
+  (
+    flock 9
+    [[ -e $file || -e $file.none ]] || make_archive "$file" "${@:2}"
+  ) 9>"$file.lock" || return
+  if [[ -e $file ]]; then
+    count_bytes "$1" "$(stat --format %s -- "$file")" <"$file"
+  else
+    docker_on 0 save "${@:2}" | count_bytes "$1" "$size" | gzip --fast
+  fi
+}
+
+# make_archive FILE IMAGE…: makes FILE if it is for several hosts, and fits; if not, FILE.none.
+make_archive() {
+  local size total=0 image free
+  for image in "${@:2}"; do
+    size=$(docker_on 0 image inspect --format '{{.Size}}' "$image")
+    is_number "$size" || unreadable 0 "$size" || return
+    total=$((total + size))
+  done
+  free=$(df --portability --block-size=1 -- "$STAGE" | awk 'NR == 2 { print $4 }')
+  if (($(hosts_in_use | wc -l) < 2 || free < 2 * total)); then
+    touch -- "$1.none"
+    return
+  fi
+  docker_on 0 save "${@:2}" | gzip --fast >"$1.new" && mv -- "$1.new" "$1"
+}
+
+# is_slow_line HOST: does a sample that cannot be compressed take so long that compressing an image is quicker than sending it?
+is_slow_line() {
+  local began ended
+  began=$(date +%s%N)
+  head --bytes="$SAMPLE_BYTES" /dev/urandom | on_host_stdin "$1" sh -c 'cat >/dev/null' || return
+  ended=$(date +%s%N)
+  ((SAMPLE_BYTES * 1000 / ((ended - began) / 1000000 + 1) < SLOW_LINE))
 }

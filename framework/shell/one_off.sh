@@ -62,7 +62,8 @@ find_root() {
 read_needs() {
   local options answer line key value code=0
   read_words options needs_options
-  answer=$(change_docker 0 run "${options[@]}") || code=$?
+  key=$(key_of_stage "${options[@]}")
+  answer=$(answer_of needs "$key" change_docker 0 run "${options[@]}") || code=$?
   stop_on_invalid_project "$code"
   [[ ! $DRY_RUN ]] || return 0
   NEEDS=()
@@ -80,9 +81,10 @@ read_needs() {
 
 # validate_project_in_image: runs the framework's check of the staged project in the worker image, and whether it fits the workers.
 validate_project_in_image() {
-  local options code=0
+  local options key code=0
   read_words options plan_options
-  change_docker 0 run "${options[@]}" | printable >&2 || code=$?
+  key=$(key_of_stage "${options[@]}")
+  answer_of plan "$key" change_docker 0 run "${options[@]}" | printable >&2 || code=$?
   stop_on_invalid_project "$code"
 }
 

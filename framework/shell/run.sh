@@ -91,10 +91,10 @@ replace_file() {
   run mv -- "$1.new" "$1"
 }
 
-# wait_until SECONDS DESCRIPTION COMMAND…: runs COMMAND each second until it succeeds. Fails after SECONDS, or at once when
-# COMMAND returns NEVER_READY, and then shows the last output of COMMAND.
+# wait_until SECONDS DESCRIPTION COMMAND…: runs COMMAND each second, at first more often, until it succeeds. Fails after SECONDS, or at
+# once when COMMAND returns NEVER_READY, and then shows the last output of COMMAND.
 wait_until() {
-  local limit=$1 description=$2 start=$SECONDS message code next_message=10 VERBOSE=$VERBOSE
+  local limit=$1 description=$2 start=$SECONDS message code next_message=10 VERBOSE=$VERBOSE tries=0
   shift 2
   if [[ $DRY_RUN ]]; then
     say "(would wait up to $limit s until $description)"
@@ -116,6 +116,6 @@ wait_until() {
       show_under_way "waiting until $description ($((SECONDS - start)) s)"
       next_message=$((SECONDS - start + 10))
     fi
-    sleep 1
+    if ((tries++ < 8)); then sleep 0.25; else sleep 1; fi
   done
 }

@@ -55,10 +55,11 @@ copy_tree() {
 # list_project: writes the paths of the entries that belong to the project into the file names in STAGE, each ended by a NUL. Only the
 # framework knows the rule. A dry run, for which there may be no image yet, takes the files that say what runs.
 list_project() {
-  local options names name code=0
+  local options key names name code=0
   stage_above
   read_words options files_options
-  change_docker 0 run "${options[@]}" >"$STAGE/names" || code=$?
+  key=$(key_of_files "${options[@]}") || key='' # the framework reports what cannot be read
+  answer_of files "$key" change_docker 0 run "${options[@]}" >"$STAGE/names" || code=$?
   stop_on_invalid_project "$code"
   if [[ $DRY_RUN ]]; then
     say "(which files belong to the project is asked in the image of the workers)"

@@ -341,7 +341,7 @@ has_tasks() {
   capture wait_broker 0
   assert_equal "$status" 0
   assert_equal "$(tail -n 1 "$CALLS")" \
-    "docker 'exec' 'infra-01234567-broker' 'rabbitmq-diagnostics' '-q' 'check_port_listener' '5671'"
+    "docker 'exec' 'infra-01234567-broker' 'sh' '-c' ${BROKER_LISTENS@Q}"
 }
 
 @test "waiting ends at once when the container has ended: its last lines, with the host" {

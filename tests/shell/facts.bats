@@ -14,7 +14,7 @@ setup() {
 @test "facts: answers of a real shell" {
   stub docker 'case $1 in
     version) echo 28.5.2 ;;
-    info) [[ $3 != *ID* ]] || echo ENGINE; [[ $3 != *Root* ]] || echo / ;;
+    info) printf "/\nENGINE\nrunc \n[name=seccomp]\n" ;;
     ps) [[ $3 != *5671 ]] || echo "other " ;;
   esac'
   stub nvidia-smi 'printf "GPU 0: A\nGPU 1: B\n"'
@@ -74,8 +74,7 @@ kind_with() {
   stub docker "case \"\$*\" in
     --version) echo 'Docker version 28.5.2' ;;
     version*) echo 28.5.2 ;;
-    *SecurityOptions*) echo '$1' ;;
-    *Root*) echo '$2' ;;
+    info*) printf '%s\n' '$2' ENGINE 'runc ' '$1' ;;
   esac"
   capture sh "$TOOL/framework/shell/facts.sh" celery_tasks infra-1 ''
   grep ^docker_kind= <<<"$output" | cut -d = -f 2
@@ -103,9 +102,7 @@ kind_with() {
     *--version) echo "Docker version 28.5.2" ;;
     ,*) echo "Cannot connect to the Docker daemon" >&2; exit 1 ;;
     unix:*,version*) echo 27.0.1 ;;
-    *SecurityOptions*) echo "[name=rootless]" ;;
-    *Root*) echo / ;;
-    *"{{.ID}}"*) echo ENGINE ;;
+    unix:*,info*) printf "/\nENGINE\nrunc \n[name=rootless]\n" ;;
   esac'
   unset DOCKER_HOST
   MASTER_HOST=0

@@ -45,7 +45,7 @@ setup() {
         [[ ${BUILD:-} != fails ]] && cp "$ENGINES/context" "$(image "$3")" ;;
       save*) # a line for each image
         [[ ${SAVE:-} != fails ]] && for name in "${@:2}"; do echo "$name ${SAVED:-$(cat "$(image "$name")")}"; done ;;
-      load*) zcat | while read -r name layers; do echo "$layers" >"$(image "$name")"; done ;;
+      load*) zcat --force | while read -r name layers; do echo "$layers" >"$(image "$name")"; done ;;
     esac'
   stub ssh '[[ $* != *" -O "* ]] && HOST_OF_STUB=hostA bash -c "${@: -1}"'
   stub sudo 'exec "${@:2}"' # without --preserve-env
@@ -702,6 +702,55 @@ build_of() {
   MASTER_HOST=1 WORKER_HOSTS=(0)
   send_images 1
   assert_equal "$(ls "$ENGINES/hostA")" $'b:1\nw:1'
+}
+
+# line_of SECONDS: a line on which the sample takes so long.
+line_of() {
+  echo 0 >"$BATS_TEST_TMPDIR/clock"
+  stub date "read -r now <'$BATS_TEST_TMPDIR/clock'; echo \"\${now}000000000\"; echo \$((now + $1)) >'$BATS_TEST_TMPDIR/clock'"
+}
+
+@test "send_missing: compressed on a slow line, once for several hosts; as it is on a fast one" {
+  local host file
+  STAGE=$TMPDIR MASTER_HOST=1 WORKER_HOSTS=(1 2) HOST_NAMES=(local hostA hostB) SSH_DESTINATIONS=('' hostA hostA) SSH_PORTS=('' '' '')
+  echo layers | tee "$ENGINES/local/i:1" >"$ENGINES/local/i:2"
+  line_of 0
+  capture send_missing 1 i:1
+  assert_equal "$(<"$ENGINES/hostA/i:1")|$(ls "$TMPDIR")" 'layers|'
+  line_of 1
+  for host in 1 2; do
+    rm -f "$ENGINES/hostA/i:2"
+    capture send_missing "$host" i:2
+    assert_equal "$status|$(<"$ENGINES/hostA/i:2")" '0|layers'
+  done
+  assert_equal "$(calls "^docker 'save' 'i:2'")" 1
+  file=$(echo "$TMPDIR"/images.*.gz)
+  gzip --test "$file"
+}
+
+@test "send_missing: on a slow line each host has its own stream where the archive would not fit, or goes to one host" {
+  STAGE=$TMPDIR MASTER_HOST=1 WORKER_HOSTS=(1)
+  echo layers >"$ENGINES/local/i:1"
+  line_of 1
+  capture send_missing 1 i:1
+  assert_equal "$status|$(<"$ENGINES/hostA/i:1")|$(find "$TMPDIR" -name '*.gz')" '0|layers|'
+  rm "$TMPDIR"/* "$ENGINES/hostA/i:1"
+  WORKER_HOSTS=(1 2)
+  stub df "[[ \$* == *'$TMPDIR'* ]] && free=1 || free=99999999; echo Filesystem; echo \"/dev/x 9 9 \$free 1% /\""
+  capture send_missing 1 i:1
+  assert_equal "$status|$(<"$ENGINES/hostA/i:1")|$(find "$TMPDIR" -name '*.gz')" '0|layers|'
+  SAVE=fails capture send_missing 1 i:2
+  assert_equal "$status" 1
+}
+
+@test "send_images: the broker starts before the other images are sent, if it is to start early" {
+  BROKER_IMAGE_ID=b:1 WORKER_IMAGE_ID=w:1 RUNNER_IMAGE_ID=r:1 MASTER_HOST=1 WORKER_HOSTS=(1) EARLY_BROKER=yes
+  echo layers | tee "$ENGINES/local/b:1" "$ENGINES/local/r:1" >"$ENGINES/local/w:1"
+  start_broker() { echo "broker on $1, there: $(ls "$ENGINES/hostA")"; }
+  line_of 0
+  capture send_images 1
+  assert_equal "$status|$output" '0|broker on 1, there: b:1'
+  assert_line 'hostA: sending the image w:1 r:1'
 }
 
 @test "send_missing: a dry run sends nothing" {

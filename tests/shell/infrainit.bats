@@ -191,7 +191,7 @@ assert_order() {
 @test "the master is told what to run again before the sweep is resumed" {
   infrainit -d digits -m local -w local -n --failed
   assert_equal "$status" 0
-  assert_order '-master --label' "-master framework again --failed" "-master framework resume" '-worker --label'
+  assert_order '-master --label' '-worker --label' "-master framework again --failed" "-master framework resume"
   infrainit -d digits -m local -w local -n
   refute_part 'framework again'
 }

@@ -54,6 +54,7 @@ act_as_docker() {
 }
 
 update() {
+  rm -rf "$TOOL/.infra/answers" # ANSWER may be another one now
   capture "$TOOL/update_files.sh" "$@"
 }
 
