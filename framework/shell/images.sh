@@ -397,7 +397,7 @@ stage_certificates() {
 
 # send_missing HOST IMAGE…: streams those that the host lacks, as one archive: what they share is in it once.
 send_missing() {
-  local host=$1 name=${HOST_NAMES[$1]} image missing=() size
+  local host=$1 name=${HOST_NAMES[$1]} image missing=()
   if ((host == 0)); then
     return
   fi
@@ -464,7 +464,8 @@ print_archive() {
     [[ -e $file || -e $file.none ]] || make_archive "$file" "${@:2}"
   ) 9>"$file.lock" || return
   if [[ -e $file ]]; then
-    count_bytes "$1" "$(stat --format %s -- "$file")" <"$file"
+    size=$(stat --format %s -- "$file")
+    count_bytes "$1" "$size" <"$file"
   else
     docker_on 0 save "${@:2}" | count_bytes "$1" "$size" | gzip --fast
   fi
