@@ -30,10 +30,10 @@ set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
 
-readonly ROUND_SECONDS=10 # between two rounds of --follow, at least; the hosts are to be busy with them for a tenth of the time at most
-readonly LOST_SECONDS=30  # after so many a host that did not answer is asked again
-readonly LINES_KEPT=20    # of what is said before the last round, beside infrainit.sh
-readonly NAMES_SHOWN=3    # of attempts that are out of reach
+readonly ROUND_SECONDS=5 # between two rounds of --follow, at least; and thrice as long as a round takes
+readonly LOST_SECONDS=30 # after so many a host that did not answer is asked again
+readonly LINES_KEPT=20   # of what is said before the last round, beside infrainit.sh
+readonly NAMES_SHOWN=3   # of attempts that are out of reach
 
 OUTPUT=''     # -o, absolute
 USED_HOSTS=() # numbers of the hosts of the infrastructure
@@ -122,27 +122,30 @@ remove_incoming() {
 # follow: fetches what has ended, again and again, until the sweep has ended. Beside infrainit.sh, which knows that and says so on stdin,
 # it has nothing to say before the last round.
 follow() {
-  local ended start code pause
+  local start code pause stdin=''
   # A host that dies must not hold up the others for long.
   SSH_OPTIONS=(-o ServerAliveInterval=5 -o ServerAliveCountMax=3 -o ConnectTimeout=3 "${SSH_OPTIONS[@]}")
   if [[ ${FOLLOW_STDIN:-} ]]; then
-    exec {ended}<&0 </dev/null
+    exec {stdin}<&0 </dev/null
     exec {STDERR}>&2 2>"$INCOMING/said"
-  else
-    exec {ended}< <(watch_sweep)
   fi
   IS_SURE=yes
   while true; do
     start=$SECONDS
     fetch_round
     [[ $IS_SURE ]] || break
-    pause=$((10 * (SECONDS - start)))
-    code=0
-    read -r -t "$((pause > ROUND_SECONDS ? pause : ROUND_SECONDS))" -u "$ended" || code=$?
-    if ((code <= 128)); then # a line, or the other end is closed
-      IS_SURE=''
-      speak_again
+    pause=$((ROUND_SECONDS + 3 * (SECONDS - start)))
+    if [[ $stdin ]]; then
+      code=0
+      read -r -t "$pause" -u "$stdin" || code=$?
+      ((code > 128)) || IS_SURE='' # a line, or the other end is closed
+    else
+      sleep "$pause" &
+      # shellcheck disable=SC2031 # it is the process that was started here
+      wait "$!" # unlike sleep itself, a signal interrupts it
+      ! has_ended || IS_SURE=''
     fi
+    [[ $IS_SURE ]] || speak_again
     ask_lost_hosts
   done
 }
@@ -155,15 +158,22 @@ speak_again() {
   tail -n "$LINES_KEPT" -- "$INCOMING/said" >&2
 }
 
-# watch_sweep: ends when the sweep has ended or is paused, or there is no master any more.
-watch_sweep() {
-  local code
-  while true; do
-    code=0
-    docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework watch >/dev/null 2>&1 || code=$?
-    ((code > 1)) || return 0
-    sleep "$ROUND_SECONDS" # the connection is lost
-  done
+# has_ended: has the sweep ended, or is it paused, or is the infrastructure gone? The status of an older version of the code is none.
+has_ended() {
+  local status version state
+  if status=$(ask_status); then
+    version=${status##*$'\n'}
+    [[ $status == *'"paused": "'[!\"]* || ($status == *'"finished": true'* && $status == *"\"version\": \"$version\""*) ]]
+  else
+    state=$(container_state "$MASTER_HOST" master 2>/dev/null) && [[ ! $state ]]
+  fi
+}
+
+# ask_status: prints the master's status, and the version of the code that was pushed last.
+ask_status() {
+  # shellcheck disable=SC2016 # expands over there
+  docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" sh -c 'cat -- "$STATUS" && echo && readlink "${CODE:-/code}/current"' 2>/dev/null |
+    take_bytes "$MASTER_HOST" "$LISTS" | tr -d '\0'
 }
 
 # ask_lost_hosts: asks the hosts that did not answer once more, now and then, and before the last round.
@@ -187,7 +197,7 @@ fetch_round() {
   renew_lists
   WORKERS_UP=()
   for host in "${WORKER_HOSTS[@]}"; do
-    if is_reachable "$host" && is_one_of "$host" "${USED_HOSTS[@]}"; then
+    if is_reachable "$host" && [[ ! ${OPTIONS[NO_FILES]:-} ]]; then
       WORKERS_UP+=("$host")
     fi
   done
@@ -382,7 +392,7 @@ list_lost_attempts() {
 }
 
 report() {
-  if [[ $FOLLOW && ! ${FOLLOW_STDIN:-} ]]; then
+  if [[ $FOLLOW ]]; then
     say "${FETCHED[0]} new results of tasks, $(numfmt --to=iec-i --suffix=B "${FETCHED[1]}")"
   fi
   printf '%s
