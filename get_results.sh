@@ -30,7 +30,7 @@ set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
 
-readonly ROUND_SECONDS=5 # between two rounds of --follow, at least; and thrice as long as a round takes
+readonly ROUND_SECONDS=5 # between two rounds of --follow, at least; more where a round takes long
 readonly LOST_SECONDS=30 # after so many a host that did not answer is asked again
 readonly LINES_KEPT=20   # of what is said before the last round, beside infrainit.sh
 readonly NAMES_SHOWN=3   # of attempts that are out of reach
@@ -134,7 +134,7 @@ follow() {
     start=$SECONDS
     fetch_round
     [[ $IS_SURE ]] || break
-    pause=$((ROUND_SECONDS + 3 * (SECONDS - start)))
+    pause=$((ROUND_SECONDS + SECONDS - start))
     if [[ $stdin ]]; then
       code=0
       read -r -t "$pause" -u "$stdin" || code=$?
@@ -235,11 +235,11 @@ ask_hosts() {
   if [[ ! $IS_SURE ]] && is_reachable "$MASTER_HOST" && ! is_one_of "$MASTER_HOST" "${hosts[@]}"; then
     hosts+=("$MASTER_HOST")
   fi
-  run_for_hosts ask_host "${hosts[@]}"
+  run_for_hosts list_results "${hosts[@]}"
   drop_failed
 }
 
-ask_host() {
+list_results() {
   local tables=''
   if [[ $1 == "$MASTER_HOST" && ! $IS_SURE ]]; then
     copy_tables "$1" & # writing them takes as long as all the rest
@@ -365,8 +365,12 @@ name_lost_hosts() {
   local host attempts shown more
   for host in "${USED_HOSTS[@]}"; do
     ! is_reachable "$host" || continue
-    : >"$INCOMING/lost"
     mapfile -t attempts < <(list_lost_attempts "$host")
+    if ((${#attempts[@]} == 0)) && is_reachable "$MASTER_HOST"; then
+      warn "${HOST_NAMES[host]}: the files of its tasks in results.csv are here, but it could not be asked for others; $(fact "$host" unreachable)"
+      continue
+    fi
+    : >"$INCOMING/lost"
     shown=''
     if ((${#attempts[@]} > 0)); then
       more=$((${#attempts[@]} - NAMES_SHOWN))

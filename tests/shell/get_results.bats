@@ -165,6 +165,10 @@ act_as_reporter() {
   assert_equal "$status" 3
   assert_part 'down: its results were not copied, run this again later; it does not answer'
   assert_part '; the files of these are there only: 0000000000000001/1,0000000000000002/1,0000000000000003/1 and 2 more'
+  mkdir -p "$RESULTS/tasks/"000000000000000{1..5}/1
+  get
+  assert_equal "$status" 0
+  assert_part 'warning: down: the files of its tasks in results.csv are here, but it could not be asked for others; it does not answer'
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
 }
 
