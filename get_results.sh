@@ -210,9 +210,11 @@ fetch_round() {
   run_for_workers size_up
   read -r attempts bytes < <(total_wanted "${WORKERS_UP[@]}")
   check_space "$attempts" "$bytes"
-  start_progress "$attempts" "$bytes" "${WORKERS_UP[@]}"
-  run_for_workers fetch_attempts
-  stop_progress
+  if ((attempts > 0)); then
+    start_progress "$attempts" "$bytes" "${WORKERS_UP[@]}"
+    run_for_workers fetch_attempts
+    stop_progress
+  fi
   say_fetched
   UNFETCHED=$(list_unfetched)
 }

@@ -152,6 +152,7 @@ size_up() {
   choose_attempts "$1" "$IS_SURE" | sed 's/^/0\t/' >"$LISTS/$1.wanted" || give_up "${HOST_NAMES[$1]}: its results could not be chosen"
   : >"$LISTS/$1.sized"
   : >"$LISTS/$1.excluded"
+  echo 0 0 0 >"$LISTS/$1.done" # attempts and bytes that have come, and bytes of those listed
   for_groups size_up_group "$1" "$ATTEMPTS_LISTED" "$LISTS/$1.wanted" || give_up "${HOST_NAMES[$1]}: its results could not be listed"
 }
 
@@ -192,7 +193,6 @@ for_groups() {
 
 # fetch_attempts HOST: copies what size_up has listed. Errexit is off in it.
 fetch_attempts() {
-  echo 0 0 0 >"$LISTS/$1.done"
   for_groups fetch_group "$1" "$ATTEMPTS_AT_ONCE" "$LISTS/$1.sized"
 }
 
