@@ -27,7 +27,8 @@
 #       --refresh            renew the base images now, for updates of Debian; what is built on them is built and sent again
 #       --recover            if the master's disk is lost: rebuild its journal from what the workers kept, before anything is run
 #       --drain              before running tasks would begin again: send their hosts nothing more, wait for the end of the tasks
-#       --wait               stay until all tasks have ended, copy the results to this machine; exit 0 only if all succeeded
+#       --wait               stay until all tasks have ended, and copy their results to this machine as they end; exit 0 only if
+#                            all succeeded
 #       --failed             run failed tasks again; without this or the next two, no task that has ended is run again
 #       --outdated           run tasks again whose results come from other files of the project, or another image, than now
 #       --fresh              run all tasks again
@@ -176,6 +177,7 @@ offer_to_pause() {
 
 clean_up() {
   local code=$?
+  stop_fetching
   remove_stage
   end_trial
   end_drain
@@ -500,6 +502,7 @@ follow_tasks() {
   FOLLOWING=yes
   exec {TERMINAL}<&0
   doing "running the tasks"
+  start_fetching
   if [[ -t 2 ]]; then
     columns=$(stty size <&2 | cut -d ' ' -f 2)
   fi
@@ -548,7 +551,7 @@ fetch_results() {
   FOLLOWING=''
   doing "copying the results to this machine"
   # What a host that is gone has of its tasks is out of reach; the table of results is the master's.
-  "$CHECKOUT/get_results.sh" || warn "logs and files of tasks are missing here; see above"
+  end_fetching || warn "logs and files of tasks are missing here; see above"
   # A project without a metric has no best combination; `framework best` reports that, and it is no failure.
   docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework best | printable || true
   DOING=''

@@ -29,6 +29,7 @@ from framework.cli.master_commands import (
 from framework.cli.needs import run_needs, run_root
 from framework.cli.project_files import run_files
 from framework.cli.report_page import run_report
+from framework.cli.selected_tasks import FORMS, run_select
 from framework.cli.services import run_celery, run_flower, run_master, run_wait_workers, run_worker
 from framework.configuration.import_file import import_file
 from framework.configuration.load import load_project
@@ -185,6 +186,11 @@ def _add_reports(add: Add) -> None:
         "--all",
         action="store_true",
         help="write all_results.csv, which includes combinations that were removed from the sweep",
+    )
+    select = add("select", run_select, "Print the ids of tasks of the results that were written last.")
+    select.add_argument("which", nargs="+", metavar="WHICH", help=FORMS)
+    select.add_argument(
+        "--results", type=Path, metavar="DIRECTORY", help="that has results (default: the master's)"
     )
 
 

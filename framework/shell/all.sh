@@ -32,6 +32,12 @@ source "$CHECKOUT/framework/shell/project_directory.sh"
 source "$CHECKOUT/framework/shell/ssh.sh"
 # shellcheck source=framework/shell/archives.sh
 source "$CHECKOUT/framework/shell/archives.sh"
+# shellcheck source=framework/shell/fetch.sh
+source "$CHECKOUT/framework/shell/fetch.sh"
+# shellcheck source=framework/shell/fetch_progress.sh
+source "$CHECKOUT/framework/shell/fetch_progress.sh"
+# shellcheck source=framework/shell/fetcher.sh
+source "$CHECKOUT/framework/shell/fetcher.sh"
 # shellcheck source=framework/shell/host_list.sh
 source "$CHECKOUT/framework/shell/host_list.sh"
 # shellcheck source=framework/shell/hosts.sh

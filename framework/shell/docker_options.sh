@@ -232,12 +232,12 @@ one_off_options() {
   print_words --security-opt no-new-privileges
 }
 
-# report_options IMAGE DIRECTORY: for a container on this machine that writes the page of the results in DIRECTORY.
-report_options() {
+# results_options IMAGE DIRECTORY WORD…: for `framework WORD…` in a container on this machine, with the results in DIRECTORY as /results.
+results_options() {
   check_options
   print_mount type=bind "source=$CHECKOUT/framework" target=/code/current/framework readonly
   print_mount type=bind "source=$2" target=/results
-  print_words "$1" report /results
+  print_words "$1" "${@:3}"
 }
 
 # check_options: of containers on this machine that read a project, or results.

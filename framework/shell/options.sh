@@ -11,18 +11,19 @@ REFRESH=''             # --refresh, not empty: renew the base images now
 AGAIN=''               # --failed, --outdated or --fresh: which ended tasks are run again
 
 # parse_options OPTION… -- ARGUMENT…: fills OPTIONS from the ARGUMENTs. An OPTION is --long or -s,--long; a = at its end means
-# that it takes a value. -h and --help show the help and end the program. Reports all errors at once, with exit code 2.
+# that it takes a value, =+ that it may be given again: its values are lines. -h and --help show the help and end the program. Reports all errors at once, with exit code 2.
 parse_options() {
-  local option name long=() takes_value=' '
+  local option name long=() takes_value=' ' repeatable=' '
   local -A option_names=([-h]=HELP)
   option_names[--help]=HELP
   while [[ $1 != -- ]]; do
-    option=${1%=}
+    option=${1%=*}
     long+=("${option#*,}")
     name=${long[-1]#--} name=${name^^} name=${name//-/_}
     option_names[${option#*,}]=$name
     option_names[${option%,*}]=$name
     [[ $1 == "$option" ]] || takes_value+="$name "
+    [[ $1 != *=+ ]] || repeatable+="$name "
     shift
   done
   shift
@@ -54,6 +55,9 @@ parse_options() {
       OPTIONS[$name]=yes
     elif [[ -z ${1:-} || $1 == -* ]]; then
       problem "$option needs a value"
+    elif [[ -v OPTIONS[$name] && $repeatable == *" $name "* ]]; then
+      OPTIONS[$name]+=$'\n'$1
+      shift
     else
       [[ ! -v OPTIONS[$name] ]] || problem "$option is given twice"
       OPTIONS[$name]=$1

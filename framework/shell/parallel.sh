@@ -4,6 +4,7 @@
 readonly HOSTS_AT_ONCE=8 # sshd drops connections at random from ten unauthenticated ones on (MaxStartups)
 PARALLEL_JOBS=()         # process ids of for_each_host, for stop_parallel_jobs
 PARALLEL_OUTPUT=''       # directory of their output
+REMINDER=say_who_is_busy # what is called now and then meanwhile, with the hosts and the seconds since the start
 FAILURES=()              # host → the last line of what the last function of run_for_hosts said there, for the hosts where it failed
 
 # for_each_host FUNCTION HOST…: runs FUNCTION HOST for all hosts in parallel, each in a subshell.
@@ -21,7 +22,7 @@ run_for_hosts() {
   FAILURES=()
   PARALLEL_OUTPUT=$(mktemp -d)
   exec {MESSAGES_TO}>&2
-  exec {reminder}> >(remind "$(pause_of_reminders)" say_who_is_busy "$@")
+  exec {reminder}> >(remind "$(pause_of_reminders)" "$REMINDER" "$@")
   process=$!
   for host in "$@"; do
     if ((running == HOSTS_AT_ONCE)); then

@@ -254,6 +254,27 @@ def test_get_results_again_brings_nothing_twice(digits: Infrastructure) -> None:
     assert {path for path, when in files().items() if path.is_file() and before.get(path) != when} == set()
 
 
+@pytest.mark.usefixtures("again")
+def test_get_results_brings_what_is_asked_for(digits: Infrastructure) -> None:
+    elsewhere = digits.checkout.path / "elsewhere"
+    tasks = elsewhere / "digits" / "tasks"
+
+    def get(*options: str) -> set[str]:
+        digits.checkout.run("get_results.sh", "-o", elsewhere, *options)
+        return {path.parts[-3] for path in tasks.glob("*/*/result.json")}
+
+    assert get("--no-files") == set()
+    rows = digits.checkout.results("digits")
+    ranked = sorted((float(row["accuracy"]) for row in rows), reverse=True)
+    chosen = get("--only", "best:2", "--exclude", "std*")
+    found = (float(row["accuracy"]) for row in rows if row["task"] in chosen)
+    assert sorted(found, reverse=True) == ranked[:2]
+    assert list(tasks.rglob("stdout")) == []
+    assert get("--only", "best:2") == chosen
+    assert {path.parts[-3] for path in tasks.rglob("stdout")} == chosen
+    assert get("--follow") == {row["task"] for row in rows}, "it ends, as the sweep has ended"
+
+
 # Secrets
 
 

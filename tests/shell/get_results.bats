@@ -129,7 +129,7 @@ act_as_reporter() {
 
 @test "more attempts than are copied at once" {
   local number
-  sed -i 's/ATTEMPTS_AT_ONCE=500/ATTEMPTS_AT_ONCE=3/' "$TOOL/get_results.sh"
+  sed -i 's/ATTEMPTS_AT_ONCE=500/ATTEMPTS_AT_ONCE=3/' "$TOOL/framework/shell/fetch.sh"
   for number in {10..17}; do
     make_attempt "$FAR_HOME" "00000000000000$number/1"
   done
@@ -159,10 +159,16 @@ act_as_reporter() {
 @test "a host that does not answer is named, the others are asked" {
   sed -i 's/^WORKERS=.*/WORKERS=local,1-2/' "$TOOL/.infra/record"
   make_attempt "$FAR_HOME" 00000000000000aa/1
+  stub docker
+  printf '%s\n' task,state,attempts,host 00000000000000aa,done,1,far 000000000000000{1..5},done,1,down ../..,done,1,down >"$TABLE"
   get
-  assert_equal "$status" 1
+  assert_equal "$status" 3
   assert_part 'down: its results were not copied, run this again later; it does not answer'
-  assert_equal "$(cat "$RESULTS/results.csv")" new
+  assert_part '; the files of these are there only: 0000000000000001/1,0000000000000002/1,0000000000000003/1 and 2 more'
+  mkdir -p "$RESULTS/tasks/"000000000000000{1..5}/1
+  get
+  assert_equal "$status" 0
+  assert_part 'warning: down: the files of its tasks in results.csv are here, but it could not be asked for others; it does not answer'
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
 }
 
@@ -199,7 +205,7 @@ act_as_reporter() {
   esac'
   get
   assert_equal "$status" 1
-  assert_line 'no space left'
+  assert_line 'local: no space left'
   assert_equal "$(cat "$RESULTS/results.csv")" old
 }
 
@@ -257,12 +263,261 @@ act_as_reporter() {
 
 @test "invalid names of tasks from a host are ignored" {
   make_attempt "$FAR_HOME" 00000000000000aa/1
-  stub find "[[ \$HOME != *far ]] || { printf '%s\n' ../../../etc/1/result.json 00000000000000aa/1/result.json; exit; }
+  stub find "[[ \$HOME != *far || \$* != *'-name result.json'* ]] || { printf '%s\n' ../../../etc/1/result.json 00000000000000aa/1/result.json; exit; }
     exec /usr/bin/find \"\$@\""
   get
   assert_equal "$status" 0
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
   assert_line 'far: 1 new results of tasks, 41B'
+}
+
+# Which files, and which tasks.
+
+# far_attempt_with_models TASK: one with two checkpoints, and a directory of more.
+far_attempt_with_models() {
+  local files
+  make_attempt "$FAR_HOME" "$1/1"
+  files="$FAR_HOME/my tasks/worker/my project/tasks/$1/1/files"
+  mkdir "$files/saved"
+  echo a >"$files/a.ckpt"
+  echo b >"$files/a dir/b.ckpt"
+  echo c >"$files/saved/c.ckpt"
+  echo d >"$files/saved/d"
+  ln -s d "$files/saved/link"
+}
+
+# files_of TASK: what is here of its first attempt.
+files_of() {
+  (cd "$RESULTS/tasks/$1/1" && find . ! -type d | LC_ALL=C sort | tr '\n' ' ')
+}
+
+@test "--exclude: what matches stays there, until it is wanted, and nothing comes twice" {
+  far_attempt_with_models 00000000000000aa
+  get --exclude '*.ckpt' --exclude 'files/saved/'
+  assert_equal "$status" 0
+  assert_line 'far: 1 new results of tasks, 41B'
+  assert_equal "$(files_of 00000000000000aa)" "./files/a dir/it's ./result.json ./stdout "
+  get --exclude '*.ckpt' --exclude files/saved
+  assert_line 'far: 0 new results of tasks, 0B'
+
+  echo mine >"$RESULTS/tasks/00000000000000aa/1/stdout"
+  get --exclude '*.ckpt'
+  assert_equal "$status" 0
+  assert_equal "$(files_of 00000000000000aa)" "./files/a dir/it's ./files/saved/d ./files/saved/link ./result.json ./stdout "
+  get
+  assert_equal "$(files_of 00000000000000aa)" \
+    "./files/a dir/b.ckpt ./files/a dir/it's ./files/a.ckpt ./files/saved/c.ckpt ./files/saved/d ./files/saved/link ./result.json ./stdout "
+  assert_equal "$(cat "$RESULTS/tasks/00000000000000aa/1/stdout")" mine
+  get
+  assert_line 'far: 0 new results of tasks, 0B'
+}
+
+@test "--exclude: result.json always comes; patterns that match nothing are refused" {
+  far_attempt_with_models 00000000000000aa
+  get --exclude '*'
+  assert_equal "$status" 0
+  assert_equal "$(files_of 00000000000000aa)" './result.json '
+  get --exclude /files --exclude / --exclude $'a\tb'
+  assert_equal "$status" 2
+  assert_part "error: --exclude: no path ends like /files; write a name, as in '*.ckpt', or the last parts, as in files/cache"
+  assert_equal "$(grep -c 'no path ends like' <<<"$messages")" 3
+}
+
+@test "--only: the tasks that the master names; without one, a container of this machine" {
+  make_attempt "$FAR_HOME" 00000000000000aa/1
+  make_attempt "$FAR_HOME" 00000000000000bb/1
+  make_attempt "$HOME" 00000000000000bb/2
+  stub docker 'case "$*" in
+    "image ls "*) echo infrainit-worker:0123456789ab ;;
+    *" framework select "* | *" select --results "*) printf "%s\n" 00000000000000bb ../../etc ;;
+  esac'
+  get --only best:5,failed --only 3
+  assert_equal "$status" 0
+  assert_equal "$(all_attempts)" '00000000000000bb/1/result.json 00000000000000bb/2/result.json '
+  grep -qF "'infrainit-worker:0123456789ab' 'select' '--results' '/results' '--' 'best:5' 'failed' '3'" "$CALLS"
+
+  rm -r "$RESULTS/tasks"
+  stub docker 'case "$*" in
+    "ps --all "*) printf "%064d\n" 1 ;;
+    *State.Status*) echo "running x 0 0" ;;
+    *" framework select "*) echo "no such task" >&2; exit 2 ;;
+  esac'
+  get --only 17
+  assert_equal "$status" 1
+  assert_part 'no such task'
+  assert_part 'error: --only: see above'
+  assert_equal "$(all_attempts)" ''
+}
+
+@test "--no-files: the tables, and no question to other hosts" {
+  make_attempt "$HOME" 00000000000000aa/1
+  sed -i 's/^WORKERS=.*/WORKERS=local,1-2/' "$TOOL/.infra/record"
+  get --no-files
+  assert_equal "$status" 0
+  assert_equal "$(cat "$RESULTS/results.csv")" new
+  assert_equal "$(all_attempts)" ''
+  assert_equal "$(grep -c '^ssh .* far' "$CALLS")" 0
+  get --no-files --exclude x
+  assert_equal "$status" 2
+  get --follow --only best:1
+  assert_equal "$status" 2
+}
+
+# Whole or not at all.
+
+@test "files that are not as their host has them are named and not kept, and come with the next run" {
+  far_attempt 00000000000000aa/1
+  far_attempt 00000000000000bb/1
+  # The disk of this machine, say, spoils one; of another a file is missing, and one of a third is more than was sent.
+  far_attempt 00000000000000cc/1
+  far_attempt 00000000000000dd/1
+  stub tar '/usr/bin/env -u STUB PATH="${PATH#*:}" tar "$@" || exit
+    [[ $* == *--extract* ]] || exit 0
+    while [[ $1 != --directory ]]; do shift; done
+    cd "$2"
+    ! cd 00000000000000aa/1 2>/dev/null || { echo other >stdout; cd ../..; }
+    ! cd 00000000000000bb/1 2>/dev/null || { rm stdout; cd ../..; }
+    ! cd 00000000000000cc/1 2>/dev/null || echo more >more'
+  get
+  assert_equal "$status" 1
+  local attempt
+  for attempt in aa bb cc; do
+    assert_part "far: the files of attempt 00000000000000$attempt/1 are not here as they are there, and were not kept; run this again"
+  done
+  assert_part 'far: 1 new results of tasks'
+  assert_equal "$(all_attempts)" '00000000000000dd/1/result.json '
+  rm "$STUBS/tar"
+  get
+  assert_equal "$status" 0
+  assert_equal "$(all_attempts | wc -w)" 4
+}
+
+@test "names of files with newlines, quotes and bytes that are no text are verified, too" {
+  local attempt
+  attempt=$(far_attempt 00000000000000aa/1)
+  echo x >"$attempt/files/-rf a"$'\n'"00000000000000bb\\x'\""$'\xff'
+  echo y >"$attempt/files/$(printf '0%.0s' {1..64})  00000000000000bb"
+  get
+  assert_equal "$status" 0
+  assert_equal "$(find "$RESULTS/tasks" -type f | wc -l)" 6 # one has a newline in its name
+}
+
+@test "no room: nothing is fetched, and it is said what to do" {
+  local attempt
+  attempt=$(far_attempt 00000000000000aa/1)
+  head --bytes=2M /dev/urandom >"$attempt/files/large"
+  stub df 'printf "%s\n" "Filesystem 1-blocks Used Available Capacity Mounted" "/dev/x 1 1 18000000 1 /"'
+  get
+  assert_equal "$status" 1
+  assert_part 'error: the files of 1 attempt take 2.0 MiB, but '
+  assert_part ' has 17 MiB of free space; make room, name a directory on another disk (-o), or fetch less (--exclude, --only, --no-files)'
+  assert_equal "$(all_attempts)" ''
+  get --exclude large
+  assert_equal "$status" 0
+}
+
+@test "an interruption leaves what is whole; what a killed run has left is removed by the next" {
+  local job attempts
+  sed -i 's/ATTEMPTS_AT_ONCE=500/ATTEMPTS_AT_ONCE=1/' "$TOOL/framework/shell/fetch.sh"
+  far_attempt 00000000000000aa/1
+  far_attempt 00000000000000bb/1
+  mkdir -p "$RESULTS/.incoming.killed/1/00000000000000cc"
+  chmod 0 "$RESULTS/.incoming.killed/1/00000000000000cc"
+  mkfifo never
+  # The second archive comes to a halt.
+  stub tar "if [[ \$HOME == *far && \$* == *--create* ]]; then
+      echo >>'$PWD/archives'; if ((\$(wc -l <'$PWD/archives') == 2)); then exec cat '$PWD/never'; fi; fi
+    exec $(command -v tar) \"\$@\""
+  python3 -c 'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])' \
+    "$TOOL/get_results.sh" >out 2>&1 3>&- &
+  job=$!
+  until [[ -e archives ]] && (($(wc -l <archives) == 2)); do
+    kill -0 "$job"
+    sleep 0.05
+  done
+  kill -INT "$job"
+  status=0
+  wait "$job" || status=$?
+  (: >never) 3>&- & # lets the stub end
+  assert_equal "$status" 130
+  grep -qF 'ended; tasks whose files have come are in ' out
+  attempts=$(all_attempts)
+  assert_equal "$(wc -w <<<"$attempts")" 1
+  rm "$STUBS/tar"
+  get
+  assert_equal "$status" 0
+  assert_equal "$(all_attempts)" '00000000000000aa/1/result.json 00000000000000bb/1/result.json '
+  assert_equal "$(find "$RESULTS" -mindepth 1 -maxdepth 1 | wc -l)" 2 # results.csv and tasks
+}
+
+# --follow
+
+# act_as_running_master: it writes results.csv as the file `table` is, and has the status that the file `status` is.
+act_as_running_master() {
+  stub docker "case \"\$*\" in
+    'ps --all '*) printf '%064d\\n' 1 ;;
+    *State.Status*) echo 'running x 0 0' ;;
+    *'cat -- '*) cat '$PWD/status' && printf '\\nc2' ;;
+    *'framework results') cp '$PWD/table' '$TABLE' ;;
+  esac"
+  sed -i 's/pause=.*/pause=0.1/; s/LOST_SECONDS=30/LOST_SECONDS=1/' "$TOOL/get_results.sh"
+  set_status '"finished": true, "paused": "", "version": "c1"' # of what ran before
+}
+
+# set_status JSON
+set_status() {
+  echo "{$1}" >status.new
+  mv status.new status
+}
+
+# follow_until_here ATTEMPT: starts --follow, if it does not run, and waits for an attempt.
+follow_until_here() {
+  if [[ ! ${FOLLOWER:-} ]]; then
+    "$TOOL/get_results.sh" --follow >out 2>&1 3>&- &
+    FOLLOWER=$!
+  fi
+  until [[ -e $RESULTS/tasks/$1 ]]; do
+    kill -0 "$FOLLOWER" || {
+      cat out
+      return 1
+    }
+    sleep 0.05
+  done
+}
+
+@test "--follow: fetches what results.csv has as tasks end, and the rest when the sweep has ended" {
+  act_as_running_master
+  printf '%s\n' task,state,attempts,host 00000000000000aa,done,1,far >table
+  make_attempt "$FAR_HOME" 00000000000000aa/1
+  make_attempt "$FAR_HOME" 00000000000000bb/1 # not in the table: that of another copy, perhaps
+  follow_until_here 00000000000000aa/1
+  [[ ! -e $RESULTS/tasks/00000000000000bb ]]
+  printf '%s\n' 00000000000000cc,done,1,local >>table
+  make_attempt "$HOME" 00000000000000cc/1
+  follow_until_here 00000000000000cc/1
+  [[ ! -e $RESULTS/tasks/00000000000000bb ]]
+  set_status '"finished": true, "paused": "", "version": "c2"'
+  wait "$FOLLOWER"
+  assert_equal "$(all_attempts | wc -w)" 3
+  grep -qxF '3 new results of tasks, 123B' out
+}
+
+@test "--follow: a host that is lost is named at the end, with its tasks; the others' are here" {
+  act_as_running_master
+  printf '%s\n' task,state,attempts,host 00000000000000aa,done,1,far 00000000000000bb,done,1,far 00000000000000cc,done,1,local >table
+  make_attempt "$FAR_HOME" 00000000000000aa/1
+  mv "$STUBS/ssh" ssh
+  stub ssh "[[ ! -e '$PWD/off' ]] || { echo 'ssh: connect to host far port 22: No route to host' >&2; exit 255; }; exec '$PWD/ssh' \"\$@\""
+  follow_until_here 00000000000000aa/1
+  touch off
+  make_attempt "$HOME" 00000000000000cc/1
+  follow_until_here 00000000000000cc/1
+  set_status '"finished": false, "paused": "by hand", "version": "c2"'
+  status=0
+  wait "$FOLLOWER" || status=$?
+  assert_equal "$status" 3
+  grep -qF 'warning: far: its results were not copied, run this again later; it does not answer' out
+  grep -qF '; the files of these are there only: 00000000000000bb/1' out
 }
 
 # Hostile hosts: what they answer, or what a task on them has left.
@@ -346,11 +601,12 @@ answer_with_archive() {
 }
 
 @test "hostile host: no setuid, no modes beyond the umask, no owner, no device" {
-  local lie="$BATS_TEST_TMPDIR/lie/00000000000000aa/1" kept="$RESULTS/tasks/00000000000000aa/1" owner=()
-  far_attempt 00000000000000aa/1
-  mkdir -p "$lie/closed"
-  echo '{}' >"$lie/result.json"
-  echo x >"$lie/closed/x"
+  local lie="$BATS_TEST_TMPDIR/lie/00000000000000aa/1" kept="$RESULTS/tasks/00000000000000aa/1" owner=() attempt
+  attempt=$(far_attempt 00000000000000aa/1)
+  mkdir "$attempt/closed"
+  echo x >"$attempt/closed/x"
+  mkdir -p "$(dirname "$lie")"
+  cp -r "$attempt" "$lie"
   chmod 6777 "$lie/result.json"
   if ((EUID == 0)); then
     mknod "$lie/disk" b 7 0
@@ -431,7 +687,7 @@ answer_with_archive() {
 
 @test "RESULTS_LIMIT: a host that sends more is named, what came before stays, other hosts are not affected" {
   local attempt
-  sed -i 's/ATTEMPTS_AT_ONCE=500/ATTEMPTS_AT_ONCE=1/' "$TOOL/get_results.sh"
+  sed -i 's/ATTEMPTS_AT_ONCE=500/ATTEMPTS_AT_ONCE=1/' "$TOOL/framework/shell/fetch.sh"
   echo RESULTS_LIMIT=1 >"$TOOL/config.sh"
   make_attempt "$HOME" 00000000000000cc/1
   far_attempt 00000000000000aa/1
@@ -452,7 +708,7 @@ answer_with_archive() {
 @test "RESULTS_LIMIT: holds for all that a host sends, in sum, and if it never ends" {
   local number attempt
   echo RESULTS_LIMIT=1 >"$TOOL/config.sh"
-  sed -i 's/ATTEMPTS_AT_ONCE=500/ATTEMPTS_AT_ONCE=1/' "$TOOL/get_results.sh"
+  sed -i 's/ATTEMPTS_AT_ONCE=500/ATTEMPTS_AT_ONCE=1/' "$TOOL/framework/shell/fetch.sh"
   for number in {1..4}; do
     attempt=$(far_attempt "00000000000000aa/$number")
     head --bytes=400K /dev/urandom >"$attempt/files/large"
@@ -510,7 +766,7 @@ answer_with_archive() {
   get
   assert_equal "$status" 0
   assert_part 'far: all is well'
-  ((${#messages} < 200000))
+  ((${#messages} < 400000)) # of four commands
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
 }
 
