@@ -42,6 +42,7 @@ source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/al
 
 ARGUMENTS=("$@") # for start_again_in_group
 STARTED=''       # not empty: there may be containers
+FOLLOWED_FROM=0  # value of SECONDS: what happens to the tasks from then on is shown
 FOLLOWING=''     # not empty: everything runs, and keeps running if this script ends; paused: it was paused; removed: it is gone
 TERMINAL=''      # descriptor of this script's stdin; a trap itself runs with the stdin of the function that it interrupts
 TASKS_CODE=0     # exit code of following the tasks: 0 if every task succeeded
@@ -334,6 +335,7 @@ recover_results() {
 start_master_host() {
   [[ $MASTER ]] || return 0
   doing "starting broker, master and Flower"
+  FOLLOWED_FROM=$SECONDS
   start_broker "$MASTER_HOST"
   wait_broker "$MASTER_HOST"
   give_access
@@ -445,7 +447,8 @@ follow_tasks() {
   fi
   while true; do
     code=0
-    docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework watch --columns "$columns" | printable || code=$?
+    docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework watch --columns "$columns" \
+      --past "$((SECONDS - FOLLOWED_FROM))" | printable || code=$?
     if ((code == 0)); then
       break
     fi
@@ -453,6 +456,7 @@ follow_tasks() {
     if ((code == 1)); then
       break
     fi
+    FOLLOWED_FROM=$((SECONDS - 60)) # ssh gives a silent connection up after as long
     say "${HOST_NAMES[MASTER_HOST]}: the connection is lost; the tasks keep running"
     wait_until 600 "the master on ${HOST_NAMES[MASTER_HOST]} answers again" ask_master || {
       stop_if_removed

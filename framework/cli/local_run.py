@@ -6,16 +6,16 @@ import logging
 import shlex
 import shutil
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from framework.cli.best import print_best
 from framework.cli.plan import notices_of
 from framework.cli.progress import failures, progress_display
 from framework.errors import FrameworkError
-from framework.files import LocalFiles, ProjectFiles
+from framework.files import LocalFiles, ProjectFiles, short_path
 from framework.journal.ranking import BEST_SHOWN
 from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
@@ -41,7 +41,8 @@ def run_and_report(project: Project, files: LocalFiles, slots: int | None, which
         print(notice, file=sys.stderr)
     combinations = most_combinations(project)
     print(f"{project.name}: {combinations} combinations of {', '.join(project.space.names)}", file=sys.stderr)
-    outcome = run_project(project, files, slots, which, progress_display(columns))
+    show = progress_display(columns, since=time.time())
+    outcome = run_project(project, files, slots, which, show)
     return report_outcome(project, outcome, files)
 
 
@@ -128,8 +129,3 @@ def limit_each_kind(most: int) -> Callable[[logging.LogRecord], bool]:
         return seen[kind] <= most + 1
 
     return is_passed
-
-
-def short_path(path: Path) -> Path:
-    """Return `path` relative to the current directory if it is below it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -151,6 +151,9 @@ def _add_reports(add: Add) -> None:
     watch.add_argument(
         "--columns", type=int, default=0, help="redraw one line of this width (default: 0, print lines)"
     )
+    watch.add_argument(
+        "--past", type=int, default=0, metavar="SECONDS", help="print also the events of the last SECONDS"
+    )
     explain = add("explain", run_explain, "Print where a task is, why it waits, and what became of it.")
     explain.add_argument("tasks", nargs="+", metavar="TASK", help=TASK)
     best = add("best", run_best, "Print the best combinations.")

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -78,7 +79,8 @@ def run_status(options: argparse.Namespace) -> int:
 
 
 def run_watch(options: argparse.Namespace) -> int:
-    watch(MasterFiles(locations.DATA), locations.CODE, progress_display(options.columns))
+    since = time.time() - options.past
+    watch(MasterFiles(locations.DATA), locations.CODE, progress_display(options.columns, since))
     return 0
 
 

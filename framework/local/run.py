@@ -15,12 +15,12 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from framework.errors import FrameworkError, JournalError, ProjectError, UsageError
-from framework.files import LocalFiles, ProjectFiles
+from framework.files import LocalFiles, ProjectFiles, short_path
 from framework.local.collected_values import collect_values
 from framework.local.data_directory import other_owner, record_owner
 from framework.local.run_lock import run_lock
@@ -47,6 +47,7 @@ ADVICE = Advice(
     resume="run it again",
     renew="'run --outdated' runs these again, --fresh runs all again",
     retry="--failed runs them again",
+    log_place=lambda record: f"{record.task}/{record.attempts}/stderr",  # below the directory of a run
 )
 
 Show: TypeAlias = Callable[[Status, bool], None]  # called with a status, and whether it is the last one
@@ -114,7 +115,9 @@ def _run_snapshot(
         raise UsageError(why_nowhere(project.name, {HOST: lacks}))
     if which:
         hand_in(files.master.requests, ControlRequest("again", which=which))
-    master = Master(identity, files.master, files.code, ADVICE)
+    tasks = short_path(files.worker.tasks)
+    advice = replace(ADVICE, log_place=lambda record: f"{tasks}/{ADVICE.log_place(record)}")
+    master = Master(identity, files.master, files.code, advice)
     transport = LocalTransport(worker, publisher, runner)
     with _Signals() as signals:
         try:
@@ -158,9 +161,10 @@ def _take_turns(
         show(status, ended)
         if ended:
             return status
+        said = {status.paused, *(event.text for event in status.events)}
         for notice in status.notices:
             kind = re.sub(r"\d+", "", notice)  # a notice that differs in numbers only is logged once
-            if notice != status.paused and kind not in logged:
+            if notice not in said and kind not in logged:
                 logged.add(kind)
                 log.warning("%s", notice)
         if signals.count and not transport.stopping:

@@ -31,6 +31,7 @@ from framework.messages.assignment import Assignment
 from framework.messages.identity import Identity
 from framework.messages.status import Status
 from framework.messages.task_ids import AttemptId
+from framework.scheduler.sweep_events import SweepEvents
 from framework.scheduler.sweep_state import Sending, Sweep
 
 log = logging.getLogger(__name__)
@@ -74,13 +75,14 @@ class Master:
         program = program_version(project.path, project.sweep_file, project.ignore, project.workdir)
         note_program(self._journal, self._code.version, program)
         provenance = Provenance(self._journal, program, self._code.image, code)
-        self._sweep = Sweep(project, self._journal, provenance, files.pause, files.drains)
+        events = SweepEvents(files.events, advice.log_place)
+        self._sweep = Sweep(project, self._journal, provenance, files.pause, files.drains, events)
         self._notices = Notices()
         self._control = Control(files.requests, self._sweep)
         quarantine = Quarantine(files.quarantine)
         self._incoming = Incoming(identity, self._sweep, quarantine)
         self._publisher = StatusPublisher(
-            self._sweep, self._journal, quarantine, self._notices, files, self._code.version, advice
+            self._sweep, self._journal, quarantine, self._notices, events, files, self._code.version, advice
         )
         self._code_current = code / "current"
         self._code_link = ""  # what `current` has named in the last turn

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from framework.cli import local_run
-from framework.cli.local_run import configure_logging, limit_each_kind, report_outcome, short_path
+from framework.cli.local_run import configure_logging, limit_each_kind, report_outcome
 from framework.configuration.load import load_project
 from framework.errors import FrameworkError
-from framework.files import LocalFiles
+from framework.files import LocalFiles, short_path
 from framework.journal.store import Journal
 from framework.local.run import RunOutcome
 from framework.messages.assignment import AttemptResult, AttemptState
