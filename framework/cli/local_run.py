@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from framework.cli.best import print_best
+from framework.cli.failures import print_failures
 from framework.cli.plan import notices_of
 from framework.cli.progress import failures, progress_display
 from framework.errors import FrameworkError
@@ -21,7 +22,7 @@ from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
 from framework.journal.sweep_data import write_sweep
 from framework.journal.trials import most_combinations
-from framework.local.run import ADVICE, RunOutcome, run_project
+from framework.local.run import ADVICE, RunOutcome, advice_of, run_project
 from framework.messages.requests import Which
 from framework.messages.status import Status, outdated_results
 from framework.project.project import Project
@@ -68,6 +69,8 @@ def report_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> 
             print(outdated_results(status.outdated, status.done, ADVICE.renew), file=sys.stderr)
         if project.metric is not None and status.done:
             print_best(project, journal, BEST_SHOWN)
+        if status.failed:
+            print_failures(project, journal, advice_of(files).log_place)
         failed = _failed_tasks(journal, outcome.began) if status.failed else FailedTasks()
     print(f"results: {short_path(files.master.results)}", file=sys.stderr)
     if outcome.interrupted:
@@ -83,7 +86,6 @@ def report_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> 
     if status.paused:
         raise FrameworkError(status.paused)
     if status.succeeded < status.total:
-        print(f"logs of a failed task: {short_path(files.worker.tasks)}/TASK/ATTEMPT/stderr", file=sys.stderr)
         raise FrameworkError(failed.message(status))
     return 0
 

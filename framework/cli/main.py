@@ -164,6 +164,7 @@ def _add_reports(add: Add) -> None:
         default=BEST_SHOWN,
         help=f"number of combinations (default: {BEST_SHOWN})",
     )
+    best.add_argument("--failures", action="store_true", help="then the failed tasks, grouped by reason")
     report = add("report", run_report, "Write a page with tables and plots of results: one HTML file.")
     report.add_argument(
         "results", type=Path, help="directory with results, or project with results of local runs"

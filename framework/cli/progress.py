@@ -93,12 +93,15 @@ class NewEvents:
         self._shown: Counter[str] = Counter()  # by kind
 
     def lines(self, status: Status) -> list[str]:
-        """The texts of those that are new in this status."""
+        """The texts of those that are new in this status; of several best results, the last one."""
         lines = []
-        for event in status.events:
-            if event.number <= self._last or event.time < self._since:
-                continue
+        news = [event for event in status.events if event.number > self._last and event.time >= self._since]
+        best = max((event.number for event in news if event.kind == "best"), default=0)
+        for event in news:
             self._last = event.number
+            if event.kind == "best":
+                lines += [event.text] if event.number == best else []
+                continue
             self._shown[event.kind] += 1
             if self._shown[event.kind] <= EVENTS_OF_A_KIND:
                 lines.append(event.text)

@@ -47,10 +47,18 @@ ADVICE = Advice(
     resume="run it again",
     renew="'run --outdated' runs these again, --fresh runs all again",
     retry="--failed runs them again",
-    log_place=lambda record: f"{record.task}/{record.attempts}/stderr",  # below the directory of a run
+    log_place=lambda record: f"{record.task}/{record.attempts}/stderr",  # advice_of() has the directory
 )
 
 Show: TypeAlias = Callable[[Status, bool], None]  # called with a status, and whether it is the last one
+
+
+def advice_of(files: LocalFiles) -> Advice:
+    """The advice for a run with these files."""
+    return replace(
+        ADVICE,
+        log_place=lambda each: str(short_path(files.worker.attempt(each.task, each.attempts).stderr)),
+    )
 
 
 @dataclass(frozen=True)
@@ -115,9 +123,7 @@ def _run_snapshot(
         raise UsageError(why_nowhere(project.name, {HOST: lacks}))
     if which:
         hand_in(files.master.requests, ControlRequest("again", which=which))
-    tasks = short_path(files.worker.tasks)
-    advice = replace(ADVICE, log_place=lambda record: f"{tasks}/{ADVICE.log_place(record)}")
-    master = Master(identity, files.master, files.code, advice)
+    master = Master(identity, files.master, files.code, advice_of(files))
     transport = LocalTransport(worker, publisher, runner)
     with _Signals() as signals:
         try:

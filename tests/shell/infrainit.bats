@@ -304,7 +304,7 @@ assert_order() {
   infrainit -d digits -m local -w local --wait
   assert_equal "$status" 0
   assert_order 'h1: its results were not copied' 'warning: logs and files of tasks are missing here; see above'
-  [[ $(tail -n 1 "$CALLS") == *"'framework' 'best'"* ]]
+  [[ $(tail -n 1 "$CALLS") == *"'framework' 'best' '--failures'"* ]]
 }
 
 @test "--wait: does not hold the lock; when the infrastructure is removed, it says so and ends" {
