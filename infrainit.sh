@@ -242,6 +242,7 @@ validate_project() {
   choose_labelled_hosts
   stop_on_problems 2
   collect_user_values
+  collect_notify_values
   add_optuna
   validate_project_in_image
   check_mounts "${WORKER_HOSTS[@]}"

@@ -186,6 +186,11 @@ class MasterFiles:
         return self.path / "events.jsonl"
 
     @property
+    def notified(self) -> Path:
+        """Number of the last event that those who want to be told were told of."""
+        return self.path / "notified"
+
+    @property
     def quarantine(self) -> Path:
         """Last messages that were quarantined, one JSON object in each line."""
         return self.path / "quarantine.jsonl"

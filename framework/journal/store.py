@@ -546,15 +546,16 @@ class Journal(Database):
         )
         return (0, 0, 0) if row is None else (row[0], row[1], row[2])
 
-    def best_value(self, metric: str, goal: Literal["maximize", "minimize"]) -> float | None:
-        """The best finite value of this metric of the done tasks of the current sweep; None without any."""
-        best = "max" if goal == "maximize" else "min"
+    def best(self, metric: str, goal: Literal["maximize", "minimize"]) -> TaskRecord | None:
+        """The done task of the current sweep with the best finite value of this metric; None without any."""
+        order = "DESC" if goal == "maximize" else "ASC"
         row = self._row(
-            f"""SELECT {best}(value) FROM tasks, json_each(tasks.metrics) WHERE tasks.sweep = {_SWEEP}
-            AND +state = 'done' AND key = ? AND type IN ('integer', 'real')""",
+            f"""SELECT tasks.* FROM tasks, json_each(tasks.metrics) WHERE tasks.sweep = {_SWEEP}
+            AND +state = 'done' AND key = ? AND type IN ('integer', 'real')
+            ORDER BY value {order}, number LIMIT 1""",
             metric,
         )
-        return None if row is None or row[0] is None else float(row[0])
+        return None if row is None else _task_record(row)
 
     def has_metric(self, metric: str) -> bool:
         """True if any task of the current sweep, also one that runs, has this metric as a number."""

@@ -13,7 +13,7 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 from framework.errors import FrameworkError, JournalError, ProjectError, UsageError
 from framework.files import LocalFiles, ProjectFiles, short_path
-from framework.local.collected_values import collect_values
+from framework.local.collected_values import collect_notify_values, collect_values
 from framework.local.data_directory import other_owner, record_owner
 from framework.local.run_lock import run_lock
 from framework.local.runner_process import RunnerProcess, task_environment
@@ -43,6 +43,7 @@ from framework.worker.worker import LOCAL, Worker
 log = logging.getLogger(__name__)
 
 HOST = "local"
+TELL_SECONDS = 20.0  # at the end of a run
 ADVICE = Advice(
     resume="run it again",
     renew="'run --outdated' runs these again, --fresh runs all again",
@@ -85,13 +86,13 @@ def run_project(
     if problems := local_problems(project.mounts):
         raise ProjectError(problems)
     _check_directory(files.path, project.path)
-    values = collect_values(project)
+    values, notify_values = collect_values(project), collect_notify_values(project)
     with run_lock(files) as lock:
         _claim_directory(files, project)
         keep_written(files.code, files.written)
         code = take_snapshot(project.path, files.code, files.path, _properties(project), project.ignore)
         runner = RunnerProcess(files.worker, lock, values)
-        outcome = _run_snapshot(project, files, slots, which, show, runner)
+        outcome = _run_snapshot(project, files, slots, which, show, runner, notify_values)
         if changed := changed_files(code):
             log.warning(
                 "tasks wrote into %s, which all tasks share, and which is read-only on a host: %s; "
@@ -110,6 +111,7 @@ def _run_snapshot(
     which: Which | None,
     show: Show,
     runner: RunnerProcess,
+    notify_values: Mapping[str, str],
 ) -> RunOutcome:
     """Run the project of which files.code holds a copy; see run_project."""
     began = time.time()
@@ -123,13 +125,14 @@ def _run_snapshot(
         raise UsageError(why_nowhere(project.name, {HOST: lacks}))
     if which:
         hand_in(files.master.requests, ControlRequest("again", which=which))
-    master = Master(identity, files.master, files.code, advice_of(files))
+    master = Master(identity, files.master, files.code, advice_of(files), notify_values)
     transport = LocalTransport(worker, publisher, runner)
     with _Signals() as signals:
         try:
             transport.connect()
             master.send_again(transport)
             status = _take_turns(master, transport, signals, files, show)
+            _wait_until_told(master, signals)
         except JournalError as error:
             raise FrameworkError(
                 f"{error}; nothing is lost: free some disk space, then run it again"
@@ -182,6 +185,16 @@ def _take_turns(
         if signals.count > 1:
             orphans.kill_orphans(files.worker.tasks)
             orphans.kill_orphans(files.worker.setup)
+
+
+def _wait_until_told(master: Master, signals: _Signals) -> None:
+    """Give those who want to be told of the end some seconds; the next run tells them otherwise."""
+    deadline, before = time.monotonic() + TELL_SECONDS, signals.count
+    while not master.has_told and signals.count == before:
+        if time.monotonic() > deadline:
+            log.warning("nobody could be told of the end yet (notify:); the next run tries again")
+            return
+        time.sleep(0.05)
 
 
 def _check_program(project: Project) -> None:

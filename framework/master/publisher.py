@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 from framework.errors import JournalError
 from framework.files import STATUS_FILE, SWEEP_FILE, MasterFiles
+from framework.journal.records import TaskRecord
 from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
 from framework.journal.sweep_data import write_sweep
 from framework.journal.unreported_metric import metric_warning
 from framework.master.notices import Notices
+from framework.master.notifier import Content, Notifier, content_of
 from framework.master.quarantine import Quarantine
+from framework.messages.events import Event
 from framework.messages.status import Status, outdated_results
-from framework.scheduler.sweep_events import EVENTS_SHOWN, LogPlace, SweepEvents
+from framework.scheduler.sweep_events import EVENTS_SHOWN, LogPlace, SweepEvents, best_text
 from framework.scheduler.sweep_progress import SweepProgress
 from framework.scheduler.sweep_state import Sweep
 
@@ -54,6 +57,7 @@ class StatusPublisher:
         quarantine: Quarantine,
         notices: Notices,
         events: SweepEvents,
+        notifier: Notifier,
         files: MasterFiles,
         version: str,
         advice: Advice,
@@ -63,6 +67,7 @@ class StatusPublisher:
         self._quarantine = quarantine
         self._notices = notices
         self._events = events
+        self._notifier = notifier
         self._files = files
         self._version = version
         self._advice = advice
@@ -113,6 +118,8 @@ class StatusPublisher:
             if self._notices.get("files") != notice:
                 log.error("%s", notice)
             self._notices.set("files", notice)
+        self._notifier.look(self._events.latest, self._content_of)
+        self._notices.set_or_clear("notify", self._notifier.problem)
         shown = (self._is_finished, self._sweep.paused, self._refused_version, *self._notices)
         began = time.monotonic()
         if at_once or shown != self._shown or began >= self._status_due:
@@ -184,6 +191,9 @@ class StatusPublisher:
             tally = self._sweep.progress(time.monotonic()).tally
             counts = {"failed": tally.failed, "cancelled": tally.cancelled, "pruned": tally.pruned}
             others = "".join(f", {number} {state}" for state, number in counts.items() if number)
+            best = self._best()
+            if best is not None:
+                others += f"; best {best_text(self._sweep.project.metric or '', best)}"
             self._events.add("ended", f"the sweep has ended: {tally.done} of {tally.total} done{others}")
         self._has_ended = self._is_finished
 
@@ -212,6 +222,24 @@ class StatusPublisher:
             self._results_written = version
             ended = time.monotonic()
             self._results_due = ended + max(RESULTS_SECONDS, 50 * (ended - began))
+
+    def _best(self) -> TaskRecord | None:
+        """The task with the best value of the metric so far."""
+        project = self._sweep.project
+        return None if project.metric is None else self._journal.best(project.metric, project.goal)
+
+    def _content_of(self, event: Event) -> Content:
+        """What is sent of an event to those who want to be told."""
+        status, best, metric = self.status(), self._best(), self._sweep.project.metric or ""
+        names = ("total", "done", "running", "waiting", "failed", "cancelled", "pruned", "seconds_left")
+        return content_of(
+            event,
+            status.project,
+            {name: getattr(status, name) for name in names},
+            None
+            if best is None
+            else {"metric": metric, "value": best.metrics[metric], "parameters": dict(best.parameters)},
+        )
 
     def _warn_of_metric(self) -> None:
         """Say what done tasks lack of the project's metric; that none has it is an event, too."""

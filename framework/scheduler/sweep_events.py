@@ -86,6 +86,12 @@ class SweepEvents:
             self.add("back", f"{host} is back")
 
 
+def best_text(metric: str, record: TaskRecord) -> str:
+    """The metric of a task, and its combination."""
+    value = one_line(shown(record.metrics[metric]), LONGEST_PARAMETERS)
+    return f"{metric} {value} ({described(record.parameters)})"
+
+
 def described(parameters: Mapping[str, Value]) -> str:
     """A combination as name=value, in one line of bounded length."""
     text = " ".join(f"{name}={shown(value)}" for name, value in parameters.items())

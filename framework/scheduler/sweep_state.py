@@ -343,7 +343,9 @@ class Sweep:
         if metric is None or value is None or not math.isfinite(value):
             return
         if self._best is None:  # the result is in the journal
-            is_best = value == self._journal.best_value(metric, self.project.goal)
+            best = self._journal.best(metric, self.project.goal)
+            self._best = None if best is None else as_number(best.metrics[metric])
+            is_best = value == self._best
         else:
             is_best = value > self._best if self.project.goal == "maximize" else value < self._best
         if is_best and (record := self._journal.get(result.task)):

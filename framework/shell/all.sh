@@ -78,5 +78,7 @@ source "$CHECKOUT/framework/shell/broker_port.sh"
 source "$CHECKOUT/framework/shell/one_off.sh"
 # shellcheck source=framework/shell/user_values.sh
 source "$CHECKOUT/framework/shell/user_values.sh"
+# shellcheck source=framework/shell/notify.sh
+source "$CHECKOUT/framework/shell/notify.sh"
 # shellcheck source=framework/shell/journal.sh
 source "$CHECKOUT/framework/shell/journal.sh"

@@ -107,11 +107,11 @@ def test_the_end_is_said_once_although_the_master_restarts(bench: Bench) -> None
     bench.master = bench.start()
     bench.turn()
     ended = [text for kind, text in events_of(bench) if kind == "ended"]
-    assert ended == ["the sweep has ended: 3 of 4 done, 1 failed"]
+    assert ended == ["the sweep has ended: 3 of 4 done, 1 failed; best loss 0.5 (x=1)"]
     bench.ask("again", 1)
     bench.run_to_the_end()
     assert [text for kind, text in events_of(bench) if kind in ("request", "ended")] == [
-        *ended, "as requested, tasks run again: 1", "the sweep has ended: 4 of 4 done",
+        *ended, "as requested, tasks run again: 1", "the sweep has ended: 4 of 4 done; best loss 0.5 (x=1)",
     ]  # fmt: skip
 
 
