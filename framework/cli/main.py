@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from framework.cli import locations
+from framework.cli.changes import run_changes
 from framework.cli.explain import run_explain, run_where
 from framework.cli.master_commands import (
     run_again,
@@ -154,6 +155,8 @@ def _add_reports(add: Add) -> None:
     watch.add_argument(
         "--past", type=int, default=0, metavar="SECONDS", help="print also the events of the last SECONDS"
     )
+    changes = add("changes", run_changes, "Print what the code that was pushed last changes in the sweep.")
+    changes.add_argument("version", help="version of the code that the master had before")
     explain = add("explain", run_explain, "Print where a task is, why it waits, and what became of it.")
     explain.add_argument("tasks", nargs="+", metavar="TASK", help=TASK)
     best = add("best", run_best, "Print the best combinations.")
