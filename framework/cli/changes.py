@@ -31,7 +31,7 @@ def run_changes(options: argparse.Namespace) -> int:
 
 
 def _difference(before: Project, now: Project) -> str:
-    """Say how many combinations came and went; empty if an adaptive method chooses them, or there are many."""
+    """Say how many combinations came and went; empty if a method chooses them, or there are too many."""
     if before.method.is_adaptive or now.method.is_adaptive:
         return ""
     if before.space.count + now.space.count > MOST_COMPARED:

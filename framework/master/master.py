@@ -85,15 +85,15 @@ class Master:
         program = program_version(project.path, project.sweep_file, project.ignore, project.workdir)
         note_program(self._journal, self._code.version, program)
         provenance = Provenance(self._journal, program, self._code.image, code)
-        events = SweepEvents(files.events, advice.log_place)
-        self._notifier = Notifier(project, values, files.notified, events.latest)
-        self._sweep = Sweep(project, self._journal, provenance, files.pause, files.drains, events)
+        self._events = SweepEvents(files.events, advice.log_place)
+        self._notifier = Notifier(project, values, files.notified, self._events.latest)
+        self._sweep = Sweep(project, self._journal, provenance, files.pause, files.drains, self._events)
         self._notices = Notices()
         self._control = Control(files.requests, self._sweep)
         quarantine = Quarantine(files.quarantine)
         self._incoming = Incoming(identity, self._sweep, quarantine)
         self._publisher = StatusPublisher(
-            self._sweep, self._journal, quarantine, self._notices, events, self._notifier, files,
+            self._sweep, self._journal, quarantine, self._notices, self._events, self._notifier, files,
             self._code.version, advice,
         )  # fmt: skip
         self._code_current = code / "current"

@@ -50,10 +50,12 @@ class SweepEvents:
         self._lines.save()
 
     def add(self, kind: EventKind, text: str) -> None:
-        """Note an event, unless it is the last one again: of a master that has restarted."""
+        """Note an event, unless a master that was restarted says the same as before of the whole sweep."""
         text, now = one_line(text, LONGEST), time.time()
-        if self._latest and (self._latest[-1].kind, self._latest[-1].text) == (kind, text):
-            return
+        if kind in ("ended", "metric"):
+            before = next((each for each in reversed(self._latest) if each.kind in (kind, "request")), None)
+            if before is not None and (before.kind, before.text) == (kind, text):
+                return
         log.info("%s", text)
         number = self._lines.add({"time": now, "kind": kind, "text": text})
         self._latest.append(Event(number, now, kind, text))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from webhook_bench import Webhook
+from webhook import Webhook
 
 from framework.files import LocalFiles
 from framework.journal.store import Journal

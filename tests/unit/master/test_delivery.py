@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from webhook_bench import Webhook
+from webhook import Webhook
 
 from framework.master import delivery
 from framework.master.delivery import DeliveryError, call_webhook, run_command

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from master_bench import Bench, Clock
-from webhook_bench import Webhook
+from webhook import Webhook
 
 from framework.master import notifier as notifier_module
 from framework.master.delivery import DeliveryError

@@ -104,6 +104,8 @@ def test_that_no_task_reports_the_metric_is_said_once(bench: Bench, clock: Clock
 
 def test_the_end_is_said_once_although_the_master_restarts(bench: Bench) -> None:
     bench.run_to_the_end({2: "failed"})
+    bench.master._events.add("back", "b is back")
+    bench.turn()
     bench.master = bench.start()
     bench.turn()
     ended = [text for kind, text in events_of(bench) if kind == "ended"]

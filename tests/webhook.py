@@ -14,7 +14,7 @@ import pytest
 class Webhook:
     """Answers with `statuses` one after the other, then with 200."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
         self.statuses: list[int] = []
         self.requests: list[tuple[str, dict[str, str], Any]] = []  # path, headers, JSON
         hook = self
@@ -30,8 +30,8 @@ class Webhook:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/topic"
+        self._server = HTTPServer((address, 0), Handler)
+        self.url = f"http://{address}:{self._server.server_port}/topic"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
