@@ -49,10 +49,11 @@ class Notifier:
         self.problem = ""  # what a person should know: nobody can be told
 
     def _read_last(self, events: Sequence[Event]) -> int:
-        try:
-            return int(read_regular(self._file, 100))
+        last = events[-1].number if events else 0
+        try:  # a killed master may have told of events that are not in its file: their numbers come again
+            return min(last, int(read_regular(self._file, 100)))
         except (OSError, ValueError):
-            return events[-1].number if events else 0
+            return last
 
     def look(self, events: Sequence[Event], describe: Callable[[Event], Content]) -> None:
         """Queue those of the last events that are new and wanted; describe() is called for each."""

@@ -109,7 +109,8 @@ class StatusPublisher:
             self._write_results(self._sweep.is_finished)
             self._note_end()
             self._quarantine.save()
-            self._events.save()
+            if time.monotonic() >= self._status_due:
+                self._events.save()
             self._publish_page()
             self._notices.clear("files")
         except (OSError, JournalError) as error:
@@ -131,9 +132,13 @@ class StatusPublisher:
             self._is_behind = True
 
     def close(self) -> None:
-        """Write the status, if it was not when it was published last."""
+        """Write the status and the events, if they were not when they were published last."""
         if self._is_behind:
             self._write_status()
+        try:
+            self._events.save()
+        except OSError as error:
+            log.error("cannot write the events: %s", error)
 
     def _write_status(self) -> None:
         try:

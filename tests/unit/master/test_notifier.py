@@ -99,6 +99,9 @@ def test_after_a_restart_people_are_told_of_what_they_were_not_told(
     (tmp_path / "notified").write_text("4\n")
     Notifier(project(HOOK), {}, tmp_path / "notified", events).look(events, describe)
     deliveries.wait(lambda: deliveries.tried == ["p: event 5"])
+    (tmp_path / "notified").write_text("9\n")  # of events that were not written
+    Notifier(project(HOOK), {}, tmp_path / "notified", events).look([*events, event(6)], describe)
+    deliveries.wait(lambda: deliveries.tried[1:] == ["p: event 6"])
 
 
 def test_people_are_not_told_of_what_was_before_they_wanted_to_know(
