@@ -190,11 +190,10 @@ def _take_turns(
 def _wait_until_told(master: Master, signals: _Signals) -> None:
     """Give those who want to be told of the end some seconds; the next run tells them otherwise."""
     deadline, before = time.monotonic() + TELL_SECONDS, signals.count
-    while not master.has_told and signals.count == before:
-        if time.monotonic() > deadline:
-            log.warning("nobody could be told of the end yet (notify:); the next run tries again")
-            return
+    while not master.has_told and signals.count == before and time.monotonic() < deadline:
         time.sleep(0.05)
+    if problem := master.notify_problem:
+        log.warning("%s%s", problem, "" if master.has_told else " by the next run")
 
 
 def _check_program(project: Project) -> None:

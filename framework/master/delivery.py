@@ -113,5 +113,5 @@ def run_command(
             last = next((line for line in reversed(said) if line.strip()), "")
             for value in sorted(values.values(), key=len, reverse=True):
                 last = last.replace(value, "***") if value else last
-            why = f"exit code {process.returncode}: {one_line(last, _LONGEST)}"
-            raise DeliveryError(f"{command[0]!r:.60} failed, {why}")
+            why = f": {one_line(last, _LONGEST)}" if last else ""
+            raise DeliveryError(f"{command[0]!r:.60} failed, exit code {process.returncode}{why}")

@@ -116,6 +116,11 @@ class Master:
         """True if those who want to be told were told of everything until now."""
         return self._notifier.is_idle
 
+    @property
+    def notify_problem(self) -> str:
+        """The reason why they could not be told of it; empty if they were."""
+        return self._notifier.problem
+
     def status(self) -> Status:
         return self._publisher.status()
 

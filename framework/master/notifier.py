@@ -85,7 +85,7 @@ class Notifier:
                 event, content = self._waiting[0]
             problem, is_over = self._try(event, content)
             if problem and problem != self.problem:
-                log.warning("%s", problem)
+                log.info("%s", problem)  # it is a notice, too
             self.problem = problem
             if not is_over:
                 time.sleep(pause)

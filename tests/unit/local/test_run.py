@@ -671,3 +671,10 @@ def test_a_command_is_told_with_the_values_that_it_needs(
     assert bench.run()[0] == 0
     key, content = (bench.path / "told").read_text().splitlines()
     assert (key, json.loads(content)["event"], json.loads(content)["sweep"]["done"]) == ("k", "ended", 1)
+
+
+def test_a_command_that_fails_is_said_once_at_the_end(bench: Bench) -> None:
+    bench.write(x="[1]", settings="notify: ./missing")
+    code, output = bench.run()
+    said = "notify: './missing' cannot be run (No such file or directory); given up"
+    assert (code, output.count(said)) == (0, 1), output
