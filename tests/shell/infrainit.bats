@@ -287,6 +287,8 @@ assert_order() {
   assert_equal "$status" 0
   assert_order 'running the tasks' 'local: the connection is lost; the tasks keep running' 'copying the results to this machine'
   assert_equal "$(wc -l <watched)" 2
+  grep -qE "'watch' '--columns' '0' '--past' '[0-9]'\$" "$CALLS"
+  grep -qE "'watch' '--columns' '0' '--past' '6[0-9]'\$" "$CALLS" # what happened while the connection was silent
   [[ -d $TOOL/results/digits ]]
 }
 
