@@ -50,6 +50,7 @@ source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/al
 
 ARGUMENTS=("$@") # for start_again_in_group
 STARTED=''       # not empty: there may be containers
+FOLLOWED_FROM=0  # value of SECONDS: what happens to the tasks from then on is shown
 FOLLOWING=''     # not empty: everything runs, and keeps running if this script ends; paused: it was paused; removed: it is gone
 TERMINAL=''      # descriptor of this script's stdin; a trap itself runs with the stdin of the function that it interrupts
 TASKS_CODE=0     # exit code of following the tasks: 0 if every task succeeded
@@ -272,6 +273,7 @@ validate_project() {
   choose_labelled_hosts
   stop_on_problems 2
   collect_user_values
+  collect_notify_values
   look_at_inputs
   add_optuna
   validate_project_in_image
@@ -378,6 +380,7 @@ recover_results() {
 start_master_host() {
   [[ $MASTER ]] || return 0
   doing "starting broker, master and Flower"
+  FOLLOWED_FROM=$SECONDS
   start_broker "$MASTER_HOST"
   wait_broker "$MASTER_HOST"
   give_access
@@ -508,7 +511,8 @@ follow_tasks() {
   fi
   while true; do
     code=0
-    docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework watch --columns "$columns" | printable || code=$?
+    docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework watch --columns "$columns" \
+      --past "$((SECONDS - FOLLOWED_FROM))" | printable || code=$?
     if ((code == 0)); then
       break
     fi
@@ -516,6 +520,7 @@ follow_tasks() {
     if ((code == 1)); then
       break
     fi
+    FOLLOWED_FROM=$((SECONDS - 60)) # ssh gives a silent connection up after as long
     say "${HOST_NAMES[MASTER_HOST]}: the connection is lost; the tasks keep running"
     wait_until 600 "the master on ${HOST_NAMES[MASTER_HOST]} answers again" ask_master || {
       stop_if_removed
@@ -553,7 +558,7 @@ fetch_results() {
   # What a host that is gone has of its tasks is out of reach; the table of results is the master's.
   end_fetching || warn "logs and files of tasks are missing here; see above"
   # A project without a metric has no best combination; `framework best` reports that, and it is no failure.
-  docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework best | printable || true
+  docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework best --failures | printable || true
   DOING=''
   say_left_out
 }

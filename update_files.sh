@@ -24,9 +24,10 @@ set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
 
-ONLY_HOSTS=''   # -a, as typed
-TARGET_HOSTS=() # numbers of the hosts that get the files
-VALUE_HOSTS=()  # of these, those that run tasks
+ONLY_HOSTS=''     # -a, as typed
+TARGET_HOSTS=()   # numbers of the hosts that get the files
+VALUE_HOSTS=()    # of these, those that run tasks
+VERSION_BEFORE='' # of the code on the master host
 
 main() {
   parse_options -a,--hosts= -y,--yes -n,--dry-run --verbose -- "$@"
@@ -52,9 +53,11 @@ main() {
   for_each_host check_values_place "${VALUE_HOSTS[@]}"
   for_each_host send_code "${TARGET_HOSTS[@]}"
   for_each_host update_user_values "${VALUE_HOSTS[@]}"
+  VERSION_BEFORE=$(current_version "$MASTER_HOST")
   for_each_host switch_code "${TARGET_HOSTS[@]}"
   for_each_host remove_old_versions "${TARGET_HOSTS[@]}"
   report
+  report_changes
 }
 
 # choose_hosts: sets TARGET_HOSTS to all hosts of the infrastructure, or to those of -a.
@@ -149,6 +152,14 @@ report() {
   if [[ ! $DRY_RUN ]]; then
     printf 'version %s is used by all tasks that start from now on (%s)\n' "$CODE_VERSION" "$which"
   fi
+}
+
+# report_changes: the master's answer to what it runs now: combinations that are new, or outdated.
+report_changes() {
+  [[ ! $DRY_RUN && $VERSION_BEFORE ]] && is_one_of "$MASTER_HOST" "${TARGET_HOSTS[@]}" || return 0
+  [[ $(container_state "$MASTER_HOST" master) == running\ * ]] || return 0
+  docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework changes "$VERSION_BEFORE" | printable ||
+    warn "the master does not say what is new; see $(quote "$CHECKOUT/check_celery_status.sh")"
 }
 
 finish() {

@@ -181,6 +181,16 @@ class MasterFiles:
         return self.path / "drains.json"
 
     @property
+    def events(self) -> Path:
+        """Last events of the sweep, one JSON object in each line."""
+        return self.path / "events.jsonl"
+
+    @property
+    def notified(self) -> Path:
+        """Number of the last event that those who want to be told were told of."""
+        return self.path / "notified"
+
+    @property
     def quarantine(self) -> Path:
         """Last messages that were quarantined, one JSON object in each line."""
         return self.path / "quarantine.jsonl"
@@ -389,6 +399,11 @@ def read_regular(path: Path, most: int) -> bytes:
     if len(content) > most:
         raise ValueError(f"longer than {most} bytes")
     return content
+
+
+def short_path(path: Path) -> Path:
+    """Return `path` relative to the current directory if it is below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def sync_directory(path: Path) -> None:

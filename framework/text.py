@@ -10,3 +10,9 @@ def text_problem(text: str) -> str | None:
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         return "text with half of a surrogate pair is not valid Unicode; remove it"
     return None
+
+
+def one_line(text: str, most: int) -> str:
+    """At most `most` characters of text that somebody else wrote, fit for a line of a terminal."""
+    line = "".join(character if character.isprintable() else " " for character in text[: most + 1])
+    return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -6,22 +6,23 @@ import logging
 import shlex
 import shutil
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from framework.cli.best import print_best
+from framework.cli.failures import print_failures
 from framework.cli.plan import notices_of
 from framework.cli.progress import failures, progress_display
 from framework.errors import FrameworkError
-from framework.files import LocalFiles, ProjectFiles
+from framework.files import LocalFiles, ProjectFiles, short_path
 from framework.journal.ranking import BEST_SHOWN
 from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
 from framework.journal.sweep_data import write_sweep
 from framework.journal.trials import most_combinations
-from framework.local.run import ADVICE, RunOutcome, run_project
+from framework.local.run import ADVICE, RunOutcome, advice_of, run_project
 from framework.messages.requests import Which
 from framework.messages.status import Status, outdated_results
 from framework.project.project import Project
@@ -41,7 +42,8 @@ def run_and_report(project: Project, files: LocalFiles, slots: int | None, which
         print(notice, file=sys.stderr)
     combinations = most_combinations(project)
     print(f"{project.name}: {combinations} combinations of {', '.join(project.space.names)}", file=sys.stderr)
-    outcome = run_project(project, files, slots, which, progress_display(columns))
+    show = progress_display(columns, since=time.time())
+    outcome = run_project(project, files, slots, which, show)
     return report_outcome(project, outcome, files)
 
 
@@ -67,6 +69,8 @@ def report_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> 
             print(outdated_results(status.outdated, status.done, ADVICE.renew), file=sys.stderr)
         if project.metric is not None and status.done:
             print_best(project, journal, BEST_SHOWN)
+        if status.failed:
+            print_failures(project, journal, advice_of(files).log_place)
         failed = _failed_tasks(journal, outcome.began) if status.failed else FailedTasks()
     print(f"results: {short_path(files.master.results)}", file=sys.stderr)
     if outcome.interrupted:
@@ -82,7 +86,6 @@ def report_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> 
     if status.paused:
         raise FrameworkError(status.paused)
     if status.succeeded < status.total:
-        print(f"logs of a failed task: {short_path(files.worker.tasks)}/TASK/ATTEMPT/stderr", file=sys.stderr)
         raise FrameworkError(failed.message(status))
     return 0
 
@@ -128,8 +131,3 @@ def limit_each_kind(most: int) -> Callable[[logging.LogRecord], bool]:
         return seen[kind] <= most + 1
 
     return is_passed
-
-
-def short_path(path: Path) -> Path:
-    """Return `path` relative to the current directory if it is below it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

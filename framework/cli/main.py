@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from framework.cli import locations
+from framework.cli.changes import run_changes
 from framework.cli.examples import EXIT_CODES, epilog_of
 from framework.cli.explain import run_explain, run_where
 from framework.cli.master_commands import (
@@ -164,6 +165,11 @@ def _add_reports(add: Add) -> None:
     watch.add_argument(
         "--columns", type=int, default=0, help="redraw one line of this width (default: 0, print lines)"
     )
+    watch.add_argument(
+        "--past", type=int, default=0, metavar="SECONDS", help="print also the events of the last SECONDS"
+    )
+    changes = add("changes", run_changes, "Print what the code that was pushed last changes in the sweep.")
+    changes.add_argument("version", help="version of the code that the master had before")
     explain = add("explain", run_explain, "Print where a task is, why it waits, and what became of it.")
     explain.add_argument("tasks", nargs="+", metavar="TASK", help=TASK)
     best = add("best", run_best, "Print the best combinations.")
@@ -174,6 +180,7 @@ def _add_reports(add: Add) -> None:
         default=BEST_SHOWN,
         help=f"number of combinations (default: {BEST_SHOWN})",
     )
+    best.add_argument("--failures", action="store_true", help="then the failed tasks, grouped by reason")
     report = add("report", run_report, "Write a page with tables and plots of results: one HTML file.")
     report.add_argument(
         "results", type=Path, help="directory with results, or project with results of local runs"

@@ -3,12 +3,14 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
 from framework.cli import locations
 from framework.cli.best import print_best
+from framework.cli.failures import print_failures
 from framework.cli.plan import Plan, make_plan, notices_of
 from framework.cli.progress import progress_display, wait_for_newest_code, watch
 from framework.cli.task_selection import find_tasks
@@ -78,7 +80,8 @@ def run_status(options: argparse.Namespace) -> int:
 
 
 def run_watch(options: argparse.Namespace) -> int:
-    watch(MasterFiles(locations.DATA), locations.CODE, progress_display(options.columns))
+    since = time.time() - options.past
+    watch(MasterFiles(locations.DATA), locations.CODE, progress_display(options.columns, since))
     return 0
 
 
@@ -165,12 +168,14 @@ def is_master_alive(files: MasterFiles) -> bool:
 
 def run_best(options: argparse.Namespace) -> int:
     project = current_project()
-    if project.metric is None:
-        print("project.yml names no metric: there is nothing to rank the results by", file=sys.stderr)
-        return 0
     with Journal(MasterFiles(locations.DATA).journal, read_only=True) as journal:
-        warn_of_results(project, journal)
-        print_best(project, journal, options.number)
+        if project.metric is None:
+            print("project.yml names no metric: there is nothing to rank the results by", file=sys.stderr)
+        else:
+            warn_of_results(project, journal)
+            print_best(project, journal, options.number)
+        if options.failures:
+            print_failures(project, journal, ON_HOSTS.log_place)
     return 0
 
 

@@ -73,3 +73,8 @@ def _needs(project: Project, problems: Problems) -> Iterator[tuple[str, str]]:
             yield key, f"{each.name} {each.place}"
         else:
             yield f"{key}_{'file' if each.as_file else 'value'}", f"{each.name} {each.place} {each.file}"
+    for each in project.notify.wanted if project.notify else ():
+        if each.file is None:
+            yield "notify", f"{each.name} {each.place}"
+        else:
+            yield "notify_value", f"{each.name} {each.place} {each.file}"

@@ -53,6 +53,7 @@ class Plan:
     mounts: list[str]  # directories of the hosts that tasks see
     setup: list[str]  # words of the command that runs on each host first
     renew: str  # what to type to renew outdated results
+    notify: str = ""  # who is told what becomes of it
 
     @property
     def seconds(self) -> float | None:
@@ -78,6 +79,8 @@ class Plan:
         lines += [f"  mounts {mount}" for mount in self.mounts]
         if self.setup:
             lines.append(f"  setup of each host: {shlex.join(self.setup)}")
+        if self.notify:
+            lines.append(f"  notify: {self.notify}")
         return "\n".join(lines + [f"  {line}" for line in self.variables.lines() + self.standing()])
 
     def standing(self) -> list[str]:
@@ -157,6 +160,7 @@ def make_plan(
         setup=list(project.setup),
         mounts=[mount.shown for mount in project.mounts],
         renew=advice.renew,
+        notify=project.notify.shown if project.notify else "",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -17,6 +18,7 @@ Show: TypeAlias = Callable[[Status, bool], None]  # called with a status, and wh
 
 UNREACHED_SECONDS = 60.0  # longest time without a status of the master, which may be restarting
 REDRAW_SECONDS = 0.1  # shortest time between two drawings of the progress bar
+EVENTS_OF_A_KIND = 10  # that are printed; the status has the latest
 LINE_SECONDS = 10.0  # shortest time between two lines of progress, where no terminal can redraw one
 
 
@@ -81,17 +83,51 @@ def failures(status: Status) -> str:
     return f"{status.failed} of {status.total} tasks failed{cancelled}: see results.csv"
 
 
-def progress_display(columns: int) -> Show:
-    """Return a function that redraws one line of `columns` characters; for 0 it prints lines now and then."""
-    return _redraw(columns) if columns > 0 else _print_lines()
+class NewEvents:
+    """The events of a sweep, each once, but not too many of a kind."""
+
+    def __init__(self, since: float) -> None:
+        """`since`: Unix time; earlier ones are left out."""
+        self._since = since
+        self._last = 0  # number of the last one
+        self._shown: Counter[str] = Counter()  # by kind
+
+    def lines(self, status: Status) -> list[str]:
+        """The texts of those that are new in this status; of several best results, the last one."""
+        lines = []
+        news = [event for event in status.events if event.number > self._last and event.time >= self._since]
+        best = max((event.number for event in news if event.kind == "best"), default=0)
+        for event in news:
+            self._last = event.number
+            if event.kind == "best":
+                lines += [event.text] if event.number == best else []
+                continue
+            self._shown[event.kind] += 1
+            if self._shown[event.kind] <= EVENTS_OF_A_KIND:
+                lines.append(event.text)
+            elif self._shown[event.kind] == EVENTS_OF_A_KIND + 1:
+                lines.append("further messages of this kind are not shown: see results.csv")
+        return lines
 
 
-def _redraw(columns: int) -> Show:
+def progress_display(columns: int, since: float = 0.0) -> Show:
+    """Return a function that prints events since a Unix time, and below them how far the sweep has come.
+
+    It redraws one line of `columns` characters; for 0 it prints lines now and then.
+    """
+    events = NewEvents(since)
+    return _redraw(columns, events) if columns > 0 else _print_lines(events)
+
+
+def _redraw(columns: int, events: NewEvents) -> Show:
     due = 0.0
 
     def show(status: Status, ended: bool) -> None:
         nonlocal due
-        if ended or time.monotonic() >= due:
+        lines = events.lines(status)
+        for text in lines:
+            print(f"\r{text.ljust(columns)}", file=sys.stderr)
+        if ended or lines or time.monotonic() >= due:
             line = progress(status, columns).ljust(columns)
             print(f"\r{line}", end="\n" if ended else "", file=sys.stderr, flush=True)
             due = time.monotonic() + REDRAW_SECONDS
@@ -99,11 +135,13 @@ def _redraw(columns: int) -> Show:
     return show
 
 
-def _print_lines() -> Show:
+def _print_lines(events: NewEvents) -> Show:
     shown, due = "", 0.0
 
     def show(status: Status, ended: bool) -> None:
         nonlocal shown, due
+        for text in events.lines(status):
+            print(text, file=sys.stderr, flush=True)
         line = progress(status, 100)
         if ended or (line != shown and time.monotonic() >= due):
             print(line, file=sys.stderr, flush=True)

@@ -15,10 +15,12 @@ def run_master(_: argparse.Namespace) -> int:
     from framework.broker.celery_app import connect, make_app
     from framework.broker.master_connection import MasterConnection
     from framework.master.master import Master
+    from framework.master.notifier import read_values
 
     identity = Identity.of_container("master")
     app = make_app(identity)
-    master = Master(identity, MasterFiles(locations.DATA), locations.CODE)
+    values = read_values(identity.secrets / "notify")
+    master = Master(identity, MasterFiles(locations.DATA), locations.CODE, values=values)
     master.run(lambda: MasterConnection(app, connect(identity)))
     return 0
 

@@ -13,6 +13,7 @@ from framework.configuration.host_settings import read_host_labels
 from framework.configuration.ignore_settings import check_ignore_file, read_ignore
 from framework.configuration.image_settings import read_build, read_packages
 from framework.configuration.mount_settings import read_mounts
+from framework.configuration.notify_settings import read_notify
 from framework.configuration.parameters import read_parameters, read_space
 from framework.configuration.resource_settings import read_resources, read_size
 from framework.configuration.settings import (
@@ -137,6 +138,7 @@ def _read_project(
     """The project of these settings and this space. Raises ProjectError if there is any problem by then."""
     settings.check_method(method, space)
     ignore: tuple[str, ...] = settings.read("ignore", lambda node: read_ignore(node, problems), ())
+    variables = read_variables(settings.node("environment"), settings.node("secrets"), problems)
     project = Project(
         name=name,
         path=directory,
@@ -166,7 +168,8 @@ def _read_project(
         mounts=settings.read("mounts", lambda node: read_mounts(node, problems), ()),
         defaults=settings.read("defaults", lambda node: read_defaults(node, space, problems), {}),
         ignore=ignore,
-        variables=read_variables(settings.node("environment"), settings.node("secrets"), problems),
+        variables=variables,
+        notify=settings.read("notify", lambda node: read_notify(node, variables, problems), None),
     )
     check_ignore_file(directory, problems)
     settings.check_no_secret_in_command(project.command, project.variables.secrets)

@@ -58,6 +58,7 @@ KEYS = (
     "ignore",
     "environment",
     "secrets",
+    "notify",
 )
 _WITHOUT_OPTUNA = (
     "needs Optuna, which is not installed here; ./infrainit.sh -f sends an image that has it to the hosts; "

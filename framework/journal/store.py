@@ -546,6 +546,17 @@ class Journal(Database):
         )
         return (0, 0, 0) if row is None else (row[0], row[1], row[2])
 
+    def best(self, metric: str, goal: Literal["maximize", "minimize"]) -> TaskRecord | None:
+        """The done task of the current sweep with the best finite value of this metric; None without any."""
+        order = "DESC" if goal == "maximize" else "ASC"
+        row = self._row(
+            f"""SELECT tasks.* FROM tasks, json_each(tasks.metrics) WHERE tasks.sweep = {_SWEEP}
+            AND +state = 'done' AND key = ? AND type IN ('integer', 'real')
+            ORDER BY value {order}, number LIMIT 1""",
+            metric,
+        )
+        return None if row is None else _task_record(row)
+
     def has_metric(self, metric: str) -> bool:
         """True if any task of the current sweep, also one that runs, has this metric as a number."""
         row = self._row(

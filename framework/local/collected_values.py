@@ -6,7 +6,7 @@ framework/shell/user_values.sh reads the same for tasks on hosts.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from framework.errors import ProjectError
@@ -23,11 +23,27 @@ def collect_values(project: Project, environment: Mapping[str, str] = os.environ
 
     Raises ProjectError with everything that is missing. No message has a value.
     """
+    return _collect(project, [(each, _key(each)) for each in project.variables.wanted], environment)
+
+
+def collect_notify_values(project: Project, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The values that `notify:` of `project` gets from this machine; raises ProjectError likewise."""
+    wanted = project.notify.wanted if project.notify else ()
+    return _collect(project, [(each, "notify") for each in wanted], environment)
+
+
+def _key(wanted: Wanted) -> str:
+    return "secrets" if wanted.is_secret else "environment"
+
+
+def _collect(
+    project: Project, needed: Iterable[tuple[Wanted, str]], environment: Mapping[str, str]
+) -> dict[str, str]:
+    """`needed`: each with the key of the project's file that asks for it."""
     values: dict[str, str] = {}
     problems = []
     file = project.sweep_file or ProjectFiles(project.path).settings
-    for wanted in project.variables.wanted:
-        key = "secrets" if wanted.is_secret else "environment"
+    for wanted, key in needed:
         try:
             values[wanted.name] = _read(wanted, project.path, environment)
         except ValueError as error:

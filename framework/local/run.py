@@ -13,15 +13,15 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from framework.errors import FrameworkError, JournalError, ProjectError, UsageError
-from framework.files import LocalFiles, ProjectFiles
-from framework.local.collected_values import collect_values
+from framework.files import LocalFiles, ProjectFiles, short_path
+from framework.local.collected_values import collect_notify_values, collect_values
 from framework.local.data_directory import other_owner, record_owner
 from framework.local.run_lock import run_lock
 from framework.local.runner_process import RunnerProcess, task_environment
@@ -43,13 +43,23 @@ from framework.worker.worker import LOCAL, Worker
 log = logging.getLogger(__name__)
 
 HOST = "local"
+TELL_SECONDS = 20.0  # at the end of a run
 ADVICE = Advice(
     resume="run it again",
     renew="'run --outdated' runs these again, --fresh runs all again",
     retry="--failed runs them again",
+    log_place=lambda record: f"{record.task}/{record.attempts}/stderr",  # advice_of() has the directory
 )
 
 Show: TypeAlias = Callable[[Status, bool], None]  # called with a status, and whether it is the last one
+
+
+def advice_of(files: LocalFiles) -> Advice:
+    """The advice for a run with these files."""
+    return replace(
+        ADVICE,
+        log_place=lambda each: str(short_path(files.worker.attempt(each.task, each.attempts).stderr)),
+    )
 
 
 @dataclass(frozen=True)
@@ -76,13 +86,13 @@ def run_project(
     if problems := local_problems(project.mounts):
         raise ProjectError(problems)
     _check_directory(files.path, project.path)
-    values = collect_values(project)
+    values, notify_values = collect_values(project), collect_notify_values(project)
     with run_lock(files) as lock:
         _claim_directory(files, project)
         keep_written(files.code, files.written)
         code = take_snapshot(project.path, files.code, files.path, _properties(project), project.ignore)
         runner = RunnerProcess(files.worker, lock, values)
-        outcome = _run_snapshot(project, files, slots, which, show, runner)
+        outcome = _run_snapshot(project, files, slots, which, show, runner, notify_values)
         if changed := changed_files(code):
             log.warning(
                 "tasks wrote into %s, which all tasks share, and which is read-only on a host: %s; "
@@ -101,6 +111,7 @@ def _run_snapshot(
     which: Which | None,
     show: Show,
     runner: RunnerProcess,
+    notify_values: Mapping[str, str],
 ) -> RunOutcome:
     """Run the project of which files.code holds a copy; see run_project."""
     began = time.time()
@@ -114,13 +125,14 @@ def _run_snapshot(
         raise UsageError(why_nowhere(project.name, {HOST: lacks}))
     if which:
         hand_in(files.master.requests, ControlRequest("again", which=which))
-    master = Master(identity, files.master, files.code, ADVICE)
+    master = Master(identity, files.master, files.code, advice_of(files), notify_values)
     transport = LocalTransport(worker, publisher, runner)
     with _Signals() as signals:
         try:
             transport.connect()
             master.send_again(transport)
             status = _take_turns(master, transport, signals, files, show)
+            _wait_until_told(master, signals)
         except JournalError as error:
             raise FrameworkError(
                 f"{error}; nothing is lost: free some disk space, then run it again"
@@ -158,9 +170,10 @@ def _take_turns(
         show(status, ended)
         if ended:
             return status
+        said = {status.paused, *(event.text for event in status.events)}
         for notice in status.notices:
             kind = re.sub(r"\d+", "", notice)  # a notice that differs in numbers only is logged once
-            if notice != status.paused and kind not in logged:
+            if notice not in said and kind not in logged:
                 logged.add(kind)
                 log.warning("%s", notice)
         if signals.count and not transport.stopping:
@@ -172,6 +185,15 @@ def _take_turns(
         if signals.count > 1:
             orphans.kill_orphans(files.worker.tasks)
             orphans.kill_orphans(files.worker.setup)
+
+
+def _wait_until_told(master: Master, signals: _Signals) -> None:
+    """Give those who want to be told of the end some seconds; the next run tells them otherwise."""
+    deadline, before = time.monotonic() + TELL_SECONDS, signals.count
+    while not master.has_told and signals.count == before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if problem := master.notify_problem:
+        log.warning("%s%s", problem, "" if master.has_told else " by the next run")
 
 
 def _check_program(project: Project) -> None:

@@ -48,7 +48,7 @@ class Control:
             case "cancel":
                 self._sweep.cancel(request.tasks)
             case "pause":
-                self._sweep.pause("on request")
+                self._sweep.pause("on request", is_requested=True)
             case "resume":
                 self._sweep.resume()
             case "drain":

@@ -12,9 +12,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from framework.configuration.load import load_code
@@ -25,12 +26,14 @@ from framework.journal.store import Journal
 from framework.master.control import Control
 from framework.master.incoming import Incoming
 from framework.master.notices import Notices
+from framework.master.notifier import Notifier
 from framework.master.publisher import ON_HOSTS, Advice, StatusPublisher
 from framework.master.quarantine import Quarantine
 from framework.messages.assignment import Assignment
 from framework.messages.identity import Identity
 from framework.messages.status import Status
 from framework.messages.task_ids import AttemptId
+from framework.scheduler.sweep_events import SweepEvents
 from framework.scheduler.sweep_state import Sending, Sweep
 
 log = logging.getLogger(__name__)
@@ -65,7 +68,15 @@ class Connection(Messenger, Protocol):
 class Master:
     """One project's sweep, its journal, and the hosts that run it."""
 
-    def __init__(self, identity: Identity, files: MasterFiles, code: Path, advice: Advice = ON_HOSTS) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        files: MasterFiles,
+        code: Path,
+        advice: Advice = ON_HOSTS,
+        values: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`values`: those of the user's machine that `notify:` of the project needs."""
         self._identity = identity
         self._code_root = code
         self._code = Code.current(code)
@@ -74,14 +85,17 @@ class Master:
         program = program_version(project.path, project.sweep_file, project.ignore, project.workdir)
         note_program(self._journal, self._code.version, program)
         provenance = Provenance(self._journal, program, self._code.image, code)
-        self._sweep = Sweep(project, self._journal, provenance, files.pause, files.drains)
+        self._events = SweepEvents(files.events, advice.log_place)
+        self._notifier = Notifier(project, values, files.notified, self._events.latest)
+        self._sweep = Sweep(project, self._journal, provenance, files.pause, files.drains, self._events)
         self._notices = Notices()
         self._control = Control(files.requests, self._sweep)
         quarantine = Quarantine(files.quarantine)
         self._incoming = Incoming(identity, self._sweep, quarantine)
         self._publisher = StatusPublisher(
-            self._sweep, self._journal, quarantine, self._notices, files, self._code.version, advice
-        )
+            self._sweep, self._journal, quarantine, self._notices, self._events, self._notifier, files,
+            self._code.version, advice,
+        )  # fmt: skip
         self._code_current = code / "current"
         self._code_link = ""  # what `current` has named in the last turn
         self._stopping = False
@@ -96,6 +110,16 @@ class Master:
     def close(self) -> None:
         self._publisher.close()
         self._journal.close()
+
+    @property
+    def has_told(self) -> bool:
+        """True if those who want to be told were told of everything until now."""
+        return self._notifier.is_idle
+
+    @property
+    def notify_problem(self) -> str:
+        """The reason why they could not be told of it; empty if they were."""
+        return self._notifier.problem
 
     def status(self) -> Status:
         return self._publisher.status()

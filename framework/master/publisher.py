@@ -8,13 +8,17 @@ from dataclasses import dataclass
 
 from framework.errors import JournalError
 from framework.files import STATUS_FILE, SWEEP_FILE, MasterFiles
+from framework.journal.records import TaskRecord
 from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
 from framework.journal.sweep_data import write_sweep
 from framework.journal.unreported_metric import metric_warning
 from framework.master.notices import Notices
+from framework.master.notifier import Content, Notifier, content_of
 from framework.master.quarantine import Quarantine
+from framework.messages.events import Event
 from framework.messages.status import Status, outdated_results
+from framework.scheduler.sweep_events import EVENTS_SHOWN, LogPlace, SweepEvents, best_text
 from framework.scheduler.sweep_progress import SweepProgress
 from framework.scheduler.sweep_state import Sweep
 
@@ -32,12 +36,14 @@ class Advice:
     resume: str  # a paused sweep
     renew: str  # results of other files of the project, or of another image
     retry: str  # failed tasks
+    log_place: LogPlace  # of a failed task
 
 
 ON_HOSTS = Advice(
     resume="./infrainit.sh -f, or 'framework resume' in the master's container",
     renew="'./infrainit.sh -f --outdated' runs these again, --fresh runs all again",
     retry="'./infrainit.sh -f --failed' runs failed tasks again",
+    log_place=lambda record: f"./check_celery_status.sh logs {record.number + 1}",
 )
 
 
@@ -50,6 +56,8 @@ class StatusPublisher:
         journal: Journal,
         quarantine: Quarantine,
         notices: Notices,
+        events: SweepEvents,
+        notifier: Notifier,
         files: MasterFiles,
         version: str,
         advice: Advice,
@@ -58,6 +66,8 @@ class StatusPublisher:
         self._journal = journal
         self._quarantine = quarantine
         self._notices = notices
+        self._events = events
+        self._notifier = notifier
         self._files = files
         self._version = version
         self._advice = advice
@@ -67,6 +77,8 @@ class StatusPublisher:
         self._status_due = 0.0
         self._page_due = 0.0
         self._page: object = None  # what the data that was published last depends on
+        self._has_ended = False  # said of the sweep
+        self._is_metric_looked_for = False  # since the first task that was done without it
         self._is_behind = False  # the status that is written, behind what has happened since
         self._shown: tuple[object, ...] = ()  # of the last status: what people and programs wait for
 
@@ -95,7 +107,10 @@ class StatusPublisher:
         """
         try:
             self._write_results(self._sweep.is_finished)
+            self._note_end()
             self._quarantine.save()
+            if time.monotonic() >= self._status_due:
+                self._events.save()
             self._publish_page()
             self._notices.clear("files")
         except (OSError, JournalError) as error:
@@ -104,6 +119,8 @@ class StatusPublisher:
             if self._notices.get("files") != notice:
                 log.error("%s", notice)
             self._notices.set("files", notice)
+        self._notifier.look(self._events.latest, self._content_of)
+        self._notices.set_or_clear("notify", self._notifier.problem)
         shown = (self._is_finished, self._sweep.paused, self._refused_version, *self._notices)
         began = time.monotonic()
         if at_once or shown != self._shown or began >= self._status_due:
@@ -115,9 +132,13 @@ class StatusPublisher:
             self._is_behind = True
 
     def close(self) -> None:
-        """Write the status, if it was not when it was published last."""
+        """Write the status and the events, if they were not when they were published last."""
         if self._is_behind:
             self._write_status()
+        try:
+            self._events.save()
+        except OSError as error:
+            log.error("cannot write the events: %s", error)
 
     def _write_status(self) -> None:
         try:
@@ -166,7 +187,20 @@ class StatusPublisher:
             paused=paused,
             quarantined=self._quarantine.count,
             hosts=dict(progress.hosts),
+            events=self._events.latest[-EVENTS_SHOWN:],
         )
+
+    def _note_end(self) -> None:
+        """Note an event when the sweep has ended."""
+        if self._is_finished and not self._has_ended:
+            tally = self._sweep.progress(time.monotonic()).tally
+            counts = {"failed": tally.failed, "cancelled": tally.cancelled, "pruned": tally.pruned}
+            others = "".join(f", {number} {state}" for state, number in counts.items() if number)
+            best = self._best()
+            if best is not None:
+                others += f"; best {best_text(self._sweep.project.metric or '', best)}"
+            self._events.add("ended", f"the sweep has ended: {tally.done} of {tally.total} done{others}")
+        self._has_ended = self._is_finished
 
     def _pause_message(self, progress: SweepProgress) -> str:
         """The reason why nothing more is sent, and what to do; empty if tasks are sent."""
@@ -189,7 +223,34 @@ class StatusPublisher:
         began, version = time.monotonic(), self._sweep.results_version
         if version != self._results_written and (finished or began >= self._results_due):
             write_results(self._sweep.project, self._journal, self._files.results)
-            self._notices.set_or_clear("metric", metric_warning(self._sweep.project, self._journal))
+            self._warn_of_metric()
             self._results_written = version
             ended = time.monotonic()
             self._results_due = ended + max(RESULTS_SECONDS, 50 * (ended - began))
+
+    def _best(self) -> TaskRecord | None:
+        """The task with the best value of the metric so far."""
+        project = self._sweep.project
+        return None if project.metric is None else self._journal.best(project.metric, project.goal)
+
+    def _content_of(self, event: Event) -> Content:
+        """What is sent of an event to those who want to be told."""
+        status, best, metric = self.status(), self._best(), self._sweep.project.metric or ""
+        names = ("total", "done", "running", "waiting", "failed", "cancelled", "pruned", "seconds_left")
+        return content_of(
+            event,
+            status.project,
+            {name: getattr(status, name) for name in names},
+            None
+            if best is None
+            else {"metric": metric, "value": best.metrics[metric], "parameters": dict(best.parameters)},
+        )
+
+    def _warn_of_metric(self) -> None:
+        """Say what done tasks lack of the project's metric; that none has it is an event, too."""
+        metric, warning = self._sweep.project.metric, metric_warning(self._sweep.project, self._journal)
+        self._notices.set_or_clear("metric", warning)
+        if metric is not None and warning and not self._is_metric_looked_for:
+            self._is_metric_looked_for = True
+            if not self._journal.has_metric(metric):
+                self._events.add("metric", warning)

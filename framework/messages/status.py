@@ -9,9 +9,11 @@ from pathlib import Path
 
 from framework.errors import FrameworkError
 from framework.files import read_regular, write_atomically
+from framework.messages.events import Event
 
 STALE_SECONDS = 15.0
 LONGEST_STATUS = 64 * 2**20  # bytes
+EVENTS_IN_SUMMARY = 5
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Status:
     quarantined: int = 0  # malformed, foreign or unexpected messages
     notices: list[str] = field(default_factory=list)  # what a person should know or do
     hosts: dict[str, HostStatus] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)  # the last ones, the latest one last
 
     @property
     def waiting(self) -> int:
@@ -82,7 +85,8 @@ def read_status(path: Path) -> Status:
     except (ValueError, RecursionError) as error:
         raise FrameworkError(f"{path}: it is no status ({error})") from error
     hosts = {name: HostStatus(**host) for name, host in content.pop("hosts").items()}
-    status = Status(**content, hosts=hosts)
+    events = [Event(**event) for event in content.pop("events", [])]
+    status = Status(**content, hosts=hosts, events=events)
     age = time.time() - status.updated
     if age > STALE_SECONDS:
         raise FrameworkError(f"the master has written no status for {age:.0f} s: see its log (docker logs)")
@@ -108,6 +112,8 @@ def summary(status: Status) -> str:
     if status.quarantined:
         lines.append(f"{status.quarantined} malformed or foreign messages: see quarantine.jsonl")
     lines.extend(status.notices)
+    for event in status.events[-EVENTS_IN_SUMMARY:]:
+        lines.append(f"{duration(max(0.0, status.updated - event.time))} ago: {event.text}")
     return "\n".join(lines)
 
 

@@ -34,6 +34,14 @@ class HealthRecord:
     probe_at: float = 0.0
 
 
+@dataclass(frozen=True)
+class HealthChange:
+    """A host that was suspended, or is healthy again."""
+
+    is_suspended: bool
+    message: str
+
+
 class HostHealth:
     """The health of all hosts."""
 
@@ -59,18 +67,18 @@ class HostHealth:
         record.failures.clear()
         record.succeeded = now
 
-    def review(self, usable: Collection[str], now: float) -> list[str]:
-        """Suspend hosts and take them back; returns a message for each. `usable`: hosts that can be used."""
-        messages = []
+    def review(self, usable: Collection[str], now: float) -> list[HealthChange]:
+        """Suspend hosts and take them back; returns what has changed. `usable`: hosts that can be used."""
+        changes = []
         for host, record in self._hosts.items():
             if record.suspended and len(record.failures) < FAILURES_LIMIT:
                 record.suspended, record.pause = "", FIRST_PROBE_SECONDS
-                messages.append(f"{host} is healthy again: it gets tasks")
+                changes.append(HealthChange(False, f"{host} is healthy again: it gets tasks"))
             elif not record.suspended and (why := self._reason_to_suspend(host, usable)):
                 record.suspended = why
                 record.probe_at = now + record.pause
-                messages.append(self._notice(host, record, now))
-        return messages
+                changes.append(HealthChange(True, self._notice(host, record, now)))
+        return changes
 
     def notices(self, now: float) -> list[str]:
         """A message for each suspended host."""

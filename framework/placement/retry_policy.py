@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Container, Mapping
 
 from framework.journal.store import Journal
 from framework.messages.assignment import AttemptResult
-from framework.placement.host_health import HostHealth
+from framework.placement.host_health import HealthChange, HostHealth
 from framework.placement.hosts import WorkerHosts
 from framework.placement.vacancies import Vacancies
 from framework.project.project import Project
 from framework.project.resources import why_nowhere
-
-log = logging.getLogger(__name__)
 
 UNFIT_SECONDS = 30.0  # for which no host can run a task until the sweep is paused: others may be starting
 
@@ -48,15 +45,18 @@ class RetryPolicy:
         is_excused = self._health.excuses(result.host, failed_on, self._hosts.usable(now), now)
         return self._project.gives_up_after(failures, excused=int(is_excused))
 
-    def review_hosts(self, now: float) -> None:
-        """Suspend hosts and take them back; note since when no host can run the sweep."""
+    def review_hosts(self, now: float) -> list[HealthChange]:
+        """Suspend hosts and take them back; note since when no host can run the sweep.
+
+        Returns a message for each host that was suspended, or taken back.
+        """
         if not self._hosts.are_unfit():
             self._unfit_since = None
         elif self._unfit_since is None:
             self._unfit_since = now
-        if not self._health.is_unblemished:
-            for message in self._health.review(self._hosts.usable(now), now):
-                log.warning("%s", message)
+        if self._health.is_unblemished:
+            return []
+        return self._health.review(self._hosts.usable(now), now)
 
     def limits(self, now: float) -> Mapping[str, int]:
         """The number of tasks that suspended hosts may have."""

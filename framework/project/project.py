@@ -12,6 +12,7 @@ from framework.messages.task_ids import task_id
 from framework.project.command_line import expand, identifying, nested
 from framework.project.early_termination import EarlyTermination, Reports
 from framework.project.mounts import Mount
+from framework.project.notify import Notify
 from framework.project.resources import Resources
 from framework.project.variables import Variables
 from framework.space.product import Combinations, Space
@@ -53,6 +54,7 @@ class Project:
     defaults: Mapping[str, Value] = field(default_factory=dict)
     ignore: tuple[str, ...] = ()  # patterns of files in its directory that do not belong to it
     variables: Variables = field(default_factory=Variables)  # of its tasks, beside the framework's own
+    notify: Notify | None = None  # who is told what becomes of its sweep
     sweep_file: Path | None = None  # the W&B sweep file that describes it; None: project.yml does
     notices: tuple[str, ...] = ()  # what is right in its files, but may not be what the user expects
     # Digest of all that makes the combinations and their order; unique if that is not known.

@@ -30,6 +30,7 @@ from framework.scheduler.adaptive_queue import AdaptiveQueue
 from framework.scheduler.pause import Pause
 from framework.scheduler.queue import IndexedQueue, QueuedTask, TaskQueue
 from framework.scheduler.rerun import Rerun
+from framework.scheduler.sweep_events import SweepEvents
 from framework.scheduler.sweep_progress import SweepProgress, host_statuses, seconds_left
 
 if TYPE_CHECKING:
@@ -60,12 +61,19 @@ class Sweep:
     """
 
     def __init__(
-        self, project: Project, journal: Journal, provenance: Provenance, pause_file: Path, drains_file: Path
+        self,
+        project: Project,
+        journal: Journal,
+        provenance: Provenance,
+        pause_file: Path,
+        drains_file: Path,
+        events: SweepEvents,
     ) -> None:
         self.project = project
         self.results_version = 0  # grows with each change of results.csv
         self._journal = journal
         self._provenance = provenance
+        self._events = events
         self._pause = Pause(pause_file)
         self._drains = Drains(drains_file, time.monotonic())
         self._hosts = WorkerHosts(is_drained=self._drains.is_drained)
@@ -96,6 +104,7 @@ class Sweep:
     def _restart_queue(self) -> None:
         """Go through the sweep from its beginning: what the journal says of it has changed."""
         self._rerun = None
+        self._best: float | None = None  # value of the metric, of all results; None: not known yet
         self._study = self._load_study()
         self._queue: TaskQueue
         if self._study and self.project.method.is_adaptive:
@@ -194,6 +203,7 @@ class Sweep:
             return
         if host not in self._hosts:
             log.info("worker host %s has %d slots", host, heartbeat.slots)
+        self._events.host_heard(host)
         self._hosts.take_heartbeat(heartbeat, now)
         unwanted = set()
         for attempt in heartbeat.running | heartbeat.reserved:
@@ -305,8 +315,6 @@ class Sweep:
             self._end(result.task)
             if result.state == "done":
                 self._count_done(result)
-            else:
-                log.warning("task %s failed on %s: %s", result.task, result.host, result.reason)
         elif (record := self._journal.get(result.task)) and record.state == "pruned":
             self.results_version += 1  # the journal knows now how long it ran
         else:
@@ -326,6 +334,23 @@ class Sweep:
         self._done_seconds += result.seconds
         self._done_count += 1
         self._recent.add(result.seconds)
+        self._note_best(result)
+
+    def _note_best(self, result: AttemptResult) -> None:
+        """Note an event if a done task has the best value of the metric of all until now."""
+        metric = self.project.metric
+        value = None if metric is None else as_number(result.metrics.get(metric))
+        if metric is None or value is None or not math.isfinite(value):
+            return
+        if self._best is None:  # the result is in the journal
+            best = self._journal.best(metric, self.project.goal)
+            self._best = None if best is None else as_number(best.metrics[metric])
+            is_best = value == self._best
+        else:
+            is_best = value > self._best if self.project.goal == "maximize" else value < self._best
+        if is_best and (record := self._journal.get(result.task)):
+            self._best = value
+            self._events.new_best(metric, record)
 
     def prune_tasks(self) -> None:
         """End early the tasks that the study wants ended, unless they have ended meanwhile."""
@@ -357,6 +382,8 @@ class Sweep:
         if self._hosts.is_alive(host, now):
             reason = f"its worker on {host} holds it no longer"
         else:
+            others = self._hosts.usable(now)
+            self._events.host_silent(host, len(attempts), self._hosts.lease, bool(others))
             reason = f"no sign of its worker on {host} for {self._hosts.lease:.0f} s"
         with self._journal.batch():
             for attempt in attempts:
@@ -369,7 +396,6 @@ class Sweep:
         reason = f"lost {lost} times; the last time: {reason}" if final else reason
         self._hosts.remove(task)
         if self._journal.lost(task, attempt.id.number, reason, final):
-            log.warning("task %s failed: %s", task, reason)
             self._end(task)
         else:
             self._requeue(task)
@@ -379,7 +405,9 @@ class Sweep:
         record = self._journal.get(task)
         if record is not None:
             self.results_version += 1
-            self._failed_now |= record.state == "failed"
+            if record.state == "failed":
+                self._failed_now = True
+                self._events.task_failed(record, self._journal.failed_on(task))
             self._queue.close(task, TaskOutcome(record.state, record.code, record.image))
             if self._study is not None:
                 self._study.end(record)
@@ -431,6 +459,7 @@ class Sweep:
     def run_again(self, tasks: Sequence[tuple[int, str]]) -> None:
         """Have tasks run again although they have ended, each given with the number of its combination."""
         self._journal.again([task for _, task in self._of_the_sweep(tasks)])
+        self._events.add("request", f"as requested, tasks run again: {len(tasks)}")
         self._restart_queue()
 
     def advance_rerun(self, key: str, which: Which) -> bool:
@@ -443,6 +472,7 @@ class Sweep:
         rerun = self._rerun
         if rerun is None or not self._queue.is_counted or not rerun.advance():
             return False
+        self._events.add("request", f"as requested, {which} tasks run again")
         self._restart_queue()
         return True
 
@@ -472,10 +502,10 @@ class Sweep:
         """The reason why the sweep is paused; empty if it is not."""
         return self._pause.reason
 
-    def pause(self, reason: str) -> None:
+    def pause(self, reason: str, *, is_requested: bool = False) -> None:
         """Send nothing more until resumed, and have running attempts stopped. Raises OSError."""
         self._pause.begin(reason)
-        log.warning("the sweep is paused: %s", reason)
+        self._events.add("request" if is_requested else "paused", f"the sweep is paused: {reason}")
         for attempt in self._hosts.attempts:
             self._stop(attempt)
 
@@ -531,7 +561,8 @@ class Sweep:
         """Suspend hosts on which different tasks fail, take healthy ones back, forget those long silent."""
         for host in self._hosts.forget_silent(now):
             log.info("worker host %s is forgotten: it has sent nothing for long", host)
-        self._policy.review_hosts(now)
+        for change in self._policy.review_hosts(now):
+            self._events.add("suspended" if change.is_suspended else "healthy", change.message)
 
     def take_stop_orders(self) -> dict[str, list[AttemptId]]:
         """Remove and return the attempts that hosts are to be told to stop, by host."""

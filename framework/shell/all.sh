@@ -90,6 +90,8 @@ source "$CHECKOUT/framework/shell/answers.sh"
 source "$CHECKOUT/framework/shell/one_off.sh"
 # shellcheck source=framework/shell/user_values.sh
 source "$CHECKOUT/framework/shell/user_values.sh"
+# shellcheck source=framework/shell/notify.sh
+source "$CHECKOUT/framework/shell/notify.sh"
 # shellcheck source=framework/shell/unchanged.sh
 source "$CHECKOUT/framework/shell/unchanged.sh"
 # shellcheck source=framework/shell/journal.sh

@@ -206,13 +206,10 @@ send_missing_files() {
 
 # switch_code HOST: makes the version that was sent the current one. Running tasks keep theirs.
 switch_code() {
-  local host=$1 directory link before=''
+  local host=$1 directory link before
   directory=$(code_directory "$host")
-  # shellcheck disable=SC2016 # expands over there
-  before=$(on_host "$host" sh -c '[ ! -h "$1" ] || readlink -- "$1"' current "$directory/current")
-  if [[ ! $before =~ ^c?[0-9a-f]{12}$ ]]; then # earlier versions of the tool put no c in front
-    before=''                                  # not one of ours
-  elif [[ $before == "$CODE_VERSION" ]]; then
+  before=$(current_version "$host")
+  if [[ $before == "$CODE_VERSION" ]]; then
     step "${HOST_NAMES[host]}" "has version $CODE_VERSION already"
     return 0
   fi
@@ -221,6 +218,16 @@ switch_code() {
   change_host "$host" mv --no-target-directory -- "$link" "$directory/current"
   if [[ ! $DRY_RUN ]]; then
     say_what_changed "$host" "$directory" "$before"
+  fi
+}
+
+# current_version HOST: prints the version of the code that the host uses now; nothing if there is none of ours.
+current_version() {
+  local version
+  # shellcheck disable=SC2016 # expands over there
+  version=$(on_host "$1" sh -c '[ ! -h "$1" ] || readlink -- "$1"' current "$(code_directory "$1")/current")
+  if [[ $version =~ ^c?[0-9a-f]{12}$ ]]; then # earlier versions of the tool put no c in front
+    printf '%s\n' "$version"
   fi
 }
 

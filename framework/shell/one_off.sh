@@ -29,6 +29,8 @@ declare -grA NEED_PATTERNS=(
   [secret]="$WANTED"
   [secret_value]="$WANTED $WANTED_PATH"
   [secret_file]="$WANTED $WANTED_PATH"
+  [notify]="$WANTED"
+  [notify_value]="$WANTED $WANTED_PATH"
 )
 
 # find_root: sets PROJECT_PATH to the directory of the sweep file's project, unless it is known. Only the framework reads the file. A dry

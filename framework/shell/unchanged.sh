@@ -165,6 +165,7 @@ print_wanted_now() {
   stage_code
   read_needs
   collect_user_values
+  collect_notify_values
   look_at_inputs
   for name in "${NOTED[@]}"; do
     [[ $name != *_IMAGE* ]] || printf -v "$name" %s "${NOTE_OF_LAST_RUN[$name]}"

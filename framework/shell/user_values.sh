@@ -61,6 +61,13 @@ collect_user_value() {
       fi
       USER_VALUES+=("$name=${USER_ENVIRONMENT[$name]}")
       ;;
+    notify)
+      if [[ ! ${USER_ENVIRONMENT[$name]:-} ]]; then
+        problem "${place}notify: $name is not set here; export it, or name a file in secrets:, as in $name: {file: ~/.token}"
+        return 0
+      fi
+      USER_VALUES+=("$name=${USER_ENVIRONMENT[$name]}")
+      ;;
     secret)
       if [[ ! -v USER_ENVIRONMENT[$name] ]]; then
         problem "${place}secrets: $name is not set here; export it, or name a file, as in $name: {file: ~/.token}"
@@ -70,7 +77,7 @@ collect_user_value() {
         USER_VALUES+=("$name=${USER_ENVIRONMENT[$name]}")
       fi
       ;;
-    secret_*) collect_secret_of_file "$key" "$name" "${rest#* }" "$place" ;;
+    secret_* | notify_value) collect_secret_of_file "$key" "$name" "${rest#* }" "$place" ;;
   esac
 }
 

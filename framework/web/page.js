@@ -471,6 +471,7 @@ function showAll() {
 const STATUS_SECONDS = 3;
 const RENEWAL_SECONDS = 15; // at least, between two times that plots are drawn anew
 const STALE_SECONDS = 60;
+const EVENTS = 10; // the latest ones
 let status = null;
 let version = null; // of the data that is shown
 let renewed = 0;
@@ -504,6 +505,10 @@ function drawNow() {
     );
     const hosts = Object.entries(status.hosts).sort().map(([name, host]) => [name, String(host.slots), String(host.running), host.alive ? `${Math.round(host.seconds_since_beat)} s ago${host.drained ? ", drained" : ""}` : "out of reach"]);
     parts.push(tableOf("Hosts", ["host", "slots", "running", "last heard of"], hosts));
+    if (status.events.length > 0) {
+      const lines = status.events.slice(-EVENTS).reverse().map((event) => element("li", {}, `${timeOf(event.time)}: ${event.text}`));
+      parts.push(element("h3", {}, "What has happened"), element("ul", {}, ...lines));
+    }
   }
   if (data.under_way.length > 0) {
     const rows = data.under_way.map((task) => [String(task.number), described(task), task.host, task.started === null ? "sent" : `since ${timeOf(task.started)}`]);

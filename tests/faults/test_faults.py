@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -196,6 +197,11 @@ def test_a_host_that_loses_power_costs_only_what_it_ran(checkout: Checkout, figu
     finally:
         checkout.bed.restore_power(HOST3)
     wait_for("its worker is back", lambda: tasks.status()["hosts"]["host3"]["alive"], seconds=60)
+    texts = "\n".join(event["text"] for event in tasks.status()["events"])
+    assert re.search(
+        r"^host3 has been silent for 30 s: its (task|2 tasks) will run again elsewhere$", texts, re.M
+    )
+    assert "\nhost3 is back" in texts
     tasks.check(tasks.finish(), repeats=SLOTS)
     figures.measured(Goal.KILLED, tasks.until_rerun(HOST3, killed))
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from checkout import Checkout, ProcessWatch, at, options
 from testbed import HOME, HOST1, HOST2, HOST3, NOBODY, USER, execute, wait_for
+from webhook import Webhook
 
 VALUES = [
     "two words", " spaces around ", "it's", 'say "hi"', "$HOME", "$(id)", "`id`", "*", "a;b|c&d>e<f",
@@ -113,6 +114,7 @@ print(f"Lesson: lesson={lesson.NUMBER}")
     (project / "parameters.yml").write_text("n: {range: [0, 13, 1]}")
     pushed = time.time()
     said = checkout.run("update_files.sh").output
+    assert "1 new combination will run\n" in said
     for word in ("local", "host1", checkout.bed.address(HOST2), "lesson.py", "parameters.yml"):
         assert word in said
     assert "project/run.py" not in said
@@ -195,6 +197,7 @@ TOKEN = "tok-5fe1e4c3 'quoted' \"twice\" $HOME\nline-8c1d77ab\n"
 PASSWORD = "pass-77ac90f1 größe"
 KEY = b"key-90ee12\0\xff\n"  # a file may hold anything
 WORD = "two words"
+HOOK_KEY = "hook-4bd81c02"
 
 
 def test_variables_and_secrets_reach_tasks_and_nothing_else(checkout: Checkout) -> None:
@@ -207,8 +210,10 @@ def test_variables_and_secrets_reach_tasks_and_nothing_else(checkout: Checkout) 
         "n: {range: [0, 6, 1]}",
         {"run.py": KEEPER},
         "environment: {HF_HOME: /data/hf, WORD: }\n"
-        "secrets: {TOKEN: , PASSWORD: {file: ~/pass word}, KEY_FILE: {file: ~/key, as: file}}\n",
+        "secrets: {TOKEN: , PASSWORD: {file: ~/pass word}, KEY_FILE: {file: ~/key, as: file}}\n"
+        "notify: ${HOOK}\n",
     )
+    webhook = Webhook(checkout.bed.gateway)
     (project / "project.yml").write_text(
         (project / "project.yml").read_text().replace("run.py", "run.py --x '${envvar:WORD}' ${args}", 1)
     )
@@ -218,7 +223,7 @@ def test_variables_and_secrets_reach_tasks_and_nothing_else(checkout: Checkout) 
     assert "nothing was started" in said
     assert (checkout.inventory(HOST1), checkout.container(HOST1, "runner")["Id"]) == before
 
-    given = {"WORD": WORD, "TOKEN": TOKEN}
+    given = {"WORD": WORD, "TOKEN": TOKEN, "HOOK": f"{webhook.url}?key={HOOK_KEY}"}
     with ProcessWatch() as watch:
         command = ["-f", "-d", str(project), "--wait"]
         said = checkout.run("infrainit.sh", *command, variables=given).output
@@ -242,12 +247,18 @@ def test_variables_and_secrets_reach_tasks_and_nothing_else(checkout: Checkout) 
     assert [row["digest"] for row in rows] == [f"d{first}"] * 6 + [f"d{second}"] * 3
     assert {row["attempts"] for row in rows} == {"1"}
 
+    for text in ("the sweep has ended: 6 of 6 done", "the sweep has ended: 9 of 9 done"):
+        wait_for(f"it is told: {text}", lambda text=text: f"keeper: {text}" in webhook.texts)  # type: ignore[misc]
+    webhook.close()
     texts = {"messages": said + pushed, "command lines": "\n".join(watch.seen)}
     for place in (None, HOST1, HOST2):
         texts[f"inspect, {place}"] = json.dumps(checkout.inspect(place))
         for container in checkout.inventory(place)["containers"]:
             texts[f"log, {container}, {place}"] = log_of(checkout, place, container)
     assert any("docker run" in line for line in watch.seen)
+    assert [where for where, text in texts.items() if HOOK_KEY in text] == []
+    for machine, found in files_with(checkout, HOOK_KEY).items():
+        assert [file for file in found if not file.endswith("/master/notify")] == [], machine
     for needle in ("tok-5fe1e4c3", "line-8c1d77ab", "tok-0b7d", PASSWORD, "key-90ee12"):
         assert [where for where, text in texts.items() if needle in text] == [], needle
         for machine, found in files_with(checkout, needle).items():

@@ -287,6 +287,8 @@ assert_order() {
   assert_equal "$status" 0
   assert_order 'running the tasks' 'local: the connection is lost; the tasks keep running' 'copying the results to this machine'
   assert_equal "$(wc -l <watched)" 2
+  grep -qE "'watch' '--columns' '0' '--past' '[0-9]'\$" "$CALLS"
+  grep -qE "'watch' '--columns' '0' '--past' '6[0-9]'\$" "$CALLS" # what happened while the connection was silent
   [[ -d $TOOL/results/digits ]]
 }
 
@@ -304,7 +306,7 @@ assert_order() {
   infrainit -d digits -m local -w local --wait
   assert_equal "$status" 0
   assert_order 'h1: its results were not copied' 'warning: logs and files of tasks are missing here; see above'
-  [[ $(tail -n 1 "$CALLS") == *"'framework' 'best'"* ]]
+  [[ $(tail -n 1 "$CALLS") == *"'framework' 'best' '--failures'"* ]]
 }
 
 @test "--wait: does not hold the lock; when the infrastructure is removed, it says so and ends" {

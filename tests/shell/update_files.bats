@@ -294,3 +294,19 @@ image=infrainit-runner:0123456789ab"
   TMPDIR="$BATS_TEST_TMPDIR/tmp" update
   assert_equal "$(ls "$BATS_TEST_TMPDIR/tmp")" ''
 }
+
+@test "the master is asked which combinations are new" {
+  stub_answer='8 new combinations will run'
+  sed -i "s|^    'run '\*)|    'exec '*' framework changes c00000000000') echo '$stub_answer' ;;\n&|" "$STUBS/docker"
+  update
+  assert_equal "$status" 0
+  assert_equal "$(tail -n 1 <<<"$output")" "$stub_answer"
+  sed -i "s|echo '$stub_answer' ;;|exit 1 ;;|" "$STUBS/docker"
+  echo >>"$TOOL/tasks/my project/parameters.yml"
+  ln -sfn c00000000000 "$HERE/current"
+  update
+  assert_equal "$status" 0
+  assert_part 'warning: the master does not say what is new'
+  update
+  refute_part 'warning: the master'
+}

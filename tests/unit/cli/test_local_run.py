@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from framework.cli import local_run
-from framework.cli.local_run import configure_logging, limit_each_kind, report_outcome, short_path
+from framework.cli.local_run import configure_logging, limit_each_kind, report_outcome
 from framework.configuration.load import load_project
 from framework.errors import FrameworkError
-from framework.files import LocalFiles
+from framework.files import LocalFiles, short_path
 from framework.journal.store import Journal
 from framework.local.run import RunOutcome
 from framework.messages.assignment import AttemptResult, AttemptState
@@ -89,8 +89,11 @@ def test_a_run_with_failures_names_them_and_what_is_not_installed(
     bench.finish(0, "failed", "exit code 1: ModuleNotFoundError: No module named 'x'")
     with pytest.raises(FrameworkError, match=r"^1 of 2 tasks failed: see results\.csv$"):
         bench.report(failed=1)
-    logs = "results: data/results.csv\nlogs of a failed task: data/tasks/TASK/ATTEMPT/stderr\n"
-    assert capsys.readouterr().err == logs, "without requirements there is nothing to install"
+    task = bench.project.task_id({"x": 1})
+    assert capsys.readouterr().err == (
+        "failed: x=1 on local: exit code 1: ModuleNotFoundError: No module named 'x'; "
+        f"logs: data/tasks/{task}/1/stderr\nresults: data/results.csv\n"
+    ), "without requirements there is nothing to install"
     (bench.project.path / "requirements.txt").touch()
     with pytest.raises(FrameworkError):
         bench.report(failed=1)

@@ -142,6 +142,7 @@ def test_before_anything_ran(project: Project, capsys: pytest.CaptureFixture[str
         "results": None,
         "mounts": [],
         "setup": [],
+        "notify": "",
         "seconds": None,
     }
 
@@ -307,3 +308,22 @@ def test_what_git_leaves_out_is_said_before_a_run(tmp_path: Path) -> None:
         assert notice.startswith("left out, as .gitignore says: data/; ")
     (tmp_path / ".infrainitignore").write_text("!/data/\n")
     assert notices_of(load_project(tmp_path), on_hosts=False) == []
+
+
+@pytest.mark.parametrize(
+    ("notify", "shown"),
+    [
+        ("https://x.example/s3cret", "notify: a webhook"),
+        ("'${HOOK}'", "notify: a webhook, with HOOK of yours"),
+        ("{command: sh tell.sh, secrets: [K]}", "notify: sh tell.sh, beside the master, with K of yours"),
+    ],
+)
+def test_who_is_told_is_shown_without_the_url(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], notify: str, shown: str
+) -> None:
+    (tmp_path / "project.yml").write_text(f"command: train\nnotify: {notify}\n")
+    (tmp_path / "parameters.yml").write_text("x: 1\n")
+    assert cli.main(["plan", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert f"  {shown}\n" in out
+    assert "s3cret" not in out

@@ -15,6 +15,7 @@ from framework.cli import progress as progress_module
 from framework.cli.progress import failures, progress_display, wait_for_newest_code
 from framework.errors import FrameworkError
 from framework.files import MasterFiles
+from framework.messages.events import Event, EventKind
 from framework.messages.status import HostStatus, Status, progress
 
 STATUS = Status(
@@ -194,3 +195,47 @@ def test_without_a_terminal_a_line_is_printed_when_it_changes_now_and_then(
     show(later, True)
     lines = [progress(status, 100) for status in (STATUS, later, later)]
     assert capsys.readouterr().err.splitlines() == lines
+
+
+def events(*numbers: int, kind: EventKind = "failed") -> Status:
+    """A status with these events, each at the time of its number."""
+    news = [Event(number, float(number), kind, f"event {number}") for number in numbers]
+    return dataclasses.replace(STATUS, events=news)
+
+
+def test_events_are_printed_once_above_the_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Clock(monkeypatch, lambda: None)
+    show = progress_display(80, since=5.0)
+    bar = progress(STATUS, 80).ljust(80)
+    show(events(4, 5), False)
+    show(events(5, 6), False)
+    show(events(5, 6), False)
+    assert capsys.readouterr().err == "".join(f"\r{f'event {n}':<80}\n\r{bar}" for n in (5, 6))
+
+
+def test_of_many_events_of_a_kind_a_few_are_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Clock(monkeypatch, lambda: None)
+    show = progress_display(0)
+    show(events(*range(1, 9)), False)
+    show(events(*range(1, 30)), False)
+    show(events(30, 31, kind="best"), False)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "tasks," not in line]
+    many = progress_module.EVENTS_OF_A_KIND
+    assert lines == [
+        *(f"event {number}" for number in range(1, many + 1)),
+        "further messages of this kind are not shown: see results.csv",
+        "event 31",
+    ]
+
+
+def test_watch_prints_what_has_happened_in_the_last_seconds(
+    container: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    news = [Event(n, time.time() - age, "best", f"event {n}") for n, age in ((1, 100), (2, 20))]
+    written(container, finished=True, done=36, failed=0, running=0, events=news)
+    assert cli.main(["watch", "--past", "60"]) == 0
+    assert capsys.readouterr().err.splitlines()[0] == "event 2"

@@ -85,8 +85,8 @@ def test_a_master_runs_with_connections_of_its_own(monkeypatch: pytest.MonkeyPat
     made: list[tuple[Any, ...]] = []
 
     class Master:
-        def __init__(self, *arguments: object) -> None:
-            made.append(arguments)
+        def __init__(self, *arguments: object, values: Mapping[str, str]) -> None:
+            made.append((*arguments, values))
 
         def run(self, link: Callable[[], object]) -> None:
             made.append((link(), link()))
@@ -95,7 +95,7 @@ def test_a_master_runs_with_connections_of_its_own(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(celery_app, "connect", lambda identity: object())
     monkeypatch.setattr(master_connection, "MasterConnection", lambda app, connection: (app, connection))
     assert cli.main(["master"]) == 0
-    assert made[0] == (identity("master"), MasterFiles(locations.DATA), locations.CODE)
+    assert made[0] == (identity("master"), MasterFiles(locations.DATA), locations.CODE, {})
     first, second = made[1]
     assert first[0] is second[0] is app
     assert first[1] is not second[1], "each link has a new connection"

@@ -19,6 +19,7 @@ from journal_bench import FAILED, RESULT, TASK, sent, state
 from framework.errors import FrameworkError, JournalError, UnknownTaskError
 from framework.journal.records import Member, NewAttempt, TaskOutcome
 from framework.journal.store import Journal
+from framework.messages.metrics import Metric
 
 
 @pytest.fixture
@@ -356,6 +357,24 @@ def test_the_typical_time_is_the_median_of_what_is_done(journal: Journal) -> Non
         sent(journal, task=task)
         journal.finish(dataclasses.replace(result, task=task, seconds=seconds), final=True)
     assert journal.typical_seconds() == 2.0
+
+
+def test_the_best_task_has_the_metric_as_a_finite_number_and_is_done(journal: Journal) -> None:
+    journal.open_sweep("first")
+    assert journal.best("a.b", "maximize") is None
+    values: list[Metric] = [0.5, 3, "inf", "nan", "text", 0.25, 3]
+    for number, value in enumerate(values):
+        sent(journal, task=f"{number:016x}", number=number)
+        result = dataclasses.replace(RESULT, task=f"{number:016x}", metrics={"a.b": value})
+        journal.finish(result, final=True)
+    sent(journal, task="f" * 16, number=9)
+    journal.finish(dataclasses.replace(FAILED, task="f" * 16, metrics={"a.b": 9}), final=True)
+    for goal, number in (("maximize", 1), ("minimize", 5)):
+        best = journal.best("a.b", goal)  # type: ignore[arg-type]
+        assert best is not None
+        assert best.number == number
+    journal.open_sweep("second")
+    assert journal.best("a.b", "maximize") is None
 
 
 def test_metric_names_are_those_of_ended_tasks(journal: Journal) -> None:

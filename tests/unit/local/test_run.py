@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from webhook import Webhook
 
 from framework.files import LocalFiles
 from framework.journal.store import Journal
@@ -634,3 +635,46 @@ def test_a_function_runs_in_the_workdir_too(bench: Bench) -> None:
     )
     assert bench.run()[0] == 0
     assert [row["loss"] for row in bench.rows()] == ["6", "7", "8"]
+
+
+def test_a_webhook_is_told_before_the_run_ends_and_nothing_shows_its_url(
+    bench: Bench, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK", webhook.url)
+    bench.write(
+        x="[1, 2]", program="[ $1 != --x=1 ] || { echo bad >&2; exit 3; }", settings="notify: ${HOOK}"
+    )
+    code, output = bench.run()
+    failed = "x=1 failed on local: exit code 3: bad; logs: results/local/"
+    ended = "the sweep has ended: 1 of 2 done, 1 failed; best loss 2 (x=2)"
+    assert (code, failed in output, ended in output) == (1, True, True), output
+    first, last = webhook.texts
+    name = bench.project.name
+    assert first.startswith(f"{name}: {failed}")
+    assert last == f"{name}: {ended}"
+    assert "topic" not in output
+    assert not any(b"/topic" in file.read_bytes() for file in bench.files.path.rglob("*") if file.is_file())
+    assert bench.run("--failed")[0] == 1
+    assert len(webhook.requests) == 4
+    monkeypatch.delenv("HOOK")
+    code, output = bench.run()
+    assert (code, "project.yml:4:9: notify: HOOK is not set here; export it" in output) == (2, True), output
+
+
+def test_a_command_is_told_with_the_values_that_it_needs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY", "k")
+    told = shlex.quote(str(bench.path / "told"))
+    (bench.project / "tell.sh").write_text(f'{{ echo "$KEY"; cat; echo; }} >>{told}\n')
+    bench.write(x="[1]", settings="notify: {command: sh tell.sh, secrets: [KEY]}")
+    assert bench.run()[0] == 0
+    key, content = (bench.path / "told").read_text().splitlines()
+    assert (key, json.loads(content)["event"], json.loads(content)["sweep"]["done"]) == ("k", "ended", 1)
+
+
+def test_a_command_that_fails_is_said_once_at_the_end(bench: Bench) -> None:
+    bench.write(x="[1]", settings="notify: ./missing")
+    code, output = bench.run()
+    said = "notify: './missing' cannot be run (No such file or directory); given up"
+    assert (code, output.count(said)) == (0, 1), output

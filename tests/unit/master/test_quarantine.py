@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +43,3 @@ def test_any_message_is_kept_in_a_form_that_harms_no_terminal(tmp_path: Path, bo
     assert line["message"].isascii()
     assert not set(line["message"]) & {"\n", "\x1b", "\0"}
     assert len((tmp_path / "file").read_text()) < 20 * LONGEST
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [lambda path: path.write_text("{half"), lambda path: path.write_text("[" * 100_000), os.mkfifo],
-    ids=["half", "nested", "pipe"],
-)
-def test_a_damaged_file_is_begun_anew(tmp_path: Path, damage: Callable[[Path], object]) -> None:
-    path = tmp_path / "file"
-    damage(path)
-    kept = Quarantine(path)
-    kept.add("results", "x", "y")
-    kept.save()
-    assert [line["number"] for line in lines(path)] == [1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from framework.cli import locations
 from framework.cli import main as cli
 from framework.errors import FrameworkError
+from framework.messages.events import Event
 from framework.messages.status import HostStatus, Status, duration, progress, read_status, summary
 
 STATUS = Status(
@@ -137,3 +139,15 @@ def test_the_summary_says_which_hosts_are_drained() -> None:
     lines = summary(dataclasses.replace(STATUS, hosts=hosts)).splitlines()
     assert "a         2        1  0 s ago  (drained: it is sent nothing more)" in lines
     assert "b         2        2  0 s ago" in lines
+
+
+def test_the_summary_ends_with_the_last_events(tmp_path: Path) -> None:
+    news = [Event(number, 880.0, "best", f"event {number}") for number in range(1, 8)]
+    status = dataclasses.replace(STATUS, updated=1000.0, events=news)
+    assert summary(status).splitlines()[-5:] == [f"2 min ago: event {number}" for number in range(3, 8)]
+    assert json.loads(status.to_json())["events"][0] == {
+        "number": 1, "time": 880.0, "kind": "best", "text": "event 1",
+    }  # fmt: skip
+    now = dataclasses.replace(status, updated=time.time())
+    now.write(tmp_path / "status.json")
+    assert read_status(tmp_path / "status.json") == now

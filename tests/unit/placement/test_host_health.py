@@ -5,7 +5,12 @@ from __future__ import annotations
 from master_bench import Bench, Clock
 
 from framework.messages.assignment import Assignment
-from framework.placement.host_health import FIRST_PROBE_SECONDS, LONGEST_PROBE_SECONDS, HostHealth
+from framework.placement.host_health import (
+    FIRST_PROBE_SECONDS,
+    LONGEST_PROBE_SECONDS,
+    HealthChange,
+    HostHealth,
+)
 
 ALL = {"a", "b", "c"}
 
@@ -22,7 +27,9 @@ def test_a_host_where_three_combinations_fail_while_others_succeed_is_suspended(
     fail(health, "a", "y", now=12)
     assert health.review(ALL, 12) == [], "twice the same combination"
     fail(health, "a", "z", now=13)
-    (said,) = health.review(ALL, 13)
+    (change,) = health.review(ALL, 13)
+    said = change.message
+    assert change.is_suspended
     assert said.startswith("a is suspended: 3 different combinations failed there in a row")
     assert "others finished" in said
     assert health.limits(ALL, 13) == {"a": 0}
@@ -46,7 +53,7 @@ def test_a_combination_that_fails_on_two_hosts_is_at_fault_itself() -> None:
     fail(health, "a", "x", "y", "z")
     assert len(health.review(ALL, 0)) == 1
     health.record_failure("x", "b", {"a"}, 1)
-    assert health.review(ALL, 1) == ["a is healthy again: it gets tasks"]
+    assert health.review(ALL, 1) == [HealthChange(False, "a is healthy again: it gets tasks")]
     assert not health.is_suspect("b")
     for number in range(9):
         health.record_failure(f"bad{number}", "b", {"a"}, 2)
@@ -57,8 +64,8 @@ def test_a_host_that_fails_every_task_before_one_is_done_is_suspended_if_there_a
     health = HostHealth()
     fail(health, "a", "x", "y", "z")
     assert health.review({"a"}, 0) == [], "the only one"
-    (said,) = health.review({"a", "b"}, 0)
-    assert "others to try" in said
+    (change,) = health.review({"a", "b"}, 0)
+    assert "others to try" in change.message
     fail(health, "b", "u", "v", "w")
     assert health.review({"a", "b"}, 0) == [], "the last one stays"
 
@@ -89,7 +96,7 @@ def test_a_suspended_host_is_probed_ever_more_seldom_until_it_finishes_a_task() 
         now += pause
     assert pause == LONGEST_PROBE_SECONDS
     health.record_success("a", now)
-    assert health.review(ALL, now) == ["a is healthy again: it gets tasks"]
+    assert health.review(ALL, now) == [HealthChange(False, "a is healthy again: it gets tasks")]
     assert health.limits(ALL, now) == {}
     assert health.notices(now) == []
 

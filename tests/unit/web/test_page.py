@@ -7,12 +7,18 @@ import os
 import re
 import shutil
 import subprocess
-from html import unescape
+import threading
+import time
+from functools import partial
+from html import escape, unescape
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from framework.messages.events import Event
+from framework.messages.status import HostStatus, Status
 from framework.web.page import render_page
 from framework.web.plotly_bundle import read_plotly
 
@@ -79,22 +85,28 @@ def test_the_page_names_no_other_place() -> None:
 
 def browse(page: str, path: Path, width: int) -> tuple[dict[str, Any], list[str]]:
     """What actions.js has seen in a browser, and what the browser's console says."""
+    file = path / "page.html"
+    actions = Path(__file__).with_name("actions.js").read_text()
+    file.write_text(page.replace("</body>", f"<script>{actions}</script></body>"))
+    shown, console = dump(file.as_uri(), path, width)
+    (seen,) = re.findall(r'<pre id="seen">(.*?)</pre>', shown, re.DOTALL) or ["{}"]
+    return json.loads(unescape(seen)), console
+
+
+def dump(address: str, path: Path, width: int, milliseconds: int = 20000) -> tuple[str, list[str]]:
+    """What a browser has made of a page after some time of its clock, and what its console says."""
     if BROWSER is None:
         if os.environ.get("CI"):
             pytest.fail("there is no Chromium to look at the page with")
         pytest.skip("there is no Chromium to look at the page with")
-    file = path / "page.html"
-    actions = Path(__file__).with_name("actions.js").read_text()
-    file.write_text(page.replace("</body>", f"<script>{actions}</script></body>"))
     command = [
         BROWSER, "--headless=new", "--no-sandbox", "--enable-unsafe-swiftshader", "--enable-logging=stderr",
-        f"--user-data-dir={path / 'browser'}", f"--window-size={width},900", "--virtual-time-budget=20000",
-        "--dump-dom", file.as_uri(),
+        f"--user-data-dir={path / 'browser'}", f"--window-size={width},900",
+        f"--virtual-time-budget={milliseconds}", "--dump-dom", address,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    (seen,) = re.findall(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL) or [done.stderr[-2000:]]
-    return json.loads(unescape(seen)), [line for line in console if "GL Driver Message" not in line]
+    return done.stdout, [line for line in console if "GL Driver Message" not in line]
 
 
 @pytest.mark.parametrize("width", [1300, 520])
@@ -121,3 +133,26 @@ def test_a_browser_shows_tables_and_plots(tmp_path: Path, width: int) -> None:
     assert seen["closed"] == 0
     assert seen["plots"] == [True] * 7
     assert seen["points"] > 250
+
+
+class Handler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_live_page_shows_what_has_happened(tmp_path: Path) -> None:
+    events = [Event(number, time.time(), "failed", f"{HOSTILE} {number}") for number in range(1, 13)]
+    hosts = {"gpu1": HostStatus(2, 1, 0, 1.0, alive=True)}
+    status = Status(time.time(), "p", "c1", 9, 1, 1, 1, False, 5.0, hosts=hosts, events=events)
+    (tmp_path / "sweep").mkdir()
+    status.write(tmp_path / "sweep/status.json")
+    (tmp_path / "sweep/sweep.json").write_text(json.dumps(a_sweep(3)))
+    (tmp_path / "live.html").write_text(render_page(a_sweep(3), ({}, "is elsewhere"), {}, is_live=True))
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        shown, said = dump(f"http://127.0.0.1:{server.server_port}/live.html", tmp_path, 1300, 2000)
+        server.shutdown()
+    assert said == []
+    (lines,) = re.findall(r"<h3>What has happened</h3><ul>(.*?)</ul>", shown, re.DOTALL)
+    texts = re.findall(r"<li>[-0-9 :]+ UTC: (.*?)</li>", lines)
+    assert texts == [escape(f"{HOSTILE} {number}", quote=False) for number in range(12, 2, -1)]
