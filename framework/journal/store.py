@@ -504,13 +504,14 @@ class Journal(Database):
         )
         return row is not None
 
-    def typical_seconds(self) -> float | None:
-        """The median duration of the tasks that are done; None if none is."""
-        row = self._row(
-            """SELECT seconds FROM tasks WHERE state = 'done' ORDER BY seconds LIMIT 1
-            OFFSET (SELECT count(*) / 2 FROM tasks WHERE state = 'done')"""
+    def latest_seconds(self, most: int) -> list[tuple[str, float]]:
+        """Hosts and durations of the latest tasks done or pruned, at most so many, the oldest first."""
+        rows = self._rows(
+            """SELECT host, seconds FROM tasks WHERE state IN ('done', 'pruned') AND seconds IS NOT NULL
+            ORDER BY started DESC, number DESC LIMIT ?""",
+            most,
         )
-        return None if row is None else float(row["seconds"])
+        return [(str(host), float(seconds)) for host, seconds in reversed(rows)]
 
     def note_program(self, code: str, program: str) -> None:
         """Write that the version `code` of framework and project holds this version of the program."""

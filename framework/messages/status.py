@@ -6,12 +6,27 @@ import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from framework.errors import FrameworkError
 from framework.files import read_regular, write_atomically
+from framework.messages.host_use import UNKNOWN_USE, HostUse
 
 STALE_SECONDS = 15.0
+FEW_KNOWN = 3  # durations, below which an estimate is a guess
 LONGEST_STATUS = 64 * 2**20  # bytes
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Expected duration of the rest of a sweep, in seconds."""
+
+    seconds: float
+    least: float  # nine times out of ten it is more
+    most: float  # nine times out of ten it is less
+    known: int  # tasks from whose durations it was made
+    like: str = ""  # the host of which two more would save something; empty: nothing, or not known
+    saved: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -24,6 +39,11 @@ class HostStatus:
     seconds_since_beat: float
     alive: bool
     drained: bool = False  # it is sent nothing more
+    use: HostUse = UNKNOWN_USE
+
+    @property
+    def is_usable(self) -> bool:
+        return self.alive and not self.drained
 
 
 @dataclass(frozen=True)
@@ -38,7 +58,7 @@ class Status:
     failed: int
     running: int
     finished: bool  # every combination has a terminal record and results.csv is written
-    seconds_left: float | None  # expected; None when nothing is known yet
+    seconds_left: float | None  # as in `estimate`
     refused_version: str = ""  # version of code that was pushed and is not valid
     cancelled: int = 0
     outdated: int = 0  # done by other code, or in another image, than the current one
@@ -47,6 +67,7 @@ class Status:
     quarantined: int = 0  # malformed, foreign or unexpected messages
     notices: list[str] = field(default_factory=list)  # what a person should know or do
     hosts: dict[str, HostStatus] = field(default_factory=dict)
+    estimate: Estimate | None = None  # None if nothing is known yet
 
     @property
     def waiting(self) -> int:
@@ -81,12 +102,18 @@ def read_status(path: Path) -> Status:
         raise FrameworkError("the master has not started yet: it has written no status") from None
     except (ValueError, RecursionError) as error:
         raise FrameworkError(f"{path}: it is no status ({error})") from error
-    hosts = {name: HostStatus(**host) for name, host in content.pop("hosts").items()}
-    status = Status(**content, hosts=hosts)
+    hosts = {name: _host_status(host) for name, host in content.pop("hosts").items()}
+    if (rest := content.pop("estimate", None)) is not None:
+        rest = Estimate(**rest)
+    status = Status(**content, hosts=hosts, estimate=rest)
     age = time.time() - status.updated
     if age > STALE_SECONDS:
         raise FrameworkError(f"the master has written no status for {age:.0f} s: see its log (docker logs)")
     return status
+
+
+def _host_status(content: dict[str, Any]) -> HostStatus:
+    return HostStatus(**content | {"use": HostUse.from_status(content.get("use") or asdict(UNKNOWN_USE))})
 
 
 def summary(status: Status) -> str:
@@ -98,6 +125,8 @@ def summary(status: Status) -> str:
         + (f", {status.pruned} pruned" if status.pruned else "")
         + remaining(status)
     ]
+    if status.estimate is not None and not status.finished and not status.paused:
+        lines.append(expectation(status.estimate))
     if status.hosts:
         width = max(len("host"), *(len(name) for name in status.hosts))
         lines.append(f"{'host':<{width}}  slots  running  last heard of")
@@ -133,10 +162,25 @@ def remaining(status: Status) -> str:
     return f", about {duration(status.seconds_left)} left"
 
 
+def expectation(estimate: Estimate) -> str:
+    """The expected duration as people can act on it: its range, and what more hosts would save."""
+    text = f"about {duration(estimate.seconds)}"
+    if estimate.known < FEW_KNOWN:
+        return f"{text}, a guess from {estimate.known} task{'s' if estimate.known > 1 else ''}"
+    least, most = duration(estimate.least), duration(estimate.most)
+    text += f" ({least} to {most})" if least != most else ""
+    if estimate.like:
+        text += f" on these hosts; 2 more like {estimate.like}: {duration(estimate.saved)} less"
+    return text
+
+
 def duration(seconds: float) -> str:
-    """A rounded duration with its unit."""
+    """A rounded duration with its units."""
     if round(seconds) < 100:
         return f"{round(seconds)} s"
-    if round(seconds) < 6000:
-        return f"{round(seconds) // 60} min"
-    return f"{seconds / 3600:.1f} h"
+    minutes = round(seconds) // 60
+    if minutes < 100:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // (24 * 60)} d {minutes // 60 % 24} h"

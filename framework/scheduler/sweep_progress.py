@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from framework.journal.tally import Tally
-from framework.messages.status import HostStatus
+from framework.messages.status import Estimate, HostStatus
 from framework.placement.hosts import WorkerHosts
 
 
@@ -17,7 +17,7 @@ class SweepProgress:
     tally: Tally
     running: int
     finished: bool  # every combination has a terminal record
-    seconds_left: float | None  # expected; None if nothing is known yet
+    estimate: Estimate | None  # of the rest; None if nothing is known yet
     paused: str  # the reason; empty if the sweep is not paused
     no_host_reason: str  # the reason why no host can run any task; empty if one can
     suspended: Sequence[str]  # a message for each suspended host
@@ -35,12 +35,7 @@ def host_statuses(hosts: WorkerHosts, now: float) -> dict[str, HostStatus]:
             seconds_since_beat=now - host.last_heartbeat,
             alive=hosts.is_alive(host.name, now),
             drained=hosts.is_drained(host.name, now),
+            use=host.use,
         )
         for host in hosts
     }
-
-
-def seconds_left(mean: float | None, tasks: int, slots: int) -> float | None:
-    """The expected duration of the rest, with the mean duration of a task; None if nothing is known."""
-    used = min(slots, tasks)
-    return mean * tasks / used if mean and used else None

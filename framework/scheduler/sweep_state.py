@@ -18,6 +18,7 @@ from framework.journal.unreported_metric import unreported_message
 from framework.messages.assignment import AttemptResult
 from framework.messages.metrics import as_number
 from framework.messages.requests import Which
+from framework.messages.status import Estimate
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import Heartbeat, MetricsUpdate, Started
 from framework.placement.drains import Drains
@@ -27,10 +28,11 @@ from framework.placement.stop_orders import StopOrders
 from framework.placement.window import NO_SPARE, ONE_SPARE, RecentMean, window
 from framework.project.project import Project
 from framework.scheduler.adaptive_queue import AdaptiveQueue
+from framework.scheduler.estimate import LATEST, Durations, estimate
 from framework.scheduler.pause import Pause
 from framework.scheduler.queue import IndexedQueue, QueuedTask, TaskQueue
 from framework.scheduler.rerun import Rerun
-from framework.scheduler.sweep_progress import SweepProgress, host_statuses, seconds_left
+from framework.scheduler.sweep_progress import SweepProgress, host_statuses
 
 if TYPE_CHECKING:
     from framework.scheduler.optuna_study import Study
@@ -40,6 +42,7 @@ log = logging.getLogger(__name__)
 MOST_IN_TURN = 1000  # attempts that are sent; the broker takes about as many in a second
 LOST_ATTEMPTS_LIMIT = 5
 CALL_BACK_SECONDS = 10.0  # between two orders to hand back what waits at a host: the first may be lost
+ESTIMATE_SECONDS = 1.0  # at least, between two estimates of the rest
 SILENT_TASKS_LIMIT = 3  # done tasks without the metric that others are compared by
 
 
@@ -74,8 +77,8 @@ class Sweep:
         self._rerun: Rerun | None = None
         self._failed_now = False  # a task has failed for good since the limit was looked at last
         self._silent = 0  # tasks done in a row, since a resume, without the metric that a study needs
-        self._done_seconds = 0.0  # sum over the tasks done in this process's life
-        self._done_count = 0
+        self._estimate: Estimate | None = None
+        self._estimate_due = 0.0
         self._recent = RecentMean()  # of the tasks done
         self._has_more = False  # there may be more to send at once
         self._per_slot = 0  # attempts that a slot was allowed in the last turn
@@ -87,11 +90,13 @@ class Sweep:
         self._restart_queue()
         self._to_prune: dict[str, str] = {}  # tasks under way that the study wants ended, and the reason
         self._hosts.reset()
-        now = time.monotonic()
+        self._durations = Durations(self._journal.latest_seconds(LATEST))
+        now, by_clock = time.monotonic(), time.time()
         for attempt in self._journal.under_way():
-            started = attempt.state == "running"
-            id_ = AttemptId(attempt.task, attempt.attempt)
-            self._hosts.add(SentAttempt(id_, attempt.host, now, started))
+            sent = SentAttempt(AttemptId(attempt.task, attempt.attempt), attempt.host, now)
+            if attempt.state == "running":
+                sent.start(now - max(0.0, by_clock - (attempt.started or by_clock)))
+            self._hosts.add(sent)
 
     def _restart_queue(self) -> None:
         """Go through the sweep from its beginning: what the journal says of it has changed."""
@@ -235,7 +240,8 @@ class Sweep:
             return False
         log.info("task %s: its worker on %s is back with it", attempt, host)
         self._hosts.remove(attempt.task)
-        self._hosts.add(SentAttempt(attempt, host, time.monotonic(), started=True))
+        now = time.monotonic()
+        self._hosts.add(SentAttempt(attempt, host, now, started=True, began=now))
         self._queue.withdraw(attempt.task)
         return True
 
@@ -243,7 +249,8 @@ class Sweep:
         """Note that a worker has started an attempt."""
         sent = self._hosts.get(event.attempt.task)
         if sent and sent.id == event.attempt:
-            sent.started, sent.seen = True, time.monotonic()
+            sent.seen = time.monotonic()
+            sent.start(sent.seen)
             self._journal.start(event.attempt.task, event.attempt.number, event.source.host, event.started)
 
     def update_metrics(self, event: MetricsUpdate) -> None:
@@ -309,6 +316,7 @@ class Sweep:
                 log.warning("task %s failed on %s: %s", result.task, result.host, result.reason)
         elif (record := self._journal.get(result.task)) and record.state == "pruned":
             self.results_version += 1  # the journal knows now how long it ran
+            self._durations.add(result.host, result.seconds)
         else:
             self._requeue(result.task)
 
@@ -323,8 +331,7 @@ class Sweep:
 
     def _count_done(self, result: AttemptResult) -> None:
         self._handed_back.pop(result.host, None)
-        self._done_seconds += result.seconds
-        self._done_count += 1
+        self._durations.add(result.host, result.seconds)
         self._recent.add(result.seconds)
 
     def prune_tasks(self) -> None:
@@ -552,10 +559,20 @@ class Sweep:
         """True if every combination has a terminal record, and none is to run again."""
         return self._queue.is_finished and self._rerun is None
 
-    @property
-    def mean_seconds(self) -> float | None:
-        """The mean duration of the tasks that were done in this process's life."""
-        return self._done_seconds / self._done_count if self._done_count else None
+    def _expect(self, now: float) -> Estimate | None:
+        """The estimate of the rest, made anew as often as costs little."""
+        if now >= self._estimate_due:
+            began = time.monotonic()
+            tally, attempts = self._queue.tally, self._hosts.attempts
+            running = [
+                (each.host, now - each.began)
+                for each in attempts
+                if each.began is not None and self._queue.is_open(each.id.task)
+            ]
+            waiting = max(0, tally.total - tally.ended - len(running))
+            self._estimate = estimate(self._durations, self._hosts.slots(now), running, waiting)
+            self._estimate_due = now + max(ESTIMATE_SECONDS, 50 * (time.monotonic() - began))
+        return self._estimate
 
     def progress(self, now: float) -> SweepProgress:
         """The progress until now."""
@@ -565,7 +582,7 @@ class Sweep:
             tally=tally,
             running=sum(each.started and self._queue.is_open(each.id.task) for each in hosts.attempts),
             finished=self.is_finished,
-            seconds_left=seconds_left(self.mean_seconds, left, hosts.live_slots(now)),
+            estimate=self._expect(now) if left else None,
             paused=self._pause.reason,
             no_host_reason=self._policy.no_host_reason(now) if left else "",
             suspended=self._policy.notices(now),

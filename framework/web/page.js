@@ -488,6 +488,18 @@ function tableOf(name, head, rows) {
   return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": name }, element("table", {}, element("thead", {}, titles), element("tbody", {}, ...body)));
 }
 
+// expectation: how long the rest takes, as the master's estimate has it.
+function expectation(estimate) {
+  if (!estimate) {
+    return "how long it takes is not known before a task is done";
+  }
+  const said = (seconds) => duration(Math.round(seconds));
+  const [least, most] = [said(estimate.least), said(estimate.most)];
+  const range = least === most ? "" : ` (${least} to ${most})`;
+  const more = estimate.like ? `; 2 more hosts like ${estimate.like}: ${said(estimate.saved)} less` : "";
+  return `about ${said(estimate.seconds)} left${range}${more}`;
+}
+
 function drawNow() {
   const parts = [];
   if (trouble) {
@@ -495,7 +507,7 @@ function drawNow() {
   }
   if (status !== null) {
     const ended = status.done + status.failed + status.cancelled + status.pruned;
-    const left = status.finished ? "finished" : status.paused || (status.seconds_left === null ? "" : `about ${duration(Math.round(status.seconds_left))} left`);
+    const left = status.finished ? "finished" : status.paused || expectation(status.estimate);
     const waiting = status.total - ended - status.running;
     parts.push(
       element("progress", { value: String(ended), max: String(status.total || 1), "aria-label": "Tasks that have ended" }),

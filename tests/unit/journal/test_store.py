@@ -349,13 +349,15 @@ def test_ended_tasks_are_those_of_the_current_sweep_or_all_others(journal: Journ
     assert not journal.has_any({"done"})
 
 
-def test_the_typical_time_is_the_median_of_what_is_done(journal: Journal) -> None:
-    assert journal.typical_seconds() is None
+def test_the_durations_of_the_latest_tasks_done_come_with_their_hosts(journal: Journal) -> None:
+    assert journal.latest_seconds(10) == []
     for number, (seconds, result) in enumerate([(1.0, RESULT), (50.0, FAILED), (9.0, RESULT), (2.0, RESULT)]):
         task = f"{number:016x}"
         sent(journal, task=task)
-        journal.finish(dataclasses.replace(result, task=task, seconds=seconds), final=True)
-    assert journal.typical_seconds() == 2.0
+        later = dataclasses.replace(result, task=task, seconds=seconds, started=100.0 + number)
+        journal.finish(later, final=True)
+    assert journal.latest_seconds(2) == [(RESULT.host, 9.0), (RESULT.host, 2.0)]
+    assert [seconds for _, seconds in journal.latest_seconds(10)] == [1.0, 9.0, 2.0]
 
 
 def test_metric_names_are_those_of_ended_tasks(journal: Journal) -> None:
