@@ -206,10 +206,8 @@ put_into_place() {
 # write_report: makes report.html of what is here, in a container of this machine.
 write_report() {
   local image options
-  image=$(docker_on 0 image ls --format '{{.Repository}}:{{.Tag}}' infrainit-worker) || die "--report: see above"
-  image=${image%%$'\n'*} # the newest
+  image=$(newest_worker_image) || die "--report: see above"
   [[ $image ]] || die "--report: this machine has no image infrainit-worker; ./infrainit.sh -f builds it"
-  [[ $image =~ ^infrainit-worker:[0-9a-f]{12}$ ]] || unreadable 0 "$image"
   read_words options report_options "$image" "$RESULTS"
   change_docker 0 run "${options[@]}" >/dev/null || complain "the report could not be written; see above"
 }

@@ -26,7 +26,7 @@ from framework.local.data_directory import default_directory
 from framework.local.run import ADVICE, HOST
 from framework.master.publisher import ON_HOSTS
 from framework.messages.requests import AGAIN_SECONDS, DRAIN_SECONDS, ControlRequest, ask
-from framework.messages.status import outdated_results, read_status, summary
+from framework.messages.status import outdated_results, read_status
 from framework.project.project import Project
 from framework.project.resources import Capacity, Resources, why_nowhere
 from framework.worker.devices import usable_cpus
@@ -72,12 +72,6 @@ def check_hosts(project: Project, hosts: Sequence[Sequence[str]]) -> None:
         lacking[name] = capacity.lacks(project.resources or Resources())
     if lacking and all(lacking.values()):
         raise UsageError(why_nowhere(project.name, lacking))
-
-
-def run_status(options: argparse.Namespace) -> int:
-    status = read_status(MasterFiles(locations.DATA).status)
-    print(status.to_json() if options.json else summary(status))
-    return 0
 
 
 def run_watch(options: argparse.Namespace) -> int:

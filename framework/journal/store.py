@@ -513,6 +513,15 @@ class Journal(Database):
         )
         return [(str(host), float(seconds)) for host, seconds in reversed(rows)]
 
+    def latest_failed(self, most: int) -> list[TaskRecord]:
+        """The tasks of the current sweep that failed last, at most so many, the last one first."""
+        rows = self._rows(
+            f"""SELECT * FROM tasks WHERE sweep = {_SWEEP} AND state = 'failed'
+            ORDER BY ifnull(started, sent) + ifnull(seconds, 0) DESC, number LIMIT ?""",
+            most,
+        )
+        return list(map(_task_record, rows))
+
     def note_program(self, code: str, program: str) -> None:
         """Write that the version `code` of framework and project holds this version of the program."""
         self._execute(

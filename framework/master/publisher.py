@@ -159,6 +159,7 @@ class StatusPublisher:
             finished=self._is_finished,
             seconds_left=progress.estimate.seconds if progress.estimate else None,
             estimate=progress.estimate,
+            rate=progress.rate,
             refused_version=self._refused_version,
             notices=self._all_notices(progress, paused),
             cancelled=tally.cancelled,

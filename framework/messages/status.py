@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ class Status:
     notices: list[str] = field(default_factory=list)  # what a person should know or do
     hosts: dict[str, HostStatus] = field(default_factory=dict)
     estimate: Estimate | None = None  # None if nothing is known yet
+    rate: float | None = None  # tasks that end in a minute, lately; None if nothing is known yet
 
     @property
     def waiting(self) -> int:
@@ -90,9 +92,6 @@ class Status:
     def write(self, path: Path) -> None:
         write_atomically(path, json.dumps(asdict(self)), fsync=False)
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self) | {"waiting": self.waiting}, indent=2)
-
 
 def read_status(path: Path) -> Status:
     """The latest status; raises FrameworkError if the master has written none, or none for STALE_SECONDS."""
@@ -102,14 +101,21 @@ def read_status(path: Path) -> Status:
         raise FrameworkError("the master has not started yet: it has written no status") from None
     except (ValueError, RecursionError) as error:
         raise FrameworkError(f"{path}: it is no status ({error})") from error
-    hosts = {name: _host_status(host) for name, host in content.pop("hosts").items()}
-    if (rest := content.pop("estimate", None)) is not None:
-        rest = Estimate(**rest)
-    status = Status(**content, hosts=hosts, estimate=rest)
+    status = status_of(content)
     age = time.time() - status.updated
     if age > STALE_SECONDS:
         raise FrameworkError(f"the master has written no status for {age:.0f} s: see its log (docker logs)")
     return status
+
+
+def status_of(content: Mapping[str, Any]) -> Status:
+    """The status in what write() has written, or in a document that says more; raises KeyError, TypeError."""
+    known = {each.name for each in fields(Status)}
+    hosts = {name: _host_status(host) for name, host in content["hosts"].items()}
+    rest = content.get("estimate")
+    estimate = None if rest is None else Estimate(**rest)
+    others = {name: value for name, value in content.items() if name in known}
+    return Status(**others | {"hosts": hosts, "estimate": estimate})
 
 
 def _host_status(content: dict[str, Any]) -> HostStatus:

@@ -32,7 +32,7 @@ from framework.scheduler.estimate import LATEST, Durations, estimate
 from framework.scheduler.pause import Pause
 from framework.scheduler.queue import IndexedQueue, QueuedTask, TaskQueue
 from framework.scheduler.rerun import Rerun
-from framework.scheduler.sweep_progress import SweepProgress, host_statuses
+from framework.scheduler.sweep_progress import Rate, SweepProgress, host_statuses
 
 if TYPE_CHECKING:
     from framework.scheduler.optuna_study import Study
@@ -77,6 +77,7 @@ class Sweep:
         self._rerun: Rerun | None = None
         self._failed_now = False  # a task has failed for good since the limit was looked at last
         self._silent = 0  # tasks done in a row, since a resume, without the metric that a study needs
+        self._rate = Rate()
         self._estimate: Estimate | None = None
         self._estimate_due = 0.0
         self._recent = RecentMean()  # of the tasks done
@@ -286,6 +287,7 @@ class Sweep:
             self._policy.record(result, now)
             self._hosts.remove(result.task)
             self._queue.close(result.task, TaskOutcome("done", result.code, result.image))
+            self._rate.add(now)
             self._count_done(result)
         self.results_version += bool(ended)
         written = set(map(id, ended))
@@ -388,6 +390,7 @@ class Sweep:
             self.results_version += 1
             self._failed_now |= record.state == "failed"
             self._queue.close(task, TaskOutcome(record.state, record.code, record.image))
+            self._rate.add(time.monotonic())
             if self._study is not None:
                 self._study.end(record)
                 if record.state == "done":
@@ -583,6 +586,7 @@ class Sweep:
             running=sum(each.started and self._queue.is_open(each.id.task) for each in hosts.attempts),
             finished=self.is_finished,
             estimate=self._expect(now) if left else None,
+            rate=self._rate.per_minute(now),
             paused=self._pause.reason,
             no_host_reason=self._policy.no_host_reason(now) if left else "",
             suspended=self._policy.notices(now),

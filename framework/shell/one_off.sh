@@ -97,6 +97,15 @@ stop_on_invalid_project() {
   esac
 }
 
+# newest_worker_image: prints the name of the newest worker image of this machine; nothing if it has none.
+newest_worker_image() {
+  local image
+  image=$(docker_on 0 image ls --format '{{.Repository}}:{{.Tag}}' infrainit-worker) || return
+  image=${image%%$'\n'*}
+  [[ ! $image || $image =~ ^infrainit-worker:[0-9a-f]{12}$ ]] || unreadable 0 "$image"
+  printf '%s\n' "$image"
+}
+
 # recover_journal HOST: runs the framework's recovery on the files in recovered/ in the master's data directory.
 recover_journal() {
   local options

@@ -497,7 +497,8 @@ function expectation(estimate) {
   const [least, most] = [said(estimate.least), said(estimate.most)];
   const range = least === most ? "" : ` (${least} to ${most})`;
   const more = estimate.like ? `; 2 more hosts like ${estimate.like}: ${said(estimate.saved)} less` : "";
-  return `about ${said(estimate.seconds)} left${range}${more}`;
+  const rate = status.rate === null ? "" : `${Number(status.rate.toPrecision(2))} a minute, `;
+  return `${rate}about ${said(estimate.seconds)} left${range}${more}`;
 }
 
 function drawNow() {
