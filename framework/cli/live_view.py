@@ -1,11 +1,14 @@
-"""Live view of the sweep in the terminal, with rich; it only looks, so that one can come and go."""
+"""Live view of the sweep in the terminal, with rich."""
 
 from __future__ import annotations
 
 import shutil
 import signal
+import sys
+import termios
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, Group
@@ -30,7 +33,7 @@ def show_live(make: Callable[[], Document], expected: Sequence[str] = ()) -> Non
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the terminal is put back then, too
     console = Console()
     document: Document = {}
-    with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
+    with _no_echo(), Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
         while True:
             try:
                 document = {**document, "error": None, **make()}
@@ -44,6 +47,22 @@ def show_live(make: Callable[[], Document], expected: Sequence[str] = ()) -> Non
                 view = Group(_line(f"what the master says is not understood: {error!r}", "yellow"))
             live.update(view, refresh=True)
             time.sleep(PAUSE_SECONDS)
+
+
+@contextmanager
+def _no_echo() -> Iterator[None]:
+    """Keep what is typed out of the view; it would move the lines."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    silent = termios.tcgetattr(sys.stdin)
+    silent[3] &= ~termios.ECHO
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, before)
 
 
 def render(document: Document, columns: int, lines: int, now: float, expected: Sequence[str] = ()) -> Group:
@@ -81,7 +100,7 @@ def _head(status: Status, columns: int, now: float) -> list[Any]:
     elif status.estimate is not None and not status.finished:
         rest = f"{expectation(status.estimate)}"
     if status.rate is not None and not status.finished:
-        rest = f"{_number(status.rate)} a minute; {rest}"
+        rest = f"{status.rate:.{1 if status.rate < 10 else 0}f} a minute; {rest}"
     return [title, bar, _line(", ".join(parts)), *([_line(rest, "bold")] if rest else [])]
 
 
@@ -156,8 +175,7 @@ def _sections(document: Document, room: int, now: float) -> list[Text]:
     lines += [_line(notice, "yellow") for notice in document.get("notices", ())[: _MOST["notices"]]]
     for task in document.get("failures", ())[: _MOST["failures"]]:
         said = task["reason"].strip().splitlines() or [""]
-        code = f", exit code {task['exit_code']}" if task["exit_code"] else ""
-        text = f"failed: {task['number']} ({task['label']}) on {task['host']}{code}: {said[-1]}"
+        text = f"failed: {task['number']} ({task['label']}) on {task['host']}: {said[-1]}"
         lines.append(_line(text, "red"))
     for event in list(document.get("events", ()))[-_MOST["events"] :]:
         lines.append(_line(f"{duration(max(0.0, now - event['time']))} ago: {event['text']}"))

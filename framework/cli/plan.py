@@ -24,6 +24,7 @@ from framework.project.source_tree import SourceTree
 from framework.project.variables import Variables
 from framework.runner.environment import attempt_variables
 from framework.scheduler.estimate import LATEST, Durations, estimate
+from framework.scheduler.longest_first import learn_rest, longest_first
 from framework.worker.task_variables import SHARE_NAMES
 
 
@@ -146,9 +147,11 @@ def make_plan(
         with Journal(journal, read_only=True) as opened:
             program = program_version(project.path, project.sweep_file, project.ignore, project.workdir)
             provenance = Provenance(opened, program, image, code_root)
-            durations = Durations(opened.latest_seconds(LATEST))
+            rest = learn_rest(project, opened)
+            durations = rest.durations if rest else Durations(opened.latest_seconds(LATEST))
             results, ended = _count(so_far(project, opened), opened, provenance, durations.median)
-            expected = estimate(durations, slots, (), total - ended)
+            sizes = [rest.sizes[number] for number in longest_first(rest.sizes)] if rest else []
+            expected = estimate(durations, slots, (), total - ended, sizes)
     ends = {0, space.count - 1} if space.count else set()
     return Plan(
         project=project.name,

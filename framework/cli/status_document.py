@@ -1,4 +1,4 @@
-"""Document about a running sweep: its status, what runs where, the best, and the last failures."""
+"""Document about a running sweep: status, what runs where, the best, failures."""
 
 from __future__ import annotations
 

@@ -352,12 +352,13 @@ class Journal(Database):
         row = self._row(f"SELECT definition FROM sweeps WHERE sweep = {_SWEEP}")
         return row is not None and row["definition"] == definition and self.is_sweep_complete()
 
-    def members(self, numbers: range) -> dict[int, Member]:
+    def members(self, numbers: Sequence[int]) -> dict[int, Member]:
         """The tasks of the current sweep with these numbers, by number."""
         rows = self._rows(
-            f"SELECT number, task, state, host FROM tasks WHERE sweep = {_SWEEP} AND number BETWEEN ? AND ?",
-            numbers.start, numbers.stop - 1,
-        )  # fmt: skip
+            f"""SELECT number, task, state, host FROM tasks
+            WHERE sweep = {_SWEEP} AND number IN (SELECT value FROM json_each(?))""",
+            json.dumps(list(numbers)),
+        )
         return {row["number"]: Member(*row) for row in rows}
 
     def is_member(self, task: str) -> bool:
@@ -512,6 +513,15 @@ class Journal(Database):
             most,
         )
         return [(str(host), float(seconds)) for host, seconds in reversed(rows)]
+
+    def latest_done(self, most: int) -> list[TaskRecord]:
+        """The tasks that were done last, also those of other sweeps, at most so many."""
+        rows = self._rows(
+            """SELECT * FROM tasks WHERE state = 'done' AND seconds IS NOT NULL
+            ORDER BY started DESC, number DESC LIMIT ?""",
+            most,
+        )
+        return list(map(_task_record, rows))
 
     def latest_failed(self, most: int) -> list[TaskRecord]:
         """The tasks of the current sweep that failed last, at most so many, the last one first."""

@@ -1,4 +1,4 @@
-"""Use of a host: its load, and what its GPUs do, whoever uses them."""
+"""Use of a host: its load, and what its GPUs do."""
 
 from __future__ import annotations
 

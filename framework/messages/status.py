@@ -14,7 +14,7 @@ from framework.files import read_regular, write_atomically
 from framework.messages.host_use import UNKNOWN_USE, HostUse
 
 STALE_SECONDS = 15.0
-FEW_KNOWN = 3  # durations, below which an estimate is a guess
+FEW_KNOWN = 8  # durations, below which an estimate is a guess
 LONGEST_STATUS = 64 * 2**20  # bytes
 
 

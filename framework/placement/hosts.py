@@ -31,6 +31,7 @@ class SentAttempt:
     seen: float  # when it was sent, or last named in a heartbeat
     started: bool = False
     began: float | None = None  # when it has started, as far as it is known
+    size: float = 1.0  # how long it is expected to take, as in Durations of framework.scheduler.estimate
     lost_at: float | None = None  # its worker is gone: it is lost at this time, unless its result arrives
 
     def start(self, now: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +28,8 @@ from framework.placement.stop_orders import StopOrders
 from framework.placement.window import NO_SPARE, ONE_SPARE, RecentMean, window
 from framework.project.project import Project
 from framework.scheduler.adaptive_queue import AdaptiveQueue
-from framework.scheduler.estimate import LATEST, Durations, estimate
+from framework.scheduler.estimate import LATEST, Durations, RunningTask, estimate
+from framework.scheduler.longest_first import learn_rest, longest_first
 from framework.scheduler.pause import Pause
 from framework.scheduler.queue import IndexedQueue, QueuedTask, TaskQueue
 from framework.scheduler.rerun import Rerun
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 MOST_IN_TURN = 1000  # attempts that are sent; the broker takes about as many in a second
 LOST_ATTEMPTS_LIMIT = 5
 CALL_BACK_SECONDS = 10.0  # between two orders to hand back what waits at a host: the first may be lost
+FEWEST_ENDED = 16  # tasks, after which durations are learned for the first time while a sweep runs
 ESTIMATE_SECONDS = 1.0  # at least, between two estimates of the rest
 SILENT_TASKS_LIMIT = 3  # done tasks without the metric that others are compared by
 
@@ -91,7 +93,6 @@ class Sweep:
         self._restart_queue()
         self._to_prune: dict[str, str] = {}  # tasks under way that the study wants ended, and the reason
         self._hosts.reset()
-        self._durations = Durations(self._journal.latest_seconds(LATEST))
         now, by_clock = time.monotonic(), time.time()
         for attempt in self._journal.under_way():
             sent = SentAttempt(AttemptId(attempt.task, attempt.attempt), attempt.host, now)
@@ -102,12 +103,15 @@ class Sweep:
     def _restart_queue(self) -> None:
         """Go through the sweep from its beginning: what the journal says of it has changed."""
         self._rerun = None
+        self._durations = Durations(self._journal.latest_seconds(LATEST))
+        self._sizes: Mapping[int, float] = {}  # of the combinations left, if their durations can be expected
         self._study = self._load_study()
         self._queue: TaskQueue
         if self._study and self.project.method.is_adaptive:
             self._queue = AdaptiveQueue(self.project, self._journal, self._provenance, self._study)
         else:
             self._queue = IndexedQueue(self.project, self._journal, self._provenance)
+        self._learn_at = 0  # tasks that have ended, from which on durations are learned again
         self.results_version += 1
 
     def _load_study(self) -> Study | None:
@@ -127,6 +131,32 @@ class Sweep:
     def count_known(self) -> None:
         """Count more of the results of earlier runs, if some are not counted yet."""
         self._queue.count_known()
+        if self._queue.is_counted and self._queue.tally.ended >= self._learn_at:
+            self._put_longest_first()
+
+    def _put_longest_first(self) -> None:
+        """Learn how long the tasks take that are left, and have the longest sent first, if that can be known.
+
+        It is done when the sweep begins, and each time that twice as many tasks have ended.
+        """
+        self._learn_at = max(FEWEST_ENDED, 2 * self._queue.tally.ended)
+        if self._rerun:
+            return
+        rest = learn_rest(self.project, self._journal)
+        if rest is None:
+            return
+        self._durations, self._sizes = rest.durations, rest.sizes
+        attempts = self._hosts.attempts
+        records = self._journal.records([attempt.id.task for attempt in attempts])
+        for attempt in attempts:
+            if record := records.get(attempt.id.task):
+                attempt.size = rest.model.size(record.parameters)
+        if self.project.longest_first:
+            log.info("tasks that are expected to take longest are sent first")
+            # What is under way comes first: the queue has to meet it, and need not look for it.
+            sent = {record.number for record in records.values()}
+            order = sorted(longest_first(rest.sizes), key=lambda number: number not in sent)
+            self._queue = IndexedQueue(self.project, self._journal, self._provenance, order)
 
     def assign_tasks(self, now: float) -> list[Sending]:
         """Assign as many tasks as the hosts have room for, and find the next one.
@@ -187,7 +217,7 @@ class Sweep:
             self._journal.assign_all(attempts, time.time()), chosen, strict=True
         ):
             sending = Sending(AttemptId(queued.task, number), host, queued)
-            self._hosts.add(SentAttempt(sending.id, host, now))
+            self._hosts.add(SentAttempt(sending.id, host, now, size=self._sizes.get(queued.number, 1.0)))
             sendings.append(sending)
         return sendings
 
@@ -285,10 +315,10 @@ class Sweep:
         ended = self._journal.finish_done(under_way)
         for result in ended:
             self._policy.record(result, now)
-            self._hosts.remove(result.task)
+            sent = self._hosts.remove(result.task)
             self._queue.close(result.task, TaskOutcome("done", result.code, result.image))
             self._rate.add(now)
-            self._count_done(result)
+            self._count_done(result, sent)
         self.results_version += bool(ended)
         written = set(map(id, ended))
         return [result for result in results if id(result) not in written]
@@ -313,7 +343,7 @@ class Sweep:
         if ended_the_task:
             self._end(result.task)
             if result.state == "done":
-                self._count_done(result)
+                self._count_done(result, sent)
             else:
                 log.warning("task %s failed on %s: %s", result.task, result.host, result.reason)
         elif (record := self._journal.get(result.task)) and record.state == "pruned":
@@ -331,9 +361,9 @@ class Sweep:
             self._handed_back[host] = now
             self._stop_orders.hand_back(host, self._hosts.waiting(host))
 
-    def _count_done(self, result: AttemptResult) -> None:
+    def _count_done(self, result: AttemptResult, sent: SentAttempt | None) -> None:
         self._handed_back.pop(result.host, None)
-        self._durations.add(result.host, result.seconds)
+        self._durations.add(result.host, result.seconds, sent.size if sent else 1.0)
         self._recent.add(result.seconds)
 
     def prune_tasks(self) -> None:
@@ -566,14 +596,18 @@ class Sweep:
         """The estimate of the rest, made anew as often as costs little."""
         if now >= self._estimate_due:
             began = time.monotonic()
-            tally, attempts = self._queue.tally, self._hosts.attempts
+            tally = self._queue.tally
             running = [
-                (each.host, now - each.began)
-                for each in attempts
+                RunningTask(each.host, now - each.began, each.size)
+                for each in self._hosts.attempts
                 if each.began is not None and self._queue.is_open(each.id.task)
             ]
             waiting = max(0, tally.total - tally.ended - len(running))
-            self._estimate = estimate(self._durations, self._hosts.slots(now), running, waiting)
+            sizes = []
+            if self._sizes and isinstance(self._queue, IndexedQueue):
+                sizes = [self._sizes[number] for number in self._queue.upcoming() if number in self._sizes]
+            slots = self._hosts.slots(now)
+            self._estimate = estimate(self._durations, slots, running, waiting, sizes)
             self._estimate_due = now + max(ESTIMATE_SECONDS, 50 * (time.monotonic() - began))
         return self._estimate
 

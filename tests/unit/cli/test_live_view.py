@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ DOCUMENT: dict[str, Any] = {
             "task": "f",
             "host": "gpu2",
             "exit_code": 3,
-            "reason": "Traceback\nValueError: no \x1b[31mdata",
+            "reason": "more\nexit code 3: ValueError: no \x1b[31mdata",
             "label": "C=9",
         },
     ],
@@ -104,7 +105,7 @@ def test_everything_that_a_person_asks_is_there() -> None:
         "its worker has not been heard of",
         "best accuracy=0.9912 (task 3): C=10 gamma=1",
         "gpu3: no space left",
-        "failed: 7 (C=9) on gpu2, exit code 3: ValueError: no ",
+        "failed: 7 (C=9) on gpu2: exit code 3: ValueError: no ",
         "30 s ago: accuracy 0.991 is the best so far",
         "Ctrl-C leaves",
     ):
@@ -157,7 +158,6 @@ def test_a_signal_leaves_the_terminal_as_it_was(tmp_path: Path, end: signal.Sign
     command = [sys.executable, "-m", "framework", "status", "-f", "--from", str(file), "--host", "gpu9"]
     environment = os.environ | {"TERM": "xterm-256color"}
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
     said = b""
     while b"gpu9" not in said:
         said += os.read(ours, 65536)
@@ -165,13 +165,16 @@ def test_a_signal_leaves_the_terminal_as_it_was(tmp_path: Path, end: signal.Sign
     file.write_text("{}")  # nonsense does not end it
     while b"not understood" not in said:
         said += os.read(ours, 65536)
+    assert not termios.tcgetattr(ours)[3] & termios.ECHO, "what is typed would move the lines"
     process.send_signal(end)
+    assert process.wait(timeout=60) == 130
+    assert termios.tcgetattr(ours)[3] & termios.ECHO
+    os.close(theirs)
     while True:
         try:
             said += os.read(ours, 65536)
-        except OSError:  # it has closed the terminal
+        except OSError:  # nobody has the other end any more
             break
-    assert process.wait() == 130
     os.close(ours)
     assert b"Traceback" not in said
     after = said[said.rindex(b"not understood") :]

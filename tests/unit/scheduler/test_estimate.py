@@ -8,13 +8,14 @@ import time
 import pytest
 
 from framework.messages.status import Estimate
-from framework.scheduler.estimate import LATEST, Durations, estimate
+from framework.scheduler.estimate import LATEST, Durations, RunningTask, estimate, survival
 
 EVEN = Durations([("a", 10.0)] * 20)
 
 
 def rest(*arguments: object) -> Estimate:
-    made = estimate(*arguments)  # type: ignore[arg-type]
+    durations, slots, running, *others = arguments
+    made = estimate(durations, slots, [RunningTask(*each) for each in running], *others)  # type: ignore
     assert made is not None
     return made
 
@@ -31,7 +32,7 @@ def rest(*arguments: object) -> Estimate:
 def test_what_cannot_be_known_is_not_guessed(
     durations: Durations, slots: dict[str, int], running: list[tuple[str, float]], waiting: int
 ) -> None:
-    assert estimate(durations, slots, running, waiting) is None
+    assert estimate(durations, slots, [RunningTask(*each) for each in running], waiting) is None
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,28 @@ def test_the_range_holds_most_ends_of_uneven_tasks() -> None:
 
 def test_a_task_that_has_outrun_all_others_is_not_about_to_end_at_once() -> None:
     made = rest(EVEN, {"a": 1}, [("a", 100.0)], 0)
-    assert 10 < made.seconds < 100
+    assert 10 < made.seconds <= 100
     assert made.least < made.most
+
+
+def test_what_runs_and_takes_long_counts_although_it_has_not_ended() -> None:
+    """The first to end are the short ones."""
+    early = Durations([("a", 1.0)] * 5)
+    assert rest(early, {"a": 10}, [("a", 20.0)] * 5, 100).seconds > 100
+    assert rest(early, {"a": 10}, [], 100).seconds == pytest.approx(10)
+    durations, weights = survival([(1, True), (2, False), (3, True), (4, False)])
+    assert durations == [1, 3, 8]
+    assert weights == pytest.approx([0.25, 0.375, 0.375])
+
+
+def test_expected_sizes_count_in_their_order() -> None:
+    known = Durations()
+    for size in (1.0, 2.0, 4.0):
+        known.add("a", 10.0 * size, size)
+    assert rest(known, {"a": 1}, [], 3, [0.5, 1.0, 3.0]).seconds == pytest.approx(45.0)
+    assert rest(known, {"a": 2}, [], 3, [3.0, 1.0, 0.5]).seconds == pytest.approx(30.0)
+    assert rest(known, {"a": 2}, [], 3, [0.5, 1.0, 3.0]).seconds == pytest.approx(35.0)
+    assert rest(known, {"a": 1}, [("a", 5.0, 2.0)], 0).seconds == pytest.approx(15.0)
 
 
 def test_more_hosts_are_not_said_to_save_what_they_do_not() -> None:
@@ -100,8 +121,8 @@ def test_the_same_values_give_the_same_estimate() -> None:
 def test_the_latest_tasks_count_and_no_others() -> None:
     known = Durations([("old", 1000.0)] + [("a", 10.0)] * LATEST)
     assert len(known) == LATEST
-    assert (known.mean, known.median) == (10.0, 10.0)
-    assert not known.has_done("old")
+    assert known.median == 10.0
+    assert {each.host for each in known.known()} == {"a"}
 
 
 def test_thousands_of_slots_and_a_million_tasks_take_little_time() -> None:

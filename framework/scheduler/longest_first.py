@@ -1,0 +1,167 @@
+"""Order of a sweep by expected durations: the longest tasks first.
+
+Durations are expected from those of earlier tasks: the logarithm of a task's duration is a sum of one effect
+of each of its metaparameters, and one of its host. Only where held-out tasks show that this holds are
+durations predictable; else the sweep keeps the order that it was given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from framework.journal.records import TaskRecord
+from framework.journal.store import Journal
+from framework.journal.tally import open_numbers
+from framework.project.project import Project
+from framework.scheduler.estimate import LATEST, Durations
+from framework.space.values import Value, canonical
+
+MOST_ORDERED = 20_000  # combinations; of a larger sweep, the order hardly changes the end
+LEAST_KNOWN = 12  # tasks that are done
+
+_HOST = "\0host"  # the host as one more metaparameter
+_LEAST_EXPLAINED = 0.5  # part of the variance of held-out tasks
+_LEAST_SPREAD = 0.15  # standard deviation of expected logarithms, below which the order does not matter
+_STEP = 0.1  # of a logarithm: within it, the given order stays
+_ROUNDS = 8
+_PRIOR = 0.5  # tasks without an effect that each value is taken to have had
+_LEAST_SECONDS = 1e-3
+_MOST_SIZE = 20.0  # logarithm, beyond which nothing is expected
+_FARTHEST = 2.0  # how far effects of numbers beyond the known ones are continued, in known ranges
+
+Sample = tuple[Mapping[str, Value], float]  # with the logarithm of its duration
+
+
+class DurationModel:
+    """Logarithms of durations as sums of effects."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._mean = sum(logarithm for _, logarithm in samples) / len(samples)
+        keys = [{name: canonical(value) for name, value in each.items()} for each, _ in samples]
+        self._effects: dict[str, dict[str, float]] = {name: {} for each in keys for name in each}
+        rests = [logarithm - self._mean for _, logarithm in samples]
+        for _ in range(_ROUNDS):
+            for name, effects in self._effects.items():
+                sums: dict[str, list[float]] = {}
+                for each, rest in zip(keys, rests, strict=True):
+                    if name in each:
+                        sums.setdefault(each[name], []).append(rest + effects.get(each[name], 0.0))
+                news = {key: sum(values) / (len(values) + _PRIOR) for key, values in sums.items()}
+                for index, each in enumerate(keys):
+                    if name in each:
+                        rests[index] += effects.get(each[name], 0.0) - news[each[name]]
+                self._effects[name] = news
+        self._lines = {name: _line_through(samples, name, effects) for name, effects in self._effects.items()}
+
+    def expected(self, parameters: Mapping[str, Value]) -> float:
+        """The expected logarithm of the duration, on a host of average speed if none is named."""
+        return self._mean + sum(self._effect(name, value) for name, value in parameters.items())
+
+    def size(self, parameters: Mapping[str, Value]) -> float:
+        """The expected duration, as a multiple of that of a usual task."""
+        return math.exp(min(max(self.expected(parameters) - self._mean, -_MOST_SIZE), _MOST_SIZE))
+
+    def _effect(self, name: str, value: Value) -> float:
+        effects = self._effects.get(name, {})
+        known = effects.get(canonical(value))
+        if known is not None:
+            return known
+        line = self._lines.get(name)
+        return line.at(value) if line and _is_number(value) else 0.0
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Effects of a metaparameter whose values are numbers, as a line, for values that have not been tried."""
+
+    is_logarithmic: bool
+    least: float
+    most: float
+    level: float
+    slope: float
+
+    def at(self, value: object) -> float:
+        number = _scaled(value, self.is_logarithmic)
+        reach = _FARTHEST * (self.most - self.least)
+        return self.level + self.slope * min(max(number, self.least - reach), self.most + reach)
+
+
+def _line_through(samples: Iterable[Sample], name: str, effects: Mapping[str, float]) -> _Line | None:
+    values = {canonical(each[name]): each[name] for each, _ in samples if name in each}
+    if len(values) < 2 or not all(map(_is_number, values.values())):
+        return None
+    is_logarithmic = all(isinstance(value, int | float) and value > 0 for value in values.values())
+    points = [(_scaled(value, is_logarithmic), effects[key]) for key, value in values.items()]
+    middle, level = (sum(each) / len(points) for each in zip(*points, strict=True))
+    width = sum((x - middle) ** 2 for x, _ in points)
+    slope = sum((x - middle) * y for x, y in points) / width if width else 0.0
+    least, most = min(points)[0], max(points)[0]
+    return _Line(is_logarithmic, least, most, level - slope * middle, slope)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _scaled(value: object, is_logarithmic: bool) -> float:
+    number = float(value)  # type: ignore[arg-type]  # _is_number() has said so
+    if not is_logarithmic:
+        return number
+    return math.log(number) if number > 0 else -math.inf
+
+
+def learn(records: Sequence[TaskRecord]) -> DurationModel | None:
+    """A model of the durations of tasks that are done; None if it does not predict held-out ones."""
+    samples: list[Sample] = [
+        ({**record.parameters, _HOST: record.host}, math.log(max(record.seconds, _LEAST_SECONDS)))
+        for record in sorted(records, key=lambda each: each.task)
+        if record.seconds is not None
+    ]
+    if len(samples) < LEAST_KNOWN:
+        return None
+    mean = sum(logarithm for _, logarithm in samples) / len(samples)
+    left = total = 0.0
+    for part in range(3):
+        held_out = samples[part::3]
+        model = DurationModel([each for index, each in enumerate(samples) if index % 3 != part])
+        left += sum((logarithm - model.expected(each)) ** 2 for each, logarithm in held_out)
+        total += sum((logarithm - mean) ** 2 for _, logarithm in held_out)
+    is_predictable = total / len(samples) > _LEAST_SPREAD**2 and left <= (1 - _LEAST_EXPLAINED) * total
+    return DurationModel(samples) if is_predictable else None
+
+
+@dataclass(frozen=True)
+class LearnedRest:
+    """The combinations of a sweep that have not ended, and how long each is expected to take."""
+
+    model: DurationModel
+    durations: Durations  # of tasks that are done, with their sizes
+    sizes: Mapping[int, float]  # by number, as multiples of a usual duration
+
+
+def learn_rest(project: Project, journal: Journal) -> LearnedRest | None:
+    """What can be expected of a sweep's rest; None if its durations cannot be predicted.
+
+    Nor is anything learned if other tasks decide how long one runs, or of more than MOST_ORDERED
+    combinations.
+    """
+    if project.needs_study or not 0 < project.space.count <= MOST_ORDERED:
+        return None
+    records = journal.latest_done(LATEST)
+    model = learn(records)
+    if model is None:
+        return None
+    durations = Durations()
+    for record in reversed(records):
+        durations.add(record.host, record.seconds or 0.0, model.size(record.parameters))
+    space = project.space
+    sizes = {number: model.size(space.combination(number)) for number in open_numbers(project, journal)}
+    return LearnedRest(model, durations, sizes)
+
+
+def longest_first(sizes: Mapping[int, float]) -> list[int]:
+    """Numbers of combinations, those that are expected to take longest first, else in their order."""
+    steps = {number: round(math.log(size) / _STEP) for number, size in sizes.items()}
+    return sorted(steps, key=lambda number: (-steps[number], number))
