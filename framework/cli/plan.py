@@ -148,7 +148,7 @@ def make_plan(
             program = program_version(project.path, project.sweep_file, project.ignore, project.workdir)
             provenance = Provenance(opened, program, image, code_root)
             rest = learn_rest(project, opened)
-            durations = rest.durations if rest else Durations(opened.latest_seconds(LATEST))
+            durations = rest.durations if rest else Durations(opened.latest_timed(LATEST))
             results, ended = _count(so_far(project, opened), opened, provenance, durations.median)
             sizes = [rest.sizes[number] for number in longest_first(rest.sizes)] if rest else []
             expected = estimate(durations, slots, (), total - ended, sizes)

@@ -16,6 +16,7 @@ from framework.journal.records import (
     TaskOutcome,
     TaskRecord,
     TaskState,
+    TimedTask,
 )
 from framework.messages.assignment import AttemptResult
 from framework.messages.metrics import Metric
@@ -505,23 +506,24 @@ class Journal(Database):
         )
         return row is not None
 
-    def latest_seconds(self, most: int) -> list[tuple[str, float]]:
-        """Hosts and durations of the latest tasks done or pruned, at most so many, the oldest first."""
-        rows = self._rows(
-            """SELECT host, seconds FROM tasks WHERE state IN ('done', 'pruned') AND seconds IS NOT NULL
-            ORDER BY started DESC, number DESC LIMIT ?""",
-            most,
-        )
-        return [(str(host), float(seconds)) for host, seconds in reversed(rows)]
+    def latest_timed(self, most: int) -> list[TimedTask]:
+        """The attempts that were done last, and tasks that were pruned, at most so many, the oldest first.
 
-    def latest_done(self, most: int) -> list[TaskRecord]:
-        """The tasks that were done last, also those of other sweeps, at most so many."""
+        Those of other sweeps count, and those from before a task was requested again.
+        """
         rows = self._rows(
-            """SELECT * FROM tasks WHERE state = 'done' AND seconds IS NOT NULL
-            ORDER BY started DESC, number DESC LIMIT ?""",
+            """SELECT attempts.task, attempts.host, parameters, attempts.seconds, attempts.started
+            FROM attempts JOIN tasks USING (task)
+            WHERE attempts.state = 'done' AND attempts.seconds IS NOT NULL
+            UNION ALL SELECT task, host, parameters, seconds, started FROM tasks
+            WHERE state = 'pruned' AND seconds IS NOT NULL
+            ORDER BY 5 DESC, 1 LIMIT ?""",
             most,
         )
-        return list(map(_task_record, rows))
+        return [
+            TimedTask(task, host, json.loads(parameters), seconds)
+            for task, host, parameters, seconds, _ in reversed(rows)
+        ]
 
     def latest_failed(self, most: int) -> list[TaskRecord]:
         """The tasks of the current sweep that failed last, at most so many, the last one first."""

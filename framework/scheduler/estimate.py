@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from framework.journal.records import TimedTask
 from framework.messages.status import FEW_KNOWN, Estimate
 
 LATEST = 1000  # tasks whose durations count
@@ -51,11 +52,11 @@ class Known:
 class Durations:
     """Durations of the latest tasks that have ended, and so the speeds of the hosts."""
 
-    def __init__(self, known: Iterable[tuple[str, float]] = ()) -> None:
-        """`known`: hosts and seconds, the oldest first."""
+    def __init__(self, timed: Iterable[TimedTask] = ()) -> None:
+        """`timed`: tasks, the oldest first."""
         self._latest: deque[tuple[str, float, float]] = deque(maxlen=LATEST)
-        for host, seconds in known:
-            self.add(host, seconds)
+        for task in timed:
+            self.add(task.host, task.seconds)
 
     def __len__(self) -> int:
         return len(self._latest)

@@ -8,10 +8,11 @@ durations predictable; else the sweep keeps the order that it was given.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from framework.journal.records import TaskRecord
+from framework.journal.records import TimedTask
 from framework.journal.store import Journal
 from framework.journal.tally import open_numbers
 from framework.project.project import Project
@@ -26,6 +27,7 @@ _LEAST_EXPLAINED = 0.5  # part of the variance of held-out tasks
 _LEAST_SPREAD = 0.15  # standard deviation of expected logarithms, below which the order does not matter
 _STEP = 0.1  # of a logarithm: within it, the given order stays
 _ROUNDS = 8
+_PARTS = 3  # of the samples; each is held out once
 _PRIOR = 0.5  # tasks without an effect that each value is taken to have had
 _LEAST_SECONDS = 1e-3
 _MOST_SIZE = 20.0  # logarithm, beyond which nothing is expected
@@ -112,22 +114,25 @@ def _scaled(value: object, is_logarithmic: bool) -> float:
     return math.log(number) if number > 0 else -math.inf
 
 
-def learn(records: Sequence[TaskRecord]) -> DurationModel | None:
-    """A model of the durations of tasks that are done; None if it does not predict held-out ones."""
-    samples: list[Sample] = [
-        ({**record.parameters, _HOST: record.host}, math.log(max(record.seconds, _LEAST_SECONDS)))
-        for record in sorted(records, key=lambda each: each.task)
-        if record.seconds is not None
-    ]
-    if len(samples) < LEAST_KNOWN:
+def learn(timed: Sequence[TimedTask]) -> DurationModel | None:
+    """A model of the durations of tasks; None if it does not predict held-out ones."""
+    samples: list[Sample] = []
+    parts: list[int] = []  # of each sample: all of one task are held out together
+    for each in sorted(timed, key=lambda each: (each.task, each.seconds)):
+        logarithm = math.log(max(each.seconds, _LEAST_SECONDS))
+        samples.append(({**each.parameters, _HOST: each.host}, logarithm))
+        parts.append(zlib.crc32(each.task.encode()) % _PARTS)
+    if len(samples) < LEAST_KNOWN or len(set(parts)) < _PARTS:
         return None
     mean = sum(logarithm for _, logarithm in samples) / len(samples)
     left = total = 0.0
-    for part in range(3):
-        held_out = samples[part::3]
-        model = DurationModel([each for index, each in enumerate(samples) if index % 3 != part])
-        left += sum((logarithm - model.expected(each)) ** 2 for each, logarithm in held_out)
-        total += sum((logarithm - mean) ** 2 for _, logarithm in held_out)
+    for part in range(_PARTS):
+        chosen = zip(samples, parts, strict=True)
+        model = DurationModel([sample for sample, own in chosen if own != part])
+        for (parameters, logarithm), own in zip(samples, parts, strict=True):
+            if own == part:
+                left += (logarithm - model.expected(parameters)) ** 2
+                total += (logarithm - mean) ** 2
     is_predictable = total / len(samples) > _LEAST_SPREAD**2 and left <= (1 - _LEAST_EXPLAINED) * total
     return DurationModel(samples) if is_predictable else None
 
@@ -149,13 +154,13 @@ def learn_rest(project: Project, journal: Journal) -> LearnedRest | None:
     """
     if project.needs_study or not 0 < project.space.count <= MOST_ORDERED:
         return None
-    records = journal.latest_done(LATEST)
-    model = learn(records)
+    timed = journal.latest_timed(LATEST)
+    model = learn(timed)
     if model is None:
         return None
     durations = Durations()
-    for record in reversed(records):
-        durations.add(record.host, record.seconds or 0.0, model.size(record.parameters))
+    for each in timed:
+        durations.add(each.host, each.seconds, model.size(each.parameters))
     space = project.space
     sizes = {number: model.size(space.combination(number)) for number in open_numbers(project, journal)}
     return LearnedRest(model, durations, sizes)

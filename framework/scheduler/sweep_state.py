@@ -103,7 +103,7 @@ class Sweep:
     def _restart_queue(self) -> None:
         """Go through the sweep from its beginning: what the journal says of it has changed."""
         self._rerun = None
-        self._durations = Durations(self._journal.latest_seconds(LATEST))
+        self._durations = Durations(self._journal.latest_timed(LATEST))
         self._sizes: Mapping[int, float] = {}  # of the combinations left, if their durations can be expected
         self._study = self._load_study()
         self._queue: TaskQueue

@@ -16,7 +16,7 @@ import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
-from framework.journal.records import TaskRecord
+from framework.journal.records import TimedTask
 from framework.messages.task_ids import task_id
 from framework.scheduler.estimate import Durations, RunningTask, estimate
 from framework.scheduler.longest_first import learn, longest_first
@@ -29,7 +29,7 @@ COUNT = math.prod(map(len, AXES.values()))
 HOSTS = {"fast": (4, 1.0), "middle": (4, 1.5), "slow": (2, 3.0)}  # slots, and how long a task takes there
 NOISES = (0.0, 0.2, 0.5)
 
-Order = Callable[[list[TaskRecord]], Sequence[int]]  # of the numbers, from what is done
+Order = Callable[[list[TimedTask]], Sequence[int]]  # of the numbers, from what is done
 
 
 def main() -> None:
@@ -65,20 +65,20 @@ def _seconds(seed: int, noise: float) -> list[float]:
     ]
 
 
-def _record(grid: Space, number: int, seconds: float, host: str) -> TaskRecord:
+def _record(grid: Space, number: int, seconds: float, host: str) -> TimedTask:
     parameters: Mapping[str, Value] = grid.combination(number)
     task = task_id(("train",), parameters)
-    return TaskRecord(task, number, parameters, "done", 1, host, 0, 0, seconds, 0, "", "", "", {}, 1)
+    return TimedTask(task, host, parameters, seconds)
 
 
 def play(
     grid: Space, seconds: Sequence[float], order: Order, learn_again: bool = False
-) -> list[tuple[float, TaskRecord]]:
+) -> list[tuple[float, TimedTask]]:
     """The ends of all tasks, the first one first."""
     slots = [
         (0.0, number, host) for number, host in enumerate(h for h, (n, _) in HOSTS.items() for _ in range(n))
     ]
-    ended: list[tuple[float, TaskRecord]] = []
+    ended: list[tuple[float, TimedTask]] = []
     left, due = list(order([])), 16
     while left:
         at, slot, host = heapq.heappop(slots)
@@ -94,7 +94,7 @@ def play(
     return sorted(ended, key=lambda each: each[0])
 
 
-def _learned(grid: Space, known: list[TaskRecord]) -> Sequence[int]:
+def _learned(grid: Space, known: list[TimedTask]) -> Sequence[int]:
     model = learn(known)
     numbers = range(COUNT)
     if model is None:
@@ -119,21 +119,22 @@ def _ends(seed: int, noise: float) -> list[float]:
 def _estimate(seed: int, noise: float, part: float, is_learned: bool) -> tuple[float, bool]:
     grid, seconds = _grid(seed), _seconds(seed, noise)
     shuffled = random.Random(seed).sample(range(COUNT), COUNT)
+    place = {task_id(("train",), grid.combination(number)): n for n, number in enumerate(shuffled)}
     ended = play(grid, seconds, lambda _: shuffled)
     now = ended[math.ceil(part * len(ended)) - 1][0]
     known = [record for end, record in ended if end <= now]
-    begun = [(now - end + (record.seconds or 0), record) for end, record in ended if end > now]
+    begun = [(now - end + (record.seconds), record) for end, record in ended if end > now]
     model = learn(known) if is_learned else None
 
-    def size(record: TaskRecord) -> float:
+    def size(record: TimedTask) -> float:
         return model.size(record.parameters) if model else 1.0
 
     durations = Durations()
     for record in known:
-        durations.add(record.host, record.seconds or 0, size(record))
+        durations.add(record.host, record.seconds, size(record))
     running = [RunningTask(record.host, since, size(record)) for since, record in begun if since >= 0]
     waiting = [record for since, record in begun if since < 0]
-    waiting.sort(key=lambda record: shuffled.index(record.number))
+    waiting.sort(key=lambda record: place[record.task])
     slots = {host: number for host, (number, _) in HOSTS.items()}
     made = estimate(durations, slots, running, len(waiting), list(map(size, waiting)) if model else ())
     assert made is not None

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterable
 
 import pytest
 
+from framework.journal.records import TimedTask
 from framework.messages.status import Estimate
 from framework.scheduler.estimate import LATEST, Durations, RunningTask, estimate, survival
 
-EVEN = Durations([("a", 10.0)] * 20)
+
+def durations_of(known: Iterable[tuple[str, float]]) -> Durations:
+    return Durations(TimedTask("t", host, {}, seconds) for host, seconds in known)
+
+
+EVEN = durations_of([("a", 10.0)] * 20)
 
 
 def rest(*arguments: object) -> Estimate:
@@ -55,7 +62,7 @@ def test_even_tasks_are_shared_among_two_slots(
 
 
 def test_the_speeds_of_hosts_count() -> None:
-    known = Durations([("fast", 10.0), ("slow", 40.0)] * 30)
+    known = durations_of([("fast", 10.0), ("slow", 40.0)] * 30)
     made = rest(known, {"fast": 1, "slow": 1}, [], 50)
     assert made.seconds == pytest.approx(400, rel=0.15), "40 on the fast one, 10 on the slow one"
     assert made.like == "fast"
@@ -69,7 +76,7 @@ def test_the_range_holds_most_ends_of_uneven_tasks() -> None:
     chance = random.Random(3)
     inside, ends = 0, 40
     for _ in range(ends):
-        known = Durations([("a", chance.lognormvariate(3, 0.7)) for _ in range(60)])
+        known = durations_of([("a", chance.lognormvariate(3, 0.7)) for _ in range(60)])
         made = rest(known, {"a": 4}, [], 40)
         free = [0.0] * 4
         for _ in range(40):
@@ -88,7 +95,7 @@ def test_a_task_that_has_outrun_all_others_is_not_about_to_end_at_once() -> None
 
 def test_what_runs_and_takes_long_counts_although_it_has_not_ended() -> None:
     """The first to end are the short ones."""
-    early = Durations([("a", 1.0)] * 5)
+    early = durations_of([("a", 1.0)] * 5)
     assert rest(early, {"a": 10}, [("a", 20.0)] * 5, 100).seconds > 100
     assert rest(early, {"a": 10}, [], 100).seconds == pytest.approx(10)
     durations, weights = survival([(1, True), (2, False), (3, True), (4, False)])
@@ -109,24 +116,24 @@ def test_expected_sizes_count_in_their_order() -> None:
 def test_more_hosts_are_not_said_to_save_what_they_do_not() -> None:
     assert rest(EVEN, {"a": 4}, [], 4).like == "", "all run at once already"
     assert rest(EVEN, {"a": 4}, [("a", 1.0)], 0).like == ""
-    assert rest(Durations([("a", 10.0)] * 2), {"a": 1}, [], 100).like == "", "a guess"
+    assert rest(durations_of([("a", 10.0)] * 2), {"a": 1}, [], 100).like == "", "a guess"
     assert rest(EVEN, {"b": 1}, [], 100).like == "", "nothing is known of this host"
 
 
 def test_the_same_values_give_the_same_estimate() -> None:
-    known = Durations([("a", float(seconds)) for seconds in range(1, 50)])
+    known = durations_of([("a", float(seconds)) for seconds in range(1, 50)])
     assert rest(known, {"a": 3}, [("a", 2.0)], 20) == rest(known, {"a": 3}, [("a", 2.0)], 20)
 
 
 def test_the_latest_tasks_count_and_no_others() -> None:
-    known = Durations([("old", 1000.0)] + [("a", 10.0)] * LATEST)
+    known = durations_of([("old", 1000.0)] + [("a", 10.0)] * LATEST)
     assert len(known) == LATEST
     assert known.median == 10.0
     assert {each.host for each in known.known()} == {"a"}
 
 
 def test_thousands_of_slots_and_a_million_tasks_take_little_time() -> None:
-    known = Durations([(f"h{number % 500}", 1.0 + number % 7) for number in range(LATEST)])
+    known = durations_of([(f"h{number % 500}", 1.0 + number % 7) for number in range(LATEST)])
     began = time.process_time()
     rest(known, {f"h{number}": 8 for number in range(500)}, [], 1_000_000)
     assert time.process_time() - began < 3

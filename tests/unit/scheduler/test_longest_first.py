@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from master_bench import Bench
 
-from framework.journal.records import TaskRecord
+from framework.journal.records import TimedTask
 from framework.messages.task_ids import task_id
 from framework.scheduler.longest_first import LEAST_KNOWN, learn, longest_first
 from framework.space.product import Space
@@ -20,13 +20,12 @@ GRID = Space({"kernel": ["rbf", "poly"], "epochs": [1, 10, 100], "C": [0.1, 1.0,
 
 def records(
     seconds_of: Callable[[dict[str, Value]], float], numbers: Sequence[int] = range(18), host: str = "a"
-) -> list[TaskRecord]:
+) -> list[TimedTask]:
     made = []
     for number in numbers:
         parameters = GRID.combination(number)
         task = task_id(("train",), parameters)
-        state: tuple[object, ...] = ("done", 1, host, 0.0, 0.0, seconds_of(parameters), 0, "", "", "", {}, 1)
-        made.append(TaskRecord(task, number, parameters, *state))  # type: ignore[arg-type]
+        made.append(TimedTask(task, host, parameters, seconds_of(parameters)))
     return made
 
 
@@ -34,7 +33,7 @@ def by_epochs(parameters: dict[str, Value]) -> float:
     return float(parameters["epochs"]) * (3 if parameters["kernel"] == "poly" else 1)  # type: ignore[arg-type]
 
 
-def expected_order(space: Space, known: Sequence[TaskRecord]) -> list[dict[str, Value]]:
+def expected_order(space: Space, known: Sequence[TimedTask]) -> list[dict[str, Value]]:
     model = learn(known)
     assert model is not None
     order = longest_first({number: model.size(space.combination(number)) for number in range(space.count)})
