@@ -501,6 +501,12 @@ function expectation(estimate) {
   return `${rate}about ${said(estimate.seconds)} left${range}${more}`;
 }
 
+// useOf: the load of a host, and how busy each of its GPUs is, with its memory in use.
+function useOf(use) {
+  const gpus = use.gpus.map(({ busy, used, memory }) => `${busy === null ? "" : `${busy} % `}${memory ? `${Math.round(used / 1024)}/${Math.round(memory / 1024)} GiB` : ""}`);
+  return [use.cpus ? `${use.load.toFixed(1)}/${Math.round(use.cpus)}` : "", gpus.join(", ")];
+}
+
 function drawNow() {
   const parts = [];
   if (trouble) {
@@ -515,8 +521,8 @@ function drawNow() {
       element("p", {}, `${ended} of ${status.total} tasks: ${status.done} done, ${status.running} running, ${waiting} waiting, ${status.failed} failed${status.pruned ? `, ${status.pruned} pruned` : ""}; ${left}`),
       ...status.notices.map((notice) => element("p", { class: "warning" }, notice)),
     );
-    const hosts = Object.entries(status.hosts).sort().map(([name, host]) => [name, String(host.slots), String(host.running), host.alive ? `${Math.round(host.seconds_since_beat)} s ago${host.drained ? ", drained" : ""}` : "out of reach"]);
-    parts.push(tableOf("Hosts", ["host", "slots", "running", "last heard of"], hosts));
+    const hosts = Object.entries(status.hosts).sort().map(([name, host]) => [name, String(host.slots), String(host.running), ...useOf(host.use), host.alive ? `${Math.round(host.seconds_since_beat)} s ago${host.drained ? ", drained" : ""}` : "out of reach"]);
+    parts.push(tableOf("Hosts", ["host", "slots", "running", "load", "GPUs", "last heard of"], hosts));
   }
   if (data.under_way.length > 0) {
     const rows = data.under_way.map((task) => [String(task.number), described(task), task.host, task.started === null ? "sent" : `since ${timeOf(task.started)}`]);

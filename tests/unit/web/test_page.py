@@ -7,12 +7,17 @@ import os
 import re
 import shutil
 import subprocess
+import threading
+import time
 from html import unescape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from framework.messages.host_use import GpuUse, HostUse
+from framework.messages.status import Estimate, HostStatus, Status
 from framework.web.page import render_page
 from framework.web.plotly_bundle import read_plotly
 
@@ -121,3 +126,55 @@ def test_a_browser_shows_tables_and_plots(tmp_path: Path, width: int) -> None:
     assert seen["closed"] == 0
     assert seen["plots"] == [True] * 7
     assert seen["points"] > 250
+
+
+class Site(BaseHTTPRequestHandler):
+    """What Flower and the master publish."""
+
+    files: ClassVar[dict[str, str]] = {}
+
+    def do_GET(self) -> None:
+        text = self.files.get(self.path)
+        self.send_response(404 if text is None else 200)
+        self.end_headers()
+        self.wfile.write((text or "").encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_live_page_says_how_long_it_takes_and_what_the_hosts_do(tmp_path: Path) -> None:
+    if BROWSER is None:
+        pytest.skip("there is no Chromium to look at the page with")
+    use = HostUse(3.25, 8.0, (GpuUse(93, 30_720, 81_920), GpuUse(None, 0, 0)))
+    hosts = {
+        "gpu1": HostStatus(2, 1, 0, 1.0, alive=True, use=use),
+        "old": HostStatus(1, 0, 0, 99.0, alive=False),
+    }
+    rest = Estimate(11_400.0, 9000.0, 12_600.0, 40, "gpu1", 2280.0)
+    status = Status(
+        time.time(), "p", "v1", 40, 20, 2, 2, finished=False, seconds_left=11_400.0, hosts=hosts,
+        estimate=rest, rate=2.5,
+    )  # fmt: skip
+    status.write(tmp_path / "status.json")
+    sweep = a_sweep(20)
+    Site.files = {
+        "/sweep": render_page(sweep, IMPORTANCE, CURVES, is_live=True),
+        "/sweep/status.json": (tmp_path / "status.json").read_text(),
+        "/sweep/sweep.json": json.dumps(sweep),
+    }
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        threading.Thread(target=server.serve_forever).start()
+        command = [
+            BROWSER, "--headless=new", "--no-sandbox", f"--user-data-dir={tmp_path / 'browser'}",
+            "--virtual-time-budget=5000", "--dump-dom", f"http://127.0.0.1:{server.server_port}/sweep",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+        server.shutdown()
+    expected = (
+        "2.5 a minute, about 3 h 10 min left (2 h 30 min to 3 h 30 min); 2 more hosts like gpu1: 38 min 0 s"
+    )
+    assert expected in done.stdout, done.stderr[-2000:]
+    cells = re.findall(r"<td>([^<]*)</td>", done.stdout[done.stdout.index("last heard of") :])
+    assert cells[:6] == ["gpu1", "2", "1", "3.3/8", "93 % 30/80 GiB, ", "1 s ago"]
+    assert cells[6:12] == ["old", "1", "0", "", "", "out of reach"]
