@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from framework.journal.records import TimedTask
@@ -37,25 +37,33 @@ Sample = tuple[Mapping[str, Value], float]  # with the logarithm of its duration
 
 
 class DurationModel:
-    """Logarithms of durations as sums of effects."""
+    """Logarithms of durations as sums of effects.
+
+    The effects of numbers lie near a line; the effects of other values, near 0.
+    """
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self._mean = sum(logarithm for _, logarithm in samples) / len(samples)
+        names = dict.fromkeys(name for each, _ in samples for name in each)
+        self._effects: dict[str, dict[str, float]] = {name: {} for name in names}
+        self._lines: dict[str, _Line | None] = {}
         keys = [{name: canonical(value) for name, value in each.items()} for each, _ in samples]
-        self._effects: dict[str, dict[str, float]] = {name: {} for each in keys for name in each}
         rests = [logarithm - self._mean for _, logarithm in samples]
         for _ in range(_ROUNDS):
-            for name, effects in self._effects.items():
-                sums: dict[str, list[float]] = {}
-                for each, rest in zip(keys, rests, strict=True):
-                    if name in each:
-                        sums.setdefault(each[name], []).append(rest + effects.get(each[name], 0.0))
-                news = {key: sum(values) / (len(values) + _PRIOR) for key, values in sums.items()}
-                for index, each in enumerate(keys):
-                    if name in each:
-                        rests[index] += effects.get(each[name], 0.0) - news[each[name]]
-                self._effects[name] = news
-        self._lines = {name: _line_through(samples, name, effects) for name, effects in self._effects.items()}
+            for name in names:
+                effects, own = self._effects[name], [n for n, each in enumerate(keys) if name in each]
+                for n in own:
+                    rests[n] += effects.get(keys[n][name], 0.0)
+                line = _line_through([(samples[n][0][name], rests[n]) for n in own])
+                by_key: dict[str, list[float]] = {}
+                bases = {keys[n][name]: line.at(samples[n][0][name]) if line else 0.0 for n in own}
+                for n in own:
+                    by_key.setdefault(keys[n][name], []).append(rests[n] - bases[keys[n][name]])
+                for key, values in by_key.items():
+                    effects[key] = bases[key] + sum(values) / (len(values) + _PRIOR)
+                for n in own:
+                    rests[n] -= effects[keys[n][name]]
+                self._lines[name] = line
 
     def expected(self, parameters: Mapping[str, Value]) -> float:
         """The expected logarithm of the duration, on a host of average speed if none is named."""
@@ -90,17 +98,18 @@ class _Line:
         return self.level + self.slope * min(max(number, self.least - reach), self.most + reach)
 
 
-def _line_through(samples: Iterable[Sample], name: str, effects: Mapping[str, float]) -> _Line | None:
-    values = {canonical(each[name]): each[name] for each, _ in samples if name in each}
-    if len(values) < 2 or not all(map(_is_number, values.values())):
+def _line_through(points: Sequence[tuple[Value, float]]) -> _Line | None:
+    """The line near points, each a value and its effect; None if some are no numbers, or all the same."""
+    if not all(_is_number(value) for value, _ in points):
         return None
-    is_logarithmic = all(isinstance(value, int | float) and value > 0 for value in values.values())
-    points = [(_scaled(value, is_logarithmic), effects[key]) for key, value in values.items()]
-    middle, level = (sum(each) / len(points) for each in zip(*points, strict=True))
-    width = sum((x - middle) ** 2 for x, _ in points)
-    slope = sum((x - middle) * y for x, y in points) / width if width else 0.0
-    least, most = min(points)[0], max(points)[0]
-    return _Line(is_logarithmic, least, most, level - slope * middle, slope)
+    is_logarithmic = all(isinstance(value, int | float) and value > 0 for value, _ in points)
+    scaled = [(_scaled(value, is_logarithmic), effect) for value, effect in points]
+    middle, level = (sum(each) / len(scaled) for each in zip(*scaled, strict=True))
+    width = sum((x - middle) ** 2 for x, _ in scaled)
+    if not width:
+        return None
+    slope = sum((x - middle) * y for x, y in scaled) / width
+    return _Line(is_logarithmic, min(scaled)[0], max(scaled)[0], level - slope * middle, slope)
 
 
 def _is_number(value: object) -> bool:

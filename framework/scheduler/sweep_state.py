@@ -597,15 +597,17 @@ class Sweep:
         if now >= self._estimate_due:
             began = time.monotonic()
             tally = self._queue.tally
+            attempts = [each for each in self._hosts.attempts if self._queue.is_open(each.id.task)]
             running = [
                 RunningTask(each.host, now - each.began, each.size)
-                for each in self._hosts.attempts
-                if each.began is not None and self._queue.is_open(each.id.task)
+                for each in attempts
+                if each.began is not None
             ]
             waiting = max(0, tally.total - tally.ended - len(running))
             sizes = []
             if self._sizes and isinstance(self._queue, IndexedQueue):
-                sizes = [self._sizes[number] for number in self._queue.upcoming() if number in self._sizes]
+                sizes = [each.size for each in attempts if each.began is None]  # these wait at a host
+                sizes += [self._sizes[number] for number in self._queue.upcoming() if number in self._sizes]
             slots = self._hosts.slots(now)
             self._estimate = estimate(self._durations, slots, running, waiting, sizes)
             self._estimate_due = now + max(ESTIMATE_SECONDS, 50 * (time.monotonic() - began))

@@ -244,6 +244,23 @@ def test_values_added_and_removed(project: Project, capsys: pytest.CaptureFixtur
     }
 
 
+def test_how_long_new_values_take_is_expected_from_others(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.path / "parameters.yml").write_text(f"n: {[round(10 * 1.2**n) for n in range(20)]}\n")
+    known = load_project(project.path)
+    for number in range(20):
+        seconds = float(str(known.space.combination(number)["n"]))
+        run(known, {number: "done"}, "c1", seconds)
+    (project.path / "parameters.yml").write_text("n: [10, 640, 1280]\n")
+    content = as_json(capsys, "my project", "--slots", "1")
+    assert content["to_run"] == 2
+    assert content["seconds"] == pytest.approx(640 + 1280, rel=0.15)
+    estimate = content["estimate"]
+    assert isinstance(estimate, dict)
+    assert estimate["known"] == 20
+
+
 def test_a_journal_that_is_not_there(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["plan", "my project", "--journal", "nowhere"]) == 1
     assert capsys.readouterr().err == "nowhere: no journal; the master has not started here yet\n"

@@ -128,6 +128,18 @@ def test_new_values_of_a_known_sweep_come_longest_first_also_for_the_next_master
     assert run_in_turn(bench, 6, slots=2)[:6] == [26, 25, 24, 23, 22, 21]
 
 
+@pytest.mark.parametrize("order", ["longest_first", "given"])
+def test_the_rest_is_estimated_from_what_is_left_and_not_from_what_is_done(bench: Bench, order: str) -> None:
+    start(bench, 20)
+    run_in_turn(bench, 21)
+    start(bench, 30, f"order: {order}\n", version="v2")
+    bench.messenger.beat("a", slots=1)
+    bench.turn()
+    estimate = bench.status().estimate
+    assert estimate is not None
+    assert estimate.seconds == pytest.approx(sum(XS[20:30]), rel=0.1)
+
+
 def test_with_order_given_the_combinations_keep_their_order(bench: Bench) -> None:
     start(bench, 20)
     run_in_turn(bench, 21)
