@@ -12,8 +12,10 @@ import heapq
 import itertools
 import random
 import statistics
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from framework.journal.records import TimedTask
@@ -28,6 +30,7 @@ _MOST_STEPS = 100_000  # tasks that all plays together hand out one by one
 _PRIOR = 2  # tasks of average duration that each host is taken to have done besides its own
 _WORTH_SAYING = 0.05  # part of the rest that more hosts would save
 _LEAST = 1e-6
+_SPENT, _SPENT_AT_ONCE = 0.02, 0.2  # part of the time, and seconds, that estimates may take
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,28 @@ def estimate(
         if saved < _WORTH_SAYING * seconds:
             like, saved = "", 0.0
     return Estimate(seconds, ends[len(ends) // 10], ends[-1 - len(ends) // 10], len(durations), like, saved)
+
+
+class Budget:
+    """Time that may be spent: a small part of all, and a little at the beginning."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._spent = 0.0
+
+    @property
+    def has_time(self) -> bool:
+        passed = time.perf_counter() - self._began
+        return self._spent <= _SPENT_AT_ONCE + _SPENT * passed
+
+    @contextmanager
+    def spend(self) -> Iterator[None]:
+        """Count the time of a block."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._spent += time.perf_counter() - began
 
 
 @dataclass(frozen=True)

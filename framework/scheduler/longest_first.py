@@ -24,7 +24,7 @@ LEAST_KNOWN = 12  # tasks that are done
 
 _HOST = "\0host"  # the host as one more metaparameter
 _LEAST_EXPLAINED = 0.5  # part of the variance of held-out tasks
-_LEAST_SPREAD = 0.15  # standard deviation of expected logarithms, below which the order does not matter
+_LEAST_SPREAD = 0.15  # standard deviation of logarithms, below which the order does not matter
 _STEP = 0.1  # of a logarithm: within it, the given order stays
 _ROUNDS = 8
 _PARTS = 3  # of the samples; each is held out once
@@ -134,16 +134,16 @@ def learn(timed: Sequence[TimedTask]) -> DurationModel | None:
     if len(samples) < LEAST_KNOWN or len(set(parts)) < _PARTS:
         return None
     mean = sum(logarithm for _, logarithm in samples) / len(samples)
-    left = total = 0.0
+    left, total = 0.0, sum((logarithm - mean) ** 2 for _, logarithm in samples)
+    if total / len(samples) <= _LEAST_SPREAD**2:
+        return None
     for part in range(_PARTS):
         chosen = zip(samples, parts, strict=True)
         model = DurationModel([sample for sample, own in chosen if own != part])
         for (parameters, logarithm), own in zip(samples, parts, strict=True):
             if own == part:
                 left += (logarithm - model.expected(parameters)) ** 2
-                total += (logarithm - mean) ** 2
-    is_predictable = total / len(samples) > _LEAST_SPREAD**2 and left <= (1 - _LEAST_EXPLAINED) * total
-    return DurationModel(samples) if is_predictable else None
+    return DurationModel(samples) if left <= (1 - _LEAST_EXPLAINED) * total else None
 
 
 @dataclass(frozen=True)

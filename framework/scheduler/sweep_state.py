@@ -28,7 +28,7 @@ from framework.placement.stop_orders import StopOrders
 from framework.placement.window import NO_SPARE, ONE_SPARE, RecentMean, window
 from framework.project.project import Project
 from framework.scheduler.adaptive_queue import AdaptiveQueue
-from framework.scheduler.estimate import LATEST, Durations, RunningTask, estimate
+from framework.scheduler.estimate import LATEST, Budget, Durations, RunningTask, estimate
 from framework.scheduler.longest_first import learn_rest, longest_first
 from framework.scheduler.pause import Pause
 from framework.scheduler.queue import IndexedQueue, QueuedTask, TaskQueue
@@ -82,6 +82,7 @@ class Sweep:
         self._rate = Rate()
         self._estimate: Estimate | None = None
         self._estimate_due = 0.0
+        self._budget = Budget()  # of estimates
         self._recent = RecentMean()  # of the tasks done
         self._has_more = False  # there may be more to send at once
         self._per_slot = 0  # attempts that a slot was allowed in the last turn
@@ -594,24 +595,24 @@ class Sweep:
 
     def _expect(self, now: float) -> Estimate | None:
         """The estimate of the rest, made anew as often as costs little."""
-        if now >= self._estimate_due:
-            began = time.monotonic()
-            tally = self._queue.tally
-            attempts = [each for each in self._hosts.attempts if self._queue.is_open(each.id.task)]
-            running = [
-                RunningTask(each.host, now - each.began, each.size)
-                for each in attempts
-                if each.began is not None
-            ]
-            waiting = max(0, tally.total - tally.ended - len(running))
-            sizes = []
-            if self._sizes and isinstance(self._queue, IndexedQueue):
-                sizes = [each.size for each in attempts if each.began is None]  # these wait at a host
-                sizes += [self._sizes[number] for number in self._queue.upcoming() if number in self._sizes]
-            slots = self._hosts.slots(now)
-            self._estimate = estimate(self._durations, slots, running, waiting, sizes)
-            self._estimate_due = now + max(ESTIMATE_SECONDS, 50 * (time.monotonic() - began))
+        if now >= self._estimate_due and self._budget.has_time:
+            with self._budget.spend():
+                self._estimate = self._make_estimate(now)
+            self._estimate_due = now + ESTIMATE_SECONDS
         return self._estimate
+
+    def _make_estimate(self, now: float) -> Estimate | None:
+        tally = self._queue.tally
+        attempts = [each for each in self._hosts.attempts if self._queue.is_open(each.id.task)]
+        running = [
+            RunningTask(each.host, now - each.began, each.size) for each in attempts if each.began is not None
+        ]
+        waiting = max(0, tally.total - tally.ended - len(running))
+        sizes = []
+        if self._sizes and isinstance(self._queue, IndexedQueue):
+            sizes = [each.size for each in attempts if each.began is None]  # these wait at a host
+            sizes += [self._sizes[number] for number in self._queue.upcoming() if number in self._sizes]
+        return estimate(self._durations, self._hosts.slots(now), running, waiting, sizes)
 
     def progress(self, now: float) -> SweepProgress:
         """The progress until now."""

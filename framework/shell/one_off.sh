@@ -102,7 +102,7 @@ newest_worker_image() {
   local image
   image=$(docker_on 0 image ls --format '{{.Repository}}:{{.Tag}}' infrainit-worker) || return
   image=${image%%$'\n'*}
-  [[ ! $image || $image =~ ^infrainit-worker:[0-9a-f]{12}$ ]] || unreadable 0 "$image"
+  [[ ! $image || $image =~ ^infrainit-worker:[0-9a-f]{12}$ ]] || unreadable 0 "$image" || return
   printf '%s\n' "$image"
 }
 
