@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Shows which workers answer, which are missing, and the progress of the sweep; or what is known of single tasks.
 #
-# usage: check_celery_status.sh [-f] [-h]
+# usage: check_celery_status.sh [-f] [--json] [-h]
 #        check_celery_status.sh explain TASK…
 #        check_celery_status.sh logs TASK [-f]
 #
 #   explain TASK…   where a task is, why it waits, every attempt, and the command to repeat it by hand
 #   logs TASK       stdout and stderr of its latest attempt, from the host that has them
-#   -f, --follow    show it again every 2 seconds, or go on with the logs, until interrupted
+#   -f, --follow    a live view of the tasks until interrupted, or a line for each change if this is no terminal; with logs:
+#                   go on with them
+#       --json      for programs: one document, or with -f a line for each change
 #   -h, --help      this text
 #
 # TASK is the number of a combination in the sweep, from 1, or the beginning of an id in results.csv.
@@ -22,11 +24,13 @@ set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
 
-readonly PAUSE=2      # seconds between two updates with -f
+readonly PAUSE=2      # seconds until the master is asked again after an error, and between two documents of the live view
 readonly LOG_LINES=50 # of each log, where -f begins
 
 QUESTION=() # explain or logs; empty: the state of all
 TASKS=()
+LIVE=''      # directory of the live view: document.json and messages
+LIVE_FEED='' # the process that writes them
 
 # Prints the logs in the directory $1; with the number of lines $2, their ends, and goes on until stdin ends.
 # shellcheck disable=SC2016 # expands over there
@@ -41,9 +45,9 @@ readonly LOGS_SCRIPT='
 
 main() {
   take_question "$@"
-  parse_options -f,--follow -- "${@:$((1 + ${#QUESTION[@]} + ${#TASKS[@]}))}"
+  parse_options -f,--follow --json -- "${@:$((1 + ${#QUESTION[@]} + ${#TASKS[@]}))}"
   check_question
-  trap close_connections EXIT
+  trap finish EXIT
   use_record
   probe_hosts "$MASTER_HOST"
   is_reachable "$MASTER_HOST" || die "${HOST_NAMES[MASTER_HOST]} (the master host): $(fact "$MASTER_HOST" unreachable)"
@@ -53,6 +57,8 @@ main() {
     *)
       if [[ ${OPTIONS[FOLLOW]:-} ]]; then
         follow_status
+      elif [[ ${OPTIONS[JSON]:-} ]]; then
+        require_master && ask_master status --json
       else
         show_status
       fi
@@ -72,6 +78,7 @@ take_question() {
 }
 
 check_question() {
+  [[ ! ${OPTIONS[JSON]:-} || ! ${QUESTION[*]} ]] || problem "--json goes with the state of all, not with ${QUESTION[*]}"
   case ${QUESTION[*]}:${#TASKS[@]} in
     explain:0 | logs:0) problem "${QUESTION[*]}: name a task, by its number from 1 or the beginning of its id" ;;
     explain:*) [[ ! ${OPTIONS[FOLLOW]:-} ]] || problem "-f goes with logs, or alone" ;;
@@ -117,17 +124,75 @@ host_with_name() {
   return 1
 }
 
-# follow_status: collects the whole output before it is shown, so that the terminal does not flicker.
+# follow_status: shows the tasks until interrupted. They do not depend on it, nor does it end when the master does not answer.
 follow_status() {
-  local page
+  local image='' code=0
+  if [[ -t 0 && -t 1 && ! ${OPTIONS[JSON]:-} ]]; then
+    image=$(newest_worker_image) || true # it has said why
+    [[ $image ]] || warn "this machine has no image infrainit-worker, which has the live view; ./infrainit.sh -f builds it"
+  fi
+  if [[ $image ]]; then
+    show_live "$image" || code=$?
+    ((code != 0 && code != 130)) || return 0 # 130: Ctrl-C
+    warn "the live view has ended (exit code $code)"
+  fi
+  follow_in_lines ${OPTIONS[JSON]:+--json}
+}
+
+# show_live IMAGE: the live view, in a container of this machine, of what the master says. So what a host says reaches the terminal
+# as text alone.
+show_live() {
+  local options
+  LIVE=$(mktemp -d) || return
+  set -m # a process group of its own: all of it is ended with the view
+  feed_live </dev/null &
+  # shellcheck disable=SC2031 # the $! of this shell is meant
+  LIVE_FEED=$!
+  set +m
+  read_words options live_options "$1" "$LIVE"
+  docker_on_terminal run "${options[@]}"
+}
+
+# feed_live: writes what the master says to document.json, whatever goes wrong meanwhile.
+feed_live() {
+  local line
   while true; do
-    page=$(show_status 2>&1) || true # the page contains the errors
-    if [[ -t 1 ]]; then
-      printf '\033[H\033[J' # cursor home, clear to the end
-    fi
-    printf '%s\n' "$page"
+    follow_in_lines_once --json --every "$PAUSE" 2>"$LIVE/messages" | while IFS='' read -r line; do
+      write_document "$line"
+    done || true
+    line=$(tail -n 1 -- "$LIVE/messages" | printable)
+    write_document "{\"error\": \"${line//[\"\\]/}\"}"
     sleep "$PAUSE"
   done
+}
+
+# write_document TEXT
+write_document() {
+  printf '%s\n' "$1" >"$LIVE/new"
+  mv -- "$LIVE/new" "$LIVE/document.json"
+}
+
+# follow_in_lines OPTION…: prints what the master says until interrupted.
+follow_in_lines() {
+  while true; do
+    follow_in_lines_once "$@" || true # it has said why
+    sleep "$PAUSE"
+  done
+}
+
+# follow_in_lines_once OPTION…: the same, until the master or the connection to it ends. The program there ends with its input.
+follow_in_lines_once() {
+  require_master || return
+  tail --follow /dev/null | docker_on_stdin "$MASTER_HOST" exec --interactive "$INFRASTRUCTURE-master" framework status --follow "$@" | printable
+}
+
+# finish: ends what was started, and removes what was written.
+finish() {
+  if [[ $LIVE_FEED ]]; then
+    kill -- "-$LIVE_FEED" 2>/dev/null || true # it has ended
+  fi
+  [[ ! $LIVE ]] || rm -rf -- "$LIVE"
+  close_connections
 }
 
 # show_status: fails if the master cannot be asked, or a worker is missing.

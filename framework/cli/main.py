@@ -24,7 +24,6 @@ from framework.cli.master_commands import (
     run_recover,
     run_results,
     run_resume,
-    run_status,
     run_watch,
 )
 from framework.cli.needs import run_needs, run_root
@@ -32,6 +31,7 @@ from framework.cli.project_files import run_files
 from framework.cli.report_page import run_report
 from framework.cli.selected_tasks import FORMS, run_select
 from framework.cli.services import run_celery, run_flower, run_master, run_wait_workers, run_worker
+from framework.cli.status_command import run_status
 from framework.configuration.import_file import import_file
 from framework.configuration.load import load_project
 from framework.configuration.resource_settings import size_in_bytes
@@ -160,7 +160,21 @@ def _add_import(add: Add) -> None:
 
 def _add_reports(add: Add) -> None:
     status = add("status", run_status, "Print the progress of the sweep.")
-    status.add_argument("--json", action="store_true", help="print JSON")
+    status.add_argument(
+        "--json", action="store_true", help="print JSON: one document, or with -f one in each line"
+    )
+    status.add_argument(
+        "-f",
+        "--follow",
+        action="store_true",
+        help="show it until interrupted: on a terminal a live view, else a line for each change",
+    )
+    status.add_argument(
+        "--every", type=positive, metavar="SECONDS", help="print a line at least that often, changed or not"
+    )
+    # For check_celery_status.sh, which shows what another machine says.
+    status.add_argument("--from", dest="source", type=Path, help=argparse.SUPPRESS)
+    status.add_argument("--host", dest="hosts", action="append", default=[], help=argparse.SUPPRESS)
     watch = add("watch", run_watch, "Show progress until the sweep has ended; fail if a task failed.")
     watch.add_argument(
         "--columns", type=int, default=0, help="redraw one line of this width (default: 0, print lines)"

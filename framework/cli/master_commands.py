@@ -25,10 +25,10 @@ from framework.journal.sweep_data import write_sweep
 from framework.journal.tally import tally_sweep
 from framework.journal.trials import so_far
 from framework.local.data_directory import default_directory
-from framework.local.run import ADVICE
+from framework.local.run import ADVICE, HOST
 from framework.master.publisher import ON_HOSTS
 from framework.messages.requests import AGAIN_SECONDS, DRAIN_SECONDS, ControlRequest, ask
-from framework.messages.status import outdated_results, read_status, summary
+from framework.messages.status import outdated_results, read_status
 from framework.project.project import Project
 from framework.project.resources import Capacity, Resources, why_nowhere
 from framework.worker.devices import usable_cpus
@@ -46,7 +46,7 @@ def run_plan(options: argparse.Namespace) -> int:
         check_hosts(project, options.host)
         earlier = LocalFiles(default_directory(locations.LOCAL_RUNS, project)).master.journal
         journal = options.journal or (earlier if earlier.exists() else None)
-        plan = make_plan(project, journal, options.slots or max(1, int(usable_cpus())), ADVICE)
+        plan = make_plan(project, journal, {HOST: options.slots or max(1, int(usable_cpus()))}, ADVICE)
     print(plan.to_json() if options.json else plan)
     return 0
 
@@ -54,10 +54,13 @@ def run_plan(options: argparse.Namespace) -> int:
 def current_plan(journal: Path | None = None, slots: int | None = None) -> Plan:
     """The plan of the running sweep."""
     files = MasterFiles(locations.DATA)
+    hosts = {}
     if slots is None and is_master_alive(files):
-        slots = sum(host.slots for host in read_status(files.status).hosts.values() if host.alive)
+        hosts = {name: host.slots for name, host in read_status(files.status).hosts.items() if host.is_usable}
+    if not any(hosts.values()):
+        hosts = {"": slots or 1}
     image = Code.current(locations.CODE).image
-    return make_plan(current_project(), journal or files.journal, slots or 1, ON_HOSTS, image, locations.CODE)
+    return make_plan(current_project(), journal or files.journal, hosts, ON_HOSTS, image, locations.CODE)
 
 
 def check_hosts(project: Project, hosts: Sequence[Sequence[str]]) -> None:
@@ -71,12 +74,6 @@ def check_hosts(project: Project, hosts: Sequence[Sequence[str]]) -> None:
         lacking[name] = capacity.lacks(project.resources or Resources())
     if lacking and all(lacking.values()):
         raise UsageError(why_nowhere(project.name, lacking))
-
-
-def run_status(options: argparse.Namespace) -> int:
-    status = read_status(MasterFiles(locations.DATA).status)
-    print(status.to_json() if options.json else summary(status))
-    return 0
 
 
 def run_watch(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from framework.journal.store import Journal
 from framework.journal.tally import tally_sweep
 from framework.journal.trials import most_combinations, so_far
 from framework.master.publisher import Advice
-from framework.messages.status import duration, outdated_results
+from framework.messages.status import Estimate, expectation, outdated_results
 from framework.project.command_line import unset_variables
 from framework.project.outside_paths import outside_paths
 from framework.project.project import Project
 from framework.project.source_tree import SourceTree
 from framework.project.variables import Variables
 from framework.runner.environment import attempt_variables
+from framework.scheduler.estimate import LATEST, Durations, estimate
+from framework.scheduler.longest_first import learn_rest, longest_first
 from framework.worker.task_variables import SHARE_NAMES
 
 
@@ -34,7 +37,7 @@ class Results:
     cancelled: int
     pruned: int
     outdated: int  # done ones that other files of the project or another image have produced
-    seconds: float | None  # median duration of a done task; None if there is none
+    seconds: float | None  # median duration of a task; None if none is done
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Plan:
     examples: list[str]  # program of the first and of the last combination; empty if they are not known yet
     to_run: int
     slots: int  # assumed number of tasks that run at a time
+    estimate: Estimate | None  # of what is left to run; None if it is unknown
     variables: Variables  # what tasks get beside the framework's own
     results: Results | None  # None without a journal
     mounts: list[str]  # directories of the hosts that tasks see
@@ -58,10 +62,7 @@ class Plan:
     @property
     def seconds(self) -> float | None:
         """Expected duration of what is left to run; None if it is unknown."""
-        if self.results is None or self.results.seconds is None or not self.to_run:
-            return None
-        # A task takes its time however many slots there are.
-        return self.results.seconds * max(self.to_run / self.slots, 1)
+        return self.estimate.seconds if self.estimate else None
 
     def to_json(self) -> str:
         content = asdict(self) | {"seconds": self.seconds}
@@ -90,7 +91,11 @@ class Plan:
         results = self.results
         cancelled = f", {results.cancelled} cancelled" if results.cancelled else ""
         cancelled += f", {results.pruned} pruned" if results.pruned else ""
-        expected = f", about {duration(self.seconds)} with {self.slots} at a time" if self.seconds else ""
+        expected = ""
+        if self.estimate:
+            expected = f" with {self.slots} at a time, {expectation(self.estimate)}"
+        elif self.to_run:
+            expected = "; how long is not known yet"
         lines = [f"{results.done} done, {results.failed} failed{cancelled}; {self.to_run} to run{expected}"]
         if results.outdated:
             lines.append(outdated_results(results.outdated, results.done, self.renew))
@@ -129,23 +134,27 @@ def notices_of(project: Project, on_hosts: bool) -> list[str]:
 def make_plan(
     project: Project,
     journal: Path | None,
-    slots: int,
+    slots: Mapping[str, int],
     advice: Advice,
     image: str = "",
     code_root: Path | None = None,
 ) -> Plan:
     """Return the plan of a sweep; results are counted if a journal of earlier runs is given.
 
-    `slots` is the number of tasks that run at a time; `image` and `code_root` are those of Provenance. Raises
+    `slots`: the number of tasks that run at a time, by host. `image` and `code_root`: see Provenance. Raises
     FrameworkError if the journal is missing or cannot be read.
     """
     space, total = project.space, most_combinations(project)
-    results, ended = None, 0
+    results, ended, expected = None, 0, None
     if journal is not None:
         with Journal(journal, read_only=True) as opened:
             program = program_version(project.path, project.sweep_file, project.ignore, project.workdir)
             provenance = Provenance(opened, program, image, code_root)
-            results, ended = _count(so_far(project, opened), opened, provenance)
+            rest = learn_rest(project, opened)
+            durations = rest.durations if rest else Durations(opened.latest_timed(LATEST))
+            results, ended = _count(so_far(project, opened), opened, provenance, durations.median)
+            sizes = [rest.sizes[number] for number in longest_first(rest.sizes)] if rest else []
+            expected = estimate(durations, slots, (), total - ended, sizes)
     ends = {0, space.count - 1} if space.count else set()
     return Plan(
         project=project.name,
@@ -154,7 +163,8 @@ def make_plan(
         method=project.method.name,
         examples=[project.shown(space.combination(number)) for number in sorted(ends)],
         to_run=total - ended,
-        slots=slots,
+        slots=sum(slots.values()),
+        estimate=expected,
         variables=project.variables,
         results=results,
         setup=list(project.setup),
@@ -164,8 +174,10 @@ def make_plan(
     )
 
 
-def _count(project: Project, journal: Journal, provenance: Provenance) -> tuple[Results, int]:
+def _count(
+    project: Project, journal: Journal, provenance: Provenance, seconds: float | None
+) -> tuple[Results, int]:
     """The results of earlier runs, and how many combinations have ended."""
     tally = tally_sweep(project, journal, provenance)
     counts = (tally.done, tally.failed, tally.cancelled, tally.pruned, tally.outdated)
-    return Results(*counts, journal.typical_seconds()), tally.ended
+    return Results(*counts, seconds), tally.ended

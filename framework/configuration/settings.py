@@ -40,6 +40,7 @@ KEYS = (
     "timeout",
     "retries",
     "max_failures",
+    "order",
     "image",
     "packages",
     "build",
@@ -279,6 +280,17 @@ def read_goal(node: Node) -> Goal:
             return "minimize"
         case other:
             raise ValueError(f"unknown goal {other!r}; write maximize or minimize")
+
+
+def read_order(node: Node) -> bool:
+    """True for `longest_first`, False for `given`. Raises ValueError."""
+    match _text(node):
+        case "longest_first":
+            return True
+        case "given":
+            return False
+        case other:
+            raise ValueError(f"unknown order {other!r}; write longest_first or given")
 
 
 def read_duration(node: Node) -> float:

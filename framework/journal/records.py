@@ -55,6 +55,16 @@ class Member:
 
 
 @dataclass(frozen=True)
+class TimedTask:
+    """How long a task took on a host."""
+
+    task: str
+    host: str
+    parameters: Mapping[str, Value]
+    seconds: float
+
+
+@dataclass(frozen=True)
 class NewAttempt:
     """The next attempt of a task, which is about to be sent."""
 

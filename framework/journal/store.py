@@ -16,6 +16,7 @@ from framework.journal.records import (
     TaskOutcome,
     TaskRecord,
     TaskState,
+    TimedTask,
 )
 from framework.messages.assignment import AttemptResult
 from framework.messages.metrics import Metric
@@ -352,12 +353,13 @@ class Journal(Database):
         row = self._row(f"SELECT definition FROM sweeps WHERE sweep = {_SWEEP}")
         return row is not None and row["definition"] == definition and self.is_sweep_complete()
 
-    def members(self, numbers: range) -> dict[int, Member]:
+    def members(self, numbers: Sequence[int]) -> dict[int, Member]:
         """The tasks of the current sweep with these numbers, by number."""
         rows = self._rows(
-            f"SELECT number, task, state, host FROM tasks WHERE sweep = {_SWEEP} AND number BETWEEN ? AND ?",
-            numbers.start, numbers.stop - 1,
-        )  # fmt: skip
+            f"""SELECT number, task, state, host FROM tasks
+            WHERE sweep = {_SWEEP} AND number IN (SELECT value FROM json_each(?))""",
+            json.dumps(list(numbers)),
+        )
         return {row["number"]: Member(*row) for row in rows}
 
     def is_member(self, task: str) -> bool:
@@ -504,13 +506,33 @@ class Journal(Database):
         )
         return row is not None
 
-    def typical_seconds(self) -> float | None:
-        """The median duration of the tasks that are done; None if none is."""
-        row = self._row(
-            """SELECT seconds FROM tasks WHERE state = 'done' ORDER BY seconds LIMIT 1
-            OFFSET (SELECT count(*) / 2 FROM tasks WHERE state = 'done')"""
+    def latest_timed(self, most: int) -> list[TimedTask]:
+        """The attempts that were done last, and tasks that were pruned, at most so many, the oldest first.
+
+        Those of other sweeps count, and those from before a task was requested again.
+        """
+        rows = self._rows(
+            """SELECT attempts.task, attempts.host, parameters, attempts.seconds, attempts.started
+            FROM attempts JOIN tasks USING (task)
+            WHERE attempts.state = 'done' AND attempts.seconds IS NOT NULL
+            UNION ALL SELECT task, host, parameters, seconds, started FROM tasks
+            WHERE state = 'pruned' AND seconds IS NOT NULL
+            ORDER BY 5 DESC, 1 LIMIT ?""",
+            most,
         )
-        return None if row is None else float(row["seconds"])
+        return [
+            TimedTask(task, host, json.loads(parameters), seconds)
+            for task, host, parameters, seconds, _ in reversed(rows)
+        ]
+
+    def latest_failed(self, most: int) -> list[TaskRecord]:
+        """The tasks of the current sweep that failed last, at most so many, the last one first."""
+        rows = self._rows(
+            f"""SELECT * FROM tasks WHERE sweep = {_SWEEP} AND state = 'failed'
+            ORDER BY ifnull(started, sent) + ifnull(seconds, 0) DESC, number LIMIT ?""",
+            most,
+        )
+        return list(map(_task_record, rows))
 
     def note_program(self, code: str, program: str) -> None:
         """Write that the version `code` of framework and project holds this version of the program."""

@@ -113,6 +113,21 @@ def tally_sweep(project: Project, journal: Journal, provenance: Provenance) -> T
     return tally
 
 
+def open_numbers(project: Project, journal: Journal) -> list[int]:
+    """The numbers of the combinations that have not ended; looks all of them up."""
+    found = []
+    for start in range(0, project.space.count, PAGE):
+        numbers = range(start, min(start + PAGE, project.space.count))
+        tasks = tasks_of(project, numbers)
+        outcomes = journal.outcomes(tasks)
+        found += [
+            number
+            for number, task in zip(numbers, tasks, strict=True)
+            if task not in outcomes or outcomes[task].state not in ENDED
+        ]
+    return found
+
+
 def tasks_of(project: Project, numbers: range) -> list[str]:
     """The tasks of some combinations."""
     return [project.task_id(project.space.combination(number)) for number in numbers]

@@ -55,12 +55,12 @@ def is_bool(value: object) -> bool:
 
 def is_time(value: object) -> bool:
     """True for seconds since the epoch that a clock can show, be it wrong: from 1970 to 2100."""
-    return _is_number(value, END_OF_TIME)
+    return is_size(value, END_OF_TIME)
 
 
 def is_duration(value: object) -> bool:
     """True for seconds that something can have taken."""
-    return _is_number(value, LONGEST_SECONDS)
+    return is_size(value, LONGEST_SECONDS)
 
 
 def is_count(value: object, most: int) -> bool:
@@ -90,7 +90,8 @@ def is_in_range(value: object) -> bool:
     return as_metric(value) is value
 
 
-def _is_number(value: object, most: int) -> bool:
+def is_size(value: object, most: int) -> bool:
+    """True for a number from 0 to `most`, be it whole or not."""
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)

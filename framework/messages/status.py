@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from framework.errors import FrameworkError
 from framework.files import read_regular, write_atomically
 from framework.messages.events import Event
+from framework.messages.host_use import UNKNOWN_USE, HostUse
 
 STALE_SECONDS = 15.0
+FEW_KNOWN = 8  # durations, below which an estimate is a guess
 LONGEST_STATUS = 64 * 2**20  # bytes
 EVENTS_IN_SUMMARY = 5
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Expected duration of the rest of a sweep, in seconds."""
+
+    seconds: float
+    least: float  # nine times out of ten it is more
+    most: float  # nine times out of ten it is less
+    known: int  # tasks from whose durations it was made
+    like: str = ""  # the host of which two more would save something; empty: nothing, or not known
+    saved: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -26,6 +42,11 @@ class HostStatus:
     seconds_since_beat: float
     alive: bool
     drained: bool = False  # it is sent nothing more
+    use: HostUse = UNKNOWN_USE
+
+    @property
+    def is_usable(self) -> bool:
+        return self.alive and not self.drained
 
 
 @dataclass(frozen=True)
@@ -40,7 +61,7 @@ class Status:
     failed: int
     running: int
     finished: bool  # every combination has a terminal record and results.csv is written
-    seconds_left: float | None  # expected; None when nothing is known yet
+    seconds_left: float | None  # as in `estimate`
     refused_version: str = ""  # version of code that was pushed and is not valid
     cancelled: int = 0
     outdated: int = 0  # done by other code, or in another image, than the current one
@@ -50,6 +71,8 @@ class Status:
     notices: list[str] = field(default_factory=list)  # what a person should know or do
     hosts: dict[str, HostStatus] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)  # the last ones, the latest one last
+    estimate: Estimate | None = None  # None if nothing is known yet
+    rate: float | None = None  # tasks that end in a minute, lately; None if nothing is known yet
 
     @property
     def waiting(self) -> int:
@@ -72,9 +95,6 @@ class Status:
     def write(self, path: Path) -> None:
         write_atomically(path, json.dumps(asdict(self)), fsync=False)
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self) | {"waiting": self.waiting}, indent=2)
-
 
 def read_status(path: Path) -> Status:
     """The latest status; raises FrameworkError if the master has written none, or none for STALE_SECONDS."""
@@ -84,13 +104,26 @@ def read_status(path: Path) -> Status:
         raise FrameworkError("the master has not started yet: it has written no status") from None
     except (ValueError, RecursionError) as error:
         raise FrameworkError(f"{path}: it is no status ({error})") from error
-    hosts = {name: HostStatus(**host) for name, host in content.pop("hosts").items()}
-    events = [Event(**event) for event in content.pop("events", [])]
-    status = Status(**content, hosts=hosts, events=events)
+    status = status_of(content)
     age = time.time() - status.updated
     if age > STALE_SECONDS:
         raise FrameworkError(f"the master has written no status for {age:.0f} s: see its log (docker logs)")
     return status
+
+
+def status_of(content: Mapping[str, Any]) -> Status:
+    """The status in what write() has written, or in a document that says more; raises KeyError, TypeError."""
+    known = {each.name for each in fields(Status)}
+    hosts = {name: _host_status(host) for name, host in content["hosts"].items()}
+    rest = content.get("estimate")
+    estimate = None if rest is None else Estimate(**rest)
+    events = [Event(**event) for event in content.get("events", [])]
+    others = {name: value for name, value in content.items() if name in known}
+    return Status(**others | {"hosts": hosts, "estimate": estimate, "events": events})
+
+
+def _host_status(content: dict[str, Any]) -> HostStatus:
+    return HostStatus(**content | {"use": HostUse.from_status(content.get("use") or asdict(UNKNOWN_USE))})
 
 
 def summary(status: Status) -> str:
@@ -102,6 +135,8 @@ def summary(status: Status) -> str:
         + (f", {status.pruned} pruned" if status.pruned else "")
         + remaining(status)
     ]
+    if status.estimate is not None and not status.finished and not status.paused:
+        lines.append(expectation(status.estimate))
     if status.hosts:
         width = max(len("host"), *(len(name) for name in status.hosts))
         lines.append(f"{'host':<{width}}  slots  running  last heard of")
@@ -139,10 +174,25 @@ def remaining(status: Status) -> str:
     return f", about {duration(status.seconds_left)} left"
 
 
+def expectation(estimate: Estimate) -> str:
+    """The expected duration as people can act on it: its range, and what more hosts would save."""
+    text = f"about {duration(estimate.seconds)}"
+    if estimate.known < FEW_KNOWN:
+        return f"{text}, a guess from {estimate.known} task{'s' if estimate.known > 1 else ''}"
+    least, most = duration(estimate.least), duration(estimate.most)
+    text += f" ({least} to {most})" if least != most else ""
+    if estimate.like:
+        text += f" on these hosts; 2 more like {estimate.like}: {duration(estimate.saved)} less"
+    return text
+
+
 def duration(seconds: float) -> str:
-    """A rounded duration with its unit."""
+    """A rounded duration with its units."""
     if round(seconds) < 100:
         return f"{round(seconds)} s"
-    if round(seconds) < 6000:
-        return f"{round(seconds) // 60} min"
-    return f"{seconds / 3600:.1f} h"
+    minutes = round(seconds) // 60
+    if minutes < 100:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // (24 * 60)} d {minutes // 60 % 24} h"

@@ -22,6 +22,7 @@ from framework.messages.checks import (
     is_text,
     is_time,
 )
+from framework.messages.host_use import UNKNOWN_USE, HostUse, is_host_use
 from framework.messages.metrics import Metric, as_number
 from framework.messages.task_ids import AttemptId, is_attempt_number, is_task_id
 
@@ -59,6 +60,7 @@ class Heartbeat:
     reserved: frozenset[AttemptId]  # received, and not running yet
     notice: str = ""  # what a person should know of this worker; empty if all is well
     unfit: bool = False  # its host can never run a task of this project; the notice gives the reason
+    use: HostUse = UNKNOWN_USE
 
     def to_message(self) -> dict[str, Any]:
         return self.source.header("beat") | {
@@ -68,6 +70,7 @@ class Heartbeat:
             "reserved": sorted(map(str, self.reserved)),
             "notice": self.notice,
             "unfit": self.unfit,
+            "use": self.use.to_message(),
         }
 
 
@@ -131,6 +134,7 @@ def parse_event(content: object) -> WorkerEvent:
                 reserved=frozenset(map(AttemptId.parse, fields["reserved"])),
                 notice=fields["notice"],
                 unfit=fields["unfit"],
+                use=HostUse.from_message(fields["use"]),
             )
         case "started":
             return Started(source, _attempt(fields), fields["started"])
@@ -194,6 +198,7 @@ _KINDS: dict[str, dict[str, Check]] = {
         "reserved": _are_attempt_ids,
         "notice": is_reason,
         "unfit": is_bool,
+        "use": is_host_use,
     },
     "started": {"task": is_task_id, "attempt": is_attempt_number, "started": is_time},
     "metrics": {
@@ -206,6 +211,6 @@ _KINDS: dict[str, dict[str, Check]] = {
 }
 # Fields that workers of an older framework do not send, and the meaning of their absence.
 _NOT_IN_OLDER_ONES: dict[str, dict[str, Any]] = {
-    "beat": {"notice": "", "unfit": False},
+    "beat": {"notice": "", "unfit": False, "use": UNKNOWN_USE.to_message()},
     "metrics": {"reports": []},
 }

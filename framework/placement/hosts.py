@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from framework.messages.host_use import UNKNOWN_USE, HostUse
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import Heartbeat
 
@@ -29,7 +30,14 @@ class SentAttempt:
     host: str
     seen: float  # when it was sent, or last named in a heartbeat
     started: bool = False
+    began: float | None = None  # when it has started, as far as it is known
+    size: float = 1.0  # how long it is expected to take, as in Durations of framework.scheduler.estimate
     lost_at: float | None = None  # its worker is gone: it is lost at this time, unless its result arrives
+
+    def start(self, now: float) -> None:
+        """Note that it runs; the first time counts."""
+        self.started = True
+        self.began = now if self.began is None else self.began
 
 
 @dataclass
@@ -42,6 +50,7 @@ class WorkerHost:
     last_heartbeat: float
     notice: str = ""  # what its worker wants a person to know
     unfit: bool = False  # it can never run a task of this project; the notice gives the reason
+    use: HostUse = UNKNOWN_USE
     sent: dict[str, SentAttempt] = field(default_factory=dict)  # by task
 
     @property
@@ -141,11 +150,12 @@ class WorkerHosts:
         host = self._hosts.setdefault(name, WorkerHost(name, heartbeat.slots, incarnation, now))
         restarted = host.incarnation not in ("", incarnation)
         host.slots, host.incarnation, host.last_heartbeat = heartbeat.slots, incarnation, now
-        host.notice, host.unfit = heartbeat.notice, heartbeat.unfit
+        host.notice, host.unfit, host.use = heartbeat.notice, heartbeat.unfit, heartbeat.use
         for attempt in host.sent.values():
             if attempt.id in heartbeat.running or attempt.id in heartbeat.reserved:
                 attempt.seen, attempt.lost_at = now, None
-                attempt.started = attempt.started or attempt.id in heartbeat.running
+                if attempt.id in heartbeat.running:
+                    attempt.start(now)
             elif restarted and attempt.started and attempt.lost_at is None:
                 attempt.lost_at = now + RESTART_GRACE_SECONDS
                 self._next_expiry = min(self._next_expiry, attempt.lost_at)
@@ -197,7 +207,11 @@ class WorkerHosts:
         return bool(self._hosts) and all(host.unfit and not host.sent for host in self)
 
     def live_slots(self, now: float) -> int:
-        return sum(host.slots for host in self if self._has_use(host, now))
+        return sum(self.slots(now).values())
+
+    def slots(self, now: float) -> dict[str, int]:
+        """The slots of each usable host."""
+        return {host.name: host.slots for host in self if self._has_use(host, now)}
 
     def _has_use(self, host: WorkerHost, now: float) -> bool:
         is_drained = self.is_drained(host.name, now)

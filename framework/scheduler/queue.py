@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -80,7 +80,19 @@ class IndexedQueue:
     A sweep that the journal does not know yet is enumerated once, which marks its tasks in the journal.
     """
 
-    def __init__(self, project: Project, journal: Journal, provenance: Provenance) -> None:
+    def __init__(
+        self,
+        project: Project,
+        journal: Journal,
+        provenance: Provenance,
+        order: Sequence[int] = (),
+    ) -> None:
+        """`order`: the numbers of the combinations that have not ended, in the order in which they are sent.
+
+        It is for a sweep whose tasks are marked already; empty: all combinations in their own order.
+        """
+        self._order = order or range(project.space.count)
+        self._places = {number: place for place, number in enumerate(order)}  # empty: the numbers themselves
         self.tally = Tally(project.space.count, provenance)
         self._project = project
         self._journal = journal
@@ -88,7 +100,7 @@ class IndexedQueue:
         self._ahead: OrderedDict[str, QueuedTask] = OrderedDict()  # the next tasks, the first one first
         self._again: dict[str, QueuedTask] = {}  # the tasks that are to be sent again
         self._again_in_order: list[QueuedTask] = []  # a heap; those that are no more in _again are skipped
-        self._position = 0  # the search for the next task has met the combinations below it
+        self._position = 0  # the search for the next task has met so many combinations of the order
         self._open: set[str] = set()  # the tasks of these that have not ended
         if journal.open_sweep(project.definition):
             self._enumeration.skip()
@@ -100,7 +112,7 @@ class IndexedQueue:
 
     @property
     def is_ready(self) -> bool:
-        return bool(self._ahead) or self._position >= self.tally.total
+        return bool(self._ahead) or self._position >= len(self._order)
 
     @property
     def is_finished(self) -> bool:
@@ -118,13 +130,19 @@ class IndexedQueue:
             if each.outcome.state in ENDED:
                 self.tally.count(each.outcome)
 
+    def upcoming(self) -> list[int]:
+        """The numbers of the combinations that are still to be sent, some of which may have ended."""
+        queued = [*self._again.values(), *self._ahead.values()]
+        return [*(each.number for each in queued), *self._order[self._position :]]
+
     def look_ahead(self, is_sent: Callable[[str], bool], wanted: int = 1) -> None:
         if self._ahead:
             return
-        scanned, page, counted = 0, wanted, self._enumeration.position
+        scanned, page = 0, wanted
+        counted = min(self._enumeration.position, len(self._order))
         while scanned < SCAN_LIMIT and len(self._ahead) < wanted and self._position < counted:
             # Most often the first combinations will do; where many have results, whole pages are read.
-            numbers = range(self._position, min(self._position + page, counted))
+            numbers = self._order[self._position : min(self._position + page, counted)]
             members = self._journal.members(numbers)
             for number in numbers:
                 if len(self._ahead) == wanted:
@@ -133,7 +151,7 @@ class IndexedQueue:
             scanned, page = scanned + len(numbers), max(wanted, min(2 * page, PAGE))
 
     def _meet(self, number: int, member: Member | None, is_sent: Callable[[str], bool]) -> None:
-        self._position = number + 1
+        self._position += 1
         if member is not None and member.state in ENDED:
             return
         parameters = self._project.space.combination(number)
@@ -182,6 +200,6 @@ class IndexedQueue:
         record = self._journal.get(task)
         return (
             record is not None
-            and self._position <= record.number < self._enumeration.position
+            and self._position <= self._places.get(record.number, record.number) < self._enumeration.position
             and self._journal.is_member(task)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from framework.journal.unreported_metric import unreported_message
 from framework.messages.assignment import AttemptResult
 from framework.messages.metrics import as_number
 from framework.messages.requests import Which
+from framework.messages.status import Estimate
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import Heartbeat, MetricsUpdate, Started
 from framework.placement.drains import Drains
@@ -27,11 +28,13 @@ from framework.placement.stop_orders import StopOrders
 from framework.placement.window import NO_SPARE, ONE_SPARE, RecentMean, window
 from framework.project.project import Project
 from framework.scheduler.adaptive_queue import AdaptiveQueue
+from framework.scheduler.estimate import LATEST, Budget, Durations, RunningTask, estimate
+from framework.scheduler.longest_first import learn_rest, longest_first
 from framework.scheduler.pause import Pause
 from framework.scheduler.queue import IndexedQueue, QueuedTask, TaskQueue
 from framework.scheduler.rerun import Rerun
 from framework.scheduler.sweep_events import SweepEvents
-from framework.scheduler.sweep_progress import SweepProgress, host_statuses, seconds_left
+from framework.scheduler.sweep_progress import Rate, SweepProgress, host_statuses
 
 if TYPE_CHECKING:
     from framework.scheduler.optuna_study import Study
@@ -41,6 +44,8 @@ log = logging.getLogger(__name__)
 MOST_IN_TURN = 1000  # attempts that are sent; the broker takes about as many in a second
 LOST_ATTEMPTS_LIMIT = 5
 CALL_BACK_SECONDS = 10.0  # between two orders to hand back what waits at a host: the first may be lost
+FEWEST_ENDED = 16  # tasks, after which durations are learned for the first time while a sweep runs
+ESTIMATE_SECONDS = 1.0  # at least, between two estimates of the rest
 SILENT_TASKS_LIMIT = 3  # done tasks without the metric that others are compared by
 
 
@@ -82,8 +87,10 @@ class Sweep:
         self._rerun: Rerun | None = None
         self._failed_now = False  # a task has failed for good since the limit was looked at last
         self._silent = 0  # tasks done in a row, since a resume, without the metric that a study needs
-        self._done_seconds = 0.0  # sum over the tasks done in this process's life
-        self._done_count = 0
+        self._rate = Rate()
+        self._estimate: Estimate | None = None
+        self._estimate_due = 0.0
+        self._budget = Budget()  # of estimates
         self._recent = RecentMean()  # of the tasks done
         self._has_more = False  # there may be more to send at once
         self._per_slot = 0  # attempts that a slot was allowed in the last turn
@@ -95,22 +102,26 @@ class Sweep:
         self._restart_queue()
         self._to_prune: dict[str, str] = {}  # tasks under way that the study wants ended, and the reason
         self._hosts.reset()
-        now = time.monotonic()
+        now, by_clock = time.monotonic(), time.time()
         for attempt in self._journal.under_way():
-            started = attempt.state == "running"
-            id_ = AttemptId(attempt.task, attempt.attempt)
-            self._hosts.add(SentAttempt(id_, attempt.host, now, started))
+            sent = SentAttempt(AttemptId(attempt.task, attempt.attempt), attempt.host, now)
+            if attempt.state == "running":
+                sent.start(now - max(0.0, by_clock - (attempt.started or by_clock)))
+            self._hosts.add(sent)
 
     def _restart_queue(self) -> None:
         """Go through the sweep from its beginning: what the journal says of it has changed."""
         self._rerun = None
         self._best: float | None = None  # value of the metric, of all results; None: not known yet
+        self._durations = Durations(self._journal.latest_timed(LATEST))
+        self._sizes: Mapping[int, float] = {}  # of the combinations left, if their durations can be expected
         self._study = self._load_study()
         self._queue: TaskQueue
         if self._study and self.project.method.is_adaptive:
             self._queue = AdaptiveQueue(self.project, self._journal, self._provenance, self._study)
         else:
             self._queue = IndexedQueue(self.project, self._journal, self._provenance)
+        self._learn_at = 0  # tasks that have ended, from which on durations are learned again
         self.results_version += 1
 
     def _load_study(self) -> Study | None:
@@ -130,6 +141,32 @@ class Sweep:
     def count_known(self) -> None:
         """Count more of the results of earlier runs, if some are not counted yet."""
         self._queue.count_known()
+        if self._queue.is_counted and self._queue.tally.ended >= self._learn_at:
+            self._put_longest_first()
+
+    def _put_longest_first(self) -> None:
+        """Learn how long the tasks take that are left, and have the longest sent first, if that can be known.
+
+        It is done when the sweep begins, and each time that twice as many tasks have ended.
+        """
+        self._learn_at = max(FEWEST_ENDED, 2 * self._queue.tally.ended)
+        if self._rerun:
+            return
+        rest = learn_rest(self.project, self._journal)
+        if rest is None:
+            return
+        self._durations, self._sizes = rest.durations, rest.sizes
+        attempts = self._hosts.attempts
+        records = self._journal.records([attempt.id.task for attempt in attempts])
+        for attempt in attempts:
+            if record := records.get(attempt.id.task):
+                attempt.size = rest.model.size(record.parameters)
+        if self.project.longest_first:
+            log.info("tasks that are expected to take longest are sent first")
+            # What is under way comes first: the queue has to meet it, and need not look for it.
+            sent = {record.number for record in records.values()}
+            order = sorted(longest_first(rest.sizes), key=lambda number: number not in sent)
+            self._queue = IndexedQueue(self.project, self._journal, self._provenance, order)
 
     def assign_tasks(self, now: float) -> list[Sending]:
         """Assign as many tasks as the hosts have room for, and find the next one.
@@ -190,7 +227,7 @@ class Sweep:
             self._journal.assign_all(attempts, time.time()), chosen, strict=True
         ):
             sending = Sending(AttemptId(queued.task, number), host, queued)
-            self._hosts.add(SentAttempt(sending.id, host, now))
+            self._hosts.add(SentAttempt(sending.id, host, now, size=self._sizes.get(queued.number, 1.0)))
             sendings.append(sending)
         return sendings
 
@@ -245,7 +282,8 @@ class Sweep:
             return False
         log.info("task %s: its worker on %s is back with it", attempt, host)
         self._hosts.remove(attempt.task)
-        self._hosts.add(SentAttempt(attempt, host, time.monotonic(), started=True))
+        now = time.monotonic()
+        self._hosts.add(SentAttempt(attempt, host, now, started=True, began=now))
         self._queue.withdraw(attempt.task)
         return True
 
@@ -253,7 +291,8 @@ class Sweep:
         """Note that a worker has started an attempt."""
         sent = self._hosts.get(event.attempt.task)
         if sent and sent.id == event.attempt:
-            sent.started, sent.seen = True, time.monotonic()
+            sent.seen = time.monotonic()
+            sent.start(sent.seen)
             self._journal.start(event.attempt.task, event.attempt.number, event.source.host, event.started)
 
     def update_metrics(self, event: MetricsUpdate) -> None:
@@ -287,9 +326,10 @@ class Sweep:
         ended = self._journal.finish_done(under_way)
         for result in ended:
             self._policy.record(result, now)
-            self._hosts.remove(result.task)
+            sent = self._hosts.remove(result.task)
             self._queue.close(result.task, TaskOutcome("done", result.code, result.image))
-            self._count_done(result)
+            self._rate.add(now)
+            self._count_done(result, sent)
         self.results_version += bool(ended)
         written = set(map(id, ended))
         return [result for result in results if id(result) not in written]
@@ -314,9 +354,10 @@ class Sweep:
         if ended_the_task:
             self._end(result.task)
             if result.state == "done":
-                self._count_done(result)
+                self._count_done(result, sent)
         elif (record := self._journal.get(result.task)) and record.state == "pruned":
             self.results_version += 1  # the journal knows now how long it ran
+            self._durations.add(result.host, result.seconds)
         else:
             self._requeue(result.task)
 
@@ -329,10 +370,9 @@ class Sweep:
             self._handed_back[host] = now
             self._stop_orders.hand_back(host, self._hosts.waiting(host))
 
-    def _count_done(self, result: AttemptResult) -> None:
+    def _count_done(self, result: AttemptResult, sent: SentAttempt | None) -> None:
         self._handed_back.pop(result.host, None)
-        self._done_seconds += result.seconds
-        self._done_count += 1
+        self._durations.add(result.host, result.seconds, sent.size if sent else 1.0)
         self._recent.add(result.seconds)
         self._note_best(result)
 
@@ -409,6 +449,7 @@ class Sweep:
                 self._failed_now = True
                 self._events.task_failed(record, self._journal.failed_on(task))
             self._queue.close(task, TaskOutcome(record.state, record.code, record.image))
+            self._rate.add(time.monotonic())
             if self._study is not None:
                 self._study.end(record)
                 if record.state == "done":
@@ -583,10 +624,26 @@ class Sweep:
         """True if every combination has a terminal record, and none is to run again."""
         return self._queue.is_finished and self._rerun is None
 
-    @property
-    def mean_seconds(self) -> float | None:
-        """The mean duration of the tasks that were done in this process's life."""
-        return self._done_seconds / self._done_count if self._done_count else None
+    def _expect(self, now: float) -> Estimate | None:
+        """The estimate of the rest, made anew as often as costs little."""
+        if now >= self._estimate_due and self._budget.has_time:
+            with self._budget.spend():
+                self._estimate = self._make_estimate(now)
+            self._estimate_due = now + ESTIMATE_SECONDS
+        return self._estimate
+
+    def _make_estimate(self, now: float) -> Estimate | None:
+        tally = self._queue.tally
+        attempts = [each for each in self._hosts.attempts if self._queue.is_open(each.id.task)]
+        running = [
+            RunningTask(each.host, now - each.began, each.size) for each in attempts if each.began is not None
+        ]
+        waiting = max(0, tally.total - tally.ended - len(running))
+        sizes = []
+        if self._sizes and isinstance(self._queue, IndexedQueue):
+            sizes = [each.size for each in attempts if each.began is None]  # these wait at a host
+            sizes += [self._sizes[number] for number in self._queue.upcoming() if number in self._sizes]
+        return estimate(self._durations, self._hosts.slots(now), running, waiting, sizes)
 
     def progress(self, now: float) -> SweepProgress:
         """The progress until now."""
@@ -596,7 +653,8 @@ class Sweep:
             tally=tally,
             running=sum(each.started and self._queue.is_open(each.id.task) for each in hosts.attempts),
             finished=self.is_finished,
-            seconds_left=seconds_left(self.mean_seconds, left, hosts.live_slots(now)),
+            estimate=self._expect(now) if left else None,
+            rate=self._rate.per_minute(now),
             paused=self._pause.reason,
             no_host_reason=self._policy.no_host_reason(now) if left else "",
             suspended=self._policy.notices(now),

@@ -30,6 +30,20 @@ change_docker() {
   change_host "$1" "${words[@]}" "${@:2}"
 }
 
+# docker_on_stdin HOST ARGUMENT…: the same as docker_on, with the stdin of this call.
+docker_on_stdin() {
+  local words=(docker)
+  in_words_of_docker "$1"
+  on_host_stdin "$1" "${words[@]}" "${@:2}"
+}
+
+# docker_on_terminal ARGUMENT…: runs docker on this machine, with the terminal of this script.
+docker_on_terminal() {
+  local words=(docker)
+  in_words_of_docker 0
+  "${words[@]}" "$@"
+}
+
 # in_words_of_docker HOST: names the socket of the user's own engine in the caller's words, where no other answers.
 in_words_of_docker() {
   local socket

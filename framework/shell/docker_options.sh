@@ -240,6 +240,22 @@ results_options() {
   print_words "$1" "${@:3}"
 }
 
+# live_options IMAGE DIRECTORY: for a container on this machine that shows the documents which come into DIRECTORY in this terminal.
+live_options() {
+  local host name
+  check_options
+  print_words --interactive --tty
+  for name in TERM COLORTERM NO_COLOR; do
+    [[ ! ${!name:-} ]] || print_words --env "$name=${!name}"
+  done
+  print_mount type=bind "source=$CHECKOUT/framework" target=/code/current/framework readonly
+  print_mount type=bind "source=$2" target=/live readonly
+  print_words "$1" status --follow --from /live/document.json
+  for host in "${WORKER_HOSTS[@]}"; do
+    print_words "--host=${HOST_NAMES[host]}"
+  done
+}
+
 # check_options: of containers on this machine that read a project, or results.
 check_options() {
   one_off_options 0 "$(id -u):$(id -g)"

@@ -489,6 +489,25 @@ function tableOf(name, head, rows) {
   return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": name }, element("table", {}, element("thead", {}, titles), element("tbody", {}, ...body)));
 }
 
+// expectation: how long the rest takes, as the master's estimate has it.
+function expectation(estimate) {
+  if (!estimate) {
+    return "how long it takes is not known before a task is done";
+  }
+  const said = (seconds) => duration(Math.round(seconds));
+  const [least, most] = [said(estimate.least), said(estimate.most)];
+  const range = least === most ? "" : ` (${least} to ${most})`;
+  const more = estimate.like ? `; 2 more hosts like ${estimate.like}: ${said(estimate.saved)} less` : "";
+  const rate = status.rate === null ? "" : `${Number(status.rate.toPrecision(2))} a minute, `;
+  return `${rate}about ${said(estimate.seconds)} left${range}${more}`;
+}
+
+// useOf: the load of a host, and how busy each of its GPUs is, with its memory in use.
+function useOf(use) {
+  const gpus = use.gpus.map(({ busy, used, memory }) => `${busy === null ? "" : `${busy} % `}${memory ? `${Math.round(used / 1024)}/${Math.round(memory / 1024)} GiB` : ""}`);
+  return [use.cpus ? `${use.load.toFixed(1)}/${Math.round(use.cpus)}` : "", gpus.join(", ")];
+}
+
 function drawNow() {
   const parts = [];
   if (trouble) {
@@ -496,15 +515,15 @@ function drawNow() {
   }
   if (status !== null) {
     const ended = status.done + status.failed + status.cancelled + status.pruned;
-    const left = status.finished ? "finished" : status.paused || (status.seconds_left === null ? "" : `about ${duration(Math.round(status.seconds_left))} left`);
+    const left = status.finished ? "finished" : status.paused || expectation(status.estimate);
     const waiting = status.total - ended - status.running;
     parts.push(
       element("progress", { value: String(ended), max: String(status.total || 1), "aria-label": "Tasks that have ended" }),
       element("p", {}, `${ended} of ${status.total} tasks: ${status.done} done, ${status.running} running, ${waiting} waiting, ${status.failed} failed${status.pruned ? `, ${status.pruned} pruned` : ""}; ${left}`),
       ...status.notices.map((notice) => element("p", { class: "warning" }, notice)),
     );
-    const hosts = Object.entries(status.hosts).sort().map(([name, host]) => [name, String(host.slots), String(host.running), host.alive ? `${Math.round(host.seconds_since_beat)} s ago${host.drained ? ", drained" : ""}` : "out of reach"]);
-    parts.push(tableOf("Hosts", ["host", "slots", "running", "last heard of"], hosts));
+    const hosts = Object.entries(status.hosts).sort().map(([name, host]) => [name, String(host.slots), String(host.running), ...useOf(host.use), host.alive ? `${Math.round(host.seconds_since_beat)} s ago${host.drained ? ", drained" : ""}` : "out of reach"]);
+    parts.push(tableOf("Hosts", ["host", "slots", "running", "load", "GPUs", "last heard of"], hosts));
     if (status.events.length > 0) {
       const lines = status.events.slice(-EVENTS).reverse().map((event) => element("li", {}, `${timeOf(event.time)}: ${event.text}`));
       parts.push(element("h3", {}, "What has happened"), element("ul", {}, ...lines));

@@ -7,6 +7,7 @@ seen no other process there. On a GPU that a task of ours has, other processes c
 from __future__ import annotations
 
 import math
+import os
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ from fractions import Fraction
 from itertools import count
 from typing import Any, Protocol
 
+from framework.messages.host_use import GpuUse, HostUse
 from framework.project.resources import Capacity, Resources
 from framework.worker.devices import Look
 from framework.worker.gpu import NVIDIA, Gpu
@@ -147,6 +149,11 @@ class Allocator:
             lacks="; ".join(filter(None, [lacks, look.restriction, look.problem])) if lacks else "",
             trouble="; ".join(filter(None, [look.problem, *others])),
         )
+
+    def use(self, needs: Resources) -> HostUse:
+        """The load of the host, and the use of its GPUs if such tasks use any."""
+        gpus = tuple(GpuUse(gpu.busy, gpu.used, gpu.memory) for gpu in self._look(needs).gpus)
+        return HostUse(os.getloadavg()[0], float(self._devices.cpus), gpus)
 
     def allocate(self, needs: Resources) -> Allocation | None:
         """Devices for one task; None if they are not free now."""

@@ -36,6 +36,7 @@ def _gpu(index: str, device: Path, properties: Mapping[str, int]) -> Gpu:
         _mebibytes(device / "mem_info_vram_total"),
         _mebibytes(device / "mem_info_vram_used"),
         any(_text(screen) == "enabled" for screen in screens),
+        _percent(device / "gpu_busy_percent"),
         f"GPU-{properties['unique_id']:016x}" if properties.get("unique_id") else "",
     )
 
@@ -48,6 +49,11 @@ def _properties(node: Path) -> Mapping[str, int]:
 def _mebibytes(file: Path) -> int:
     text = _text(file)
     return int(text) // 2**20 if text.isdecimal() else 0
+
+
+def _percent(file: Path) -> int | None:
+    text = _text(file)
+    return int(text) if text.isdecimal() else None
 
 
 def _text(file: Path) -> str:

@@ -22,6 +22,9 @@ class Gpu:
     memory: int
     used: int
     has_display: bool = False
+    busy: int | None = (
+        None  # percent of the time in which anything ran; None where the driver does not say it
+    )
     unique_id: str = ""  # AMD's other name for it, as in GPU-4b2c1a9f8d3e6f7a
 
     @property

@@ -13,7 +13,7 @@ from framework.worker.gpu import Gpu
 ANSWER_SECONDS = 30.0  # longest run of nvidia-smi
 PROGRAM = "nvidia-smi"
 
-_FIELDS = ("index", "uuid", "name", "memory.total", "memory.used", "display_active")
+_FIELDS = ("index", "uuid", "name", "memory.total", "memory.used", "display_active", "utilization.gpu")
 _QUERY = (PROGRAM, f"--query-gpu={','.join(_FIELDS)}", "--format=csv,noheader,nounits")
 _LIST = (PROGRAM, "--list-gpus")
 _LISTED_GPU = re.compile(r"GPU (\d+): ")
@@ -69,8 +69,10 @@ def _read_answer(answer: str) -> tuple[list[Gpu], list[str]]:
     gpus, problems = [], []
     for fields in csv.reader(answer.splitlines(), skipinitialspace=True):
         try:
-            index, uuid, name, memory, used, display = fields
-            gpus.append(Gpu(index, uuid, name, _mebibytes(memory), _mebibytes(used), display == "Enabled"))
+            index, uuid, name, memory, used, display, *more = fields
+            busy = int(more[0]) if more and more[0].isdecimal() else None  # "[N/A]" with MIG
+            has_display = display == "Enabled"
+            gpus.append(Gpu(index, uuid, name, _mebibytes(memory), _mebibytes(used), has_display, busy))
         except ValueError:  # such as "[Unknown Error]" or "[GPU requires reset]"
             problems.append(f"nvidia-smi: {', '.join(fields):.{_LONGEST_ANSWER}}")
     return gpus, problems

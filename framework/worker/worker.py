@@ -107,6 +107,7 @@ class Worker:
                 reserved=reserved,
                 notice=(lacks or "; ".join(filter(None, notices)))[:LONGEST_REASON],
                 unfit=bool(lacks),
+                use=self._allocator.use(self._project.needs()),
             )
 
     @property

@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import os
+import pty
 import re
 import shutil
 import socket
@@ -13,7 +14,7 @@ import ssl
 import stat
 import subprocess
 import tarfile
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -81,6 +82,32 @@ def test_every_worker_answers(digits: Infrastructure) -> None:
     said = digits.checkout.run("check_celery_status.sh").output
     for node in ("worker@local", "worker@host1", f"worker@{digits.checkout.bed.address(HOST2)}"):
         assert re.search(rf"{re.escape(node)}\W.*OK", said), said
+
+
+def test_programs_and_people_can_follow(digits: Infrastructure) -> None:
+    checkout = digits.checkout
+    document = json.loads(checkout.run("check_celery_status.sh", "--json").output)
+    assert document["project"] == "digits"
+    assert {"local", "host1"} <= document["hosts"].keys()
+    assert all(host["use"]["cpus"] > 0 for host in document["hosts"].values())
+    ours, theirs = pty.openpty()
+    command = [str(checkout.path / "check_celery_status.sh"), "-f"]
+    environment = {**checkout.bed.environment(), "TERM": "xterm"}
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+    ) as process:
+        said = b""
+        while b"Ctrl-C leaves" not in said or b"host1" not in said:
+            said += os.read(ours, 65536)
+        assert b"digits" in said
+        os.write(ours, b"\x03")
+        assert process.wait(60) == 0, said
+    os.close(theirs)
+    with suppress(OSError):  # nobody has the other end any more
+        while True:
+            said += os.read(ours, 65536)
+    os.close(ours)
+    assert said.endswith(b"\x1b[?25h\x1b[?1049l"), "the terminal is as it was"
 
 
 def test_the_containers_are_hardened(digits: Infrastructure) -> None:

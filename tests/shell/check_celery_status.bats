@@ -112,12 +112,68 @@ p: 6 combinations: 4 done, 1 running, 1 waiting, 0 failed'
   assert_line 'local: its Docker does not answer; see above'
 }
 
-@test "-f: repeats until interrupted, whatever is wrong" {
-  answer local
+# act_as_following_master LINE…: each time that it is asked it prints these, and ends.
+act_as_following_master() {
+  stub docker "case \"\$*\" in
+    'ps --all '*) printf '%064d\\n' 1 ;;
+    *State.Status*) echo 'running x 0 0' ;;
+    'image ls'*) echo infrainit-worker:0123456789ab ;;
+    'exec --interactive infra-01234567-master framework status --follow'*) printf '%s\\n' $(quote_all "$@") ;;
+    *'framework status --json') echo '{\"done\": 4}' ;;
+    'run '*) $ON_RUN ;;
+  esac"
+}
+
+quote_all() {
+  printf '%q ' "$@"
+}
+
+@test "-f without a terminal: lines until interrupted, also when the master ends meanwhile" {
+  act_as_following_master 'first line' 'second line'
   stub sleep 'echo >>'"'$BATS_TEST_TMPDIR/sleeps'; "'(($(wc -l <'"'$BATS_TEST_TMPDIR/sleeps'"') < 3)) || kill -TERM "$PPID"'
   check -f
   ((status != 0))
-  assert_equal "$(grep -c 'workers missing:  1' <<<"$output")" 3
+  assert_equal "$(grep -c 'second line' <<<"$output")" 3
+  rm "$BATS_TEST_TMPDIR/sleeps"
+  check -f --json
+  grep -q "'status' '--follow' '--json'\$" "$CALLS"
+}
+
+@test "--json: the master's document alone" {
+  act_as_following_master
+  check --json
+  assert_equal "$status $output" '0 {"done": 4}'
+  check explain 3 --json
+  assert_equal "$status" 2
+  assert_part '--json goes with the state of all, not with explain'
+}
+
+@test "-f on a terminal: a container of this machine shows what the master says, and nothing is left behind" {
+  local directory
+  ON_RUN='printf "%s\n" "$@"
+    directory=$(printf "%s\n" "$@" | sed -n "s/^type=bind,source=\(.*\),target=.live,readonly$/\1/p")
+    until [ -e "$directory/document.json" ]; do read -r -t 0.1 <> <(:) || true; done
+    cat "$directory/document.json"; exit "$CODE"'
+  act_as_following_master '{"done": 5}'
+  export CODE=0
+  capture script --quiet --return --command "$(quote_all "$TOOL/check_celery_status.sh" -f)" /dev/null
+  assert_equal "$status" 0
+  output=${output//$'\r'/}
+  for line in --interactive --tty --read-only infrainit-worker:0123456789ab --host=local --host=far-2222 '{"done": 5}'; do
+    assert_line "$line"
+  done
+  directory=$(sed -n 's/^type=bind,source=\(.*\),target=.live,readonly$/\1/p' <<<"$output")
+  [[ $directory && ! -e $directory ]]
+  [[ ! $(pgrep -f 'framework status --follow') ]]
+}
+
+@test "-f on a terminal: lines if this machine has no image, or the view fails" {
+  stub sleep 'kill -TERM "$PPID"'
+  ON_RUN='echo no such image >&2; exit 125'
+  act_as_following_master 'a line'
+  capture script --quiet --return --command "$(quote_all "$TOOL/check_celery_status.sh" -f)" /dev/null
+  assert_part 'the live view has ended (exit code 125)'
+  assert_part 'a line'
 }
 
 @test "usage" {

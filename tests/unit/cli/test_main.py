@@ -67,7 +67,7 @@ def test_each_command_has_its_function_and_its_defaults() -> None:
         "project": Path("p"),
         "which": "outdated",
     }
-    assert options("status") == {"run": "run_status"}
+    assert options("status") == {"run": "run_status", "hosts": []}
     assert options("watch") == {"run": "run_watch", "columns": 0, "past": 0}
     assert options("best") == {"run": "run_best", "number": BEST_SHOWN}
     assert options("results", "--all") == {"run": "run_results", "all": True}

@@ -51,7 +51,10 @@ def test_commands_wait_until_the_master_has_acted(
         assert "the sweep is paused: on request" in capsys.readouterr().err
         capsys.readouterr()
         assert cli.main(["resume"]) == 0
-        assert capsys.readouterr().out == "the sweep is resumed\n0 done, 0 failed, 1 cancelled; 3 to run\n"
+        assert (
+            capsys.readouterr().out
+            == "the sweep is resumed\n0 done, 0 failed, 1 cancelled; 3 to run; how long is not known yet\n"
+        )
         assert not bench.status().paused
         bench.messenger.beat("a", slots=0)
         assert cli.main(["drain", "a", "b"]) == 0
@@ -64,7 +67,7 @@ def test_commands_wait_until_the_master_has_acted(
         assert cli.main(["again", "2"]) == 0
         assert capsys.readouterr().out == f"task 2, {task_id(('train',), {'x': 2})}: waiting\n"
         assert cli.main(["again", "--failed"]) == 0
-        assert capsys.readouterr().out == "0 done, 0 failed; 4 to run\n"
+        assert capsys.readouterr().out == "0 done, 0 failed; 4 to run; how long is not known yet\n"
         assert cli.main(["again"]) == 2
         assert cli.main(["again", "--fresh", "2"]) == 2
         assert "give one of --failed, --outdated and --fresh" in capsys.readouterr().err

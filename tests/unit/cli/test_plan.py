@@ -73,7 +73,7 @@ def test_of_an_adaptive_set_before_and_after_something_ran(
         journal.assign(task, 3, parameters, "a", 1.0)
         journal.prune(task, "pruned at report 3")
     assert cli.main(["plan", "my project", "--slots", "1"]) == 0
-    standing = "  1 done, 1 failed, 1 pruned; 1 to run, about 60 s with 1 at a time\n"
+    standing = "  1 done, 1 failed, 1 pruned; 1 to run with 1 at a time, about 60 s, a guess from 1 task\n"
     assert capsys.readouterr().out == said + standing
 
 
@@ -144,6 +144,7 @@ def test_before_anything_ran(project: Project, capsys: pytest.CaptureFixture[str
         "setup": [],
         "notify": "",
         "seconds": None,
+        "estimate": None,
     }
 
 
@@ -209,7 +210,7 @@ def test_with_results_of_before(project: Project, capsys: pytest.CaptureFixture[
     run(project, {0: "done", 3: "failed", 5: "done"}, "c1", seconds=90.0)
     assert cli.main(["plan", "my project", "--slots", "2"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "  2 done, 1 failed; 3 to run, about 2 min with 2 at a time"
+    assert last == "  2 done, 1 failed; 3 to run with 2 at a time, about 3 min, a guess from 2 tasks"
     (project.path / "train.py").write_text("another")
     assert cli.main(["plan", "my project"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
@@ -242,6 +243,23 @@ def test_values_added_and_removed(project: Project, capsys: pytest.CaptureFixtur
         "outdated": 0,
         "seconds": 60.0,
     }
+
+
+def test_how_long_new_values_take_is_expected_from_others(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.path / "parameters.yml").write_text(f"n: {[round(10 * 1.2**n) for n in range(20)]}\n")
+    known = load_project(project.path)
+    for number in range(20):
+        seconds = float(str(known.space.combination(number)["n"]))
+        run(known, {number: "done"}, "c1", seconds)
+    (project.path / "parameters.yml").write_text("n: [10, 640, 1280]\n")
+    content = as_json(capsys, "my project", "--slots", "1")
+    assert content["to_run"] == 2
+    assert content["seconds"] == pytest.approx(640 + 1280, rel=0.15)
+    estimate = content["estimate"]
+    assert isinstance(estimate, dict)
+    assert estimate["known"] == 20
 
 
 def test_a_journal_that_is_not_there(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
@@ -290,7 +308,7 @@ def test_what_the_master_runs(
     (code / "VERSION").write_text("framework=f1\nproject=p1\nimage=another image\n")
     assert cli.main(["plan"]) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [
-        "  1 done, 0 failed; 5 to run, about 5 min with 1 at a time",
+        "  1 done, 0 failed; 5 to run with 1 at a time, about 5 min, a guess from 1 task",
         "  1 of 1 results were made with other files of the project, or in another image: "
         "'./infrainit.sh -f --outdated' runs these again, --fresh runs all again",
     ]

@@ -350,13 +350,25 @@ def test_ended_tasks_are_those_of_the_current_sweep_or_all_others(journal: Journ
     assert not journal.has_any({"done"})
 
 
-def test_the_typical_time_is_the_median_of_what_is_done(journal: Journal) -> None:
-    assert journal.typical_seconds() is None
+def test_the_latest_durations_are_those_of_what_was_done_also_before_a_rerun(journal: Journal) -> None:
+    assert journal.latest_timed(10) == []
     for number, (seconds, result) in enumerate([(1.0, RESULT), (50.0, FAILED), (9.0, RESULT), (2.0, RESULT)]):
         task = f"{number:016x}"
         sent(journal, task=task)
-        journal.finish(dataclasses.replace(result, task=task, seconds=seconds), final=True)
-    assert journal.typical_seconds() == 2.0
+        later = dataclasses.replace(result, task=task, seconds=seconds, started=100.0 + number)
+        journal.finish(later, final=True)
+    timed = journal.latest_timed(2)
+    assert [(each.task, each.host, each.seconds) for each in timed] == [
+        (f"{2:016x}", RESULT.host, 9.0),
+        (f"{3:016x}", RESULT.host, 2.0),
+    ]
+    assert journal.again([f"{0:016x}"]) == 1
+    assert [each.seconds for each in journal.latest_timed(10)] == [1.0, 9.0, 2.0]
+    sent(journal, task=f"{9:016x}")
+    journal.prune(f"{9:016x}", "worse than others")
+    pruned = dataclasses.replace(RESULT, task=f"{9:016x}", state="stopped", seconds=4.0, started=90.0)
+    journal.finish(pruned, final=False)
+    assert 4.0 in [each.seconds for each in journal.latest_timed(10)]
 
 
 def test_the_best_task_has_the_metric_as_a_finite_number_and_is_done(journal: Journal) -> None:

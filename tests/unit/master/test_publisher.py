@@ -14,7 +14,7 @@ from master_bench import Bench, Clock
 from framework.journal.results_csv import write_results
 from framework.journal.sweep_data import write_sweep
 from framework.master import publisher
-from framework.messages.status import Status, read_status
+from framework.messages.status import Estimate, Status, read_status
 
 
 def test_the_notice_of_a_worker_without_room_stands_in_the_status(bench: Bench) -> None:
@@ -195,6 +195,28 @@ def test_the_status_counts_every_kind_of_end_and_what_runs(bench: Bench) -> None
     (host_status,) = status.hosts.values()
     assert (host_status.slots, host_status.running, host_status.alive) == (1, 1, True)
     assert status.seconds_left is None, "no task is done yet"
+
+
+def test_the_rest_is_estimated_from_what_is_done_also_by_the_next_master(bench: Bench, clock: Clock) -> None:
+    bench.messenger.beat("a", slots=2)
+    for host, assignment in bench.turn():
+        bench.messenger.started(host, assignment)
+        bench.messenger.result(host, assignment, seconds=60.0)
+    bench.turn()
+    clock.now += 10
+    bench.messenger.beat("a", slots=2)
+    bench.turn()
+    assert bench.status().estimate == Estimate(60.0, 60.0, 60.0, known=2)
+    assert bench.status().seconds_left == 60.0
+    bench.master.close()
+    bench.master = bench.start()
+    bench.messenger.beat("a", slots=1)
+    bench.turn()
+    assert bench.status().seconds_left == 120.0, "one slot is left"
+    bench.messenger.beat("a", slots=0)
+    clock.now += 10
+    bench.turn()
+    assert bench.status().estimate is None, "nobody can run the rest"
 
 
 def test_the_advice_about_a_paused_sweep_is_that_of_its_kind_of_run(bench: Bench, clock: Clock) -> None:

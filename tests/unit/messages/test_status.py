@@ -15,7 +15,17 @@ from framework.cli import locations
 from framework.cli import main as cli
 from framework.errors import FrameworkError
 from framework.messages.events import Event
-from framework.messages.status import HostStatus, Status, duration, progress, read_status, summary
+from framework.messages.host_use import GpuUse, HostUse
+from framework.messages.status import (
+    Estimate,
+    HostStatus,
+    Status,
+    duration,
+    expectation,
+    progress,
+    read_status,
+    summary,
+)
 
 STATUS = Status(
     updated=0.0,
@@ -28,7 +38,17 @@ STATUS = Status(
     finished=False,
     seconds_left=75.0,
     notices=["the broker does not answer"],
-    hosts={"hostA": HostStatus(slots=4, running=4, reserved=0, seconds_since_beat=1.5, alive=True)},
+    hosts={
+        "hostA": HostStatus(
+            slots=4,
+            running=4,
+            reserved=0,
+            seconds_since_beat=1.5,
+            alive=True,
+            use=HostUse(3.2, 8.0, (GpuUse(50, 30_000, 40_000),)),
+        )
+    },
+    estimate=Estimate(75.0, 60.0, 200.0, 10, "hostA", 30.0),
 )
 
 
@@ -43,6 +63,24 @@ def test_a_status_is_read_as_it_was_written(tmp_path: Path) -> None:
     status = read_status(tmp_path / "status.json")
     assert dataclasses.replace(status, updated=0.0) == STATUS
     assert status.waiting == 21
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(75.0, 60.0, 200.0, 10), "about 75 s (60 s to 3 min)"),
+        (Estimate(75.0, 75.2, 74.9, 10), "about 75 s"),
+        (Estimate(75.0, 75.0, 75.0, 1), "about 75 s, a guess from 1 task"),
+        (
+            Estimate(11_400.0, 9000.0, 12_600.0, 40, "gpu1", 2280.0),
+            "about 3 h 10 min (2 h 30 min to 3 h 30 min) on these hosts; 2 more like gpu1: 38 min less",
+        ),
+    ],
+)
+def test_an_estimate_says_what_people_can_act_on(estimate: Estimate, text: str) -> None:
+    assert expectation(estimate) == text
+    assert (text in summary(dataclasses.replace(STATUS, estimate=estimate))) is True
+    assert text not in summary(dataclasses.replace(STATUS, estimate=estimate, finished=True))
 
 
 def test_an_old_status_is_no_status(tmp_path: Path) -> None:
@@ -103,7 +141,14 @@ def test_status_fails_without_a_master(container: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (99.4, "99 s"), (99.6, "1 min"), (5999, "99 min"), (6000, "1.7 h"), (36_000, "10.0 h")],
+    [
+        (0, "0 s"),
+        (99.4, "99 s"),
+        (99.6, "1 min"),
+        (5999, "99 min"),
+        (6000, "1 h 40 min"),
+        (190_000, "2 d 4 h"),
+    ],
 )
 def test_a_duration_is_rounded_for_people(seconds: float, text: str) -> None:
     assert duration(seconds) == text
@@ -145,9 +190,9 @@ def test_the_summary_ends_with_the_last_events(tmp_path: Path) -> None:
     news = [Event(number, 880.0, "best", f"event {number}") for number in range(1, 8)]
     status = dataclasses.replace(STATUS, updated=1000.0, events=news)
     assert summary(status).splitlines()[-5:] == [f"2 min ago: event {number}" for number in range(3, 8)]
-    assert json.loads(status.to_json())["events"][0] == {
-        "number": 1, "time": 880.0, "kind": "best", "text": "event 1",
-    }  # fmt: skip
     now = dataclasses.replace(status, updated=time.time())
     now.write(tmp_path / "status.json")
+    assert json.loads((tmp_path / "status.json").read_text())["events"][0] == {
+        "number": 1, "time": 880.0, "kind": "best", "text": "event 1",
+    }  # fmt: skip
     assert read_status(tmp_path / "status.json") == now

@@ -14,7 +14,7 @@ TASK = "0123456789abcdef"
 HEADER = {"infrastructure": "i", "project": "p", "host": "a"}
 BEAT: dict[str, Any] = HEADER | {
     "kind": "beat", "incarnation": "x", "slots": 2, "running": [f"{TASK}.1"], "reserved": [], "notice": "",
-    "unfit": False,
+    "unfit": False, "use": {"load": 0.0, "cpus": 0.0, "gpus": []},
 }  # fmt: skip
 
 
@@ -29,8 +29,31 @@ def test_valid_events_are_parsed_unchanged() -> None:
 
 
 def test_a_worker_of_an_older_framework_has_no_notice_and_is_fit() -> None:
-    older = {name: value for name, value in BEAT.items() if name not in ("notice", "unfit")}
+    older = {name: value for name, value in BEAT.items() if name not in ("notice", "unfit", "use")}
     assert parse_event(older).to_message() == BEAT
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        None,
+        {"load": 1.0, "cpus": 2.0},
+        {"load": -1.0, "cpus": 2.0, "gpus": []},
+        {"load": float("nan"), "cpus": 2.0, "gpus": []},
+        {"load": 1e9, "cpus": 2.0, "gpus": []},
+        {"load": "1", "cpus": 2.0, "gpus": []},
+        {"load": 1.0, "cpus": 2.0, "gpus": [[50, 1, 2]] * 65},
+        {"load": 1.0, "cpus": 2.0, "gpus": [[101, 1, 2]]},
+        {"load": 1.0, "cpus": 2.0, "gpus": [[50, 1.5, 2]]},
+        {"load": 1.0, "cpus": 2.0, "gpus": [[50, 1]]},
+        {"load": 1.0, "cpus": 2.0, "gpus": [], "more": 1},
+    ],
+)
+def test_an_impossible_use_of_a_host_is_refused(use: Any) -> None:
+    likely = {"load": 3.5, "cpus": 8.0, "gpus": [[None, 0, 0], [50, 30_000, 40_000]]}
+    assert parse_event(BEAT | {"use": likely}).to_message()["use"] == likely
+    with pytest.raises(MessageError, match="use"):
+        parse_event(BEAT | {"use": use})
 
 
 def test_a_worker_of_an_older_framework_has_no_reports() -> None:

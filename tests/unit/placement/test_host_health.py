@@ -76,8 +76,8 @@ def test_successes_of_others_before_its_failures_do_not_count_against_a_host() -
     fail(health, "a", "x", "y", "z", now=2)
     assert health.review({"a"}, 3) == [], "b is gone, and may have met the same"
     health.record_success("b", 4)
-    (said,) = health.review({"a", "b"}, 4)
-    assert "others finished" in said
+    (change,) = health.review({"a", "b"}, 4)
+    assert "others finished" in change.message
 
 
 def test_a_suspended_host_is_probed_ever_more_seldom_until_it_finishes_a_task() -> None:

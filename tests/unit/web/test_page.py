@@ -9,16 +9,16 @@ import shutil
 import subprocess
 import threading
 import time
-from functools import partial
 from html import escape, unescape
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from framework.messages.events import Event
-from framework.messages.status import HostStatus, Status
+from framework.messages.host_use import GpuUse, HostUse
+from framework.messages.status import Estimate, HostStatus, Status
 from framework.web.page import render_page
 from framework.web.plotly_bundle import read_plotly
 
@@ -135,24 +135,62 @@ def test_a_browser_shows_tables_and_plots(tmp_path: Path, width: int) -> None:
     assert seen["points"] > 250
 
 
-class Handler(SimpleHTTPRequestHandler):
+class Site(BaseHTTPRequestHandler):
+    """What Flower and the master publish."""
+
+    files: ClassVar[dict[str, str]] = {}
+
+    def do_GET(self) -> None:
+        text = self.files.get(self.path)
+        self.send_response(404 if text is None else 200)
+        self.end_headers()
+        self.wfile.write((text or "").encode())
+
     def log_message(self, *_: object) -> None:
         pass
+
+
+def show_live(tmp_path: Path, status: Status, sweep: dict[str, Any]) -> str:
+    """What the browser makes of the live page while this is published; its console has nothing to say."""
+    status.write(tmp_path / "status.json")
+    Site.files = {
+        "/sweep": render_page(sweep, IMPORTANCE, CURVES, is_live=True),
+        "/sweep/status.json": (tmp_path / "status.json").read_text(),
+        "/sweep/sweep.json": json.dumps(sweep),
+    }
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        shown, said = dump(f"http://127.0.0.1:{server.server_port}/sweep", tmp_path, 1300, 5000)
+        server.shutdown()
+    assert said == []
+    return shown
 
 
 def test_a_live_page_shows_what_has_happened(tmp_path: Path) -> None:
     events = [Event(number, time.time(), "failed", f"{HOSTILE} {number}") for number in range(1, 13)]
     hosts = {"gpu1": HostStatus(2, 1, 0, 1.0, alive=True)}
     status = Status(time.time(), "p", "c1", 9, 1, 1, 1, False, 5.0, hosts=hosts, events=events)
-    (tmp_path / "sweep").mkdir()
-    status.write(tmp_path / "sweep/status.json")
-    (tmp_path / "sweep/sweep.json").write_text(json.dumps(a_sweep(3)))
-    (tmp_path / "live.html").write_text(render_page(a_sweep(3), ({}, "is elsewhere"), {}, is_live=True))
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path))) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        shown, said = dump(f"http://127.0.0.1:{server.server_port}/live.html", tmp_path, 1300, 2000)
-        server.shutdown()
-    assert said == []
+    shown = show_live(tmp_path, status, a_sweep(3))
     (lines,) = re.findall(r"<h3>What has happened</h3><ul>(.*?)</ul>", shown, re.DOTALL)
     texts = re.findall(r"<li>[-0-9 :]+ UTC: (.*?)</li>", lines)
     assert texts == [escape(f"{HOSTILE} {number}", quote=False) for number in range(12, 2, -1)]
+
+
+def test_the_live_page_says_how_long_it_takes_and_what_the_hosts_do(tmp_path: Path) -> None:
+    use = HostUse(3.25, 8.0, (GpuUse(93, 30_720, 81_920), GpuUse(None, 0, 0)))
+    hosts = {
+        "gpu1": HostStatus(2, 1, 0, 1.0, alive=True, use=use),
+        "old": HostStatus(1, 0, 0, 99.0, alive=False),
+    }
+    rest = Estimate(11_400.0, 9000.0, 12_600.0, 40, "gpu1", 2280.0)
+    status = Status(
+        time.time(), "p", "v1", 40, 20, 2, 2, finished=False, seconds_left=11_400.0, hosts=hosts,
+        estimate=rest, rate=2.5,
+    )  # fmt: skip
+    shown = show_live(tmp_path, status, a_sweep(20))
+    assert (
+        "2.5 a minute, about 3 h 10 min left (2 h 30 min to 3 h 30 min); 2 more hosts like gpu1: 38 min 0 s"
+    ) in shown
+    cells = re.findall(r"<td>([^<]*)</td>", shown[shown.index("last heard of") :])
+    assert cells[:6] == ["gpu1", "2", "1", "3.3/8", "93 % 30/80 GiB, ", "1 s ago"]
+    assert cells[6:12] == ["old", "1", "0", "", "", "out of reach"]

@@ -47,9 +47,10 @@ def test_the_gpus_of_a_host_are_numbered_as_rocm_does(sysfs: Sysfs) -> None:
     sysfs.cpu(0)
     sysfs.cpu(1)
     sysfs.gpu(10, 129, used=20_000)
-    sysfs.gpu(2, 128, 10, 0x4B2C1A9F8D3E6F7A, "Instinct MI210")
+    card = sysfs.gpu(2, 128, 10, 0x4B2C1A9F8D3E6F7A, "Instinct MI210")
+    (card / "gpu_busy_percent").write_text("37\n")
     assert find_amd_gpus(sysfs.root) == [
-        Gpu("0", "0", "Instinct MI210", 65536, 10, unique_id="GPU-4b2c1a9f8d3e6f7a"),
+        Gpu("0", "0", "Instinct MI210", 65536, 10, busy=37, unique_id="GPU-4b2c1a9f8d3e6f7a"),
         Gpu("1", "1", "AMD", 65536, 20_000),
     ]
     assert [gpu.is_in_use for gpu in find_amd_gpus(sysfs.root)] == [False, True]

@@ -31,14 +31,14 @@ def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
 def test_the_gpus_of_a_host(nvidia_smi: Answer, tmp_path: Path) -> None:
     nvidia_smi(
         "echo '0, GPU-aa, NVIDIA H200, 143771, 4, Disabled'\n"
-        "echo '1, GPU-bb, NVIDIA H200, 143771, 20480, Disabled'\n"
+        "echo '1, GPU-bb, NVIDIA H200, 143771, 20480, Disabled, 87'\n"
         "echo '2, GPU-cc, NVIDIA RTX 4090, 24564, 1200, Enabled'\n"
-        "echo '3, GPU-dd, NVIDIA GB10, [N/A], [N/A], Disabled'"
+        "echo '3, GPU-dd, NVIDIA GB10, [N/A], [N/A], Disabled, [N/A]'"
     )
     gpus, problem = ask_nvidia_smi()
     assert gpus == [
         Gpu("0", "GPU-aa", "NVIDIA H200", 143771, 4),
-        Gpu("1", "GPU-bb", "NVIDIA H200", 143771, 20480),
+        Gpu("1", "GPU-bb", "NVIDIA H200", 143771, 20480, busy=87),
         Gpu("2", "GPU-cc", "NVIDIA RTX 4090", 24564, 1200, has_display=True),
         Gpu("3", "GPU-dd", "NVIDIA GB10", 0, 0),
     ]
@@ -46,7 +46,8 @@ def test_the_gpus_of_a_host(nvidia_smi: Answer, tmp_path: Path) -> None:
     assert problem == ""
     asked = (tmp_path / "asked").read_text()
     assert asked == (
-        "--query-gpu=index,uuid,name,memory.total,memory.used,display_active --format=csv,noheader,nounits\n"
+        "--query-gpu=index,uuid,name,memory.total,memory.used,display_active,utilization.gpu "
+        "--format=csv,noheader,nounits\n"
     )
 
 
