@@ -32,6 +32,7 @@ from framework.errors import BrokerBlocked
 from framework.messages import queues
 from framework.messages.assignment import Assignment
 from framework.messages.task_ids import AttemptId
+from framework.space.values import Value
 
 
 @pytest.fixture
@@ -250,7 +251,9 @@ def test_what_waits_for_the_master_is_bounded() -> None:
 
 
 def test_a_name_in_flower_shows_values_as_results_csv_does() -> None:
-    parameters = {"C": 0.1, "kernel": "r b", "warm": True, "init": None, "hidden": [64, 32]}
+    parameters: dict[str, Value] = {
+        "C": 0.1, "kernel": "r b", "warm": True, "init": None, "hidden": [64, 32],
+    }  # fmt: skip
     assignment = dataclasses.replace(ASSIGNMENT, project="digits", parameters=parameters)
     assert link_module.name_in_flower(assignment) == (
         "digits: C=0.1 kernel=r b warm=true init=null hidden=[64, 32]"
