@@ -65,9 +65,10 @@ parse_options() {
     fi
   done
   stop_on_problems 2
-  # shellcheck disable=SC2034 # run.sh reads them
+  # shellcheck disable=SC2034 # run.sh reads both
   VERBOSE=${OPTIONS[VERBOSE]:-$VERBOSE} DRY_RUN=${OPTIONS[DRY_RUN]:-$DRY_RUN}
   if [[ $VERBOSE && ! $DRY_RUN ]]; then
+    # shellcheck disable=SC2034 # run.sh reads it
     exec {SHOWN_TO}>&2
   fi
 }

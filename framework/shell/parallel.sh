@@ -54,6 +54,7 @@ run_for_hosts() {
 
 # run_for_host FUNCTION HOST: writes stdout, stderr and, however FUNCTION ends, the exit code into files.
 run_for_host() {
+  # shellcheck disable=SC2034 # progress.sh reads it
   local output="$PARALLEL_OUTPUT/$2" REDRAWS=''
   # shellcheck disable=SC2064 # its name is to be expanded now
   trap "echo \$? >$(quote "$output.code")" EXIT

@@ -22,9 +22,9 @@ print_phases() {
   for phase in "${PHASES[@]}"; do
     total=$((total + ${phase%% *}))
   done
-  printf '%s\n' "$(duration "$total")"
+  printf '%s\n' "$( ((total < 120)) || echo "$((total / 60)) min ")$((total < 120 ? total : total % 60)) s"
   for phase in "${PHASES[@]}"; do
-    [[ $phase == 0\ * ]] || printf '%6s  %s\n' "$(duration "${phase%% *}")" "${phase#* }"
+    [[ $phase == 0\ * ]] || printf '%4s s  %s\n' "${phase%% *}" "${phase#* }"
   done
 }
 
@@ -74,7 +74,7 @@ print_counted() {
   is_number "$bytes" || return 0
   total=$(<"$PARALLEL_OUTPUT/$1.total")
   if ((total < bytes)); then
-    printf ' %s\n' "$(size_text "$bytes")"
+    printf ' %s sent\n' "$(size_text "$bytes")"
   else
     printf ' %s of %s\n' "$(size_text "$bytes")" "$(size_text "$total")"
   fi

@@ -1,9 +1,10 @@
 # shellcheck shell=bash
 # Running commands on this machine: a command that changes something is shown first, and left out of a dry run.
 
-VERBOSE=''                  # not empty: show every command
-SHOWN_TO=2                  # file descriptor for the commands that --verbose shows; parse_options points it past all captured output
-DRY_RUN=''                  # not empty: show these commands and do not run them
+VERBOSE='' # not empty: show every command
+SHOWN_TO=2 # file descriptor for the commands that --verbose shows; parse_options points it past all captured output
+DRY_RUN='' # not empty: show these commands and do not run them
+# shellcheck disable=SC2034 # progress.sh and drain.sh read it
 readonly BUSY_SECONDS=15    # between two messages that something is still running
 readonly LOG_LINES_SHOWN=30 # of a long step that failed
 readonly NEVER_READY=3      # a command given to wait_until returns this when waiting longer cannot help

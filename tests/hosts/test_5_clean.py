@@ -85,6 +85,7 @@ remove_images 1
 """
 
 
+@pytest.mark.usefixtures("neighbours")
 def test_images_stay_until_their_removal_is_asked_for(checkout: Checkout) -> None:
     bed, listener = checkout.bed, "infrainit-empty:infra-00000000-listen"
     said = checkout.run("infra_clean.sh").stderr

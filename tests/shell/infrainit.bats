@@ -410,6 +410,7 @@ interrupt_and_answer() {
   act_as_engine 'exit 0'
   infrainit -d digits -m local -w local
   assert_equal "$status" 0
+  assert_order 'to tear down' 'time             '
   sed -i -e 's|^      \*" needs "\*)|      *" --running"*) echo 2 7200 ;;\n& echo requirements=requirements.txt;|' "$STUBS/docker"
   echo numpy >"$TOOL/tasks/digits/requirements.txt"
   : >"$CALLS"

@@ -93,7 +93,7 @@ on_terminal() {
   assert_equal "$(print_counted 1)" ' 3 bytes of 2.0 MiB'
   assert_equal "$(print_counted 2)" ''
   echo 2 >1.total
-  assert_equal "$(print_counted 1)" ' 3 bytes'
+  assert_equal "$(print_counted 1)" ' 3 bytes sent'
   printf 'dd: error writing\n' >1.bytes
   assert_equal "$(print_counted 1)" ''
 }
@@ -108,5 +108,5 @@ on_terminal() {
   at 25 'three'
   at 140 ''
   at 150 ''
-  assert_equal "$(print_phases)" $'2 min\n  15 s  two\n 115 s  three'
+  assert_equal "$(print_phases)" $'2 min 10 s\n  15 s  two\n 115 s  three'
 }

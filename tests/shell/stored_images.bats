@@ -86,8 +86,8 @@ removed() {
   {
     image infrainit-broker:f00000000001 9 label - 10 nine
     cat images
-  } >more
-  mv more images
+  } >newer
+  mv newer images
   capture remove_images 1
   assert_equal "$status" 1
   assert_line 'conflict: infrainit-broker:f00000000001'
