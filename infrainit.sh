@@ -311,6 +311,7 @@ send_all_images() {
   mapfile -t hosts < <(hosts_in_use)
   choose_early_broker
   try_each_host send_images "${hosts[@]}"
+  rm -f -- "$STAGE"/images.* # compressed ones
 }
 
 # choose_early_broker: has the broker start, as far as it takes long, while the other images are on their way; unless something runs that

@@ -52,7 +52,7 @@ stub() {
   } >"$STUBS/$1"
   chmod +x "$STUBS/$1"
   [[ $1 != docker ]] || rm -rf "$TOOL/.infra/answers" # another one has other answers
-  hash -r # bash remembers where it has found the real one
+  hash -r                                             # bash remembers where it has found the real one
 }
 
 # make_project NAME: a valid one under tasks/.
