@@ -292,6 +292,20 @@ assert_order() {
   [[ -d $TOOL/results/digits ]]
 }
 
+@test "--wait: results come home while tasks run" {
+  local attempt="$HOME/celery_tasks/worker/digits/tasks/00000000000000aa/1"
+  # The sweep ends when its first result is here.
+  act_as_engine 'for _ in {1..300}; do [[ ! -e "$TOOL/results/digits/tasks/00000000000000aa/1" ]] || exit 0; sleep 0.1; done; exit 1'
+  export TOOL
+  mkdir -p "$attempt" "$HOME/celery_tasks/master/digits"
+  echo '{}' >"$attempt/result.json"
+  printf '%s\n' task,state,attempts,host 00000000000000aa,done,1,local >"$HOME/celery_tasks/master/digits/results.csv"
+  infrainit -d digits -m local -w local --wait
+  assert_equal "$status" 0
+  assert_order 'running the tasks' 'copying the results to this machine' '1 new results of tasks, 3B'
+  assert_equal "$(cat "$TOOL/results/digits/tasks/00000000000000aa/1/result.json")" '{}'
+}
+
 @test "--wait: a task that failed makes it fail, after the results were copied" {
   act_as_engine 'exit 1'
   infrainit -d digits -m local -w local --wait

@@ -113,6 +113,14 @@ error: -o is given twice
 error: --output-file needs a value"
 }
 
+@test "parse_options: the values of an option that may be repeated are lines" {
+  capture bash -c 'source "$1/framework/shell/all.sh"; parse_options -x,--ex=+ --one= -- "${@:2}"; printf "%s\n" "${OPTIONS[EX]}"' \
+    test "$TOOL" -x 'a b' --ex=c --one d -x e
+  assert_equal "$status $output" '0 a b
+c
+e'
+}
+
 @test "parse_options: --help is shown even if other options are wrong" {
   capture bash -c 'source "$1/framework/shell/all.sh"; show_help() { echo the help; }; parse_options -a,--all -- --wrong -ah' test "$TOOL"
   assert_equal "$status $output$messages" '0 the help'
