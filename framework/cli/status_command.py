@@ -45,7 +45,8 @@ def _follow(options: argparse.Namespace) -> int:
             from framework.cli.live_view import show_live  # with rich, which only this needs
         except ImportError:
             raise UsageError(
-                "the live view needs rich, which is not installed here; ./infrainit.sh -f makes an image with it"
+                "the live view needs rich, which is not installed here; "
+                "./infrainit.sh -f makes an image with it"
             ) from None
         show_live(make, options.hosts)
     else:
