@@ -41,8 +41,13 @@ def run_status(options: argparse.Namespace) -> int:
 def _follow(options: argparse.Namespace) -> int:
     make = WrittenDocuments(options.source).make if options.source else documents().make
     if sys.stdout.isatty() and not options.json:
-        from framework.cli.live_view import show_live  # with rich, which only this needs
-
+        try:
+            from framework.cli.live_view import show_live  # with rich, which only this needs
+        except ImportError:
+            raise UsageError(
+                "the live view needs rich, which is not installed here; "
+                "./infrainit.sh -f makes an image with it"
+            ) from None
         show_live(make, options.hosts)
     else:
         follow_in_lines(make, _json_line if options.json else _progress_line, end_of_input(), options.every)

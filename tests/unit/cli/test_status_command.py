@@ -69,6 +69,15 @@ def test_an_option_of_follow_needs_it(running: Bench, capsys: pytest.CaptureFixt
     assert "--every goes with --follow" in capsys.readouterr().err
 
 
+def test_an_image_from_before_the_live_view_says_what_it_lacks(
+    running: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "framework.cli.live_view", None)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert cli.main(["status", "-f"]) == 2
+    assert "needs rich, which is not installed here" in capsys.readouterr().err
+
+
 class Script:
     """Documents that a test has written down; ends the command with the last one."""
 
