@@ -133,7 +133,8 @@ class StatusPublisher:
             return
         page = (self._sweep.results_version, self._journal.under_way())
         if page != self._page:
-            write_sweep(self._sweep.project, self._journal, self._files.published / SWEEP_FILE)
+            outdated = self._sweep.progress(began).tally.outdated
+            write_sweep(self._sweep.project, self._journal, self._files.published / SWEEP_FILE, outdated)
             self._page = page
         self.status().write(self._files.published / STATUS_FILE)
         ended = time.monotonic()
