@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from framework.errors import JournalError
 from framework.files import STATUS_FILE, SWEEP_FILE, MasterFiles
+from framework.journal.ranking import best_values
 from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
 from framework.journal.sweep_data import write_sweep
@@ -65,7 +66,9 @@ class StatusPublisher:
         self._results_written = 0  # their version
         self._results_due = 0.0
         self._status_due = 0.0
-        self._page_due = 0.0
+        self._published_due = 0.0
+        self._page_due = 0.0  # of its results
+        self._best: float | None = None  # value of the metric, when the page's data was published last
         self._page: object = None  # what the data that was published last depends on
         self._is_behind = False  # the status that is written, behind what has happened since
         self._shown: tuple[object, ...] = ()  # of the last status: what people and programs wait for
@@ -127,18 +130,22 @@ class StatusPublisher:
             log.error("cannot write the status: %s", error)
 
     def _publish_page(self) -> None:
-        """Write what the live page shows, as often as costs little."""
+        """Write what the live page and Prometheus are shown: the results as often as costs little."""
         began = time.monotonic()
-        if began < self._page_due or not self._files.published.is_dir():
+        if began < self._published_due or not self._files.published.is_dir():
             return
+        self._published_due = began + PAGE_SECONDS
         page = (self._sweep.results_version, self._journal.under_way())
-        if page != self._page:
+        if page != self._page and began >= self._page_due:
             outdated = self._sweep.progress(began).tally.outdated
             write_sweep(self._sweep.project, self._journal, self._files.published / SWEEP_FILE, outdated)
+            if self._sweep.project.metric is not None:
+                values = [value for value, _ in best_values(self._sweep.project, self._journal, 1)]
+                self._best = values[0] if values else None
             self._page = page
+            ended = time.monotonic()
+            self._page_due = ended + 50 * (ended - began)
         self.status().write(self._files.published / STATUS_FILE)
-        ended = time.monotonic()
-        self._page_due = ended + max(PAGE_SECONDS, 50 * (ended - began))
 
     @property
     def _is_finished(self) -> bool:
@@ -165,6 +172,8 @@ class StatusPublisher:
             pruned=tally.pruned,
             outdated=tally.outdated,
             paused=paused,
+            metric=self._sweep.project.metric or "",
+            best=self._best,
             quarantined=self._quarantine.count,
             hosts=dict(progress.hosts),
         )

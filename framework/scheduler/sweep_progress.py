@@ -35,6 +35,7 @@ def host_statuses(hosts: WorkerHosts, now: float) -> dict[str, HostStatus]:
             seconds_since_beat=now - host.last_heartbeat,
             alive=hosts.is_alive(host.name, now),
             drained=hosts.is_drained(host.name, now),
+            lost=hosts.lost[host.name],
         )
         for host in hosts
     }

@@ -215,7 +215,7 @@ is_fact() {
     docker_message | docker_group) pattern=$text ;;
     root_writable | tmp_writable) pattern="yes|full|no: /$text" ;;
     root_user) pattern=$name ;;
-    "port_$BROKER_PORT" | "port_$FLOWER_PORT") pattern="free|ours|taken by another program|taken by the container [A-Za-z0-9_.,/-]+" ;;
+    "port_$BROKER_PORT" | "port_$FLOWER_PORT" | "port_${METRICS_PORT:-none}") pattern="free|ours|taken by another program|taken by the container [A-Za-z0-9_.,/-]+" ;;
     *) return 1 ;;
   esac
   # Bytes above those of ASCII are letters only if they are UTF-8.
@@ -223,7 +223,7 @@ is_fact() {
 }
 
 ask_facts() {
-  on_host_stdin "$1" sh -s -- "$REMOTE_PATH" "$INFRASTRUCTURE" "$BROKER_NAME" "$BROKER_PORT" "$FLOWER_PORT" \
+  on_host_stdin "$1" sh -s -- "$REMOTE_PATH" "$INFRASTRUCTURE" "$BROKER_NAME" "$BROKER_PORT" "$FLOWER_PORT" ${METRICS_PORT:+"$METRICS_PORT"} \
     <"$CHECKOUT/framework/shell/facts.sh"
 }
 
