@@ -7,7 +7,8 @@ import json
 import re
 import ssl
 from collections.abc import Iterator
-from http.client import HTTPResponse, HTTPSConnection
+from contextlib import closing
+from http.client import HTTPSConnection
 
 import pytest
 from checkout import Checkout, options
@@ -26,12 +27,15 @@ def second(bed: Bed) -> Iterator[Checkout]:
         checkout.run("infra_clean.sh", expect=None)
 
 
-def ask_metrics(checkout: Checkout, password: str) -> HTTPResponse:
+def ask_metrics(checkout: Checkout, password: str) -> tuple[int, str]:
+    """The answer on the port of the metrics, over TLS verified with the infrastructure's CA."""
     context = ssl.create_default_context(cafile=checkout.path / ".infra/secrets/flower/ca.pem")
     connection = HTTPSConnection("localhost", METRICS_PORT, timeout=20, context=context)
     credentials = base64.b64encode(f"flower:{password}".encode()).decode()
-    connection.request("GET", "/metrics", headers={"Authorization": f"Basic {credentials}"})
-    return connection.getresponse()
+    with closing(connection):
+        connection.request("GET", "/metrics", headers={"Authorization": f"Basic {credentials}"})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
 
 
 def test_local_only(second: Checkout) -> None:
@@ -47,9 +51,9 @@ def test_local_only(second: Checkout) -> None:
         assert given == ["two words", f"--text={row['text']}", f"--number={row['number']}", *flag]
     assert len(second.inspect(None)) == 5
     second.run("check_celery_status.sh")
-    assert ask_metrics(second, "wrong").status == 401
-    answer = ask_metrics(second, second.secret("flower", "flower_password"))
-    families = {each.name: each for each in text_string_to_metric_families(answer.read().decode())}
+    assert ask_metrics(second, "wrong") == (401, "")
+    _, metrics = ask_metrics(second, second.secret("flower", "flower_password"))
+    families = {each.name: each for each in text_string_to_metric_families(metrics)}
     states = {sample.labels["state"]: sample.value for sample in families["infrainit_tasks"].samples}
     assert states == {
         "done": len(rows),
