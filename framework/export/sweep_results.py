@@ -14,6 +14,7 @@ from typing import Any
 from framework.errors import UsageError
 from framework.files import LOCAL_RUNS, SWEEP_FILE
 from framework.messages.metrics import Metric, as_number
+from framework.messages.task_ids import is_task_id
 from framework.web.curves import printed_metrics
 
 _LARGEST_OUTPUT = 64 * 2**20  # bytes
@@ -176,7 +177,7 @@ class SweepResults:
                 f"outdated: {sweep['outdated']} of {states['done']} results were made with other files of "
                 "the project, or in another image; the column code says which"
             )
-        return notes
+        return [note if note.isprintable() else repr(note) for note in notes]
 
 
 def results_directory(given: Path) -> Path:
@@ -215,6 +216,9 @@ def _read_sweep(path: Path) -> dict[str, Any]:
     try:
         sweep = json.loads(path.read_text(encoding="utf-8"))
         if sweep["version"] == 1:
+            # They name files that are read, and what an export writes and removes; a host has sent them.
+            if not all(is_task_id(task["task"]) and type(task["number"]) is int for task in sweep["tasks"]):
+                raise ValueError("it has a task with a wrong id or number")
             return dict(sweep)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from error

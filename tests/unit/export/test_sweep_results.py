@@ -63,12 +63,13 @@ def test_a_file_that_does_not_say_what_is_outdated_is_not_taken_for_one_where_no
 ) -> None:
     sweep = dict(write_results(tmp_path).sweep)
     assert not any("outdated" in note for note in SweepResults(tmp_path, sweep).notes())
-    sweep["complete"] = False
+    sweep |= {"complete": False, "project": "\x1b[31m"}
     del sweep["outdated"]
     assert SweepResults(tmp_path, sweep).notes()[-2:] == [
         "1 of 4 tasks that are done have not reported accuracy",
         "an older version has written this: whether results are outdated is not known",
     ]
+    assert SweepResults(tmp_path, sweep).notes()[0].startswith(r"'\x1b[31m: 6 of 16")
     assert "partial: the master still counted the results of the changed sweep" in (
         SweepResults(tmp_path, sweep).notes()
     )
@@ -76,7 +77,14 @@ def test_a_file_that_does_not_say_what_is_outdated_is_not_taken_for_one_where_no
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("[", "cannot be read"), ('{"version": 2}', "another version"), ("[]", "cannot be read")],
+    [
+        ("[", "cannot be read"),
+        ('{"version": 2}', "another version"),
+        ("[]", "cannot be read"),
+        ('{"version": 1, "tasks": [{"task": "../x", "number": 1}]}', "a task with a wrong id or number"),
+        ('{"version": 1, "tasks": [{"task": "0123456789abcdef", "number": "*"}]}', "a wrong id or number"),
+        ('{"version": 1, "tasks": [{}]}', "cannot be read"),
+    ],
 )
 def test_a_file_that_is_none_is_an_error(tmp_path: Path, content: str, said: str) -> None:
     (tmp_path / SWEEP_FILE).write_text(content)
