@@ -491,6 +491,7 @@ report() {
   say_left_out
   say "Flower           https://$(master_address):$FLOWER_PORT, user flower, password in $(quote "$STATE/secrets/flower/flower_password")"
   say "live page        https://$(master_address):$FLOWER_PORT/sweep, with the same password"
+  [[ ! $METRICS_PORT ]] || say "Prometheus       https://$(master_address):$METRICS_PORT/metrics, with the same password"
   say "its certificate  SHA-256 $(fingerprint_of "$STATE/secrets/flower/cert.pem")"
   say "to follow        $(quote "$CHECKOUT/check_celery_status.sh") -f"
   say "results          $(quote "$CHECKOUT/get_results.sh")"

@@ -18,6 +18,7 @@ ARGUMENTS_FILE = "arguments.json"  # in the directory of an attempt
 SWEEP_FILE = "sweep.json"  # beside results.csv
 STATUS_FILE = "status.json"
 METRICS_FILE = "metrics.json"  # in a task's directory; the project's own file of this name is not there
+LOCAL_RUNS = Path("results/local")  # get_results.sh writes nothing there, and pushes leave out results/
 REPOSITORY = "git"  # beside the project in a version of the code: git_commit.sh, and its like in local/
 
 

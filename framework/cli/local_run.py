@@ -64,7 +64,7 @@ def report_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> 
     with Journal(files.master.journal, read_only=True) as journal:
         if not status.finished:  # the master writes them only at the end of a sweep
             write_results(project, journal, files.master.results)
-        write_sweep(project, journal, files.master.sweep)
+        write_sweep(project, journal, files.master.sweep, status.outdated)
         if status.outdated:
             print(outdated_results(status.outdated, status.done, ADVICE.renew), file=sys.stderr)
         if project.metric is not None and status.done:

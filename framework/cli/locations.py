@@ -1,4 +1,4 @@
-"""Locations of code and data in the containers, and of local runs."""
+"""Locations of code and data in the containers."""
 
 from __future__ import annotations
 
@@ -7,4 +7,3 @@ from pathlib import Path
 
 CODE = Path(os.environ.get("CODE", "/code"))
 DATA = Path(os.environ.get("DATA", "/data"))
-LOCAL_RUNS = Path("results/local")  # get_results.sh writes nothing there, and pushes leave out results/

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from framework.cli import locations
 from framework.cli.changes import run_changes
 from framework.cli.examples import EXIT_CODES, epilog_of
 from framework.cli.explain import run_explain, run_where
+from framework.cli.export import run_export
 from framework.cli.master_commands import (
     run_again,
     run_best,
@@ -36,7 +36,8 @@ from framework.configuration.import_file import import_file
 from framework.configuration.load import load_project
 from framework.configuration.resource_settings import size_in_bytes
 from framework.errors import FrameworkError, UsageError
-from framework.files import LocalFiles
+from framework.export.targets import TARGETS
+from framework.files import LOCAL_RUNS, LocalFiles
 from framework.journal.ranking import BEST_SHOWN
 from framework.messages.requests import DRAIN_SECONDS
 from framework.version_use import use_version
@@ -139,7 +140,7 @@ def _add_run(add: Add) -> None:
         "--data",
         type=Path,
         metavar="DIR",
-        help=f"directory for journal, results and files of tasks (default: {locations.LOCAL_RUNS}/NAME, with "
+        help=f"directory for journal, results and files of tasks (default: {LOCAL_RUNS}/NAME, with "
         "digits behind it if another project has that name)",
     )
     run.add_argument(
@@ -202,6 +203,14 @@ def _add_reports(add: Add) -> None:
     report.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="(default: report.html beside the results)"
     )
+    export = add(
+        "export", run_export, "Write results for other tools; what an earlier export wrote is replaced."
+    )
+    export.add_argument(
+        "results", type=Path, help="directory with results, or project with results of local runs"
+    )
+    for target in TARGETS:
+        export.add_argument(f"--{target.option}", type=Path, metavar=target.metavar, help=target.description)
     results = add("results", run_results, "Write results.csv now.")
     results.add_argument(
         "--all",
@@ -331,7 +340,7 @@ def run_local(options: argparse.Namespace) -> int:
     if options.name and Path(options.name).name != options.name:
         raise UsageError(f"--name is {options.name!r}: it must be a name without '/'")
     project = load_project(options.project, options.name, root=options.root, run_cap=options.run_cap)
-    data = options.data or default_directory(locations.LOCAL_RUNS, project)
+    data = options.data or default_directory(LOCAL_RUNS, project)
     if not options.data and data.name != project.name and not data.exists():
         print(f"{data.with_name(project.name)} belongs to another project: {data} is used", file=sys.stderr)
     if options.free_disk:

@@ -16,7 +16,7 @@ from framework.cli.progress import progress_display, wait_for_newest_code, watch
 from framework.cli.task_selection import find_tasks
 from framework.configuration.load import load_code, load_project
 from framework.errors import FrameworkError, UsageError
-from framework.files import Code, LocalFiles, MasterFiles
+from framework.files import LOCAL_RUNS, Code, LocalFiles, MasterFiles
 from framework.journal.provenance import Provenance, program_version
 from framework.journal.recovery import recover
 from framework.journal.results_csv import write_results
@@ -44,7 +44,7 @@ def run_plan(options: argparse.Namespace) -> int:
         for notice in notices_of(project, on_hosts=True):
             print(notice, file=sys.stderr)
         check_hosts(project, options.host)
-        earlier = LocalFiles(default_directory(locations.LOCAL_RUNS, project)).master.journal
+        earlier = LocalFiles(default_directory(LOCAL_RUNS, project)).master.journal
         journal = options.journal or (earlier if earlier.exists() else None)
         plan = make_plan(project, journal, {HOST: options.slots or max(1, int(usable_cpus()))}, ADVICE)
     print(plan.to_json() if options.json else plan)
@@ -181,14 +181,14 @@ def run_results(options: argparse.Namespace) -> int:
     path = files.all_results if options.all else files.results
     project = current_project()
     with Journal(files.journal, read_only=True) as journal:
-        warn_of_results(project, journal)
+        outdated = warn_of_results(project, journal)
         write_results(project, journal, path, removed=options.all)
-        write_sweep(project, journal, files.sweep)
+        write_sweep(project, journal, files.sweep, outdated)
     return 0
 
 
-def warn_of_results(project: Project, journal: Journal) -> None:
-    """Say it if results of the sweep may be missing in what is shown, or are outdated."""
+def warn_of_results(project: Project, journal: Journal) -> int:
+    """Say it if results may be missing in what is shown, or are outdated; return how many are outdated."""
     program = program_version(project.path, project.sweep_file, project.ignore, project.workdir)
     provenance = Provenance(journal, program, Code.current(locations.CODE).image, locations.CODE)
     tally = tally_sweep(so_far(project, journal), journal, provenance)
@@ -198,6 +198,7 @@ def warn_of_results(project: Project, journal: Journal) -> None:
         print(
             "the master still counts the results of the changed sweep: some may be missing", file=sys.stderr
         )
+    return tally.outdated
 
 
 def known_sweep() -> Project:

@@ -44,9 +44,13 @@ def _number(variable: str) -> int | None:
 
 
 def run_flower(_: argparse.Namespace) -> int:
-    """Run Flower until it is stopped."""
+    """Run Flower until it is stopped; with METRICS in the environment, the server of the metrics, too."""
     from framework.broker.celery_app import FLOWER_CONFIG, make_app
 
+    if os.environ.get("METRICS"):
+        from framework.broker.metrics_server import PORT, make_metrics_server
+
+        make_metrics_server().listen(PORT)
     make_app(Identity.of_container("flower")).start(["flower", f"--conf={FLOWER_CONFIG}"])
     return 0
 

@@ -33,10 +33,12 @@ def best(project: Project, journal: Journal, number: int) -> list[TaskRecord]:
 
     Raises UsageError if the project names no metric.
     """
-    scored = _scored(project, journal)
-    return [
-        record for _, record in heapq.nsmallest(number, scored, key=lambda each: _sign(project) * each[0])
-    ]
+    return [record for _, record in best_values(project, journal, number)]
+
+
+def best_values(project: Project, journal: Journal, number: int) -> list[tuple[float, TaskRecord]]:
+    """The tasks of best(), each behind its value of the metric. Raises UsageError as best() does."""
+    return heapq.nsmallest(number, _scored(project, journal), key=lambda each: _sign(project) * each[0])
 
 
 @dataclass(frozen=True)

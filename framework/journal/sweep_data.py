@@ -20,15 +20,16 @@ from framework.project.project import Project
 VERSION = 1  # of the format
 
 
-def write_sweep(project: Project, journal: Journal, path: Path) -> None:
+def write_sweep(project: Project, journal: Journal, path: Path, outdated: int) -> None:
     """Write the tasks of the journal's current sweep that have ended or are under way, and all attempts.
 
+    `outdated`: the number of done tasks that other files of the project, or another image, have made.
     Tasks are in the order of the sweep, `attempts` in no order; times are seconds since the epoch. A metric
     that is no finite number is a text. Raises OSError.
     """
     with journal.batch(), atomic_file(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        head = json.dumps(_head(project, journal), ensure_ascii=False)
+        head = json.dumps(_head(project, journal, outdated), ensure_ascii=False)
         text.write(f'{head[:-1]}, "tasks": [')
         _write_items(text, (_task(project, record) for record in journal.ended_members()))
         text.write('], "under_way": [')
@@ -39,7 +40,7 @@ def write_sweep(project: Project, journal: Journal, path: Path) -> None:
         text.detach()  # flushes it; the file itself is closed by its owner
 
 
-def _head(project: Project, journal: Journal) -> dict[str, Any]:
+def _head(project: Project, journal: Journal, outdated: int) -> dict[str, Any]:
     return {
         "version": VERSION,
         "project": project.name,
@@ -50,6 +51,8 @@ def _head(project: Project, journal: Journal) -> dict[str, Any]:
         "parameters": list(project.space.names),
         "metrics": sorted(journal.metric_names(), key=lambda name: (name != project.metric, name)),
         "warning": metric_warning(project, journal),
+        "outdated": outdated,
+        "complete": journal.is_sweep_complete(),  # false: results of a changed sweep are still being counted
     }
 
 

@@ -17,6 +17,7 @@ from framework.master.notices import Notices
 from framework.master.notifier import Content, Notifier, content_of
 from framework.master.quarantine import Quarantine
 from framework.messages.events import Event
+from framework.messages.metrics import as_number
 from framework.messages.status import Status, outdated_results
 from framework.scheduler.sweep_events import EVENTS_SHOWN, LogPlace, SweepEvents, best_text
 from framework.scheduler.sweep_progress import SweepProgress
@@ -75,7 +76,9 @@ class StatusPublisher:
         self._results_written = 0  # their version
         self._results_due = 0.0
         self._status_due = 0.0
-        self._page_due = 0.0
+        self._published_due = 0.0
+        self._page_due = 0.0  # of its results
+        self._best_value: float | None = None  # value of the metric, when the page's data was published last
         self._page: object = None  # what the data that was published last depends on
         self._has_ended = False  # said of the sweep
         self._is_metric_looked_for = False  # since the first task that was done without it
@@ -148,17 +151,23 @@ class StatusPublisher:
             log.error("cannot write the status: %s", error)
 
     def _publish_page(self) -> None:
-        """Write what the live page shows, as often as costs little."""
+        """Write what the live page and Prometheus are shown: the results as often as costs little."""
         began = time.monotonic()
-        if began < self._page_due or not self._files.published.is_dir():
+        if began < self._published_due or not self._files.published.is_dir():
             return
+        self._published_due = began + PAGE_SECONDS
         page = (self._sweep.results_version, self._journal.under_way())
-        if page != self._page:
-            write_sweep(self._sweep.project, self._journal, self._files.published / SWEEP_FILE)
+        if page != self._page and began >= self._page_due:
+            outdated = self._sweep.progress(began).tally.outdated
+            write_sweep(self._sweep.project, self._journal, self._files.published / SWEEP_FILE, outdated)
+            best = self._best()
+            self._best_value = (
+                None if best is None else as_number(best.metrics[self._sweep.project.metric or ""])
+            )
             self._page = page
+            ended = time.monotonic()
+            self._page_due = ended + 50 * (ended - began)
         self.status().write(self._files.published / STATUS_FILE)
-        ended = time.monotonic()
-        self._page_due = ended + max(PAGE_SECONDS, 50 * (ended - began))
 
     @property
     def _is_finished(self) -> bool:
@@ -187,6 +196,8 @@ class StatusPublisher:
             pruned=tally.pruned,
             outdated=tally.outdated,
             paused=paused,
+            metric=self._sweep.project.metric or "",
+            best=self._best_value,
             quarantined=self._quarantine.count,
             hosts=dict(progress.hosts),
             events=self._events.latest[-EVENTS_SHOWN:],

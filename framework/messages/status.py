@@ -43,6 +43,7 @@ class HostStatus:
     alive: bool
     drained: bool = False  # it is sent nothing more
     use: HostUse = UNKNOWN_USE
+    lost: int = 0  # attempts that it has lost since the master began
 
     @property
     def is_usable(self) -> bool:
@@ -67,6 +68,8 @@ class Status:
     outdated: int = 0  # done by other code, or in another image, than the current one
     pruned: int = 0  # ended early, worse than others
     paused: str = ""  # the reason, and how to resume; empty if the sweep is not paused
+    metric: str = ""  # the project's; empty if it names none
+    best: float | None = None  # the best value of it when results were published last
     quarantined: int = 0  # malformed, foreign or unexpected messages
     notices: list[str] = field(default_factory=list)  # what a person should know or do
     hosts: dict[str, HostStatus] = field(default_factory=dict)
@@ -96,8 +99,8 @@ class Status:
         write_atomically(path, json.dumps(asdict(self)), fsync=False)
 
 
-def read_status(path: Path) -> Status:
-    """The latest status; raises FrameworkError if the master has written none, or none for STALE_SECONDS."""
+def read_status(path: Path, stale: float = STALE_SECONDS) -> Status:
+    """The latest status; raises FrameworkError if the master has written none for `stale` seconds."""
     try:
         content = json.loads(read_regular(path, LONGEST_STATUS))
     except FileNotFoundError:
@@ -106,7 +109,7 @@ def read_status(path: Path) -> Status:
         raise FrameworkError(f"{path}: it is no status ({error})") from error
     status = status_of(content)
     age = time.time() - status.updated
-    if age > STALE_SECONDS:
+    if age > stale:
         raise FrameworkError(f"the master has written no status for {age:.0f} s: see its log (docker logs)")
     return status
 

@@ -6,6 +6,7 @@ Pure bookkeeping: no clock, no broker, no journal; `now` is the reading of a mon
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -75,6 +76,7 @@ class WorkerHosts:
         self.lease = lease
         self.most = most
         self.is_drained = is_drained
+        self.lost: Counter[str] = Counter()  # attempts, by host; reset() forgets none of them
         self._hosts: dict[str, WorkerHost] = {}
         self._host_of: dict[str, str] = {}  # by task
         self._next_expiry = 0.0  # no lease ends before

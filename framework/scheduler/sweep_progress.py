@@ -59,6 +59,7 @@ def host_statuses(hosts: WorkerHosts, now: float) -> dict[str, HostStatus]:
             alive=hosts.is_alive(host.name, now),
             drained=hosts.is_drained(host.name, now),
             use=host.use,
+            lost=hosts.lost[host.name],
         )
         for host in hosts
     }

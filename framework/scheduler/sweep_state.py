@@ -428,6 +428,7 @@ class Sweep:
         with self._journal.batch():
             for attempt in attempts:
                 self._lose(attempt, reason)
+        self._hosts.lost[host] += len(attempts)
 
     def _lose(self, attempt: SentAttempt, reason: str) -> None:
         task = attempt.id.task

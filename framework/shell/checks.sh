@@ -44,9 +44,9 @@ gibibytes() {
 ports_state() {
   local port
   if [[ $1 == "$MASTER_HOST" ]]; then
-    for port in "$BROKER_PORT" "$FLOWER_PORT"; do
+    while read -r _ port; do
       printf '%s %s  ' "$port" "$(fact "$1" "port_$port")"
-    done
+    done < <(published_ports)
   fi
 }
 
@@ -159,16 +159,16 @@ check_same_machine() {
 }
 
 check_ports() {
-  local port state
+  local setting port state
   if [[ -z $MASTER_HOST ]] || ! is_reachable "$MASTER_HOST"; then
     return 0
   fi
-  for port in "$BROKER_PORT" "$FLOWER_PORT"; do
+  while read -r setting port; do
     state=$(fact "$MASTER_HOST" "port_$port")
     if [[ $state != free && $state != ours ]]; then
-      host_problem "$MASTER_HOST" "port $port is $state; free it, or choose another $([[ $port == "$BROKER_PORT" ]] && echo BROKER_PORT || echo FLOWER_PORT) in config.sh"
+      host_problem "$MASTER_HOST" "port $port is $state; free it, or choose another $setting in config.sh"
     fi
-  done
+  done < <(published_ports)
 }
 
 # check_broker_addresses: records a problem for each worker that could not find the broker.

@@ -2,7 +2,7 @@
 # The settings: command line, config.sh and defaults. Also reads and writes config.sh and other files of bash assignments.
 
 # The settings as config.sh names them; the second list has no options and is set in config.sh only.
-readonly CONFIG_ONLY=(SLOTS BROKER_IMAGE WORKER_IMAGE DEBIAN_MIRROR BASE_DAYS FLOWER_PORT BROKER_PORT RESULTS_LIMIT SEND_LIMIT)
+readonly CONFIG_ONLY=(SLOTS BROKER_IMAGE WORKER_IMAGE DEBIAN_MIRROR BASE_DAYS FLOWER_PORT BROKER_PORT METRICS_PORT RESULTS_LIMIT SEND_LIMIT)
 readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER TUNNEL MASTER WORKERS TOLERATE "${CONFIG_ONLY[@]}")
 
 # shellcheck disable=SC2034 # set_setting assigns them by name; other files read them
@@ -25,6 +25,7 @@ readonly SETTINGS=(HOSTS KEY REMOTE_PATH PROJECT ROOT RUN_CAP BROKER TUNNEL MAST
   BASE_DAYS=30             # after so many the base images are renewed; 0: never
   FLOWER_PORT=5555         # published on the master host
   BROKER_PORT=5671         # the same
+  METRICS_PORT=''          # the same, for Prometheus; empty: not published
   RESULTS_LIMIT=20480      # MiB that one call of a script takes from a host, at most
   SEND_LIMIT=200           # MiB of files that are sent to a host without asking
 }
@@ -116,11 +117,22 @@ check_settings() {
   check_number BASE_DAYS 0 100000
   check_number FLOWER_PORT 1 65535
   check_number BROKER_PORT 1 65535
+  check_number METRICS_PORT 1 65535
   check_number RESULTS_LIMIT 1 100000000
   check_number SEND_LIMIT 0 100000000
-  if [[ $FLOWER_PORT == "$BROKER_PORT" ]]; then
-    problem "FLOWER_PORT and BROKER_PORT in config.sh are the same"
-  fi
+  check_ports_differ FLOWER_PORT BROKER_PORT
+  check_ports_differ FLOWER_PORT METRICS_PORT
+  check_ports_differ BROKER_PORT METRICS_PORT
+}
+
+# check_ports_differ NAME NAME
+check_ports_differ() {
+  [[ ${!1} != "${!2}" ]] || problem "$1 and $2 in config.sh are the same"
+}
+
+# published_ports: prints the settings whose ports are published on the master host, each on a line with its port.
+published_ports() {
+  printf '%s %s\n' BROKER_PORT "$BROKER_PORT" FLOWER_PORT "$FLOWER_PORT" ${METRICS_PORT:+METRICS_PORT "$METRICS_PORT"}
 }
 
 check_remote_path() {

@@ -72,12 +72,21 @@ flower_options() {
   directory=$(data_directory "$1" master)
   print_mount type=bind "source=$directory/published" target=/published readonly
   print_mount type=volume "source=$INFRASTRUCTURE-flower" target=/var/tmp # a fresh volume takes over the mode: any user may write there
-  if (($1 == 0)); then
-    print_words --publish "127.0.0.1:$FLOWER_PORT:5555" # the browser runs on this machine
-  else
-    print_published_port "$1" "$FLOWER_PORT" 5555
+  print_page_port "$1" "$FLOWER_PORT" 5555
+  if [[ $METRICS_PORT ]]; then
+    print_words --env METRICS=yes
+    print_page_port "$1" "$METRICS_PORT" 5556
   fi
   print_words "$WORKER_IMAGE_ID" flower
+}
+
+# print_page_port HOST PORT PORT_IN_CONTAINER
+print_page_port() {
+  if (($1 == 0)); then
+    print_words --publish "127.0.0.1:$2:$3" # the browser runs on this machine
+  else
+    print_published_port "$@"
+  fi
 }
 
 # runner_options HOST: the container that tasks run in. It gets no secret of the infrastructure, and neither the broker's network nor its address.

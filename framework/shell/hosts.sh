@@ -218,7 +218,7 @@ is_fact() {
     root_user) pattern=$name ;;
     state) pattern='[0-9a-f]{64}' ;;
     master) pattern='(c[0-9a-f]{12})? (runs|paused) (,[A-Za-z0-9.-]+)*' ;;
-    "port_$BROKER_PORT" | "port_$FLOWER_PORT") pattern="free|ours|taken by another program|taken by the container [A-Za-z0-9_.,/-]+" ;;
+    "port_$BROKER_PORT" | "port_$FLOWER_PORT" | "port_${METRICS_PORT:-none}") pattern="free|ours|taken by another program|taken by the container [A-Za-z0-9_.,/-]+" ;;
     *) return 1 ;;
   esac
   # Bytes above those of ASCII are letters only if they are UTF-8.
@@ -227,7 +227,7 @@ is_fact() {
 
 ask_facts() {
   local ports=() scripts=(facts.sh)
-  [[ $1 != "${MASTER_HOST:-$1}" ]] || ports=("$BROKER_PORT" "$FLOWER_PORT")
+  [[ $1 != "${MASTER_HOST:-$1}" ]] || ports=("$BROKER_PORT" "$FLOWER_PORT" ${METRICS_PORT:+"$METRICS_PORT"})
   [[ ! $ASK_STATE ]] || scripts+=(host_state.sh)
   (cd -- "$CHECKOUT/framework/shell" && cat -- "${scripts[@]}") |
     on_host_stdin "$1" sh -s -- "$REMOTE_PATH" "$INFRASTRUCTURE" "$BROKER_NAME" "${ports[@]}"

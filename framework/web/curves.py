@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from framework.files import read_regular
 from framework.messages.metric_lines import parse_metrics
-from framework.messages.metrics import as_number
+from framework.messages.metrics import Metric, as_number
 
 MOST_CURVES = 100
 _MOST_POINTS = 300  # of one curve: of more, every second, third, … is left out
@@ -31,14 +31,22 @@ def learning_curves(tasks: Iterable[str], directory: Path, metric: str) -> dict[
     return curves
 
 
-def _values(task: Path, metric: str) -> list[float]:
+def printed_metrics(task: Path, ranked: str | None, most: int) -> Iterator[dict[str, Metric]]:
+    """The metrics of each line that the last attempt of a task has printed to stdout.
+
+    `task`: the directory that holds ATTEMPT/stdout. `ranked`: the project's metric. Raises OSError if there
+    is no output; ValueError if it is no regular file of at most `most` bytes.
+    """
     numbers = [int(path.name) for path in task.glob("[0-9]*") if path.name.isdecimal()]
-    if not numbers:
-        return []
+    output = read_regular(task / str(max(numbers, default=0)) / "stdout", most)
+    lines = output.decode("utf-8", errors="replace").splitlines()
+    return (parse_metrics(line, ranked) for line in lines)
+
+
+def _values(task: Path, metric: str) -> list[float]:
     try:
-        output = read_regular(task / str(max(numbers)) / "stdout", _LARGEST_OUTPUT)
+        printed = printed_metrics(task, metric, _LARGEST_OUTPUT)
     except (OSError, ValueError):
         return []
-    lines = output.decode("utf-8", errors="replace").splitlines()
-    found = (as_number(parse_metrics(line, metric).get(metric)) for line in lines)
+    found = (as_number(metrics.get(metric)) for metrics in printed)
     return [value for value in found if value is not None]

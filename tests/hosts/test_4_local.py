@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import ssl
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPSConnection
 
 import pytest
 from checkout import Checkout, options
+from prometheus_client.parser import text_string_to_metric_families
 from testbed import BASE_IMAGE, HOST1, HOST3, Bed
+
+METRICS_PORT = 9464  # of the second infrastructure
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +27,19 @@ def second(bed: Bed) -> Iterator[Checkout]:
         checkout.run("infra_clean.sh", expect=None)
 
 
+def ask_metrics(checkout: Checkout, password: str) -> tuple[int, str]:
+    """The answer on the port of the metrics, over TLS verified with the infrastructure's CA."""
+    context = ssl.create_default_context(cafile=checkout.path / ".infra/secrets/flower/ca.pem")
+    connection = HTTPSConnection("localhost", METRICS_PORT, timeout=20, context=context)
+    credentials = base64.b64encode(f"flower:{password}".encode()).decode()
+    with closing(connection):
+        connection.request("GET", "/metrics", headers={"Authorization": f"Basic {credentials}"})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
 def test_local_only(second: Checkout) -> None:
+    (second.path / "config.sh").write_text(f"METRICS_PORT={METRICS_PORT}\n")
     second.run("infrainit.sh", "-y", "-d", "echo", "-m", "local", "-w", "local", "--wait", seconds=600)
     rows = second.results("echo")
     assert rows
@@ -32,6 +51,15 @@ def test_local_only(second: Checkout) -> None:
         assert given == ["two words", f"--text={row['text']}", f"--number={row['number']}", *flag]
     assert len(second.inspect(None)) == 5
     second.run("check_celery_status.sh")
+    assert ask_metrics(second, "wrong") == (401, "")
+    _, metrics = ask_metrics(second, second.secret("flower", "flower_password"))
+    families = {each.name: each for each in text_string_to_metric_families(metrics)}
+    states = {sample.labels["state"]: sample.value for sample in families["infrainit_tasks"].samples}
+    assert states == {
+        "done": len(rows),
+        **dict.fromkeys(("failed", "cancelled", "pruned", "running", "waiting"), 0),
+    }
+    assert [sample.labels["host"] for sample in families["infrainit_host_up"].samples] == ["local"]
 
 
 OTHERS = ["-a", "host1,host3", "-m", "local", "-w", "local,2"]

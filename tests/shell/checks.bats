@@ -24,6 +24,8 @@ setup() {
   set_fact 1 docker missing
   set_fact 1 port_5671 'taken by another program'
   set_fact 1 port_5555 ours
+  METRICS_PORT=9464
+  set_fact 1 port_9464 'taken by the container other'
   set_fact 2 docker denied
   set_fact 2 root_writable 'no: /home/me'
   set_fact 2 root_user infra-other
@@ -44,8 +46,9 @@ setup() {
   assert_part 'h2: it is arm64, but the images are built here for amd64'
   assert_part 'h2: it is the same machine as h1'
   assert_part 'h1: port 5671 is taken by another program; free it, or choose another BROKER_PORT in config.sh'
+  assert_part 'h1: port 9464 is taken by the container other; free it, or choose another METRICS_PORT in config.sh'
   assert_part "h2: it cannot resolve the broker's name h1"
-  assert_equal "${#PROBLEMS[@]}" 11
+  assert_equal "${#PROBLEMS[@]}" 12
 }
 
 @test "check_hosts: cloned disks are not the same machine; a loopback address is not the broker's" {

@@ -170,9 +170,16 @@ END
   capture read_all -f
   assert_equal "$status" 2
   assert_part 'could not be read to its end'
-  echo 'SLOTS=many FLOWER_PORT=0' >"$TOOL/config.sh"
+  echo 'FLOWER_PORT=7000 BROKER_PORT=7000 METRICS_PORT=7000' >"$TOOL/config.sh"
   capture read_all -d digits -m local
   assert_equal "$status" 2
+  assert_part 'FLOWER_PORT and BROKER_PORT in config.sh are the same'
+  assert_part 'FLOWER_PORT and METRICS_PORT in config.sh are the same'
+  assert_part 'BROKER_PORT and METRICS_PORT in config.sh are the same'
+  echo 'SLOTS=many FLOWER_PORT=0 METRICS_PORT=x' >"$TOOL/config.sh"
+  capture read_all -d digits -m local
+  assert_equal "$status" 2
+  assert_part 'METRICS_PORT in config.sh must be a whole number from 1 to 65535, not x'
   assert_part 'SLOTS in config.sh must be a whole number from 1 to 100000, not many'
   assert_part 'FLOWER_PORT in config.sh must be'
 }

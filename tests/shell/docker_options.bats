@@ -234,6 +234,10 @@ $(printf 'x%.0s' {1..63})"
   MASTER_HOST=1
   assert_equal "$(published flower_options 1)" '0.0.0.0:7001:5555 '
   assert_equal "$(published flower_options 0)" '127.0.0.1:7001:5555 '
+  METRICS_PORT=7002
+  assert_equal "$(published flower_options 1)" '0.0.0.0:7001:5555 0.0.0.0:7002:5556 '
+  assert_equal "$(published flower_options 0)" '127.0.0.1:7001:5555 127.0.0.1:7002:5556 '
+  assert_equal "$(words flower_options 0 | grep -x 'METRICS=.*')" METRICS=yes
   assert_equal "$(published master_options 1)$(published worker_options 1)" ''
 }
 

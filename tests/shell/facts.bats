@@ -18,14 +18,14 @@ setup() {
     ps) [[ $3 != *5671 ]] || echo "other " ;;
   esac'
   stub nvidia-smi 'printf "GPU 0: A\nGPU 1: B\n"'
-  FLOWER_PORT=1 # nobody listens there
+  FLOWER_PORT=1 METRICS_PORT=2 # nobody listens there
   MASTER_HOST=0
   probe_hosts 0
   assert_equal "$(fact 0 docker)|$(fact 0 engine)|$(fact 0 engine_id)|$(fact 0 gpus)" 'ok|28.5.2|ENGINE|2'
   assert_equal "$(fact 0 gpu_kind)|$(fact 0 gpu_groups)" 'nvidia|'
   assert_equal "$(fact 0 home)|$(fact 0 uid)|$(fact 0 user)" "$HOME|$(id -u)|$(id -un)"
   assert_equal "$(root_of 0)|$(fact 0 root_writable)" "$HOME/celery_tasks|yes"
-  assert_equal "$(fact 0 port_5671)|$(fact 0 port_1)" 'taken by the container other|free'
+  assert_equal "$(fact 0 port_5671)|$(fact 0 port_1)|$(fact 0 port_2)" 'taken by the container other|free|free'
   (($(fact 0 cores) > 0 && $(fact 0 memory) > 0 && $(fact 0 disk) > 0 && $(fact 0 docker_disk) > 0))
   is_reachable 0
 }

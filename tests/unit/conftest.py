@@ -7,4 +7,4 @@ settings.register_profile("shared machine", deadline=None, max_examples=60)
 settings.load_profile("shared machine")
 
 
-pytest_plugins = ["attempt_bench", "master_bench", "project_directory", "webhook"]
+pytest_plugins = ["attempt_bench", "export_bench", "master_bench", "project_directory", "webhook"]

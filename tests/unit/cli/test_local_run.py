@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -114,6 +115,7 @@ def test_outdated_results_are_named_before_the_table(
         "1 of 2 results were made with other files of the project, or in another image: "
         "'run --outdated' runs these again, --fresh runs all again\nloss "
     )
+    assert json.loads(bench.files.master.sweep.read_text())["outdated"] == 1
 
 
 def test_tasks_that_failed_in_an_earlier_run_are_told_from_those_that_ran(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import threading
 import time
 from fractions import Fraction
@@ -193,6 +194,8 @@ def test_outdated_results_are_named_where_results_are_shown(
         "3 of 3 results were made with other files of the project, or in another image: "
         "'./infrainit.sh -f --outdated' runs these again, --fresh runs all again\n"
     ) in capsys.readouterr().err
+    if command == "results":
+        assert json.loads(swept.files.sweep.read_text())["outdated"] == 3
 
 
 def recover(bench: Bench, monkeypatch: pytest.MonkeyPatch, *options: str) -> list[ControlRequest]:

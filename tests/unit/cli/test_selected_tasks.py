@@ -11,6 +11,7 @@ import pytest
 from framework.cli.main import main
 from framework.cli.selected_tasks import select
 from framework.errors import UsageError
+from framework.export.sweep_results import SweepResults
 
 
 def task(number: int, state: str = "done", **metrics: Any) -> dict[str, Any]:
@@ -34,7 +35,7 @@ SWEEP: dict[str, Any] = {
 
 
 def numbers(sweep: dict[str, Any], *which: str) -> list[int]:
-    return [int(found[0], 16) for found in select(sweep, which)]
+    return [int(found[0], 16) for found in select(SweepResults(Path(), sweep), which)]
 
 
 def test_the_best_are_those_that_are_done_and_have_the_metric() -> None:
@@ -50,9 +51,9 @@ def test_choices_add_up() -> None:
 
 def test_each_invalid_choice_has_its_line() -> None:
     with pytest.raises(UsageError) as caught:
-        select(
+        numbers(
             {**SWEEP, "tasks": [*SWEEP["tasks"], {**task(9), "task": "2ab" + "0" * 13}]},
-            ["2a", "worst:3", "best:0", "8", "2a"],
+            *("2a", "worst:3", "best:0", "8", "2a"),
         )
     assert str(caught.value).splitlines() == [
         "'2a': the ids of 2 tasks begin like this; see results.csv",
@@ -62,7 +63,7 @@ def test_each_invalid_choice_has_its_line() -> None:
         "'2a': the ids of 2 tasks begin like this; see results.csv",
     ]
     with pytest.raises(UsageError, match=r"best:N: project\.yml names no metric to rank by"):
-        select({**SWEEP, "metric": None}, ["best:1"])
+        numbers({**SWEEP, "metric": None}, "best:1")
 
 
 def test_the_command_reads_what_get_results_has_brought(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from framework.broker import celery_app, master_connection, worker_app
+from framework.broker import celery_app, master_connection, metrics_server, worker_app
 from framework.cli import locations
 from framework.cli import main as cli
 from framework.files import MasterFiles
@@ -109,6 +110,19 @@ def test_flower_and_celerys_commands_are_started_with_the_application(
     assert cli.main(["celery", "inspect", "ping", "--json"]) == 0
     assert app.started == [["flower", f"--conf={celery_app.FLOWER_CONFIG}"], ["inspect", "ping", "--json"]]
     assert app.roles == ["flower", "master"]
+
+
+def test_the_metrics_are_served_beside_flower_if_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = use(monkeypatch, App())
+    ports: list[int] = []
+    monkeypatch.setattr(
+        metrics_server, "make_metrics_server", lambda: types.SimpleNamespace(listen=ports.append)
+    )
+    assert cli.main(["flower"]) == 0
+    assert ports == []
+    monkeypatch.setenv("METRICS", "yes")
+    assert cli.main(["flower"]) == 0
+    assert (ports, len(app.started)) == ([5556], 2)
 
 
 def test_workers_are_waited_for_until_each_has_answered(

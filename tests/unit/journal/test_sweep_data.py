@@ -18,11 +18,12 @@ def test_values_keep_their_types_and_attempts_are_all_there(tmp_path: Path) -> N
         end(journal, project, 2, "failed", {}, host="b", final=False)
         end(journal, project, 2, "done", {"accuracy": "nan", "é": "text"})
         take_up(journal, project)
-        write_sweep(project, journal, tmp_path / "sweep.json")
+        write_sweep(project, journal, tmp_path / "sweep.json", 2)
     sweep = json.loads((tmp_path / "sweep.json").read_text())
     assert (sweep["version"], sweep["metric"], sweep["goal"]) == (1, "accuracy", "maximize")
     assert (sweep["combinations"], sweep["parameters"]) == (6, ["C", "kernel"])
     assert sweep["metrics"] == ["accuracy", "é"]
+    assert (sweep["outdated"], sweep["complete"]) == (2, True)
     first, second = sweep["tasks"]
     assert first["parameters"] == {"C": 0.1, "kernel": "rbf"}
     assert second["parameters"] == {"C": 0.1, "kernel": [1, "</script>"]}
@@ -38,6 +39,6 @@ def test_a_sweep_in_which_nothing_has_ended_is_an_empty_one(tmp_path: Path) -> N
     project = project_of({"C": [1]}, metric=None)
     with Journal(tmp_path / "journal") as journal:
         take_up(journal, project)
-        write_sweep(project, journal, tmp_path / "sweep.json")
+        write_sweep(project, journal, tmp_path / "sweep.json", 0)
     sweep = json.loads((tmp_path / "sweep.json").read_text())
     assert (sweep["tasks"], sweep["attempts"], sweep["metric"]) == ([], [], None)

@@ -388,6 +388,7 @@ def test_attempts_that_died_with_their_worker_are_lost_although_others_wait_in_i
         bench.messenger.beat("a", slots=2, incarnation="second")
         bench.turn()
     assert bench.attempts(started.task)[0] == "lost"
+    assert bench.status().hosts["a"].lost == 1
     assert bench.attempts(queued.task) == ["sent"]
 
 

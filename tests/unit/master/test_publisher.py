@@ -110,6 +110,31 @@ def test_the_live_page_gets_its_data_when_tasks_begin_or_end_and_the_status_in_b
     bench.turn()
     assert len(pages) == 3
     assert len(json.loads((published / "sweep.json").read_text())["tasks"]) == 1
+    status = read_status(published / "status.json")
+    assert (status.metric, status.best) == ("loss", 0.5)
+
+
+def test_results_of_the_page_that_take_long_are_published_less_often_than_the_status(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = bench.files.published
+    published.mkdir()
+    pages: list[float] = []
+
+    def slow(*_: object) -> None:
+        pages.append(clock.now)
+        clock.now += 2
+
+    monkeypatch.setattr(publisher, "write_sweep", slow)
+    statuses = set()
+    for number in range(60):
+        bench.master._sweep.results_version = number
+        bench.turn()
+        if (published / "status.json").exists():
+            statuses.add(json.loads((published / "status.json").read_text())["updated"])
+        clock.now += publisher.PAGE_SECONDS
+    assert [later - earlier for earlier, later in pairwise(pages)] == [pytest.approx(2 + 50 * 2, abs=3)]
+    assert len(statuses) > 30
 
 
 def test_results_that_take_long_to_be_written_are_written_less_often(

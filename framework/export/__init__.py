@@ -1,0 +1,1 @@
+"""Results for other tools: data frames, Parquet, TensorBoard, MLflow, Optuna, W&B."""
