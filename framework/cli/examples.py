@@ -23,6 +23,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("report results/digits", "what get_results.sh has brought home"),
         ("report tasks/digits -o digits.html", "of local runs"),
     ),
+    "changes": (("changes c0123456789ab", "since that version of the code"),),
+    "export": (("export results/digits --tensorboard logs", "then: tensorboard --logdir logs"),),
     "results": (("results --all", "with combinations that are no longer in the sweep"),),
     "cancel": (("cancel 17 18", ""),),
     "pause": (("pause", "then: framework resume"),),

@@ -194,6 +194,8 @@ def results_directory(given: Path) -> Path:
             f"{given}: has no {SWEEP_FILE}, since an older version has written it; run the project, or "
             "get_results.sh, again"
         )
+    if given.is_dir() and not (given / "project.yml").exists():
+        raise UsageError(f"{given}: has neither {SWEEP_FILE}, as results have, nor a project.yml")
     directory = _local_runs(given)
     if not (directory / SWEEP_FILE).is_file():
         raise UsageError(

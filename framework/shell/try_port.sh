@@ -76,7 +76,7 @@ try_to_connect() {
 # run_once OPTION… IMAGE ARGUMENT…: docker run with the empty image, and with programs and libraries of this host.
 run_once() {
   trap 'docker image rm "$image" >/dev/null 2>&1' EXIT
-  trap 'exit 1' HUP INT TERM # a shell that a signal ends does not come to EXIT
+  trap 'exit 1' HUP INT TERM                                              # a shell that a signal ends does not come to EXIT
   head -c 10240 /dev/zero | docker import - "$image" >/dev/null || exit 3 # an archive without files
   # shellcheck disable=SC2046 # words without spaces
   docker run --rm --label "infrainit.infrastructure=$infrastructure" --label infrainit.role=trial \

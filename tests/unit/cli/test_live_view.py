@@ -75,7 +75,7 @@ DOCUMENT: dict[str, Any] = {
         },
     ],
     "best": {"metric": "accuracy", "value": 0.99123, "label": "C=10 gamma=1", "number": 3},
-    "events": [{"time": NOW - 30, "kind": "best", "text": "accuracy 0.991 is the best so far"}],
+    "events": [{"number": 1, "time": NOW - 30, "kind": "best", "text": "accuracy 0.991 is the best so far"}],
     "waiting": 16,
 }
 

@@ -70,7 +70,7 @@ def test_the_command_reads_what_get_results_has_brought(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["select", "--results", str(tmp_path), "best:1"]) == 2
-    assert "sweep.json: cannot be read" in capsys.readouterr().err
+    assert "has neither sweep.json, as results have, nor a project.yml" in capsys.readouterr().err
     (tmp_path / "sweep.json").write_text(json.dumps(SWEEP))
     assert main(["select", "--results", str(tmp_path), "best:1"]) == 0
     assert capsys.readouterr().out == f"2{'a' * 15}\n"
