@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # framework/shell/roles.sh: which host does what.
 
-# shellcheck disable=SC2016,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
+# shellcheck disable=SC2016,SC2030,SC2031,SC2034,SC2154,SC2317 # words are quoted on purpose; names are shared with the tool and helpers.bash
 
 load helpers
 
@@ -67,9 +67,9 @@ choose_with_labels() {
 @test "knows_all_workers: not where others may join, or a host has not answered" {
   parse_hosts h1,h2
   WORKER_HOSTS=(1 2) MASTER=1
-  FACTS[1.memory]=4096
+  set_fact 1 memory 4096
   if knows_all_workers; then return 1; fi
-  FACTS[2.memory]=4096
+  set_fact 2 memory 4096
   knows_all_workers
   BROKER=h1
   if knows_all_workers; then return 1; fi

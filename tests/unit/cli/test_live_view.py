@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,24 +151,37 @@ def test_before_the_first_answer_only_the_error_is_shown() -> None:
     ]
 
 
+@pytest.fixture
+def keeps_interrupts() -> Iterator[None]:
+    """Where this process was started in the background it ignores SIGINT, and its children would, too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_the_terminal_as_it_was(tmp_path: Path, end: signal.Signals) -> None:
+def test_a_signal_leaves_the_terminal_as_it_was(
+    tmp_path: Path, keeps_interrupts: None, end: signal.Signals
+) -> None:
     file = tmp_path / "document.json"
     file.write_text(json.dumps(DOCUMENT | {"updated": time.time()}))
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "framework", "status", "-f", "--from", str(file), "--host", "gpu9"]
     environment = os.environ | {"TERM": "xterm-256color"}
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     said = b""
-    while b"gpu9" not in said:
-        said += os.read(ours, 65536)
-    assert b"\x1b[?1049h" in said
-    file.write_text("{}")  # nonsense does not end it
-    while b"not understood" not in said:
-        said += os.read(ours, 65536)
-    assert not termios.tcgetattr(ours)[3] & termios.ECHO, "what is typed would move the lines"
-    process.send_signal(end)
-    assert process.wait(timeout=60) == 130
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        try:
+            while b"gpu9" not in said:
+                said += os.read(ours, 65536)
+            assert b"\x1b[?1049h" in said
+            file.write_text("{}")  # nonsense does not end it
+            while b"not understood" not in said:
+                said += os.read(ours, 65536)
+            assert not termios.tcgetattr(ours)[3] & termios.ECHO, "what is typed would move the lines"
+            process.send_signal(end)
+            assert process.wait(timeout=60) == 130
+        finally:
+            process.kill()
     assert termios.tcgetattr(ours)[3] & termios.ECHO
     os.close(theirs)
     while True:
