@@ -202,7 +202,7 @@ fetch_group() {
   shift 3
   receive "$host" "$only" "$@" || give_up "$name: its results could not be copied; run this again"
   list_spoiled "$host" >"$LISTS/$host.spoiled" || give_up "$name: its results could not be verified; run this again"
-  received=$(count_bytes "$INCOMING/$host") || return
+  received=$(bytes_in "$INCOMING/$host") || return
   put_into_place "$host" "$only" "$@" || give_up "$name: its results could not be put into $RESULTS"
   read -r attempts bytes progress <"$LISTS/$host.done"
   rm -rf -- "${INCOMING:?}/$host" || return
@@ -247,8 +247,8 @@ names_in() {
   sed -z -E 's/^[0-9a-f]{1,64}  //' "$1" | sort --zero-terminated --unique
 }
 
-# count_bytes DIRECTORY: prints the bytes of all files in it.
-count_bytes() {
+# bytes_in DIRECTORY: prints the bytes of all files in it.
+bytes_in() {
   find "$1" -type f -printf '%s\n' | awk '{ sum += $1 } END { printf "%.0f\n", sum }'
 }
 

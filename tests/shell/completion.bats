@@ -40,7 +40,7 @@ known_options() {
     complete_words "$TOOL/$script.sh" -
     offers[${#offers[@]}]="$script: $offered "
   done
-  printf '%s\n' 'parse_options() {' '  while [[ $1 != -- ]]; do printf "%s\n" "${1%=}" | tr , "\n"; shift; done' '  exit 0' '}' \
+  printf '%s\n' 'parse_options() {' '  while [[ $1 != -- ]]; do printf "%s\n" "${1%%=*}" | tr , "\n"; shift; done' '  exit 0' '}' \
     >>"$TOOL/framework/shell/all.sh"
   for script in infrainit update_files check_celery_status get_results infra_clean install_docker_ubuntu; do
     assert_equal "${offers[0]}" "$script: $(known_options "$script.sh")"

@@ -14,7 +14,7 @@ setup() {
   TUNNEL=yes
   FILE=$HOME/.ssh/authorized_keys
   # Every host is this machine. What is asked of ssh -G is answered.
-  on_host_stdin() { "${@:2}"; }
+  run_with_stdin() { "${@:2}"; }
   stub ssh 'printf "%s\n" "hostname h1" "port 2222"'
 }
 
