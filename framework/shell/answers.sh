@@ -19,12 +19,13 @@ answer_of() {
     "${@:3}"
     return
   fi
-  (umask 077 && mkdir -p -- "$kinds") && new=$(mktemp -d "$kinds/.new.XXXXXXXX") || return
+  (umask 077 && mkdir -p -- "$kinds") && new=$(mktemp -d "$kinds/.new.XXXXXXXX") &&
+    install --mode=600 /dev/null "$new/stdout" && install --mode=600 /dev/null "$new/stderr" || return
   "${@:3}" >"$new/stdout" 2>"$new/stderr" || code=$?
   cat -- "$new/stderr" >&2
   cat -- "$new/stdout"
   if ((code == 0)); then
-    rm -rf -- "${kinds:?}/$1" && mkdir -- "$kinds/$1" && mv --no-target-directory -- "$new" "$digest"
+    rm -rf -- "${kinds:?}/$1" && mkdir --mode=700 -- "$kinds/$1" && mv --no-target-directory -- "$new" "$digest"
   else
     rm -rf -- "$new"
     return "$code"

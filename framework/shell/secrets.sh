@@ -88,8 +88,18 @@ forget_workers() {
   done
 }
 
-# push_secrets HOST ROLE: replaces the role's secrets on the host if they differ from those here. Running containers keep theirs
-# until start_container replaces them, because the label infrainit.settings differs.
+# Moves the files of the directory $2 into $1, and removes what else is there. The directory stays: containers have it mounted.
+# shellcheck disable=SC2016 # expands over there
+readonly REPLACE_FILES='
+  cd -- "$1" || exit
+  find . -mindepth 1 -maxdepth 1 | while IFS="" read -r file; do
+    [ -e "$2/$file" ] || rm -rf -- "$file" || exit
+  done &&
+  find "$2" -mindepth 1 -maxdepth 1 -exec mv --target-directory=. -- {} + &&
+  rmdir -- "$2"'
+
+# push_secrets HOST ROLE: replaces the role's secrets on the host if they differ from those here. Where they have changed here,
+# start_container replaces the container, too, because the label infrainit.settings differs.
 push_secrets() {
   local host=$1 role=$2 here there source target
   source=$(secrets_of "$host" "$role") || return
@@ -102,16 +112,16 @@ push_secrets() {
   if [[ $here && $here == "$there" ]]; then
     return 0
   fi
-  change_host "$host" rm -rf -- "$target.new" "$target.old"
+  change_host "$host" rm -rf -- "$target.new"
   make_root "$host"
   change_host "$host" install --directory --mode=0700 -- \
     "$(root_of "$host")/secrets" "$(dirname -- "$target")" "$target.new"
   send_directory "$host" "$source" "$target.new" .
   if [[ $there ]]; then
-    change_host "$host" mv --no-target-directory -- "$target" "$target.old"
+    change_host "$host" sh -c "$REPLACE_FILES" replace "$target" "$target.new"
+  else
+    change_host "$host" mv --no-target-directory -- "$target.new" "$target"
   fi
-  change_host "$host" mv --no-target-directory -- "$target.new" "$target"
-  change_host "$host" rm -rf -- "$target.old"
 }
 
 # remove_secrets HOST ROLE…: removes the secrets of these roles on the host; without a ROLE, those of all.

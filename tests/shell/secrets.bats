@@ -260,10 +260,11 @@ make_secret() {
 }
 
 @test "push_secrets: private, only when they differ, and never as words of a command" {
-  local there="$HOME/far home/my tasks/secrets/infra-01234567/worker"
+  local there="$HOME/far home/my tasks/secrets/infra-01234567/worker" inode
   stub ssh 'exec sh -c "${@: -1}"'
   make_secret first
   push_secrets 1 worker
+  inode=$(stat -c %i "$there")
   assert_equal "$(cat "$there/password") $(stat -c %a "$there" "$there/password" "$HOME/far home/my tasks/secrets" | tr '\n' ' ')" \
     'first 700 600 700 '
   touch "$there/marker-of-no-change"
@@ -272,8 +273,11 @@ make_secret() {
   push_secrets 1 worker
   assert_equal "$(grep -c extract "$CALLS")" 0
   make_secret second
+  touch "$there/of nobody" "$there/.hidden"
   push_secrets 1 worker
-  assert_equal "$(cat "$there/password")" second
+  assert_equal "$(cat "$there/password") $(ls -A "$there")" 'second password'
+  assert_equal "$(stat -c '%i %a' "$there")" "$inode 700" # containers have it mounted
+  assert_equal "$(stat -c %a "$there/password")" 600
   assert_equal "$(ls "$HOME/far home/my tasks/secrets/infra-01234567")" worker
   refute_secret
 }
