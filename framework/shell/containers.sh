@@ -504,7 +504,7 @@ unwanted_roles() {
   fi
 }
 
-# remove_infrastructure HOST: removes all containers, volumes and networks of this infrastructure there. Tries every step, and
+# remove_infrastructure HOST: removes all containers, volumes, networks and trials of this infrastructure there. Tries every step, and
 # returns how many failed.
 remove_infrastructure() {
   local host=$1 failures=0
@@ -512,7 +512,17 @@ remove_infrastructure() {
   remove_ours "$host" container --all --no-trunc -- --force --volumes || failures=$((failures + 1))
   remove_ours "$host" volume -- || failures=$((failures + 1))
   remove_ours "$host" network --no-trunc -- || failures=$((failures + 1))
+  remove_trial_images "$host" || failures=$((failures + 1))
   return "$failures"
+}
+
+# remove_trial_images HOST: removes what an interrupted try_port.sh has left.
+remove_trial_images() {
+  local found name
+  found=$(docker_on "$1" image ls --format '{{.Tag}}' infrainit-empty) || return
+  for name in "$INFRASTRUCTURE-listen" "$INFRASTRUCTURE-connect"; do
+    [[ $'\n'$found$'\n' != *$'\n'$name$'\n'* ]] || change_docker "$1" image rm "infrainit-empty:$name" >/dev/null || return
+  done
 }
 
 # remove_ours HOST KIND OPTION_OF_LS… -- OPTION_OF_RM…: removes what `docker KIND ls` finds.

@@ -30,7 +30,7 @@ def restarts(tasks: TaskSet, role: str) -> int:
 
 def test_a_task_that_kills_all_that_it_may_reaches_neither_runner_nor_worker(checkout: Checkout) -> None:
     tasks = TaskSet(checkout, "deadly", 12, DEADLY, "retries: 1\n")
-    tasks.start()
+    tasks.bring_up()
     outcome = tasks.finish()
     tasks.check_rows(outcome)
     assert (restarts(tasks, "worker"), restarts(tasks, "runner")) == (0, 0)

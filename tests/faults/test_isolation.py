@@ -74,7 +74,7 @@ print("Done: value=1")
 
 def test_a_task_finds_no_secret_and_cannot_speak_for_the_runner(checkout: Checkout) -> None:
     tasks = TaskSet(checkout, "curious", 6, CURIOUS)
-    tasks.start()
+    tasks.bring_up()
     outcome = tasks.finish()
     tasks.check(outcome, repeats=0)
     assert {row["value"] for row in outcome.rows} == {"1"}

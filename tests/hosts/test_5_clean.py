@@ -89,7 +89,7 @@ remove_images 1
 def test_images_stay_until_their_removal_is_asked_for(checkout: Checkout) -> None:
     bed, listener = checkout.bed, "infrainit-empty:infra-00000000-listen"
     said = checkout.run("infra_clean.sh").stderr
-    assert re.search(r"^host1: keeps \d+ images of this tool, \d+ MiB$", said, re.MULTILINE)
+    assert re.search(r"^host1: keeps \d+ images of this tool, [\d.]+ [MG]iB$", said, re.MULTILINE)
     bed.inside(HOST2, "sh", "-c", f"head -c 10240 /dev/zero | docker import - {listener}")
     at(bed, HOST2, "tag", "neighbour", "infrainit-of-mine:latest")
     shown = checkout.run("infra_clean.sh", "--images", "-n").stderr

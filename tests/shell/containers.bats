@@ -387,9 +387,10 @@ has_tasks() {
 
 @test "remove_infrastructure: removes only what has our label; tries every step, and counts failures" {
   stub docker 'case "$2" in
-    ls) if [[ $1 == volume ]]; then printf "infra-01234567-%s\n" a b; else printf "%064d\n" 1 2; fi ;;
+    ls) if [[ $1 == volume ]]; then printf "infra-01234567-%s\n" a b; elif [[ $1 == image ]]; then
+        printf "infra-%s-connect\n" 01234567 89abcdef; else printf "%064d\n" 1 2; fi ;;
     inspect) for _ in "${@:5}"; do echo infra-01234567; done ;;
-    rm) [[ $1 == network ]] || exit 1 ;;
+    rm) [[ $1 == @(network|image) ]] || exit 1 ;;
   esac'
   capture remove_infrastructure 0
   assert_equal "$status" 2
@@ -405,7 +406,9 @@ docker 'volume' $(label .Labels) 'infra-01234567-a' 'infra-01234567-b'
 docker 'volume' 'rm' 'infra-01234567-a' 'infra-01234567-b'
 docker 'network' 'ls' '--no-trunc' $ours
 docker 'network' $(label .Labels) $one $two
-docker 'network' 'rm' $one $two"
+docker 'network' 'rm' $one $two
+docker 'image' 'ls' '--format' '{{.Tag}}' 'infrainit-empty'
+docker 'image' 'rm' 'infrainit-empty:infra-01234567-connect'"
   stub docker
   capture remove_infrastructure 0
   assert_equal "$status" 0
