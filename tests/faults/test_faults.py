@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("infrastructure")
 
 
 def test_a_worker_that_crashes_repeats_nothing(checkout: Checkout) -> None:
-    tasks = TaskSet(checkout, "crash", 12, 5)
+    tasks = TaskSet(checkout, "crash", 24, 5)
     tasks.start()
     for _ in range(2):
         checkout.bed.inside(HOST2, "kill", "-9", tasks.first_process(HOST2, "worker"))
@@ -26,7 +26,7 @@ def test_a_worker_that_crashes_repeats_nothing(checkout: Checkout) -> None:
 
 
 def test_a_worker_that_is_stopped_and_started_again_repeats_nothing(checkout: Checkout) -> None:
-    tasks = TaskSet(checkout, "restarted", 12, 5)
+    tasks = TaskSet(checkout, "restarted", 24, 5)
     tasks.start()
     at(checkout.bed, HOST2, "restart", tasks.role("worker"))
     at(checkout.bed, HOST3, "stop", tasks.role("worker"))
@@ -56,8 +56,8 @@ def worker_starts(tasks: TaskSet) -> list[str]:
 def test_what_a_killed_worker_ran_runs_elsewhere(checkout: Checkout, figures: Figures) -> None:
     tasks = TaskSet(checkout, "killed", 18, 5)
     tasks.start()
-    killed = time.time()
     at(checkout.bed, HOST2, "kill", tasks.role("worker"))
+    killed = time.time()  # what had begun by then ran there
     outcome = tasks.finish()
     tasks.check(outcome, repeats=SLOTS)
     figures.measured(Goal.KILLED, tasks.until_rerun(HOST2, killed))
@@ -67,8 +67,8 @@ def test_what_a_killed_worker_ran_runs_elsewhere(checkout: Checkout, figures: Fi
 def test_what_a_killed_runner_ran_is_told_as_lost_at_once(checkout: Checkout, figures: Figures) -> None:
     tasks = TaskSet(checkout, "runner", 30, 5)
     tasks.start()
-    killed = time.time()
     checkout.bed.inside(HOST2, "kill", "-9", tasks.first_process(HOST2, "runner"))
+    killed = time.time()  # what had begun by then ran there
     outcome = tasks.finish()
     tasks.check(outcome, repeats=SLOTS)
     figures.measured(Goal.RUNNER, tasks.until_rerun(HOST2, killed))
@@ -78,7 +78,7 @@ def test_what_a_killed_runner_ran_is_told_as_lost_at_once(checkout: Checkout, fi
 
 
 def test_worker_and_runner_that_are_killed_together_repeat_only_what_ran(checkout: Checkout) -> None:
-    tasks = TaskSet(checkout, "both", 18, 4)
+    tasks = TaskSet(checkout, "both", 30, 4)
     tasks.start()
     processes = [tasks.first_process(HOST2, role) for role in ("worker", "runner")]
     checkout.bed.inside(HOST2, "kill", "-9", *processes)
@@ -86,7 +86,7 @@ def test_worker_and_runner_that_are_killed_together_repeat_only_what_ran(checkou
 
 
 def test_what_ends_while_there_is_no_worker_is_reported_when_it_is_back(checkout: Checkout) -> None:
-    tasks = TaskSet(checkout, "away", 12, 5)
+    tasks = TaskSet(checkout, "away", 24, 5)
     tasks.start()
     at(checkout.bed, HOST2, "kill", tasks.role("worker"))
     time.sleep(8)  # what it ran has ended
@@ -97,7 +97,7 @@ def test_what_ends_while_there_is_no_worker_is_reported_when_it_is_back(checkout
 
 
 def test_a_runner_that_is_stopped_hands_its_tasks_back_at_once(checkout: Checkout) -> None:
-    tasks = TaskSet(checkout, "stopped", 12, 5)
+    tasks = TaskSet(checkout, "stopped", 24, 5)
     tasks.start()
     at(checkout.bed, HOST3, "stop", tasks.role("runner"))
     assert not runs_a_task(tasks, HOST3)
@@ -126,7 +126,7 @@ def runs_a_task(tasks: TaskSet, host: Host) -> bool:
 
 
 def test_a_broker_that_restarts_repeats_nothing(checkout: Checkout, figures: Figures) -> None:
-    tasks = TaskSet(checkout, "broker", 12, 5)
+    tasks = TaskSet(checkout, "broker", 24, 5)
     tasks.start()
     at(checkout.bed, MASTER, "stop", tasks.role("broker"))
     time.sleep(10)
@@ -137,7 +137,7 @@ def test_a_broker_that_restarts_repeats_nothing(checkout: Checkout, figures: Fig
 
 
 def test_a_broker_that_crashes_repeats_nothing(checkout: Checkout, figures: Figures) -> None:
-    tasks = TaskSet(checkout, "broker crash", 12, 5)
+    tasks = TaskSet(checkout, "broker crash", 24, 5)
     tasks.start()
     crashed = time.time()
     checkout.bed.inside(HOST1, "kill", "-9", tasks.first_process(HOST1, "broker"))
@@ -156,7 +156,7 @@ def test_a_broker_that_hangs_for_longer_than_a_lease_repeats_nothing(checkout: C
 
 
 def test_a_broker_with_an_empty_volume_repeats_nothing(checkout: Checkout) -> None:
-    tasks = TaskSet(checkout, "empty broker", 12, 5)
+    tasks = TaskSet(checkout, "empty broker", 24, 5)
     tasks.start()
     at(checkout.bed, MASTER, "rm", "--force", tasks.role("broker"))
     at(checkout.bed, MASTER, "volume", "rm", tasks.role("broker"))
@@ -177,7 +177,7 @@ def test_a_master_that_crashes_repeats_nothing(checkout: Checkout, figures: Figu
 
 
 def test_a_cut_of_ten_seconds_repeats_nothing(checkout: Checkout, figures: Figures) -> None:
-    tasks = TaskSet(checkout, "cut", 12, 6)
+    tasks = TaskSet(checkout, "cut", 24, 6)
     tasks.start()
     with cut(checkout.bed, HOST2):
         time.sleep(10)
@@ -187,10 +187,10 @@ def test_a_cut_of_ten_seconds_repeats_nothing(checkout: Checkout, figures: Figur
 
 
 def test_a_host_that_loses_power_costs_only_what_it_ran(checkout: Checkout, figures: Figures) -> None:
-    tasks = TaskSet(checkout, "power", 12, 5)
+    tasks = TaskSet(checkout, "power", 24, 5)
     tasks.start()
-    killed = time.time()
     checkout.bed.cut_power(HOST3)
+    killed = time.time()  # what had begun by then ran there
     try:
         tasks.wait("the others have finished the set", lambda status: status["finished"], 120)
     finally:

@@ -40,7 +40,7 @@ def test_a_full_disk_of_a_worker_or_the_master_pauses_the_work_and_costs_nothing
 def test_a_broker_short_of_memory_or_disk_takes_nothing_for_a_while_and_loses_nothing(
     checkout: Checkout,
 ) -> None:
-    tasks = TaskSet(checkout, "short broker", 12, 4)
+    tasks = TaskSet(checkout, "short broker", 36, 4)
 
     def say_so(status: dict[str, Any]) -> bool:
         return "the broker takes no messages" in notices(status)
