@@ -159,7 +159,7 @@ feed_live() {
   while true; do
     follow_in_lines_once --json --every "$PAUSE" 2>"$LIVE/messages" | while IFS='' read -r line; do
       write_document "$line"
-    done || true
+    done || true # what it has said is shown below
     line=$(tail -n 1 -- "$LIVE/messages" | printable)
     write_document "{\"error\": \"${line//[\"\\]/}\"}"
     sleep "$PAUSE"

@@ -38,8 +38,8 @@ start_progress() {
 
 stop_progress() {
   [[ $PROGRESS ]] || return 0
-  kill "$PROGRESS" 2>/dev/null || true
-  wait "$PROGRESS" || true
+  kill "$PROGRESS" 2>/dev/null || true # it may have ended
+  wait "$PROGRESS" || true             # it was killed
   PROGRESS=''
   printf '\r\033[K' >&2
 }

@@ -26,6 +26,6 @@ end_fetching() {
 stop_fetching() {
   [[ $FETCHER ]] || return 0
   kill "$FETCHER" 2>/dev/null || true # it may have ended
-  wait "$FETCHER" 2>/dev/null || true
+  wait "$FETCHER" 2>/dev/null || true # it was killed
   FETCHER=''
 }
