@@ -1,4 +1,4 @@
-"""Text that programs can be given, and messages can hold: its check."""
+"""Text that programs can be given, and messages can hold."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def one_line(text: str, most: int) -> str:
     """At most `most` characters of text that somebody else wrote, fit for a line of a terminal."""
     line = "".join(character if character.isprintable() else " " for character in text[: most + 1])
     return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def how_to_install(extra: str) -> str:
+    """What a message says of a missing extra of pyproject.toml: no index has a package of ours."""
+    return f"in infrainit's directory: pip install '.[{extra}]'"

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Iterator
 
 from framework.cli import locations
-from framework.cli.master_commands import current_plan, current_project
+from framework.cli.known_sweep import current_project
+from framework.cli.master_commands import current_plan
 from framework.configuration.load import load_code
 from framework.errors import FrameworkError
 from framework.files import Code, MasterFiles

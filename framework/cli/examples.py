@@ -17,8 +17,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "import": (("import search_space.json", "to be saved as parameters.yml"),),
     "status": (("status", ""), ("status --json", "for programs")),
     "watch": (("watch", "until the sweep has ended"),),
-    "explain": (("explain 17", ""), ("explain 3f2a", "by the beginning of its id in results.csv")),
-    "best": (("best 10", ""),),
+    "explain": (
+        ("explain 17", ""),
+        ("explain 3f2a", "by the beginning of its id in results.csv"),
+        ("explain 3 --project tasks/digits", "of local runs"),
+    ),
+    "best": (("best 10", ""), ("best --failures --project tasks/digits", "of local runs")),
     "report": (
         ("report results/digits", "what get_results.sh has brought home"),
         ("report tasks/digits -o digits.html", "of local runs"),

@@ -6,7 +6,7 @@ import argparse
 import time
 
 from framework.cli import locations
-from framework.cli.master_commands import current_project
+from framework.cli.known_sweep import current_project, find_sweep
 from framework.cli.task_selection import find_tasks
 from framework.errors import FrameworkError
 from framework.files import MasterFiles
@@ -20,14 +20,18 @@ from framework.project.project import Project
 
 def run_explain(options: argparse.Namespace) -> int:
     """Print what is known of each task; raises UsageError for one that is not in the sweep."""
-    files = MasterFiles(locations.DATA)
-    with Journal(files.journal, read_only=True) as journal:
-        project = so_far(current_project(), journal)
+    sweep = find_sweep(options.project)
+    with Journal(sweep.files.journal, read_only=True) as journal:
+        project = so_far(sweep.project, journal)
         chosen = find_tasks(project, options.tasks)
         records = journal.records([task for _, task in chosen])
         for number, task in chosen:
             print(f"task {number + 1}, {task}")
-            print("\n".join(f"  {line}" for line in _lines(project, journal, number, records.get(task))))
+            print(
+                "\n".join(
+                    f"  {line}" for line in _lines(project, journal, sweep.files, number, records.get(task))
+                )
+            )
     return 0
 
 
@@ -42,11 +46,13 @@ def run_where(options: argparse.Namespace) -> int:
     return 0
 
 
-def _lines(project: Project, journal: Journal, number: int, record: TaskRecord | None) -> list[str]:
+def _lines(
+    project: Project, journal: Journal, files: MasterFiles, number: int, record: TaskRecord | None
+) -> list[str]:
     parameters = project.space.combination(number) if record is None else record.parameters
     lines = [" ".join(f"{name}={shown(value)}" for name, value in parameters.items())]
     if record is None or record.state == "waiting":
-        lines.append(f"waiting: {_why_waiting()}")
+        lines.append(f"waiting: {_why_waiting(files)}")
     elif record.state in ("sent", "running"):
         lines.append(f"{record.state} on {record.host}")
     else:
@@ -57,10 +63,10 @@ def _lines(project: Project, journal: Journal, number: int, record: TaskRecord |
     return [*lines, f"to repeat it by hand: {project.shown(parameters)}"]
 
 
-def _why_waiting() -> str:
+def _why_waiting(files: MasterFiles) -> str:
     """The reason why a task that is due has not been sent."""
     try:
-        status = read_status(MasterFiles(locations.DATA).status)
+        status = read_status(files.status)
     except FrameworkError as error:
         return str(error)
     if status.paused:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from framework.cli.changes import run_changes
 from framework.cli.examples import EXIT_CODES, epilog_of
@@ -48,6 +48,16 @@ Add: TypeAlias = Callable[[str, Run, str], argparse.ArgumentParser]
 TASK = "number of the task in the sweep, from 1, or its id"
 
 
+class CommandParser(argparse.ArgumentParser):
+    """Parser of one command: what it does not know is an error with its usage, not with that of all."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        known, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return known, rest
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0, 1 for a failure, 2 for wrong usage or an invalid project."""
     options = parse(arguments)
@@ -78,7 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="framework", description="Run sweeps of metaparameters on your own hosts.", epilog=EXIT_CODES
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser)
 
     def add(name: str, run: Run, description: str) -> argparse.ArgumentParser:
         command = commands.add_parser(
@@ -187,6 +197,7 @@ def _add_reports(add: Add) -> None:
     changes.add_argument("version", help="version of the code that the master had before")
     explain = add("explain", run_explain, "Print where a task is, why it waits, and what became of it.")
     explain.add_argument("tasks", nargs="+", metavar="TASK", help=TASK)
+    _add_project(explain)
     best = add("best", run_best, "Print the best combinations.")
     best.add_argument(
         "number",
@@ -196,6 +207,7 @@ def _add_reports(add: Add) -> None:
         help=f"number of combinations (default: {BEST_SHOWN})",
     )
     best.add_argument("--failures", action="store_true", help="then the failed tasks, grouped by reason")
+    _add_project(best)
     report = add("report", run_report, "Write a page with tables and plots of results: one HTML file.")
     report.add_argument(
         "results", type=Path, help="directory with results, or project with results of local runs"
@@ -265,6 +277,15 @@ def _add_run_cap(command: argparse.ArgumentParser) -> None:
 
 def _add_name(command: argparse.ArgumentParser) -> None:
     command.add_argument("--name", help="name of the project (default: that of its directory or sweep file)")
+
+
+def _add_project(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--project",
+        type=Path,
+        metavar="PROJECT",
+        help="directory or W&B sweep file: its local runs (default: what the master here runs)",
+    )
 
 
 def _add_which(command: argparse.ArgumentParser) -> None:

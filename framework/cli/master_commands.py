@@ -1,7 +1,6 @@
 """Commands about a running sweep: they ask its master, or read its files."""
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -11,24 +10,23 @@ from pathlib import Path
 from framework.cli import locations
 from framework.cli.best import print_best
 from framework.cli.failures import print_failures
+from framework.cli.known_sweep import KnownSweep, current_project, find_sweep
 from framework.cli.plan import Plan, make_plan, notices_of
 from framework.cli.progress import progress_display, wait_for_newest_code, watch
 from framework.cli.task_selection import find_tasks
-from framework.configuration.load import load_code, load_project
+from framework.configuration.load import load_project
 from framework.errors import FrameworkError, UsageError
 from framework.files import LOCAL_RUNS, Code, LocalFiles, MasterFiles
-from framework.journal.provenance import Provenance, program_version
 from framework.journal.recovery import recover
 from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
 from framework.journal.sweep_data import write_sweep
-from framework.journal.tally import tally_sweep
 from framework.journal.trials import so_far
 from framework.local.data_directory import default_directory
 from framework.local.run import ADVICE, HOST
 from framework.master.publisher import ON_HOSTS
 from framework.messages.requests import AGAIN_SECONDS, DRAIN_SECONDS, ControlRequest, ask
-from framework.messages.status import outdated_results, read_status
+from framework.messages.status import read_status
 from framework.project.project import Project
 from framework.project.resources import Capacity, Resources, why_nowhere
 from framework.worker.devices import usable_cpus
@@ -164,48 +162,31 @@ def is_master_alive(files: MasterFiles) -> bool:
 
 
 def run_best(options: argparse.Namespace) -> int:
-    project = current_project()
-    with Journal(MasterFiles(locations.DATA).journal, read_only=True) as journal:
+    sweep = find_sweep(options.project)
+    project = sweep.project
+    with Journal(sweep.files.journal, read_only=True) as journal:
         if project.metric is None:
             print("project.yml names no metric: there is nothing to rank the results by", file=sys.stderr)
         else:
-            warn_of_results(project, journal)
+            sweep.warn_of_results(journal)
             print_best(project, journal, options.number)
         if options.failures:
-            print_failures(project, journal, ON_HOSTS.log_place)
+            print_failures(project, journal, sweep.advice.log_place)
     return 0
 
 
 def run_results(options: argparse.Namespace) -> int:
-    files = MasterFiles(locations.DATA)
+    sweep = KnownSweep.of_master()
+    files, project = sweep.files, sweep.project
     path = files.all_results if options.all else files.results
-    project = current_project()
     with Journal(files.journal, read_only=True) as journal:
-        outdated = warn_of_results(project, journal)
+        outdated = sweep.warn_of_results(journal)
         write_results(project, journal, path, removed=options.all)
         write_sweep(project, journal, files.sweep, outdated)
     return 0
-
-
-def warn_of_results(project: Project, journal: Journal) -> int:
-    """Say it if results may be missing in what is shown, or are outdated; return how many are outdated."""
-    program = program_version(project.path, project.sweep_file, project.ignore, project.workdir)
-    provenance = Provenance(journal, program, Code.current(locations.CODE).image, locations.CODE)
-    tally = tally_sweep(so_far(project, journal), journal, provenance)
-    if tally.outdated:
-        print(outdated_results(tally.outdated, tally.done, ON_HOSTS.renew), file=sys.stderr, flush=True)
-    if not journal.is_sweep_complete():
-        print(
-            "the master still counts the results of the changed sweep: some may be missing", file=sys.stderr
-        )
-    return tally.outdated
 
 
 def known_sweep() -> Project:
     """The current project with the combinations that are known now."""
     with Journal(MasterFiles(locations.DATA).journal, read_only=True) as journal:
         return so_far(current_project(), journal)
-
-
-def current_project() -> Project:
-    return load_code(Code.current(locations.CODE), os.environ.get("PROJECT"))

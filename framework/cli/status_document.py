@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from framework.cli import locations
-from framework.cli.master_commands import current_project
+from framework.cli.known_sweep import current_project
 from framework.errors import FrameworkError
 from framework.files import MasterFiles
 from framework.journal.ranking import best, best_over_seeds

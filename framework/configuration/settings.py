@@ -28,6 +28,7 @@ from framework.project.project import Goal
 from framework.space.product import Space
 from framework.space.sampling import METHODS, Method
 from framework.space.values import value_problem
+from framework.text import how_to_install
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ KEYS = (
 )
 _WITHOUT_OPTUNA = (
     "needs Optuna, which is not installed here; ./infrainit.sh -f sends an image that has it to the hosts; "
-    "without a cluster: pip install 'infrainit[adaptive]'"
+    f"without a cluster, {how_to_install('adaptive')}"
 )
 _METRIC = "write it and its goal, as in the lines 'metric: accuracy' and 'goal: maximize'"
 # Metrics of which more is better, as words of a name: val_accuracy, f1@5. Others need a goal.

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from framework.errors import UsageError
 from framework.export.sweep_results import SweepResults
+from framework.text import how_to_install
 
 # Writes results to a path, in place of those of an earlier export, and returns what to do with it.
 Exporter: TypeAlias = Callable[[SweepResults, Path], str]
@@ -54,4 +55,4 @@ def missing_package(what: str, error: ModuleNotFoundError, extra: str) -> UsageE
     package = (error.name or "framework").partition(".")[0]
     if package == "framework":
         raise error
-    return UsageError(f"{what}: packages are missing ({package}): pip install 'infrainit[{extra}]'")
+    return UsageError(f"{what}: packages are missing ({package}); {how_to_install(extra)}")

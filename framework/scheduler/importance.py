@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from framework.text import how_to_install
+
 try:
     import optuna
 except ModuleNotFoundError:
@@ -26,7 +28,7 @@ def importance_of(
     2023): whether the values among the best tenth differ from all values.
     """
     if optuna is None:
-        return {}, "needs Optuna: pip install 'infrainit[adaptive]'"
+        return {}, f"needs Optuna; {how_to_install('adaptive')}"
     if len(combinations) < LEAST_TASKS:
         return {}, f"needs at least {LEAST_TASKS} tasks that are done and have reported the metric"
     columns = _columns([parameters for parameters, _ in combinations])

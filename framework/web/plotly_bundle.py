@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from framework.errors import UsageError
+from framework.text import how_to_install
 
 _IN_PACKAGE = Path("package_data", "plotly.min.js")
 
@@ -20,5 +21,5 @@ def read_plotly() -> str:
         return Path(named).read_text(encoding="utf-8")
     spec = find_spec("plotly")
     if spec is None or spec.origin is None:
-        raise UsageError("the plots of a page need Plotly: pip install 'infrainit[report]'")
+        raise UsageError(f"the plots of a page need Plotly; {how_to_install('report')}")
     return (Path(spec.origin).parent / _IN_PACKAGE).read_text(encoding="utf-8")

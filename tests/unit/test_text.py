@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from framework.text import one_line, text_problem
+from framework.export.targets import TARGETS
+from framework.text import how_to_install, one_line, text_problem
 
 
 @pytest.mark.parametrize("text", ["", "text", "two\nlines", "größer", "😀", "\x01", "\ud7ff\ue000"])
@@ -31,3 +35,13 @@ def test_text_that_no_program_can_be_given_has_one(text: str, problem: str) -> N
 )
 def test_text_of_others_becomes_one_line_that_harms_no_terminal(text: str, line: str) -> None:
     assert one_line(text, 10) == line
+
+
+def test_every_extra_that_a_message_names_is_one_of_pyproject() -> None:
+    root = Path(__file__).parents[2]
+    extras = re.findall(r"^(\w+) = \[", (root / "pyproject.toml").read_text(), re.MULTILINE)
+    code = "".join(file.read_text() for file in root.glob("framework/**/*.py"))
+    named = re.findall(r"how_to_install\(['\"](\w+)['\"]\)", code)
+    assert len(named) >= 3
+    assert {*named, *(target.extra for target in TARGETS)} <= set(extras)
+    assert how_to_install("report").endswith("pip install '.[report]'"), "nothing of ours is in an index"

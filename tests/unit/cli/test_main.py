@@ -103,6 +103,14 @@ def test_wrong_usage_exits_with_2(
     assert said in capsys.readouterr().err
 
 
+def test_an_unknown_option_shows_the_usage_of_its_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", "tasks/digits", "--again"])
+    said = capsys.readouterr().err
+    assert "usage: framework run " in said
+    assert "framework run: error: unrecognized arguments: --again" in said
+
+
 def test_a_local_run_needs_the_name_of_a_directory(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "project", "--name", "a/b"]) == 2
     assert capsys.readouterr().err == "--name is 'a/b': it must be a name without '/'\n"

@@ -30,10 +30,7 @@ def test_an_exporter_says_which_package_it_lacks_and_the_extra_has_it(
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
-    said = (
-        rf"--{target.option}: packages are missing \({package}\): pip install 'infrainit\[{target.extra}\]'"
-    )
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=rf"packages are missing \({package}\); .*'\.\[{target.extra}\]'"):
         target.exporter()
     extra = re.search(rf"^{target.extra} = \[(.*?)\]$", PYPROJECT.read_text(), re.MULTILINE | re.DOTALL)
     assert extra is not None

@@ -20,5 +20,5 @@ def test_plotly_is_the_package_or_the_file_that_is_named(
     assert read_plotly() == "own"
     monkeypatch.delenv("PLOTLY")
     monkeypatch.setattr(plotly_bundle, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"pip install 'infrainit\[report\]'"):
+    with pytest.raises(UsageError, match=r"pip install '\.\[report\]'"):
         read_plotly()
