@@ -266,6 +266,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--minutes", type=float, default=1.5, help="how long faults happen (default: %(default)s)"
     )
+    group.addoption("--tasks", type=int, help="how many (default: 200 a minute; fewer take longer)")
     group.addoption(
         "--seed", type=int, default=random.randrange(10**6), help="default: another one each time"
     )

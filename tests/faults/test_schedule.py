@@ -13,14 +13,14 @@ from sets import Attempt, Execution, TaskSet
 
 pytestmark = pytest.mark.usefixtures("infrastructure")
 
-TASKS_A_MINUTE = 200  # somewhat more than three workers of two slots manage while things fail
+TASKS_A_MINUTE = 200  # of 1.2 s; somewhat more than three workers of two slots manage while things fail
 
-# Every tenth task fails the first time. They take half a second to two seconds.
+# Every tenth task fails the first time. They take half a second to two seconds, or longer if there are fewer.
 PROGRAM = """
 import os, sys, time
 open("began", "x").close()
 n = int(sys.argv[1].partition("=")[2])
-time.sleep(0.5 + n * 7 % 16 / 10)
+time.sleep({scale} * (0.5 + n * 7 % 16 / 10))
 sys.exit(n % 10 == 3 and os.environ["TASK_ATTEMPT"] == "1")
 """
 PLANNED = "exit code 1"
@@ -30,11 +30,12 @@ def test_a_random_schedule_of_faults_loses_nothing(
     checkout: Checkout, figures: Figures, pytestconfig: pytest.Config
 ) -> None:
     seed, minutes = pytestconfig.getoption("seed"), pytestconfig.getoption("minutes")
-    name = f"random schedule of faults, --seed {seed} --minutes {minutes:g}"
+    usual = max(60, round(TASKS_A_MINUTE * minutes))
+    number = pytestconfig.getoption("tasks") or usual
+    name = f"random schedule of faults, --seed {seed} --minutes {minutes:g} --tasks {number}"
     faults = draw(seed, 60 * minutes)
-    tasks = TaskSet(
-        checkout, f"schedule {seed}", max(60, round(TASKS_A_MINUTE * minutes)), PROGRAM, "retries: 1\n"
-    )
+    program = PROGRAM.replace("{scale}", f"{max(1.0, usual / number):.2f}")
+    tasks = TaskSet(checkout, f"schedule {seed}", number, program, "retries: 1\n")
     tasks.start()
     chaos = Chaos(tasks, faults)
     print(name)
