@@ -217,6 +217,10 @@ class WorkerHosts:
                 by_host.setdefault(attempt.host, []).append(attempt)
         return by_host
 
+    def is_held(self, attempt: SentAttempt) -> bool:
+        """True if the last heartbeat of its host has named this attempt: no result of it is on its way."""
+        return attempt.seen >= self._hosts[attempt.host].last_heartbeat
+
     def waiting(self, name: str) -> set[AttemptId]:
         """The attempts of a host that have not started."""
         host = self._hosts.get(name)

@@ -1,4 +1,4 @@
-"""Copies of stragglers: idle slots at the end of a sweep run again what takes longer than expected.
+"""Copies of stragglers: what takes long at the end of a sweep runs on a second host, too.
 
 When nothing is left to be sent, a task that has run for twice as long as such tasks take on a host with an
 idle slot is sent there, too. The first result counts, and the other attempt is stopped. These are the backup
@@ -61,7 +61,7 @@ class Copies:
         late = [
             (now - each.began, each)
             for each in self._hosts.under_way
-            if each.began is not None and now - each.began >= LEAST_SECONDS
+            if each.began is not None and now - each.began >= LEAST_SECONDS and self._hosts.is_held(each)
             if is_open(each.id.task) and self._hosts.copied(each.id.task) is None
         ]
         late.sort(key=lambda each: -each[0] / each[1].size)

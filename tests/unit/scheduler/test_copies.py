@@ -102,6 +102,15 @@ def test_no_copy_is_sent_while_a_task_is_left_to_be_sent(bench: Bench, clock: Cl
     assert copy.parameters == {"x": 1}
 
 
+def test_what_heartbeats_do_not_name_may_have_ended_and_is_not_copied(bench: Bench, clock: Clock) -> None:
+    straggler = Straggler(bench, clock)
+    assert straggler.turn(waited=110.0) == []
+    straggler.held["a"].clear()
+    assert straggler.turn(waited=10.0) == []
+    straggler.held["a"].append(straggler.first)
+    assert len(straggler.turn()) == 1
+
+
 def test_the_longest_overdue_is_copied_first_to_where_it_has_not_failed(bench: Bench, clock: Clock) -> None:
     bench.write_project(x="[1, 2, 3, 4, 5, 6, 7]", retries=1)
     bench.master = bench.start()
