@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import pytest
+from journal_bench import FAILED, project_of
 from master_bench import AdaptiveBench, Bench, Clock, Message
 from straggler_bench import SECONDS, Straggler
 
-from framework.messages.assignment import Assignment
+from framework.journal.store import Journal
+from framework.messages.task_ids import AttemptId
+from framework.messages.worker_events import Heartbeat, Source
+from framework.placement.hosts import SentAttempt, WorkerHosts
+from framework.placement.retry_policy import RetryPolicy
 from framework.scheduler import copies
+from framework.scheduler.copies import Copies
+from framework.scheduler.estimate import Durations
+from framework.scheduler.sweep_events import SweepEvents
 
 ENDS = ("failed", "timeout", "stopped", "lost")
 
@@ -111,40 +122,69 @@ def test_what_heartbeats_do_not_name_may_have_ended_and_is_not_copied(bench: Ben
     assert len(straggler.turn()) == 1
 
 
-def test_the_longest_overdue_is_copied_first_to_where_it_has_not_failed(bench: Bench, clock: Clock) -> None:
-    bench.write_project(x="[1, 2, 3, 4, 5, 6, 7]", retries=1)
-    bench.master = bench.start()
-    held: dict[str, list[Assignment]] = {"a": [], "b": [], "c": []}
-    slots = {"a": 1, "b": 6, "c": 0}
+class Running:
+    """Tasks that run on host a, and Copies that look at them; tasks of size 1 take 60 s."""
 
-    def turn(waited: float) -> list[tuple[str, Assignment]]:
-        clock.now += waited
-        for host, attempts in held.items():
-            bench.messenger.beat(host, slots[host], [str(each.id) for each in attempts])
-        sent = bench.turn()
-        for host, attempt in sent:
-            held[host].append(attempt)
-        return sent
+    def __init__(self, path: Path) -> None:
+        project = project_of({"n": [*range(9)]})
+        self.journal = Journal(path / "journal.sqlite")
+        self.hosts = WorkerHosts()
+        self.durations = Durations()
+        for host in "aaaabbbb":
+            self.durations.add(host, 60.0)
+        policy = RetryPolicy(project, self.journal, self.hosts)
+        events = SweepEvents(path / "events.jsonl", lambda _: "")
+        self.copies = Copies(project, self.journal, self.hosts, policy, events)
 
-    def end(host: str, attempt: Assignment, state: str = "done") -> None:
-        held[host].remove(attempt)
-        bench.messenger.result(host, attempt, state, SECONDS)
+    def runs(self, number: int, seconds: float, size: float = 1.0, failed_on: str = "") -> str:
+        """Have one more task run at 1000 s, since so many seconds; returns its id."""
+        task = f"{number:016x}"
+        if failed_on:
+            self.journal.assign(task, number, {"n": number}, failed_on, 0.0)
+            self.journal.finish(dataclasses.replace(FAILED, task=task, host=failed_on), final=False)
+        attempt = AttemptId(task, self.journal.assign(task, number, {"n": number}, "a", 0.0))
+        self.hosts.add(SentAttempt(attempt, "a", 1000.0, True, 1000.0 - seconds, size))
+        return task
 
-    turn(0.0)
-    for each in held["b"][:5]:
-        end("b", each)
-    (later,) = held["b"]
-    (first,) = held["a"]
-    slots["c"] = 1
-    end("a", first, "failed")
-    slots["a"] = 0
-    ((host, again),) = turn(1.0)
-    assert (again.task, again.attempt) == (first.task, 2)
-    slots.update(a=1, b=1, c=1)
-    # Of the two that run now, the one of b has run for longer; a has an idle slot, and c or b.
-    sent = turn(3 * SECONDS)
-    assert sent[0][1].task == later.task
-    assert {host for host, attempt in sent if attempt.task == first.task} <= {"b", "c"} - {host}
+    def copied_to(self, **slots: int) -> list[tuple[str, str]]:
+        """The tasks that are copied, with their hosts, to hosts that have so many slots."""
+        for host, number in slots.items():
+            beat = Heartbeat(Source("infra-1", "p", host), "first", number, frozenset(), frozenset())
+            self.hosts.take_heartbeat(beat, 1000.0)
+        sent = self.copies.assign(self.durations, lambda _: True, 1000.0, 0.0)
+        return [(copy.id.task, copy.host) for copy, _ in sent]
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Running:
+    return Running(tmp_path)
+
+
+def test_the_longest_overdue_for_its_size_is_copied_first(running: Running) -> None:
+    long, short, late = running.runs(0, 400.0, 3.0), running.runs(1, 200.0, 0.5), running.runs(2, 300.0)
+    assert running.copied_to(b=2) == [(short, "b"), (late, "b")]
+    running.copies._look_at = 0.0
+    assert running.copied_to(b=3) == [(long, "b")]
+
+
+def test_a_task_is_copied_to_the_fastest_host(running: Running) -> None:
+    for _ in range(20):
+        running.durations.add("c", 20.0)
+    tasks = [running.runs(number, 100.0) for number in range(3)]
+    assert running.copied_to(b=2, c=2) == [(tasks[0], "c"), (tasks[1], "c")], "b is too slow to be worth it"
+
+
+def test_a_task_is_not_copied_to_where_it_has_failed(running: Running) -> None:
+    task = running.runs(0, 300.0, failed_on="b")
+    assert running.copied_to(b=2) == []
+    running.copies._look_at = 0.0
+    assert running.copied_to(c=1) == [(task, "c")]
+
+
+def test_a_few_long_tasks_do_not_make_others_wait(running: Running) -> None:
+    running.durations.add("b", 6000.0)
+    task = running.runs(0, 1300.0)
+    assert running.copied_to(c=1) == [(task, "c")]
 
 
 # The first result counts.
