@@ -36,13 +36,17 @@ def run_explain(options: argparse.Namespace) -> int:
 
 
 def run_where(options: argparse.Namespace) -> int:
-    """Print id, attempt and host of the latest attempt of a task; raises FrameworkError if there is none."""
+    """Print id, attempt and host of the attempt of a task that is done, else of its latest one.
+
+    Raises FrameworkError if none has begun.
+    """
     with Journal(MasterFiles(locations.DATA).journal, read_only=True) as journal:
         ((number, task),) = find_tasks(so_far(current_project(), journal), [options.task])
         begun = [each for each in journal.attempts(task) if each.started is not None]
     if not begun:
         raise FrameworkError(f"task {number + 1}, {task}, has not begun yet: there are no logs of it")
-    print(f"{task} {begun[-1].attempt} {begun[-1].host}")
+    last = next((each for each in reversed(begun) if each.state == "done"), begun[-1])
+    print(f"{task} {last.attempt} {last.host}")
     return 0
 
 
@@ -54,7 +58,9 @@ def _lines(
     if record is None or record.state == "waiting":
         lines.append(f"waiting: {_why_waiting(files)}")
     elif record.state in ("sent", "running"):
-        lines.append(f"{record.state} on {record.host}")
+        beside = next((each for each in journal.attempts(record.task) if each.state == "copied"), None)
+        copy = f"running on {beside.host}, and a copy of it is " if beside else ""
+        lines.append(f"{copy}{record.state} on {record.host}")
     else:
         metrics = ", ".join(f"{name}={shown(value)}" for name, value in record.metrics.items())
         lines.append(f"{record.state}{f': {metrics}' if metrics else ''}")
@@ -78,11 +84,14 @@ def _why_waiting(files: MasterFiles) -> str:
 
 
 def _attempt(attempt: AttemptRecord) -> str:
-    text = f"attempt {attempt.attempt} on {attempt.host}: {attempt.state}"
-    if attempt.state == "running" and attempt.started is not None:
+    runs = attempt.state in ("running", "copied")
+    text = f"attempt {attempt.attempt} on {attempt.host}: {'running' if runs else attempt.state}"
+    if runs and attempt.started is not None:
         text += f" for {duration(max(0.0, time.time() - attempt.started))}"
     elif attempt.seconds is not None:
         text += f" after {duration(attempt.seconds)}"
+    if attempt.state == "copied":
+        text += ", beside its copy: the first result counts"
     if attempt.exit_code:
         text += f", exit code {attempt.exit_code}"
     return f"{text}: {attempt.reason}" if attempt.reason else text

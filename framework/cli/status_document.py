@@ -53,7 +53,7 @@ class Documents:
 
 
 def _of_journal(project: Project, journal: Journal) -> dict[str, Any]:
-    attempts = journal.under_way()
+    attempts = [*journal.copied(), *journal.under_way()]
     records = journal.records([attempt.task for attempt in attempts])
     tasks = [
         {

@@ -28,6 +28,7 @@ from framework.configuration.settings import (
     read_order,
     read_settings,
     read_setup,
+    read_switch,
     whole_number,
 )
 from framework.configuration.variable_settings import read_variables
@@ -155,6 +156,7 @@ def _read_project(
         docker_options=settings.read("docker_options", lambda node: read_docker_options(node, problems), ()),
         space=method.choose(space),
         longest_first=settings.read("order", read_order, True),
+        copies=settings.read("copies", read_switch, True),
         max_failures=settings.read("max_failures", whole_number(1), None),
         search_space=space,
         method=method,

@@ -42,6 +42,7 @@ KEYS = (
     "retries",
     "max_failures",
     "order",
+    "copies",
     "image",
     "packages",
     "build",
@@ -292,6 +293,14 @@ def read_order(node: Node) -> bool:
             return False
         case other:
             raise ValueError(f"unknown order {other!r}; write longest_first or given")
+
+
+def read_switch(node: Node) -> bool:
+    """True or False. Raises ValueError."""
+    value = node.value if isinstance(node, ScalarNode) else None
+    if not isinstance(value, bool):
+        raise ValueError("is neither true nor false; write one of them")
+    return value
 
 
 def read_duration(node: Node) -> float:

@@ -10,6 +10,8 @@ from framework.space.values import Value
 # waiting: an attempt has ended, and the task will run again; pruned: ended early, worse than others
 TaskState: TypeAlias = Literal["waiting", "sent", "running", "done", "failed", "cancelled", "pruned"]
 ENDED: frozenset[str] = frozenset(("done", "failed", "cancelled", "pruned"))
+# copied: it runs, and so does a copy of it, the attempt under way; the first result of the two counts
+AttemptState: TypeAlias = Literal["sent", "running", "copied"]
 # lost: no worker holds it any more; if its result arrives after all, it counts
 AttemptEnd: TypeAlias = Literal["done", "failed", "timeout", "stopped", "lost"]
 
@@ -81,7 +83,7 @@ class AttemptRecord:
     task: str
     attempt: int
     host: str
-    state: Literal["sent", "running"] | AttemptEnd
+    state: AttemptState | AttemptEnd
     sent: float | None
     started: float | None
     seconds: float | None

@@ -25,6 +25,7 @@ from framework.space.values import Value
 # With the +, SQLite uses the other conditions of a query, and not the index of all tasks that have ended.
 _HAS_ENDED = f"+state IN {tuple(sorted(ENDED))}"
 _IS_NUMBER = "(type IN ('integer', 'real') OR value IN ('nan', 'inf', '-inf'))"  # a metric in json_each
+_GOES_ON = "state IN ('sent', 'running', 'copied')"  # of an attempt
 _SWEEP = "(SELECT ifnull(max(sweep), 0) FROM sweeps)"  # the current sweep
 _PAGE = 1000  # tasks read at once
 
@@ -77,6 +78,20 @@ class Journal(Database):
             )
             return numbers
 
+    def copy(self, task: str, host: str, when: float) -> int:
+        """Write that a copy of the attempt under way is about to be sent to another host; returns its number.
+
+        The copy is the attempt under way now. If it ends without ending the task, the copied one is it again.
+        Raises FrameworkError if the task is not under way, or has a copy.
+        """
+        with self.batch():
+            record = self.get(task)
+            if record is None or record.state not in ("sent", "running") or self._copied(task):
+                raise FrameworkError(f"task {task} cannot be copied: it is not under way, or has a copy")
+            self._execute(f"UPDATE attempts SET state = 'copied' WHERE task = ? AND {_GOES_ON}", task)
+            self._execute("UPDATE tasks SET state = 'waiting' WHERE task = ?", task)
+            return self.assign(task, record.number, record.parameters, host, when)
+
     def start(self, task: str, attempt: int, host: str, when: float) -> bool:
         """Write that an attempt runs; False if it runs already, has ended, or was never sent."""
         with self.batch():
@@ -115,11 +130,11 @@ class Journal(Database):
     def finish(self, result: AttemptResult, final: bool) -> bool:
         """Write the end of an attempt; True if this is the task's terminal record. The first one stays.
 
-        With `final`, or if it is done, the task ends with it. Otherwise the task waits to be run again,
-        unless another attempt is under way. A result that was written before changes nothing; but an attempt
-        that was stopped here, and was done on its host before it learned of that, is done. The last attempt
-        of a pruned task adds its duration and metrics to the record. An attempt from before the task was
-        requested again is written, and does nothing to the task.
+        With `final`, or if it is done, the task ends with it, and its other attempts are stopped. Otherwise
+        the task waits to be run again, unless another attempt is under way, or was copied. A result that was
+        written before changes nothing; but an attempt that was stopped here, and was done on its host before
+        it learned of that, is done. The last attempt of a pruned task adds its duration and metrics to the
+        record. An attempt from before the task was requested again is written, and does nothing to the task.
         Raises UnknownTaskError if the task was never assigned.
         """
         with self.batch():
@@ -149,7 +164,14 @@ class Journal(Database):
                 "UPDATE tasks SET attempts = max(attempts, ?) WHERE task = ?", result.attempt, result.task
             )
             ends = final or result.state == "done"
-            if ends or self._open_attempt(result.task) is None:
+            if ends:
+                self._execute(
+                    f"""UPDATE attempts SET state = 'stopped', seconds = max(0, ? - started), reason = ?
+                    WHERE task = ? AND {_GOES_ON}""",
+                    result.started + result.seconds,
+                    f"attempt {result.attempt} on {result.host} has ended the task", result.task,
+                )  # fmt: skip
+            if ends or not self._carry_on(result.task):
                 self._execute(
                     """UPDATE tasks SET state = ?, host = ?, started = ?, seconds = ?, exit_code = ?,
                     reason = ?, code = ?, image = ?, metrics = ? WHERE task = ?""",
@@ -162,8 +184,8 @@ class Journal(Database):
     def finish_done(self, results: Iterable[AttemptResult]) -> list[AttemptResult]:
         """Write what finish() would write for those of `results` that end the attempt under way of a task.
 
-        All of `results` are done. Returns those that it has written, one for each task; the others are left
-        to finish().
+        All of `results` are done, and none is of a task with a copy. Returns those that it has written, one
+        for each task; the others are left to finish().
         """
         with self.batch():
             by_task: dict[str, AttemptResult] = {}
@@ -197,17 +219,18 @@ class Journal(Database):
     def lost(self, task: str, attempt: int, reason: str, final: bool) -> bool:
         """Write that no worker holds an attempt. True if the task has failed with it for good (`final`).
 
-        The task waits to be run again if not `final`. An attempt that has ended is left as it is.
+        The task waits to be run again if not `final`. An attempt that has ended is left as it is, and a task
+        of which another attempt is under way, or was copied, goes on with that one.
         Raises UnknownTaskError if the task was never assigned.
         """
         with self.batch():
             state, _ = self._standing(task)
             open_still = self._change(
-                """UPDATE attempts SET state = 'lost', reason = ?
-                WHERE task = ? AND attempt = ? AND state IN ('sent', 'running')""",
+                f"""UPDATE attempts SET state = 'lost', reason = ?
+                WHERE task = ? AND attempt = ? AND {_GOES_ON}""",
                 reason, task, attempt,
             )  # fmt: skip
-            if not open_still or state in ENDED:
+            if not open_still or state in ENDED or self._carry_on(task):
                 return False
             state = "failed" if final else "waiting"
             self._execute("UPDATE tasks SET state = ?, reason = ? WHERE task = ?", state, reason, task)
@@ -232,21 +255,10 @@ class Journal(Database):
             if state in ENDED or attempt < first or self._attempt_state(task, attempt) != "lost":
                 return False
             self._execute(
-                """UPDATE attempts SET state = 'stopped', reason = ?
-                WHERE task = ? AND state IN ('sent', 'running')""",
+                f"UPDATE attempts SET state = 'stopped', reason = ? WHERE task = ? AND {_GOES_ON}",
                 f"attempt {attempt} on {host}, which was thought lost, came back", task,
             )  # fmt: skip
-            self._execute(
-                """UPDATE attempts SET state = 'running', host = ?, reason = ''
-                WHERE task = ? AND attempt = ?""",
-                host, task, attempt,
-            )  # fmt: skip
-            self._execute(
-                """UPDATE tasks SET state = 'running', host = ?, reason = '', started =
-                (SELECT started FROM attempts WHERE attempts.task = tasks.task AND attempt = ?)
-                WHERE task = ?""",
-                host, attempt, task,
-            )  # fmt: skip
+            self._run_on(task, attempt, host)
             return True
 
     def cancel(self, task: str, number: int, parameters: Mapping[str, Value], when: float) -> bool:
@@ -267,10 +279,8 @@ class Journal(Database):
         if self._standing(task)[0] in ENDED:
             return False
         self._execute(
-            """UPDATE attempts SET state = 'stopped', reason = ?
-            WHERE task = ? AND state IN ('sent', 'running')""",
-            reason, task,
-        )  # fmt: skip
+            f"UPDATE attempts SET state = 'stopped', reason = ? WHERE task = ? AND {_GOES_ON}", reason, task
+        )
         self._execute("UPDATE tasks SET state = ?, reason = ? WHERE task = ?", state, reason, task)
         return True
 
@@ -284,7 +294,7 @@ class Journal(Database):
             # A task may have ended while a younger attempt of it, or one that was cancelled, still runs.
             self._execute(
                 f"""UPDATE attempts SET state = 'stopped', reason = 'the task was requested again'
-                WHERE state IN ('sent', 'running') AND task IN
+                WHERE {_GOES_ON} AND task IN
                 (SELECT task FROM tasks WHERE task IN (SELECT value FROM json_each(?)) AND {_HAS_ENDED})""",
                 chosen,
             )  # fmt: skip
@@ -480,6 +490,14 @@ class Journal(Database):
         )
         return [AttemptRecord(*row) for row in rows]
 
+    def copied(self) -> list[AttemptRecord]:
+        """The attempts of tasks under way of which a copy is under way, at most one for each task."""
+        rows = self._rows(
+            """SELECT attempts.* FROM tasks JOIN attempts USING (task)
+            WHERE tasks.state IN ('sent', 'running') AND attempts.state = 'copied'"""
+        )
+        return [AttemptRecord(*row) for row in rows]
+
     def attempts_ended(self, task: str, states: Iterable[AttemptEnd]) -> int:
         """The number of attempts that ended in one of `states` since the task was requested."""
         chosen = set(states)
@@ -626,6 +644,34 @@ class Journal(Database):
         """The attempt of a task that is under way; there is never more than one."""
         row = self._row("SELECT attempt FROM attempts WHERE task = ? AND state IN ('sent', 'running')", task)
         return None if row is None else int(row["attempt"])
+
+    def _copied(self, task: str) -> tuple[int, str] | None:
+        """The number and the host of the attempt of a task that was copied; there is never more than one."""
+        row = self._row("SELECT attempt, host FROM attempts WHERE task = ? AND state = 'copied'", task)
+        return None if row is None else (int(row["attempt"]), str(row["host"]))
+
+    def _carry_on(self, task: str) -> bool:
+        """Have the copied attempt be the one under way if its copy has ended; False if none is under way."""
+        if self._open_attempt(task) is None:
+            copied = self._copied(task)
+            if copied is None:
+                return False
+            self._run_on(task, *copied)
+        return True
+
+    def _run_on(self, task: str, attempt: int, host: str) -> None:
+        """Write that this attempt, which has not ended, is the one under way."""
+        self._execute(
+            """UPDATE attempts SET state = 'running', host = ?, reason = ''
+            WHERE task = ? AND attempt = ?""",
+            host, task, attempt,
+        )  # fmt: skip
+        self._execute(
+            """UPDATE tasks SET state = 'running', host = ?, reason = '', started =
+            (SELECT started FROM attempts WHERE attempts.task = tasks.task AND attempt = ?)
+            WHERE task = ?""",
+            host, attempt, task,
+        )  # fmt: skip
 
 
 def _task_record(row: Iterable[Any]) -> TaskRecord:

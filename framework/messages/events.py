@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 EventKind: TypeAlias = Literal[
     "best",  # a result is better than all before
     "failed",  # a task has failed for good
+    "copy",  # a task that takes long runs on a second host, too, or has ended there or on its first
     "silent",  # a host with tasks is not heard of any more
     "back",  # it is heard of again
     "suspended",  # a host on which different tasks fail is sent nothing

@@ -79,6 +79,7 @@ class WorkerHosts:
         self.lost: Counter[str] = Counter()  # attempts, by host; reset() forgets none of them
         self._hosts: dict[str, WorkerHost] = {}
         self._host_of: dict[str, str] = {}  # by task
+        self._copied_at: dict[str, str] = {}  # by task with a copy under way: the host of what was copied
         self._next_expiry = 0.0  # no lease ends before
         self._next_forgetting = 0.0
         self._has_warned = False
@@ -95,6 +96,11 @@ class WorkerHosts:
         return [attempt for host in self for attempt in host.sent.values()]
 
     @property
+    def under_way(self) -> list[SentAttempt]:
+        """The attempts of all hosts, one for each task: without those of which a copy is under way."""
+        return [self._hosts[host].sent[task] for task, host in self._host_of.items()]
+
+    @property
     def have_attempts(self) -> bool:
         """True if any host has an attempt."""
         return bool(self._host_of)
@@ -103,6 +109,7 @@ class WorkerHosts:
         """Forget all hosts, and all that was sent to them."""
         self._hosts.clear()
         self._host_of.clear()
+        self._copied_at.clear()
         self._next_expiry = 0.0
 
     def get(self, task: str) -> SentAttempt | None:
@@ -110,17 +117,43 @@ class WorkerHosts:
         host = self._host_of.get(task)
         return self._hosts[host].sent[task] if host else None
 
+    def copied(self, task: str) -> SentAttempt | None:
+        """The attempt of a task of which a copy is under way; None if there is none."""
+        host = self._copied_at.get(task)
+        return self._hosts[host].sent[task] if host else None
+
+    def held(self, attempt: AttemptId) -> SentAttempt | None:
+        """This attempt, if it is under way or was copied."""
+        both = (self.get(attempt.task), self.copied(attempt.task))
+        return next((each for each in both if each is not None and each.id == attempt), None)
+
     def add(self, attempt: SentAttempt) -> None:
-        """Note that an attempt was sent; an unknown host has no slots until it sends a heartbeat."""
+        """Note that an attempt was sent; an unknown host has no slots until it sends a heartbeat.
+
+        If another one of its task is under way, on another host, it is a copy of that one, which has no lease
+        meanwhile: it is not replaced while its copy runs.
+        """
+        if before := self._host_of.get(attempt.id.task):
+            self._copied_at[attempt.id.task] = before
         host = self._hosts.setdefault(attempt.host, WorkerHost(attempt.host, 0, "", attempt.seen))
         host.sent[attempt.id.task] = attempt
         self._host_of[attempt.id.task] = attempt.host
         self._next_expiry = min(self._next_expiry, self._expiry(attempt))
 
-    def remove(self, task: str) -> SentAttempt | None:
-        """Forget the attempt of a task: it has ended, or was lost."""
-        host = self._host_of.pop(task, None)
-        return self._hosts[host].sent.pop(task) if host else None
+    def remove(self, attempt: SentAttempt) -> None:
+        """Forget an attempt that has ended, or was lost; what it was a copy of is under way again."""
+        task = attempt.id.task
+        del self._hosts[attempt.host].sent[task]
+        copied_at = self._copied_at.pop(task, None)
+        if self._host_of[task] == attempt.host:
+            del self._host_of[task]
+            if copied_at:
+                self.add(self._hosts[copied_at].sent[task])
+
+    def end(self, task: str) -> list[SentAttempt]:
+        """Forget a task that has ended; returns its attempts, the one under way first."""
+        hosts = [each for each in (self._host_of.pop(task, None), self._copied_at.pop(task, None)) if each]
+        return [self._hosts[host].sent.pop(task) for host in hosts]
 
     def may_know(self, name: str, now: float) -> bool:
         """False for one host too many: nobody has so many, somebody invents them."""
@@ -178,11 +211,15 @@ class WorkerHosts:
         if now < self._next_expiry:
             return by_host
         self._next_expiry = now + self.lease  # of an attempt that is sent from now on
-        for attempt in self.attempts:
+        for attempt in self.under_way:
             self._next_expiry = min(self._next_expiry, self._expiry(attempt))
             if (attempt.lost_at is not None and now >= attempt.lost_at) or now - attempt.seen > self.lease:
                 by_host.setdefault(attempt.host, []).append(attempt)
         return by_host
+
+    def is_held(self, attempt: SentAttempt) -> bool:
+        """True if the last heartbeat of its host has named this attempt: no result of it is on its way."""
+        return attempt.seen >= self._hosts[attempt.host].last_heartbeat
 
     def waiting(self, name: str) -> set[AttemptId]:
         """The attempts of a host that have not started."""

@@ -40,6 +40,8 @@ class RetryPolicy:
         sent = self._hosts.get(result.task)
         if sent is not None and sent.id != result.id:
             return False  # another attempt, which is under way, decides
+        if self._hosts.copied(result.task) is not None:
+            return False  # this one was a copy of it
         failures = 1 + self._journal.attempts_ended(result.task, ("failed", "timeout"))
         failed_on = self._journal.failed_on(result.task)
         is_excused = self._health.excuses(result.host, failed_on, self._hosts.usable(now), now)

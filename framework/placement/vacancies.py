@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 
 from framework.placement.hosts import WorkerHosts
@@ -45,6 +45,10 @@ class Vacancies:
 
     def __bool__(self) -> bool:
         return self.total > 0
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the hosts with room."""
+        return iter(self._room)
 
     def best(self, avoid: Collection[str] = ()) -> str | None:
         """The host with the most room, none of `avoid` if possible; None if none has room."""

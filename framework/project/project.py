@@ -39,6 +39,7 @@ class Project:
     build: str | None = None  # path of the Dockerfile of which the image is made; None: there is `image`
     docker_options: tuple[str, ...] = ()  # of the container that tasks run in on hosts
     longest_first: bool = True  # False: in the order of the combinations, whatever is known of durations
+    copies: bool = True  # idle slots at the end of the sweep run again what takes longer than expected
     max_failures: int | None = None  # number of failed tasks that stops the sweep; None: no limit
     function: str | None = None  # module:name, called with the metaparameters; None: the command runs
     search_space: Space = field(default_factory=lambda: Space({}))  # the space that parameters.yml describes

@@ -130,6 +130,11 @@ class IndexedQueue:
             if each.outcome.state in ENDED:
                 self.tally.count(each.outcome)
 
+    @property
+    def is_exhausted(self) -> bool:
+        """True if nothing is left to be sent: all that has not ended is under way."""
+        return not self._again and not self._ahead and self._position >= len(self._order)
+
     def upcoming(self) -> list[int]:
         """The numbers of the combinations that are still to be sent, some of which may have ended."""
         queued = [*self._again.values(), *self._ahead.values()]

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from framework.journal.records import TaskRecord
 from framework.journal.results_csv import shown
 from framework.messages.events import Event, EventKind
+from framework.messages.status import duration
 from framework.scheduler.kept_lines import KeptLines
 from framework.space.values import Value
 from framework.text import one_line
@@ -73,6 +74,23 @@ class SweepEvents:
         """Note that a task has the best value of the project's metric until now."""
         value = one_line(shown(record.metrics[metric]), LONGEST_PARAMETERS)
         self.add("best", f"{metric} {value} is the best so far ({described(record.parameters)})")
+
+    def task_copied(self, record: TaskRecord, seconds: float, host: str, usual: float) -> None:
+        """Note that a task has run for so long, and is copied to a host on which such tasks take `usual`."""
+        self.add(
+            "copy",
+            f"{described(record.parameters)} has run for {duration(seconds)} on {record.host}; such tasks "
+            f"take {duration(usual)} on {host}: a copy of it runs there, and the first result counts",
+        )
+
+    def copy_ended(self, record: TaskRecord, copied_on: str, copy_on: str) -> None:
+        """Note that a task that had a copy is done: on one of these hosts, and so the other one stops."""
+        done = f"{described(record.parameters)} is done on {record.host}"
+        took = duration(record.seconds or 0.0)
+        if record.host == copy_on:
+            self.add("copy", f"{done}: its copy took {took}; the one on {copied_on} is stopped")
+        else:
+            self.add("copy", f"{done}: it took {took}; its copy on {copy_on} is stopped")
 
     def host_silent(self, host: str, tasks: int, seconds: float, has_others: bool) -> None:
         """Note that a host has been silent for so long, and that it had `tasks`."""

@@ -28,6 +28,7 @@ from framework.placement.stop_orders import StopOrders
 from framework.placement.window import NO_SPARE, ONE_SPARE, RecentMean, window
 from framework.project.project import Project
 from framework.scheduler.adaptive_queue import AdaptiveQueue
+from framework.scheduler.copies import Copies
 from framework.scheduler.estimate import LATEST, Budget, Durations, RunningTask, estimate
 from framework.scheduler.longest_first import learn_rest, longest_first
 from framework.scheduler.pause import Pause
@@ -83,6 +84,7 @@ class Sweep:
         self._drains = Drains(drains_file, time.monotonic())
         self._hosts = WorkerHosts(is_drained=self._drains.is_drained)
         self._policy = RetryPolicy(project, journal, self._hosts)
+        self._copies = Copies(project, journal, self._hosts, self._policy, events)
         self._stop_orders = StopOrders()
         self._rerun: Rerun | None = None
         self._failed_now = False  # a task has failed for good since the limit was looked at last
@@ -103,9 +105,9 @@ class Sweep:
         self._to_prune: dict[str, str] = {}  # tasks under way that the study wants ended, and the reason
         self._hosts.reset()
         now, by_clock = time.monotonic(), time.time()
-        for attempt in self._journal.under_way():
+        for attempt in [*self._journal.copied(), *self._journal.under_way()]:
             sent = SentAttempt(AttemptId(attempt.task, attempt.attempt), attempt.host, now)
-            if attempt.state == "running":
+            if attempt.state != "sent":
                 sent.start(now - max(0.0, by_clock - (attempt.started or by_clock)))
             self._hosts.add(sent)
 
@@ -201,7 +203,14 @@ class Sweep:
         for queued in later:
             self._queue.put_back(queued)
         self._has_more = len(chosen) == MOST_IN_TURN
-        return self._assign(list(chosen.values()), now) if chosen else []
+        if chosen:
+            return self._assign(list(chosen.values()), now)
+        is_at_end = isinstance(self._queue, IndexedQueue) and self._queue.is_exhausted
+        return self._assign_copies(now) if is_at_end else []
+
+    def _assign_copies(self, now: float) -> list[Sending]:
+        copies = self._copies.assign(self._durations, self._queue.is_open, now, time.time())
+        return [Sending(copy.id, copy.host, queued) for copy, queued in copies]
 
     @property
     def is_far_ahead(self) -> bool:
@@ -263,9 +272,9 @@ class Sweep:
         return not self._journal.knows(attempt.task)
 
     def _is_at(self, attempt: AttemptId, host: str) -> bool:
-        """True if this is the attempt of its task under way, and was sent to this host."""
-        sent = self._hosts.get(attempt.task)
-        return sent is not None and (sent.id, sent.host) == (attempt, host)
+        """True if this attempt is under way, or was copied, and was sent to this host."""
+        held = self._hosts.held(attempt)
+        return held is not None and held.host == host
 
     def was_sent(self, attempt: AttemptId, host: str) -> bool:
         """True if the attempt was sent to the host; it may have been lost, or have ended, since."""
@@ -281,7 +290,7 @@ class Sweep:
         if not self._journal.reinstate(attempt.task, attempt.number, host):
             return False
         log.info("task %s: its worker on %s is back with it", attempt, host)
-        self._hosts.remove(attempt.task)
+        self._hosts.end(attempt.task)
         now = time.monotonic()
         self._hosts.add(SentAttempt(attempt, host, now, started=True, began=now))
         self._queue.withdraw(attempt.task)
@@ -321,12 +330,12 @@ class Sweep:
             return list(results)
         under_way = []
         for result in results:
-            if self._is_at(result.id, result.host):
+            if self._is_at(result.id, result.host) and self._hosts.copied(result.task) is None:
                 under_way.append(result)
         ended = self._journal.finish_done(under_way)
         for result in ended:
             self._policy.record(result, now)
-            sent = self._hosts.remove(result.task)
+            sent = next(iter(self._hosts.end(result.task)), None)
             self._queue.close(result.task, TaskOutcome("done", result.code, result.image))
             self._rate.add(now)
             self._count_done(result, sent)
@@ -336,26 +345,28 @@ class Sweep:
 
     def finish(self, result: AttemptResult, now: float) -> None:
         """Note the end of an attempt; its task ends with it if it is done, or may not be tried again."""
+        held = self._hosts.held(result.id)
         if result.state == "lost":
-            sent = self._hosts.get(result.task)
-            if sent is not None and sent.id == result.id:  # else another attempt is under way
-                self._lose(sent, result.reason)
+            if held is not None:  # else it was lost before, or its task has ended
+                self._lose(held, result.reason)
             return
         final = False
         if self._journal.is_new(result):
             self._policy.record(result, now)
             final = self._policy.ends_task(result, now)
-        sent = self._hosts.get(result.task)
         ended_the_task = self._journal.finish(result, final)
-        if sent is not None and (ended_the_task or sent.id == result.id):
-            self._hosts.remove(result.task)
-            if result.state == "stopped" and result.exit_code is None:
-                self._call_back(sent.host, now)
         if ended_the_task:
+            self._copies.note_end(result.task)
+            sent = self._stop_others(result.task, result.id)
             self._end(result.task)
             if result.state == "done":
                 self._count_done(result, sent)
-        elif (record := self._journal.get(result.task)) and record.state == "pruned":
+            return
+        if held is not None:
+            self._hosts.remove(held)
+            if result.state == "stopped" and result.exit_code is None:
+                self._call_back(held.host, now)
+        if (record := self._journal.get(result.task)) and record.state == "pruned":
             self.results_version += 1  # the journal knows now how long it ran
             self._durations.add(result.host, result.seconds)
         else:
@@ -397,7 +408,7 @@ class Sweep:
         for task, reason in self._to_prune.items():
             if self._journal.prune(task, reason):
                 log.info("task %s is %s", task, reason)
-                self._stop(self._hosts.remove(task))
+                self._stop_others(task)
                 self._end(task)
         self._to_prune = {}
 
@@ -435,7 +446,7 @@ class Sweep:
         lost = 1 + self._journal.attempts_ended(task, ("lost",))
         final = lost >= LOST_ATTEMPTS_LIMIT
         reason = f"lost {lost} times; the last time: {reason}" if final else reason
-        self._hosts.remove(task)
+        self._hosts.remove(attempt)
         if self._journal.lost(task, attempt.id.number, reason, final):
             self._end(task)
         else:
@@ -495,7 +506,7 @@ class Sweep:
             for number, task in self._of_the_sweep(tasks):
                 parameters = space.combination(number)
                 if self._journal.cancel(task, number, parameters, time.time()):
-                    self._stop(self._hosts.remove(task))
+                    self._stop_others(task)
                     self._end(task)
 
     def run_again(self, tasks: Sequence[tuple[int, str]]) -> None:
@@ -614,9 +625,16 @@ class Sweep:
         """Remove and return the attempts that hosts are to be told to hand back, by host."""
         return self._stop_orders.take_hand_backs()
 
-    def _stop(self, attempt: SentAttempt | None) -> None:
-        if attempt is not None:
-            self._stop_orders.add(attempt.host, {attempt.id})
+    def _stop_others(self, task: str, ended: AttemptId | None = None) -> SentAttempt | None:
+        """Have the attempts of a task that ends stopped, but the one that ended it; returns one of all."""
+        attempts = self._hosts.end(task)
+        for attempt in attempts:
+            if attempt.id != ended:
+                self._stop(attempt)
+        return attempts[0] if attempts else None
+
+    def _stop(self, attempt: SentAttempt) -> None:
+        self._stop_orders.add(attempt.host, {attempt.id})
 
     # For the status.
 
@@ -635,7 +653,7 @@ class Sweep:
 
     def _make_estimate(self, now: float) -> Estimate | None:
         tally = self._queue.tally
-        attempts = [each for each in self._hosts.attempts if self._queue.is_open(each.id.task)]
+        attempts = [each for each in self._hosts.under_way if self._queue.is_open(each.id.task)]
         running = [
             RunningTask(each.host, now - each.began, each.size) for each in attempts if each.began is not None
         ]
@@ -652,7 +670,10 @@ class Sweep:
         left = tally.total - tally.ended
         return SweepProgress(
             tally=tally,
-            running=sum(each.started and self._queue.is_open(each.id.task) for each in hosts.attempts),
+            running=sum(
+                (each.started or hosts.copied(each.id.task) is not None) and self._queue.is_open(each.id.task)
+                for each in hosts.under_way
+            ),
             finished=self.is_finished,
             estimate=self._expect(now) if left else None,
             rate=self._rate.per_minute(now),

@@ -6,7 +6,7 @@ const ROWS = 100; // of a page of the table
 const MOST_BARS = 5000; // of the timeline
 // Okabe and Ito's colours, which people who are colour-blind can tell apart.
 const COLOURS = {
-  done: "#0072b2", running: "#56b4e9", sent: "#56b4e9", pruned: "#e69f00", failed: "#d55e00", timeout: "#d55e00",
+  done: "#0072b2", running: "#56b4e9", copied: "#56b4e9", sent: "#56b4e9", pruned: "#e69f00", failed: "#d55e00", timeout: "#d55e00",
   lost: "#cc79a7", stopped: "#8c8c8c", cancelled: "#8c8c8c", waiting: "#8c8c8c",
 };
 const FONT = { family: "system-ui, sans-serif", size: 13, color: "#1a1a1a" };
@@ -390,7 +390,7 @@ function showTimeline() {
   const ends = new Map();
   const rows = [];
   for (const attempt of attempts) {
-    const until = attempt.started + (attempt.seconds ?? Math.max(0, data.written - attempt.started) * (attempt.state === "running"));
+    const until = attempt.started + (attempt.seconds ?? Math.max(0, data.written - attempt.started) * ["running", "copied"].includes(attempt.state));
     const lanes = ends.get(attempt.host) || [];
     ends.set(attempt.host, lanes);
     let lane = lanes.findIndex((end) => end <= attempt.started + 0.05);

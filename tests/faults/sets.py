@@ -98,7 +98,10 @@ class TaskSet:
     def __init__(
         self, checkout: Checkout, name: str, tasks: int, seconds: float | str, settings: str = ""
     ) -> None:
-        """`seconds`: how long a task takes; or a program of its own."""
+        """`seconds`: how long a task takes; or a program of its own.
+
+        Unless `settings` say otherwise no task is copied: what runs twice does because of the fault.
+        """
         self.checkout = checkout
         self.bed: Bed = checkout.bed
         self.name = f"{name} {time.strftime('%H%M%S')}"  # the test bed may have seen this set before
@@ -106,7 +109,10 @@ class TaskSet:
         self.master: Place = MASTER
         program = seconds if isinstance(seconds, str) else PROGRAM.replace("{seconds}", str(seconds))
         self.path = checkout.project(
-            self.name, f"n: {{range: [0, {tasks}, 1]}}", {"run.py": program}, settings
+            self.name,
+            f"n: {{range: [0, {tasks}, 1]}}",
+            {"run.py": program},
+            settings if "copies:" in settings else f"copies: false\n{settings}",
         )
 
     def bring_up(self) -> None:

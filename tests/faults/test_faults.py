@@ -15,6 +15,14 @@ from testbed import HOST1, HOST2, HOST3, Host, wait_for
 
 pytestmark = pytest.mark.usefixtures("infrastructure")
 
+HANGS = 600
+STRAGGLER = f"""
+import os, sys, time
+open("began", "x").close()
+time.sleep({HANGS} if sys.argv[1] == "--n=0" and os.environ["TASK_ATTEMPT"] == "1" else 1)
+print("Done: value=1")
+"""
+
 
 def test_a_worker_that_crashes_repeats_nothing(checkout: Checkout) -> None:
     tasks = TaskSet(checkout, "crash", 24, 5)
@@ -123,6 +131,22 @@ def runs_a_task(tasks: TaskSet, host: Host) -> bool:
     """True if a program of a task runs on the host."""
     command_lines = tasks.bed.inside(host, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout
     return "run.py" in command_lines
+
+
+def test_a_straggler_is_copied_and_the_set_ends_with_the_copy(checkout: Checkout, figures: Figures) -> None:
+    tasks = TaskSet(checkout, "straggler", 12, STRAGGLER, "copies: true\n")
+    tasks.bring_up()
+    outcome = tasks.finish()
+    tasks.check_rows(outcome)
+    slow, copy = (it for it in tasks.attempts() if it.task == outcome.rows[0]["task"])
+    assert (slow.state, copy.state, outcome.rows[0]["host"]) == ("stopped", "done", copy.host)
+    assert slow.host != copy.host
+    assert {it.state for it in tasks.attempts()} == {"done", "stopped"}, "none was lost"
+    wait_for("the slow one is stopped", lambda: not any(runs_a_task(tasks, host) for host in WORKERS), 60)
+    took = (copy.started or 0) + (copy.seconds or 0) - (slow.started or 0)
+    figures.note(
+        f"a task that hangs for {HANGS} s: the set ended after {took / HANGS:.0%} of that with a copy"
+    )
 
 
 def test_a_broker_that_restarts_repeats_nothing(checkout: Checkout, figures: Figures) -> None:

@@ -449,7 +449,7 @@ def test_an_image_without_python_is_refused(checkout: Checkout) -> None:
 
 def test_tasks_that_run_are_not_ended_without_being_asked(checkout: Checkout) -> None:
     code = "import time\ntime.sleep(20)\n"
-    project = checkout.project("asked", "n: {range: [0, 4, 1]}", {"run.py": code})
+    project = checkout.project("asked", "n: {range: [0, 4, 1]}", {"run.py": code}, "copies: false\n")
     checkout.run("infrainit.sh", "-f", "-d", str(project))
     wait_for("tasks run", lambda: status(checkout)["running"] >= 2, seconds=30)
     (project / "requirements.txt").write_text("six==1.15.0\n")
@@ -563,7 +563,7 @@ def test_hosts_come_and_go(checkout: Checkout) -> None:
 - host: not-used-and-not-there
 """
     )
-    settings = "hosts: {labels: [fast]}\n"
+    settings = "hosts: {labels: [fast]}\ncopies: false\n"
     # The second host runs whatever it gets until it is taken out; the first one lets it get some.
     code = f"import socket, time\ntime.sleep(600 if socket.gethostname() == {second!r} else 3)\n"
     name = f"came and went {time.strftime('%H%M%S')}"  # the test bed may have seen this set before

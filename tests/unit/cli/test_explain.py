@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from master_bench import Bench
+from master_bench import Bench, Clock
+from straggler_bench import Straggler
 
 from framework.cli import locations
 from framework.cli import main as cli
+from framework.cli.status_document import Documents
 
 
 @pytest.fixture
@@ -46,6 +48,34 @@ def test_each_state_is_explained(running: Bench, capsys: pytest.CaptureFixture[s
     assert explained(capsys, task[:6]) == [done], "by the beginning of its id"
     assert cli.main(["explain", "9"]) == 2
     assert "no such task in the sweep" in capsys.readouterr().err
+
+
+def test_attempts_that_run_side_by_side_are_explained_and_the_logs_are_those_of_the_one_that_counts(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(locations, "DATA", bench.files.path)
+    monkeypatch.setattr(locations, "CODE", bench.path / "code")
+    monkeypatch.setenv("PROJECT", "p")
+    straggler = Straggler(bench, clock).is_copied()
+
+    def lines() -> list[str]:
+        ((_, _, *lines),) = explained(capsys, "1")
+        return [re.sub(" (for|after) [0-9].*? s", "", line.strip()) for line in lines]
+
+    assert lines()[:3] == [
+        "running on a, and a copy of it is running on b",
+        "attempt 1 on a: running, beside its copy: the first result counts",
+        "attempt 2 on b: running",
+    ]
+    tasks = Documents(bench.files).make()["tasks"]
+    assert [(each["number"], each["attempt"], each["host"]) for each in tasks] == [(1, 1, "a"), (1, 2, "b")]
+    straggler.end("a", straggler.first)
+    straggler.turn()
+    assert lines()[1:3] == [
+        "attempt 1 on a: done", "attempt 2 on b: stopped: attempt 1 on a has ended the task",
+    ]  # fmt: skip
+    assert cli.main(["where", "1"]) == 0
+    assert capsys.readouterr().out.split()[1:] == ["1", "a"]
 
 
 def test_a_paused_sweep_says_why_a_task_waits(running: Bench, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,6 +57,7 @@ def test_a_setup_is_a_command_and_no_part_of_a_task(directory: ProjectDirectory)
         ("command: run\nretries: 1.5", "2:10: retries: has to be a whole number"),
         ("command: run\nretries: true", "2:10: retries: has to be a whole number"),
         ("command: run\nmax_failures: 0", "2:15: max_failures: has to be a whole number, 1 or more"),
+        ("command: run\ncopies: 1", "2:9: copies: is neither true nor false; write"),
         ("command: run\norder: short", "2:8: order: unknown order 'short'; write longest_first or given"),
         ("command: run\nmax_failures: many", "2:15: max_failures: has to be a whole number, 1 or more"),
         ("command: run\nimage: --privileged", "2:8: image: '--privileged' is not an image"),

@@ -512,7 +512,9 @@ def test_committed_batches_survive_kill_9(tmp_path: Path) -> None:
 
 events = st.lists(
     st.tuples(
-        st.sampled_from(["assign", "start", "done", "failed", "stopped", "lost", "reinstate", "again"]),
+        st.sampled_from(
+            ["assign", "copy", "start", "done", "failed", "stopped", "lost", "reinstate", "again", "prune"]
+        ),
         st.integers(1, 4),
         st.booleans(),
     ),
@@ -521,6 +523,7 @@ events = st.lists(
 
 
 @example([("failed", 2, False), ("failed", 1, False), ("assign", 1, False)])  # an attempt that was never sent
+@example([("copy", 1, False), ("lost", 2, True), ("copy", 2, True), ("failed", 1, False), ("done", 1, True)])
 @example([("done", 1, True), ("done", 2, True), ("again", 1, True), ("assign", 1, True)])  # the same later
 @given(events)
 def test_there_is_never_more_than_one_terminal_record(
@@ -536,8 +539,13 @@ def test_there_is_never_more_than_one_terminal_record(
                 case "assign":
                     if before.state == "waiting":
                         assert sent(journal, f"host{attempt}") == before.attempts + 1
+                case "copy":
+                    if before.state in ("sent", "running") and not journal.copied():
+                        assert journal.copy(TASK, f"host{attempt}", 1.0) == before.attempts + 1
                 case "start":
                     journal.start(TASK, attempt, "a", 1.0)
+                case "prune":
+                    firsts += journal.prune(TASK, "pruned")
                 case "again":
                     assert journal.again([TASK]) == firsts
                     firsts = 0
@@ -550,15 +558,18 @@ def test_there_is_never_more_than_one_terminal_record(
                     firsts += journal.finish(result, final)
             after = journal.get(TASK)
             assert after is not None
-            assert (after.state in ("done", "failed")) == (firsts == 1)
+            assert (after.state in ("done", "failed", "pruned")) == (firsts == 1)
             if before.state in ("done", "failed") and event != "again":
                 assert after == before
-            if attempt < before.first and event != "assign":
+            if attempt < before.first and event not in ("assign", "copy", "prune"):
                 assert (after.state, after.host) == (before.state, before.host) or event == "again"
             assert firsts <= 1
             under_way = [each for each in journal.attempts(TASK) if each.state in ("sent", "running")]
+            copied = [each for each in journal.attempts(TASK) if each.state == "copied"]
+            assert copied == journal.copied()
             if after.state in ("sent", "running"):
                 assert len(under_way) == 1
+                assert len(copied) <= 1
             else:
                 assert after.state != "waiting" or not under_way
             assert after.attempts >= before.attempts

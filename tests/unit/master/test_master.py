@@ -7,7 +7,7 @@ import random
 import signal
 import sys
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from master_bench import Bench, Clock, Message, Messenger
@@ -15,11 +15,13 @@ from master_bench import Bench, Clock, Message, Messenger
 from framework.configuration.load import load_code
 from framework.errors import BrokerBlocked, FrameworkError, JournalError
 from framework.files import Code
+from framework.journal.records import AttemptEnd
 from framework.journal.store import Journal
 from framework.master import master
 from framework.messages.assignment import Assignment
 from framework.messages.status import read_status
 from framework.project.project import Project
+from framework.scheduler import copies
 
 
 def test_every_combination_is_sent_once_and_no_more_than_there_are_slots(bench: Bench) -> None:
@@ -180,16 +182,21 @@ def test_a_blocked_broker_is_waited_for_and_costs_no_attempt(
     [*((seed, 60, 60.0, 1) for seed in range(5)), *((seed, 600, 0.01, 40) for seed in range(5, 8))],
 )
 def test_each_task_ends_with_one_record_whatever_happens(
-    bench: Bench, clock: Clock, seed: int, count: int, seconds: float, at_once: int
-) -> None:
+    bench: Bench, clock: Clock, seed: int, count: int, seconds: float, at_once: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """Results lost, repeated and late; workers silent, back, and restarted; masters killed; tasks
-    cancelled, and the set stopped. Short tasks wait at a host, and end `at_once`."""
+    cancelled, and the set stopped. Short tasks wait at a host, and end `at_once`; at the end of the set,
+    whatever runs is copied as soon as a slot is idle."""
+    monkeypatch.setattr(copies, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(copies, "TIMES_AS_LONG", 0.0)
     rng = random.Random(seed)
     bench.write_project(x=str(list(range(1, count + 1))), retries=2)
     bench.master = bench.start()
     held: dict[str, list[Assignment]] = {"a": [], "b": [], "c": []}
     incarnations = dict.fromkeys(held, 0)
     cancelled: set[int] = set()
+    were_copied: set[tuple[str, int, str]] = set()
     silent = dict.fromkeys(held, 0.0)  # out of reach until then: their tasks run on
     for turn in range(4000):
         clock.now += rng.choice([0.5, 1, 3])
@@ -234,8 +241,16 @@ def test_each_task_ends_with_one_record_whatever_happens(
                     held[host].remove(assignment)
                     bench.messenger.result(host, assignment, rng.choice(["stopped", "stopped", "done"]))
         bench.messenger.stopped.clear()
+        journal, hosts = bench.master._journal, bench.master._sweep._hosts
+        copied = {(each.task, each.attempt, each.host) for each in journal.copied()}
+        under_way = {(each.task, each.attempt, each.host) for each in journal.under_way()}
+        assert {(each.id.task, each.id.number, each.host) for each in hosts.attempts} == under_way | copied
+        assert {(each.id.task, each.id.number, each.host) for each in hosts.under_way} == under_way
+        were_copied |= copied
         if read_status(bench.files.status).finished:
             break
+    assert were_copied
+    assert {each.state for each in journal.member_attempts()} <= {*get_args(AttemptEnd)}
     rows = bench.rows()
     assert [int(row["x"]) for row in rows] == list(range(1, count + 1))
     assert len({row["task"] for row in rows}) == count

@@ -78,7 +78,7 @@ def test_a_host_known_only_from_the_journal_has_no_slots_until_it_beats() -> Non
     assert hosts.expired(31) == {}
     assert (host.room(1), host.room(2)) == (0, 1)
     assert hosts.have_attempts
-    hosts.remove("t")
+    hosts.end("t")
     assert hosts.get("t") is None
     assert host.room(1) == 1
     assert not hosts.have_attempts
@@ -137,7 +137,7 @@ def test_hosts_are_unfit_only_if_each_is_and_has_no_attempt() -> None:
     assert hosts.are_unfit()
     hosts.add(SentAttempt(AttemptId("t", 1), "a", 0))
     assert not hosts.are_unfit()
-    hosts.remove("t")
+    hosts.end("t")
     hosts.take_heartbeat(heartbeat("b", "first", 1), 0)
     assert not hosts.are_unfit()
 
@@ -146,7 +146,7 @@ def test_after_a_reset_nothing_is_known() -> None:
     hosts = hosts_with("a")
     hosts.add(SentAttempt(AttemptId("t", 1), "a", 0))
     hosts.reset()
-    assert (list(hosts), hosts.attempts, hosts.get("t"), hosts.remove("t")) == ([], [], None, None)
+    assert (list(hosts), hosts.attempts, hosts.get("t"), hosts.end("t")) == ([], [], None, [])
     assert "a" not in hosts
 
 
@@ -165,7 +165,7 @@ def test_leases_end_as_if_all_were_looked_at_each_time() -> None:
                 hosts.take_heartbeat(heartbeat(rng.choice("ab"), rng.choice("xy"), 2, *held), now)
             case 2:
                 for each in rng.sample(hosts.attempts, min(2, len(hosts.attempts))):
-                    hosts.remove(each.id.task)
+                    hosts.remove(each)
             case 3 if rng.random() < 0.05:
                 hosts.renew(now)
         expected = {
@@ -190,7 +190,7 @@ def test_a_host_that_is_silent_for_long_is_forgotten_once_it_has_nothing() -> No
     hosts.take_heartbeat(heartbeat("c", "first", 2), FORGET_SECONDS)
     assert hosts.forget_silent(FORGET_SECONDS) == []
     assert hosts.forget_silent(FORGET_SECONDS + 31) == ["a"]
-    hosts.remove("t")
+    hosts.end("t")
     assert hosts.forget_silent(FORGET_SECONDS + 62) == ["b"]
     assert [host.name for host in hosts] == ["c"]
     assert not hosts.is_alive("a", FORGET_SECONDS)
@@ -208,3 +208,30 @@ def test_one_host_too_many_is_not_taken_in_until_another_is_silent(caplog: pytes
     hosts.take_heartbeat(heartbeat("b", "first", 1), 20)
     assert hosts.may_know("c", 40)
     assert [host.name for host in hosts] == ["b"]
+
+
+def test_a_copied_attempt_has_its_slot_and_no_lease_until_its_copy_has_ended() -> None:
+    hosts = hosts_with("a", "b")
+    first, copy = (
+        SentAttempt(AttemptId("t", 1), "a", 0, started=True), SentAttempt(AttemptId("t", 2), "b", 30)
+    )  # fmt: skip
+    hosts.add(first)
+    hosts.add(copy)
+    assert (hosts.get("t"), hosts.copied("t"), hosts.under_way) == (copy, first, [copy])
+    assert (hosts.held(first.id), hosts.held(copy.id), hosts.held(AttemptId("t", 3))) == (first, copy, None)
+    assert {host.name: host.room(1) for host in hosts} == {"a": 1, "b": 1}
+    assert hosts.expired(59) == {}
+    assert names(hosts.expired(61)) == ["t.2"]
+    hosts.remove(copy)
+    assert (hosts.get("t"), hosts.copied("t"), hosts.under_way) == (first, None, [first])
+    assert names(hosts.expired(61)) == ["t.1"]
+    hosts.add(copy)
+    hosts.remove(first)
+    assert (hosts.get("t"), hosts.copied("t")) == (copy, None)
+    assert {host.name: host.room(1) for host in hosts} == {"a": 2, "b": 1}
+    hosts.remove(copy)
+    assert not hosts.have_attempts
+    hosts.add(first)
+    hosts.add(copy)
+    assert hosts.end("t") == [copy, first]
+    assert (hosts.attempts, hosts.have_attempts, hosts.copied("t")) == ([], False, None)

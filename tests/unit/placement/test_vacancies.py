@@ -57,6 +57,7 @@ def test_the_host_with_the_most_room_is_chosen_but_not_the_one_to_avoid() -> Non
     send(hosts, "b")
     vacancies = Vacancies(hosts, 0, 1)
     assert vacancies.best() == "a"
+    assert set(vacancies) == {"a", "b"}
     assert vacancies.best(avoid=["a"]) == "b"
     assert vacancies.best() == "a", "a question changes nothing"
     vacancies.take("b")

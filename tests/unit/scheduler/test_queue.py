@@ -103,7 +103,9 @@ def test_every_combination_without_a_result_is_taken_once_and_in_order(
     for number in (0, 1, 4, 8):
         end(journal, project, number, "failed" if number == 4 else "done", {})
     queue = queue_of(project, journal)
+    assert not queue.is_exhausted
     assert taken(queue) == [2, 3, 5, 6, 7]
+    assert queue.is_exhausted
     assert (queue.tally.done, queue.tally.failed) == (3, 1)
     assert not queue.is_finished
 
