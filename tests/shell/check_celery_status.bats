@@ -7,6 +7,7 @@ load helpers
 
 setup() {
   prepare
+  know_facts
   make_project p
   mkdir -p "$TOOL/.infra"
   echo infra-01234567 >"$TOOL/.infra/id"
