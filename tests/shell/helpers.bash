@@ -8,10 +8,10 @@ export BATS_TEST_TIMEOUT=300
 
 # prepare: for setup(). TOOL is the copy.
 prepare() {
-  # The place of a failure is noted before each command of the test itself. In the functions that it calls, this would take longer
-  # than most of the commands.
-  set +T
   TOOL="$BATS_TEST_TMPDIR/the tool's copy"
+  # For the place of a failure bats notes each command, which takes longer than most of the tool's commands.
+  # shellcheck disable=SC2128 # of the innermost function
+  ! declare -F bats_debug_trap >/dev/null || trap '[[ $BASH_SOURCE == "$TOOL/"* ]] || bats_debug_trap "$BASH_SOURCE"' DEBUG
   STUBS="$BATS_TEST_TMPDIR/stubs"
   CALLS="$BATS_TEST_TMPDIR/calls"
   mkdir "$TOOL" "$STUBS" "$BATS_TEST_TMPDIR/home"
