@@ -18,11 +18,9 @@ readonly UNPACK_NAMED_SCRIPT='
 
 # bytes_left HOST DIRECTORY: prints how much may still come from HOST. DIRECTORY is private to the script, and keeps the number.
 bytes_left() {
-  if [[ -e $2/$1.left ]]; then
-    cat -- "$2/$1.left"
-  else
-    printf '%s\n' "$((10#$RESULTS_LIMIT * 1024 * 1024))"
-  fi
+  local left=$((10#$RESULTS_LIMIT * 1024 * 1024))
+  [[ ! -e $2/$1.left ]] || read -r left <"$2/$1.left" || return
+  printf '%s\n' "$left"
 }
 
 # count_bytes_taken HOST DIRECTORY BYTES: so many less may come from HOST. Says so and fails where nothing is left.
@@ -44,11 +42,16 @@ take_bytes() {
     printf '%s' "${messages:+$messages$'\n'}" >&2 # none if nobody reads on
     return 1
   fi
-  count_bytes_taken "$1" "$2" "$(sed -n -E 's/^([0-9]+) bytes? .*/\1/p' <<<"$messages")"
+  [[ $messages =~ (^|$'\n')([0-9]+)\ bytes?\  ]] || return
+  count_bytes_taken "$1" "$2" "${BASH_REMATCH[2]}"
 }
 
 # first_messages: a MESSAGES_FILTER that copies the first messages, and reads the others.
 first_messages() {
+  with_input take_first_messages
+}
+
+take_first_messages() {
   { head --bytes="$MESSAGES_LIMIT" && cat >/dev/null; } | printable
 }
 

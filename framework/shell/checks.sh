@@ -17,8 +17,8 @@ print_table() {
     printf "$format" '' host role docker arch cores memory disk gpus 'ports of the master'
     for host in "$@"; do
       if is_reachable "$host"; then
-        printf "$format" "$host" "${HOST_NAMES[host]}" "$(role_of "$host")" "$(docker_state "$host")" "$(fact "$host" arch)" \
-          "$(fact "$host" cores)" "$(gibibytes "$host" memory)" "$(gibibytes "$host" disk)" "$(fact "$host" gpus)" "$(ports_state "$host")"
+        printf "$format" "$host" "${HOST_NAMES[host]}" "$(role_of "$host")" "$(docker_state "$host")" "${FACTS[$host.arch]:-}" \
+          "${FACTS[$host.cores]:-}" "$(gibibytes "$host" memory)" "$(gibibytes "$host" disk)" "${FACTS[$host.gpus]:-}" "$(ports_state "$host")"
       else
         printf "$format" "$host" "${HOST_NAMES[host]}" "$(role_of "$host")" unreachable '' '' '' '' '' ''
       fi
@@ -27,8 +27,8 @@ print_table() {
 }
 
 docker_state() {
-  case $(fact "$1" docker) in
-    ok) printf '%s%s\n' "$(fact "$1" engine)" "$(fact "$1" docker_kind | sed -n '/^plain$/!s/^./ &/p')" ;;
+  case ${FACTS[$1.docker]:-} in
+    ok) printf '%s%s\n' "${FACTS[$1.engine]:-}" "$(fact "$1" docker_kind | sed -n '/^plain$/!s/^./ &/p')" ;;
     denied) echo 'not allowed' ;;
     down) echo 'not running' ;;
     *) fact "$1" docker ;;
@@ -58,7 +58,7 @@ check_hosts() {
       check_docker "$host"
       check_host "$host"
     else
-      host_problem "$host" "$(fact "$host" unreachable)"
+      host_problem "$host" "${FACTS[$host.unreachable]:-}"
     fi
   done
   check_same_machine
@@ -72,19 +72,19 @@ check_docker() {
   if is_one_of "$1" "${INSTALL_HOSTS[@]}"; then
     return 0
   fi
-  user=$(fact "$1" user)
-  case $(fact "$1" docker) in
+  user=${FACTS[$1.user]:-}
+  case ${FACTS[$1.docker]:-} in
     ok) check_engine "$1" ;;
     podman) host_problem "$1" "its docker is Podman, with which this tool does not work; install Docker there, or leave this host out" ;;
     missing) host_problem "$1" "Docker is missing; give -y to have it installed, or run: $(install_command "$1")" ;;
-    down) host_problem "$1" "Docker does not answer ($(fact "$1" docker_message)); give -y to have it started, or run: $(install_command "$1")" ;;
+    down) host_problem "$1" "Docker does not answer (${FACTS[$1.docker_message]:-}); give -y to have it started, or run: $(install_command "$1")" ;;
     denied) host_problem "$1" "the user $user may not use Docker; let an administrator run: sudo usermod -aG docker $(quote "$user"), then try again" ;;
   esac
 }
 
 # check_engine HOST: what cannot work with its kind of engine.
 check_engine() {
-  case $(fact "$1" docker_kind) in
+  case ${FACTS[$1.docker_kind]:-} in
     elsewhere) host_problem "$1" "its Docker engine keeps its files where this host has none (the socket of another machine, or Docker Desktop?), so files of this host cannot be mounted; use the engine's own machine as the host" ;;
     snap) host_problem "$1" "its Docker is a snap, whose AppArmor profile starts no container with the option no-new-privileges (https://bugs.launchpad.net/snapd/+bug/1908448); install Docker from its own packages: $(install_command "$1")" ;;
   esac
@@ -108,7 +108,7 @@ check_host() {
     check_root_directory "$1"
     kinds+=(disk)
   fi
-  case $(fact "$1" tmp_writable) in
+  case ${FACTS[$1.tmp_writable]:-} in
     full) host_problem "$1" "/tmp is full; make room there" ;;
     no*) host_problem "$1" "/tmp cannot be written; change its mode (chmod 1777 /tmp)" ;;
   esac
@@ -118,28 +118,28 @@ check_host() {
       host_problem "$1" "only $((free / 1024 / 1024)) MiB are free for $([[ $kind == disk ]] && root_of "$1" || echo "Docker's images"); make room for $((LEAST_FREE_DISK / 1024 / 1024)) MiB"
     fi
   done
-  if [[ $(fact "$1" gpu_kind) == amd && $(host_setting "$1" gpus) == *[1-9[]* ]]; then
+  if [[ ${FACTS[$1.gpu_kind]:-} == amd && $(host_setting "$1" gpus) == *[1-9[]* ]]; then
     host_problem "$1" "gpus in the hosts file: which of its GPUs are used can be chosen for NVIDIA's only; leave it out, or write 0 for none"
   fi
-  skew=$(fact "$1" skew) # computed here
+  skew=${FACTS[$1.skew]:-} # computed here
   if ((${skew#-} > GREATEST_SKEW)); then
     host_problem "$1" "its clock differs from this machine's by ${skew#-} s; set the clocks (NTP)"
   fi
-  if is_reachable 0 && [[ $(fact "$1" arch) != "$(fact 0 arch)" ]]; then
-    host_problem "$1" "it is $(fact "$1" arch), but the images are built here for $(fact 0 arch); leave this host out"
+  if is_reachable 0 && [[ ${FACTS[$1.arch]:-} != "$(fact 0 arch)" ]]; then
+    host_problem "$1" "it is ${FACTS[$1.arch]:-}, but the images are built here for $(fact 0 arch); leave this host out"
   fi
 }
 
 check_root_directory() {
   local root
   root=$(root_of "$1")
-  case $(fact "$1" root_writable) in
+  case ${FACTS[$1.root_writable]:-} in
     yes) ;;
-    full) host_problem "$1" "$root cannot be written: the disk is full, or the quota of $(fact "$1" user) is used up; make room" ;;
-    *) host_problem "$1" "$root cannot be written ($(fact "$1" root_writable)); choose another -r, or change its owner" ;;
+    full) host_problem "$1" "$root cannot be written: the disk is full, or the quota of ${FACTS[$1.user]:-} is used up; make room" ;;
+    *) host_problem "$1" "$root cannot be written (${FACTS[$1.root_writable]:-}); choose another -r, or change its owner" ;;
   esac
-  if [[ $(fact "$1" root_user) ]]; then
-    host_problem "$1" "$root is used by $(fact "$1" root_user), started from another copy of this tool; choose another -r, or run infra_clean.sh of that copy"
+  if [[ ${FACTS[$1.root_user]:-} ]]; then
+    host_problem "$1" "$root is used by ${FACTS[$1.root_user]:-}, started from another copy of this tool; choose another -r, or run infra_clean.sh of that copy"
   fi
 }
 
@@ -147,10 +147,10 @@ check_root_directory() {
 check_same_machine() {
   local host engine
   local -A seen=()
-  for host in $(printf '%s\n' "$MASTER_HOST" "${WORKER_HOSTS[@]}" | sort -nu); do
-    engine=$(fact "$host" engine_id)
+  for host in $(hosts_in_use); do
+    engine=${FACTS[$host.engine_id]:-}
     [[ $engine ]] || continue
-    engine+=" $(fact "$host" boot_id)" # cloned disks share the engine's id, not the boot's
+    engine+=" ${FACTS[$host.boot_id]:-}" # cloned disks share the engine's id, not the boot's
     if [[ ${seen[$engine]:-} ]]; then
       host_problem "$host" "it is the same machine as ${HOST_NAMES[${seen[$engine]}]}; use only one of these names"
     fi

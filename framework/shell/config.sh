@@ -210,7 +210,8 @@ write_config() {
   while IFS='' read -r line || [[ $line ]]; do
     if [[ $line =~ ^([A-Z_]+)= ]]; then
       name=${BASH_REMATCH[1]}
-      line="$name=$(setting_to_keep "$name")"
+      setting_to_keep "$name"
+      line="$name=$REPLY"
     fi
     text+=$line$'\n'
   done <"$CHECKOUT/config.sh.example"
@@ -285,7 +286,7 @@ has_assignments() (
   done
 )
 
-# setting_to_keep NAME: prints its value quoted for bash; empty where the default applies.
+# setting_to_keep NAME: sets REPLY to its value quoted for bash; empty where the default applies.
 setting_to_keep() {
   local variable=$1 value=''
   if is_one_of "$1" "${CONFIG_ONLY[@]}"; then
@@ -294,5 +295,5 @@ setting_to_keep() {
     [[ $1 != HOSTS ]] || variable=HOSTS_OPTION
     value=${!variable}
   fi
-  printf '%s\n' "${value@Q}"
+  REPLY=${value@Q}
 }

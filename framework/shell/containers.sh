@@ -46,14 +46,13 @@ docker_on_terminal() {
 
 # in_words_of_docker HOST: names the socket of the user's own engine in the caller's words, where no other answers.
 in_words_of_docker() {
-  local socket
-  socket=$(fact "$1" docker_host)
+  local socket=${FACTS[$1.docker_host]:-}
   [[ ! $socket ]] || words=(env "DOCKER_HOST=$socket" docker)
 }
 
 # has_docker HOST: false only in a dry run that would install it first.
 has_docker() {
-  [[ ! $DRY_RUN || $(fact "$1" docker) == ok ]]
+  [[ ! $DRY_RUN || ${FACTS[$1.docker]:-} == ok ]]
 }
 
 # Starting
@@ -79,7 +78,7 @@ start_flower() {
 # start_worker HOST: the runner, in which the tasks run, and the worker, which gives them to it. Each is replaced without the other.
 start_worker() {
   local directory
-  if [[ $(fact "$1" gpus) == [1-9]* && $(usable_gpus "$1") == 0 ]]; then
+  if [[ ${FACTS[$1.gpus]:-} == [1-9]* && $(usable_gpus "$1") == 0 ]]; then
     warn "${HOST_NAMES[$1]}: has GPUs, but its Docker cannot use them; install nvidia-container-toolkit there, and run this again"
   fi
   make_data_directory "$1" worker
@@ -219,7 +218,7 @@ create_volume() {
   if has_docker "$1"; then
     found=$(find_ours "$1" volume ls)
   fi
-  if ! grep --quiet --line-regexp --fixed-strings -- "$2" <<<"$found"; then
+  if [[ $'\n'$found$'\n' != *$'\n'"$2"$'\n'* ]]; then
     change_docker "$1" volume create --label "infrainit.infrastructure=$INFRASTRUCTURE" "$2" >/dev/null
   fi
 }
@@ -300,7 +299,7 @@ print_tasks_to_end() {
 # print_end_of_runner HOST: prints what becomes of the tasks there, if starting the worker there, or removing it, ends its runner.
 print_end_of_runner() {
   local host=$1 options settings='' state why='a new image or new settings of the runner make them begin again'
-  if [[ $(fact "$host" docker) != ok ]]; then
+  if [[ ${FACTS[$host.docker]:-} != ok ]]; then
     return 0 # it is to be installed
   fi
   if is_one_of "$host" "${WORKER_HOSTS[@]}"; then
@@ -387,9 +386,10 @@ stays_up() {
 }
 
 restart_count() {
-  local state
+  local state restarts
   state=$(container_state "$1" "$2")
-  cut -d ' ' -f 3 <<<"${state:-removed none 0}"
+  read -r _ _ restarts _ <<<"${state:-removed none 0}"
+  printf '%s\n' "$restarts"
 }
 
 # wait_workers HOST…: waits until the master has had an answer from the worker of each of these hosts. A worker answers when it has

@@ -215,7 +215,7 @@ plan_options() {
   project_arguments
   if knows_all_workers; then
     for host in "${WORKER_HOSTS[@]}"; do
-      print_words --host "${HOST_NAMES[host]}" "$(fact "$host" cores)" "$(memory_limit "$host" runner)" "$(usable_gpus "$host")"
+      print_words --host "${HOST_NAMES[host]}" "${FACTS[$host.cores]:-}" "$(memory_limit "$host" runner)" "$(usable_gpus "$host")"
     done
   fi
 }
@@ -225,7 +225,7 @@ recover_options() {
   local code data
   code=$(code_directory "$1")
   data=$(data_directory "$1" master)
-  one_off_options "$1" "$(fact "$1" uid):$(fact "$1" gid)"
+  one_off_options "$1" "${FACTS[$1.uid]:-}:${FACTS[$1.gid]:-}"
   print_words --env "PROJECT=$PROJECT_NAME"
   print_mount type=bind "source=$code" target=/code readonly
   print_mount type=bind "source=$data" target=/data
@@ -325,7 +325,7 @@ service_options() {
   print_words --log-driver local       # the default one never deletes anything
   print_words --log-opt max-size=10m
   print_words --log-opt max-file=5
-  user_of_files_options "$1" "$(fact "$1" uid):$(fact "$1" gid)"
+  user_of_files_options "$1" "${FACTS[$1.uid]:-}:${FACTS[$1.gid]:-}"
   print_words --cap-drop ALL
   print_words --security-opt no-new-privileges
   print_words --memory "${memory}m"
@@ -333,7 +333,7 @@ service_options() {
 
 # user_of_files_options HOST USER:GROUP: as whom a container runs, so that the files on the host are those of USER.
 user_of_files_options() {
-  case $(fact "$1" docker_kind) in
+  case ${FACTS[$1.docker_kind]:-} in
     rootless) print_words --user 0:0 ;;              # in its containers, root is the user of the engine, and has no more rights than that user
     userns) print_words --userns host --user "$2" ;; # otherwise its users are others outside
     *) print_words --user "$2" ;;
@@ -392,7 +392,7 @@ digest_of_options() {
 # print_published_port HOST PORT CONTAINER_PORT: for everybody who reaches the host. Docker's rules come before those of ufw.
 print_published_port() {
   print_words --publish "0.0.0.0:$2:$3"
-  if [[ $(fact "$1" addresses) == *:* ]]; then
+  if [[ ${FACTS[$1.addresses]:-} == *:* ]]; then
     print_words --publish "[::]:$2:$3"
   fi
 }
@@ -413,12 +413,12 @@ print_mount() {
 gpu_options() {
   local role=$2 kind groups group
   if (($(usable_gpus "$1") == 0)); then return; fi
-  kind=$(fact "$1" gpu_kind)
+  kind=${FACTS[$1.gpu_kind]:-}
   case $kind-$role in
     amd-runner)
       print_words --device /dev/kfd
       print_words --device /dev/dri
-      read -ra groups <<<"$(fact "$1" gpu_groups)"
+      read -ra groups <<<"${FACTS[$1.gpu_groups]:-}"
       for group in "${groups[@]}"; do
         print_words --group-add "$group"
       done
@@ -433,8 +433,8 @@ gpu_options() {
 # nothing else.
 usable_gpus() {
   local gpus chosen commas
-  gpus=$(fact "$1" gpus) chosen=$(host_setting "$1" gpus)
-  if [[ $(fact "$1" gpu_kind) != amd && $(fact "$1" gpu_runtime) != [1-9]* ]]; then
+  gpus=${FACTS[$1.gpus]:-} chosen=$(host_setting "$1" gpus)
+  if [[ ${FACTS[$1.gpu_kind]:-} != amd && ${FACTS[$1.gpu_runtime]:-} != [1-9]* ]]; then
     gpus=0
   elif [[ $chosen == \[* ]]; then
     commas=${chosen//[^,]/}
@@ -462,7 +462,7 @@ gpu_request() {
 # memory_limit HOST ROLE: prints MiB. They are limits, not reservations: on a small host their sum may exceed its memory.
 memory_limit() {
   local host=$1 total reserve others=0
-  total=$(($(fact "$host" memory) / MEBIBYTE / 64 * 64)) # the last digits differ from one boot to the next
+  total=$((${FACTS[$host.memory]:-} / MEBIBYTE / 64 * 64)) # the last digits differ from one boot to the next
   case $2 in
     broker) between 512 "$((total / 4))" 4096 ;;
     master) echo 1024 ;;

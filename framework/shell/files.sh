@@ -24,7 +24,8 @@ readonly DIGEST_SCRIPT='
 directory=$1
 shift
 [ -d "$directory" ] || exit 0
-tar --create --file - --directory "$directory" "$@" . | sha256sum | cut -c 1-64'
+digest=$(tar --create --file - --directory "$directory" "$@" . | sha256sum)
+echo "${digest%% *}"'
 
 # Reads FILES of a new version from stdin. Prints the numbers of those that the current version lacks; with a directory
 # $2, it reads them there, and links there the files that the current version has. Those that are not as they were sent do not count: they can be written to, or have a time.

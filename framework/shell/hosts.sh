@@ -145,7 +145,7 @@ probe_hosts() {
   local host hosts key value
   BROKER_NAME=$(broker_name)
   prepare_ssh
-  mapfile -t hosts < <(printf '%s\n' "$@" | sort -nu)
+  mapfile -t hosts < <(in_order "$@")
   for_each_host probe_host "${hosts[@]}"
   for host in "${hosts[@]}"; do
     while IFS='=' read -r key value; do
@@ -222,7 +222,7 @@ is_fact() {
     *) return 1 ;;
   esac
   # Bytes above those of ASCII are letters only if they are UTF-8.
-  [[ ${pattern:-} && $2 =~ ^($pattern)$ && $(make_printable "$2") == "$2" ]]
+  [[ ${pattern:-} && $2 =~ ^($pattern)$ ]] && { is_plain "$2" || [[ $(make_printable "$2") == "$2" ]]; }
 }
 
 ask_facts() {

@@ -14,6 +14,7 @@ BROKER_IMAGE_ID=''
 WORKER_IMAGE_ID=''
 RUNNER_IMAGE_ID=''
 TUNNEL_IMAGE_ID=''
+USUAL_RUNNER='' # that of projects that name nothing, once it is made; others are made of it
 
 EARLY_BROKER='' # not empty: send_images starts the broker
 NAMES_ONLY=''   # not empty: build and pull nothing; what is made of an image that is not here has no name
@@ -25,6 +26,9 @@ readonly SLOW_LINE=$((16 * 1024 * 1024)) # bytes a second
 build_our_images() {
   if [[ $MASTER_HOST ]]; then
     BROKER_IMAGE_ID=$(make_broker_image)
+  fi
+  if [[ ! $WORKER_IMAGE ]]; then
+    USUAL_RUNNER=$(make_usual_runner)
   fi
   WORKER_IMAGE_ID=$(make_worker_image stage_worker)
   if [[ $(tunnelled_hosts) ]]; then
@@ -86,8 +90,12 @@ make_worker_image() {
 }
 
 make_usual_runner() {
-  build_base trixie
-  build_image infrainit-runner infrainit-base:trixie stage_python
+  if [[ $USUAL_RUNNER ]]; then
+    printf '%s\n' "$USUAL_RUNNER"
+  else
+    build_base trixie
+    build_image infrainit-runner infrainit-base:trixie stage_python
+  fi
 }
 
 make_tunnel_image() {

@@ -13,8 +13,7 @@ say() {
 }
 
 warn() {
-  begin_line 2
-  printf '%swarning:%s %s\n' "$(colour 33 2)" "$(colour 0 2)" "$(make_printable "$*")" >&2
+  show_in_colour 33 2 warning: " $*"
 }
 
 # doing WHAT: announces the next part of the work.
@@ -22,21 +21,17 @@ doing() {
   # shellcheck disable=SC2034 # the scripts' exit traps read it
   DOING=$1
   begin_phase "$1"
-  begin_line "$MESSAGES_TO"
-  printf '%s%s%s\n' "$(colour 1 "$MESSAGES_TO")" "$(make_printable "$1")" "$(colour 0 "$MESSAGES_TO")" >&"$MESSAGES_TO"
+  show_in_colour 1 "$MESSAGES_TO" "$1" ''
 }
 
 # step HOST_NAME MESSAGE: announces one step of the work on one host.
 step() {
-  begin_line "$MESSAGES_TO"
-  printf '%s%s:%s %s\n' "$(colour 36 "$MESSAGES_TO")" "$(make_printable "$1")" "$(colour 0 "$MESSAGES_TO")" "$(make_printable "$2")" \
-    >&"$MESSAGES_TO"
+  show_in_colour 36 "$MESSAGES_TO" "$1:" " $2"
 }
 
 # show_error MESSAGE
 show_error() {
-  begin_line 2
-  printf '%serror:%s %s\n' "$(colour 31 2)" "$(colour 0 2)" "$(make_printable "$*")" >&2
+  show_in_colour 31 2 error: " $*"
 }
 
 die() {
@@ -72,11 +67,17 @@ stop_on_problems() {
   exit "$1"
 }
 
-# colour NUMBER DESCRIPTOR: prints the terminal's code for a colour (0: back to normal), or nothing where DESCRIPTOR is no terminal.
-colour() {
+# show_in_colour NUMBER DESCRIPTOR HEAD REST: shows a line whose HEAD has the colour with the terminal's NUMBER, if DESCRIPTOR is one.
+# It is written at once: several processes may show messages.
+show_in_colour() {
+  local head rest
+  set_printable head "$3"
+  set_printable rest "$4"
   if [[ -t $2 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
-    printf '\033[%sm' "$1"
+    head=$'\033['"$1m$head"$'\033[0m'
   fi
+  begin_line "$2"
+  printf '%s\n' "$head$rest" >&"$2"
 }
 
 # put_host_in_front HOST_NAME: copies stdin to stdout as printable text; each line then begins with the host's name.

@@ -17,7 +17,7 @@ for_each_host() {
 
 # run_for_hosts FUNCTION HOST…: the same, but does not fail; FAILURES names the hosts.
 run_for_hosts() {
-  local function=$1 host reminder process job running=0 last
+  local function=$1 host reminder process job running=0 code last
   shift
   FAILURES=()
   PARALLEL_OUTPUT=$(mktemp -d)
@@ -41,9 +41,10 @@ run_for_hosts() {
   PARALLEL_JOBS=()
   MESSAGES_TO=2
   for host in "$@"; do
-    cat -- "$PARALLEL_OUTPUT/$host.stdout"
-    put_host_in_front "${HOST_NAMES[host]}" <"$PARALLEL_OUTPUT/$host.stderr" >&2
-    if [[ $(<"$PARALLEL_OUTPUT/$host.code") != 0 ]]; then
+    [[ ! -s $PARALLEL_OUTPUT/$host.stdout ]] || cat -- "$PARALLEL_OUTPUT/$host.stdout"
+    [[ ! -s $PARALLEL_OUTPUT/$host.stderr ]] || put_host_in_front "${HOST_NAMES[host]}" <"$PARALLEL_OUTPUT/$host.stderr" >&2
+    read -r code <"$PARALLEL_OUTPUT/$host.code" || code=none
+    if [[ $code != 0 ]]; then
       printf '%s: %s failed\n' "${HOST_NAMES[host]}" "${function//_/ }" >&2
       last=$(tail -n 1 -- "$PARALLEL_OUTPUT/$host.stderr" | printable)
       FAILURES[host]=${last:0:300}
@@ -57,7 +58,7 @@ run_for_host() {
   # shellcheck disable=SC2034 # progress.sh reads it
   local output="$PARALLEL_OUTPUT/$2" REDRAWS=''
   # shellcheck disable=SC2064 # its name is to be expanded now
-  trap "echo \$? >$(quote "$output.code")" EXIT
+  trap "echo \$? >${output@Q}.code" EXIT
   "$1" "$2" >"$output.stdout" 2>"$output.stderr"
 }
 

@@ -36,7 +36,7 @@ check_roles() {
 
 # choose_asked_hosts: sets ASKED_HOSTS. A host of -a that neither -m nor -w names need not even be switched on.
 choose_asked_hosts() {
-  mapfile -t ASKED_HOSTS < <(printf '%s\n' 0 ${MASTER:+"$MASTER_HOST"} "${WORKER_HOSTS[@]}" | sort --numeric-sort --unique)
+  mapfile -t ASKED_HOSTS < <(in_order 0 ${MASTER:+"$MASTER_HOST"} "${WORKER_HOSTS[@]}")
 }
 
 # say_unused_hosts: names the hosts of -a that are not asked.
@@ -117,7 +117,7 @@ role_of() {
 
 # hosts_in_use: prints the numbers of the hosts that have containers.
 hosts_in_use() {
-  printf '%s\n' "$MASTER_HOST" "${WORKER_HOSTS[@]}" | sort --numeric-sort --unique
+  in_order "$MASTER_HOST" "${WORKER_HOSTS[@]}"
 }
 
 # workers_with_access: prints the names of the worker hosts that may use the broker, one a line: those of this run, also if they are

@@ -16,7 +16,7 @@ readonly RUN_SCRIPT='echo $0; for w do shift; w=$(printf %b. "$w"); set -- "$@" 
 
 # prepare_ssh: sets both; the first connection calls it.
 prepare_ssh() {
-  local option
+  local option against=(RemoteCommand=none SessionType=default StdinNull=no ForkAfterAuthentication=no)
   [[ -z $SSH_CONNECTIONS ]] || return 0
   SSH_CONNECTIONS=$(mktemp -d /tmp/infrainit.XXXXXXXX)
   SSH_OPTIONS=(
@@ -33,12 +33,13 @@ prepare_ssh() {
     -o StrictHostKeyChecking=accept-new
     -o ControlPath="$SSH_CONNECTIONS/%C"
   )
-  # A config made for logging in by hand may have these; an older ssh does not know all of them.
-  for option in RemoteCommand=none SessionType=default StdinNull=no ForkAfterAuthentication=no; do
-    if ssh -o "$option" -V 2>/dev/null; then
-      SSH_OPTIONS+=(-o "$option")
-    fi
-  done
+  # A config made for logging in by hand may have these.
+  if ! ssh "${against[@]/#/-o}" -V 2>/dev/null; then # an older ssh does not know all of them
+    for option in "${!against[@]}"; do
+      ssh "-o${against[option]}" -V 2>/dev/null || unset "against[option]"
+    done
+  fi
+  SSH_OPTIONS+=("${against[@]/#/-o}")
 }
 
 # ssh_to HOST OPTION… -- COMMAND: runs ssh; COMMAND is one string for the shell on the host.
@@ -106,15 +107,15 @@ run_with_stdin() {
   } 9>&1
 }
 
-# run_on_host HOST COMMAND…: prints the answer and nothing else.
+# run_on_host HOST COMMAND…: prints the answer and nothing else. For this machine COMMAND takes the place of the calling subshell.
 run_on_host() {
   local host=$1 marker codes
   shift
   if ((host == 0)); then
-    "$@"
-    return "$?" # in an exit trap, `return` alone gives the code with which the program ends
+    exec "$@"
   fi
-  marker=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+  marker=$(od -An -N16 -tx1 /dev/urandom)
+  marker=${marker//[[:space:]]/}
   ssh_to "$host" -o ControlMaster=no -- "exec sh -c '$RUN_SCRIPT' $marker $(quote_for_any_shell "$@")" |
     copy_after "$marker" && return
   codes=("${PIPESTATUS[@]}")

@@ -125,10 +125,7 @@ recorded_numbers() {
 # roles stay in the record.
 record_before() {
   local hosts
-  mapfile -t hosts < <({
-    hosts_in_use
-    printf '%s\n' "${PRESENT_HOSTS[@]}" | sed '/^$/d'
-  } | sort -nu)
+  mapfile -t hosts < <(in_order "$MASTER_HOST" "${WORKER_HOSTS[@]}" "${PRESENT_HOSTS[@]}")
   if [[ ! -v RECORD[HOSTS] ]]; then
     record_after "${hosts[@]}"
     return

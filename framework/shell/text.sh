@@ -37,10 +37,18 @@ quote_for_any_shell() {
   printf '%s\n' "$line"
 }
 
+# with_input COMMAND…: runs COMMAND on stdin, and on its bytes as they are, unless stdin is empty, as messages of most commands are.
+with_input() {
+  local LC_ALL=C byte
+  IFS='' read -r -d '' -n 1 byte || return 0
+  export LC_ALL
+  { printf %b "${byte:-\0}" && cat; } | "$@"
+}
+
 # printable: copies stdin to stdout line by line, as text that can be shown on any terminal. Colours and bytes that are no UTF-8 are
 # left out; other control characters, and those that change the direction of writing, become a question mark.
 printable() {
-  LC_ALL=C sed --unbuffered --regexp-extended \
+  with_input sed --unbuffered --regexp-extended \
     -e 's/\x1b\[[0-9;]*m//g' \
     -e 's/\r$//' \
     -e 's/([\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xef][\x80-\xbf]{2}|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf4][\x80-\xbf]{3})|[\x80-\xff]/\1/g' \
@@ -49,12 +57,26 @@ printable() {
 
 # make_printable TEXT: prints TEXT as `printable` does.
 make_printable() {
-  local LC_ALL=C
-  if [[ $1 == *[!\ -~$'\n\t']* ]]; then
-    printable <<<"$1"
-  else
+  if is_plain "$1"; then
     printf '%s\n' "$1"
+  else
+    printable <<<"$1"
   fi
+}
+
+# set_printable VARIABLE TEXT: stores what make_printable prints.
+set_printable() {
+  if is_plain "$2"; then
+    printf -v "$1" %s "$2"
+  else
+    printf -v "$1" %s "$(printable <<<"$2")"
+  fi
+}
+
+# is_plain TEXT: is it certainly printable: only ASCII, newlines and tabs?
+is_plain() {
+  local LC_ALL=C
+  [[ $1 != *[!\ -~$'\n\t']* ]]
 }
 
 # printable_redrawn: the same for text that draws a line again and again with carriage returns, as `framework watch` does.
@@ -125,6 +147,15 @@ is_one_of() {
     fi
   done
   return 1
+}
+
+# in_order NUMBER…: prints each number once, the smallest first; an empty one is none.
+in_order() {
+  local number numbers=()
+  for number in "$@"; do
+    [[ ! $number ]] || numbers[number]=yes
+  done
+  ((${#numbers[@]} == 0)) || printf '%s\n' "${!numbers[@]}"
 }
 
 join_by_comma() {

@@ -34,7 +34,7 @@ leave_out() {
 leave_out_unfit() {
   local index host hosts problems=()
   ((${#PROBLEM_HOSTS[@]} > 0)) || return 0
-  mapfile -t hosts < <(printf '%s\n' "${PROBLEM_HOSTS[@]}" | sort -nu)
+  mapfile -t hosts < <(in_order "${PROBLEM_HOSTS[@]}")
   if ! may_leave_out "${hosts[@]}"; then
     [[ ! $TOLERATE ]] ||
       problem "--tolerate $TOLERATE is not enough: this machine, the master host and a worker host must be fine in any case"

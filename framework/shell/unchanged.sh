@@ -74,7 +74,7 @@ print_differences() {
   local host version state alive noted held
   read -ra noted <<<"${NOTE_OF_LAST_RUN[HELD]:-}"
   read -ra held <<<"$(digests_of_held "$MASTER_HOST" "$@")"
-  for host in $(printf '%s\n' 0 "$MASTER_HOST" "$@" | sort -nu); do
+  for host in $(in_order 0 "$MASTER_HOST" "$@"); do
     if [[ ${held[0]:-} != "${noted[0]:-none}" ]]; then
       printf '%s: not as the last run left it\n' "${HOST_NAMES[host]}"
     fi
@@ -129,7 +129,7 @@ ask_state() {
 # digests_of_held MASTER_HOST WORKER_HOST…: prints, in a line, the digests of the facts that count, of this machine and each of the hosts.
 digests_of_held() {
   local host key digests=()
-  for host in $(printf '%s\n' 0 "$@" | sort -nu); do
+  for host in $(in_order 0 "$@"); do
     digests+=("$({
       printf '%s\n' "host $host" "${MOUNT_GROUPS[$host]:-}" "$([[ $(fact "$host" addresses) != *:* ]] || echo IPv6)"
       for key in "${FACTS_THAT_COUNT[@]}"; do

@@ -7,6 +7,7 @@ load helpers
 
 setup() {
   prepare
+  know_facts
   make_project p
   mkdir -p "$TOOL/.infra"
   echo infra-01234567 >"$TOOL/.infra/id"
@@ -164,7 +165,7 @@ quote_all() {
   done
   directory=$(sed -n 's/^type=bind,source=\(.*\),target=.live,readonly$/\1/p' <<<"$output")
   [[ $directory && ! -e $directory ]]
-  [[ ! $(pgrep -f 'framework status --follow') ]]
+  [[ ! $(pgrep -f "$STUBS/docker .*framework status --follow") ]]
 }
 
 @test "-f on a terminal: lines if this machine has no image, or the view fails" {

@@ -7,6 +7,7 @@ load helpers
 
 setup() {
   prepare
+  know_facts
   make_project 'my project'
   mkdir -p "$TOOL/.infra"
   echo infra-01234567 >"$TOOL/.infra/id"
@@ -53,11 +54,12 @@ all_attempts() {
   find "$RESULTS/tasks" -name result.json -printf '%P\n' | LC_ALL=C sort | tr '\n' ' '
 }
 
-@test "copies the table and the ended attempts of all hosts" {
+@test "copies the tables and the ended attempts of all hosts; a second run copies only what is new" {
   make_attempt "$HOME" 00000000000000aa/1
   make_attempt "$FAR_HOME" 00000000000000aa/2
   make_attempt "$FAR_HOME" 00000000000000bb/10
   mkdir -p "$FAR_HOME/my tasks/worker/my project/tasks/00000000000000cc/1" # still runs
+  echo '{"version": 1}' >"$(dirname "$TABLE")/sweep.json"
   get
   assert_equal "$status" 0
   assert_equal "$output" "$RESULTS"
@@ -66,14 +68,16 @@ all_attempts() {
   assert_equal "$(cat "$RESULTS/tasks/00000000000000bb/10/files/a dir/it's")" 00000000000000bb/10
   assert_line 'local: 1 new results of tasks, 41B'
   assert_line 'far: 2 new results of tasks, 84B'
-  assert_equal "$(find "$RESULTS" -mindepth 1 -maxdepth 1 | wc -l)" 2 # results.csv and tasks
-}
-
-@test "sweep.json comes home beside the table" {
-  echo '{"version": 1}' >"$(dirname "$TABLE")/sweep.json"
+  assert_equal "$(cat "$RESULTS/sweep.json")" '{"version": 1}'
+  assert_equal "$(find "$RESULTS" -mindepth 1 -maxdepth 1 | wc -l)" 3 # these and tasks
+  make_attempt "$FAR_HOME" 00000000000000dd/1
+  echo mine >"$RESULTS/tasks/00000000000000aa/1/stdout"
   get
   assert_equal "$status" 0
-  assert_equal "$(cat "$RESULTS/sweep.json")" '{"version": 1}'
+  assert_line 'local: 0 new results of tasks, 0B'
+  assert_line 'far: 1 new results of tasks, 41B'
+  assert_equal "$(cat "$RESULTS/tasks/00000000000000aa/1/stdout")" mine
+  assert_equal "$(all_attempts | wc -w)" 4
 }
 
 # act_as_reporter IMAGES [COMMAND]: the master runs, and this machine has these images; COMMAND is what writes the report.
@@ -101,30 +105,18 @@ act_as_reporter() {
 
 @test "--report: an image that is missing, and a container that fails" {
   act_as_reporter ''
-  get --report
+  get --no-files --report
   assert_equal "$status" 1
   assert_part 'this machine has no image infrainit-worker; ./infrainit.sh -f builds it'
   act_as_reporter 'infrainit-worker:0123456789ab\n' 'echo "sweep.json: cannot be read" >&2; exit 2'
-  get --report
+  get --no-files --report
   assert_equal "$status" 1
   assert_part 'sweep.json: cannot be read'
   assert_part 'the report could not be written; see above'
   act_as_reporter 'infrainit-worker:latest --privileged\n'
-  get --report
+  get --no-files --report
   assert_equal "$status" 1
   assert_part 'cannot be read'
-}
-
-@test "a second run copies only what is new" {
-  make_attempt "$FAR_HOME" 00000000000000aa/1
-  get
-  make_attempt "$FAR_HOME" 00000000000000bb/1
-  echo mine >"$RESULTS/tasks/00000000000000aa/1/stdout"
-  get
-  assert_equal "$status" 0
-  assert_line 'local: 0 new results of tasks, 0B'
-  assert_line 'far: 1 new results of tasks, 41B'
-  assert_equal "$(cat "$RESULTS/tasks/00000000000000aa/1/stdout")" mine
 }
 
 @test "more attempts than are copied at once" {
@@ -139,21 +131,16 @@ act_as_reporter() {
   assert_equal "$(grep -c "^ssh .*tar --create" "$CALLS")" 3
 }
 
-@test "-o: copies to another directory, from any directory" {
+@test "-o: copies to another directory, from any directory; -a: also the table with combinations that are no longer in the sweep" {
   make_attempt "$HOME" 00000000000000aa/1
+  make_attempt "$FAR_HOME" 00000000000000aa/1 # of one name, and in no table: one is copied
   cd "$BATS_TEST_TMPDIR"
-  get -o 'else where'
+  get -o 'else where' -a
+  assert_equal "$status" 0
   assert_equal "$output" "$BATS_TEST_TMPDIR/else where/my project"
   [[ -e "$BATS_TEST_TMPDIR/else where/my project/tasks/00000000000000aa/1/result.json" ]]
   [[ ! -e $TOOL/results ]]
-}
-
-@test "-a: also copies the table with combinations that are no longer in the sweep" {
-  get
-  [[ ! -e $RESULTS/all_results.csv ]]
-  get --all
-  assert_equal "$status" 0
-  assert_equal "$(cat "$RESULTS/results.csv" "$RESULTS/all_results.csv")" $'new\nall'
+  assert_equal "$(cat "else where/my project/results.csv" "else where/my project/all_results.csv")" $'new\nall'
 }
 
 @test "a host that does not answer is named, the others are asked" {
@@ -188,15 +175,6 @@ act_as_reporter() {
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json 00000000000000bb/1/result.json '
 }
 
-@test "after infra_clean.sh: copies the table that was written last" {
-  stub docker
-  make_attempt "$HOME" 00000000000000aa/1
-  get
-  assert_equal "$status" 0
-  assert_equal "$(cat "$RESULTS/results.csv")" old
-  assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
-}
-
 @test "the master cannot write the table: reported, and the previous one is copied" {
   stub docker 'case "$*" in
     "ps --all "*) printf "%064d\n" 1 ;;
@@ -218,7 +196,7 @@ act_as_reporter() {
   assert_line 'far: 0 new results of tasks, 0B'
 }
 
-@test "two hosts have an attempt of the same name: that of the host in results.csv is copied" {
+@test "after infra_clean.sh: the table that was written last is copied, and of two attempts of a name that of the host in it" {
   make_attempt "$HOME" 00000000000000aa/1
   make_attempt "$FAR_HOME" 00000000000000aa/1
   make_attempt "$FAR_HOME" 00000000000000bb/1
@@ -227,16 +205,9 @@ act_as_reporter() {
   printf 'task,state,attempts,host\n%s\n%s\n' 00000000000000aa,done,1,far,1 00000000000000bb,done,1,now-called-far >"$TABLE"
   get
   assert_equal "$status" 0
+  assert_equal "$(cat "$RESULTS/results.csv")" "$(cat "$TABLE")"
   assert_equal "$(cat "$RESULTS/tasks/00000000000000aa/1/stdout")" far
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json 00000000000000bb/1/result.json '
-}
-
-@test "two hosts have an attempt of the same name that is not in the table: one is copied" {
-  make_attempt "$HOME" 00000000000000aa/1
-  make_attempt "$FAR_HOME" 00000000000000aa/1
-  get
-  assert_equal "$status" 0
-  assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
 }
 
 @test "two get_results.sh at once: results are put into place one by one, and those that are there stay" {
@@ -261,14 +232,17 @@ act_as_reporter() {
   assert_equal "$(cat "$RESULTS/tasks/00000000000000aa/1/stdout")" mine
 }
 
-@test "invalid names of tasks from a host are ignored" {
+@test "hostile host: invalid names of tasks are ignored, and messages without an end are cut" {
   make_attempt "$FAR_HOME" 00000000000000aa/1
-  stub find "[[ \$HOME != *far || \$* != *'-name result.json'* ]] || { printf '%s\n' ../../../etc/1/result.json 00000000000000aa/1/result.json; exit; }
+  stub find "[[ \$HOME != *far ]] || yes 'all is well' | head --bytes=5M >&2
+    [[ \$HOME != *far || \$* != *'-name result.json'* ]] || { printf '%s\n' ../../../etc/1/result.json 00000000000000aa/1/result.json; exit; }
     exec /usr/bin/find \"\$@\""
   get
   assert_equal "$status" 0
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
   assert_line 'far: 1 new results of tasks, 41B'
+  assert_part 'far: all is well'
+  ((${#messages} < 400000)) # of four commands
 }
 
 # Which files, and which tasks.
@@ -392,14 +366,17 @@ files_of() {
   assert_equal "$(all_attempts | wc -w)" 4
 }
 
-@test "names of files with newlines, quotes and bytes that are no text are verified, too" {
+@test "names of files with newlines, quotes and bytes that are no text are verified, too; one without an end ends tar, not this machine" {
   local attempt
   attempt=$(far_attempt 00000000000000aa/1)
   echo x >"$attempt/files/-rf a"$'\n'"00000000000000bb\\x'\""$'\xff'
   echo y >"$attempt/files/$(printf '0%.0s' {1..64})  00000000000000bb"
+  stub tar '[[ $* != *--extract* ]] || ulimit -v >limit
+    exec /usr/bin/env -u STUB PATH="${PATH#*:}" tar "$@"'
   get
   assert_equal "$status" 0
   assert_equal "$(find "$RESULTS/tasks" -type f | wc -l)" 6 # one has a newline in its name
+  assert_equal "$(cat limit)" 2097152
 }
 
 @test "no room: nothing is fetched, and it is said what to do" {
@@ -552,11 +529,11 @@ answer_with_archive() {
   assert_equal "$(find "$RESULTS/tasks" -mindepth 1)" ''
 }
 
-@test "hostile host: links in results/ that an earlier run made are not followed" {
+@test "hostile host: links in results/ that an earlier run made are not followed; names of what is left out forge no line" {
   local mine="$BATS_TEST_TMPDIR/mine"
   far_attempt 00000000000000aa/1
   far_attempt 00000000000000bb/1
-  far_attempt 00000000000000cc/1
+  ln -s /etc "$(far_attempt 00000000000000cc/1)/x"$'\nfar: all is well\e]52;c;x\a'
   mkdir -p "$mine" "$RESULTS/tasks/00000000000000bb"
   ln -s "$mine" "$RESULTS/tasks/00000000000000aa"
   ln -s "$mine/nothing" "$RESULTS/tasks/00000000000000bb/1"
@@ -566,6 +543,7 @@ answer_with_archive() {
   assert_part 'attempt 00000000000000bb/1 was not copied, since a link'
   assert_equal "$(find "$mine" -mindepth 1)" ''
   [[ -e $RESULTS/tasks/00000000000000cc/1/result.json ]]
+  assert_part '00000000000000cc/1/x?far: all is well?]52;c;x?'
 }
 
 @test "hostile host: of an attempt, only files, directories and links that stay inside it are kept" {
@@ -589,15 +567,6 @@ answer_with_archive() {
   assert_equal "$(cd "$kept" && find . -type l | LC_ALL=C sort | tr '\n' ' ')" './files/a dir/inside ./files/dangling ./here ./loop '
   assert_equal "$(find "$kept" ! -type f ! -type d ! -type l)" ''
   assert_equal "$(cat "$kept/files/same")" 00000000000000aa/1
-}
-
-@test "hostile host: names of what is left out forge no line" {
-  local attempt
-  attempt=$(far_attempt 00000000000000aa/1)
-  ln -s /etc "$attempt/x"$'\nfar: all is well\e]52;c;x\a'
-  get
-  assert_equal "$status" 0
-  assert_part '00000000000000aa/1/x?far: all is well?]52;c;x?'
 }
 
 @test "hostile host: no setuid, no modes beyond the umask, no owner, no device" {
@@ -748,26 +717,6 @@ answer_with_archive() {
   assert_equal "$status" 1
   assert_part 'far: it sends more than 1 MiB'
   assert_equal "$(all_attempts)" ''
-}
-
-@test "hostile host: a name without an end in an archive ends tar, not this machine's memory" {
-  stub tar '[[ $* != *--extract* ]] || ulimit -v >limit
-    exec /usr/bin/env -u STUB PATH="${PATH#*:}" tar "$@"'
-  far_attempt 00000000000000aa/1
-  get
-  assert_equal "$status" 0
-  assert_equal "$(cat limit)" 2097152
-}
-
-@test "hostile host: messages without an end are cut" {
-  far_attempt 00000000000000aa/1
-  stub find '[[ $HOME != *far ]] || yes "all is well" | head --bytes=5M >&2
-    exec /usr/bin/find "$@"'
-  get
-  assert_equal "$status" 0
-  assert_part 'far: all is well'
-  ((${#messages} < 400000)) # of four commands
-  assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
 }
 
 @test "RESULTS_LIMIT: must be a number" {

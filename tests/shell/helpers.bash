@@ -3,19 +3,21 @@
 # What the tests of the shell share. Each test works on a copy of the scripts, in a directory with a space and a quote in its path,
 # and finds programs that it replaces (stub) in front of the real ones.
 
+# No test takes as long; one that hangs is ended, and is named.
+export BATS_TEST_TIMEOUT=300
+
 # prepare: for setup(). TOOL is the copy.
 prepare() {
-  local source
-  source=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
   TOOL="$BATS_TEST_TMPDIR/the tool's copy"
+  # For the place of a failure bats notes each command, which takes longer than most of the tool's commands.
+  # shellcheck disable=SC2128 # of the innermost function
+  ! declare -F bats_debug_trap >/dev/null || trap '[[ $BASH_SOURCE == "$TOOL/"* ]] || bats_debug_trap "$BASH_SOURCE"' DEBUG
   STUBS="$BATS_TEST_TMPDIR/stubs"
   CALLS="$BATS_TEST_TMPDIR/calls"
-  mkdir -p "$TOOL/framework" "$STUBS" "$BATS_TEST_TMPDIR/home"
-  cp -r "$source/framework/shell" "$TOOL/framework/"
-  cp -r "$source"/*.sh "$source"/*.tmpl "$source"/*.example "$source/docker" "$TOOL/"
+  mkdir "$TOOL" "$STUBS" "$BATS_TEST_TMPDIR/home"
+  cd "$BATS_TEST_DIRNAME/../.."
+  cp -r --parents framework/shell docker ./*.sh ./*.tmpl ./*.example "$TOOL/"
   rm -f "$TOOL/config.sh" "$TOOL/infra_clean.sh" # of the checkout that is tested
-  # For the place of a failure bats notes each command, which takes longer than most of the commands themselves.
-  if declare -F bats_add_debug_exclude_path >/dev/null; then bats_add_debug_exclude_path "$TOOL"; fi
   : >"$CALLS"
   output='' messages='' status=0
   PATH="$STUBS:$PATH"
@@ -50,9 +52,21 @@ stub() {
     printf 'printf "%%s\\n" "%s${*:+ ${*@Q}}" >>%q\n' "$1" "$CALLS"
     printf '%s\n' "${2:-}"
   } >"$STUBS/$1"
-  chmod +x "$STUBS/$1"
-  [[ $1 != docker ]] || rm -rf "$TOOL/.infra/answers" # another one has other answers
-  hash -r                                             # bash remembers where it has found the real one
+  [[ -x $STUBS/$1 ]] || chmod +x "$STUBS/$1"
+  [[ $1 != docker || ! -e $TOOL/.infra/answers ]] || rm -rf "$TOOL/.infra/answers" # another one has other answers
+  hash -r                                                                          # bash remembers where it has found the real one
+}
+
+# know_facts: hosts that are asked answer at once that they are fine. facts.bats tests how they find that out, and infrainit.bats
+# that they do.
+know_facts() {
+  cat >"$TOOL/framework/shell/facts.sh" <<'FACTS'
+remote_path=$1 infrastructure=$2 docker=ok # for host_state.sh
+shift 3
+for port in "$@"; do echo "port_$port=free"; done
+printf '%s\n' "time=$(date +%s)" "home=$HOME" user=me "uid=$(id -u)" "gid=$(id -g)" arch=amd64 cores=4 memory=8589934592 \
+  disk=99999999999 docker_disk=99999999999 root_writable=yes tmp_writable=yes docker=ok docker_kind=plain engine=28.5.2 gpus=0
+FACTS
 }
 
 # make_project NAME: a valid one under tasks/.
@@ -81,21 +95,29 @@ capture() {
   ) <&0 >"$BATS_TEST_TMPDIR/stdout" 2>"$BATS_TEST_TMPDIR/stderr" &
   # shellcheck disable=SC2031 # it is the process that was started here
   wait "$!" || status=$? # behind `||` itself, the subshell would go on after errors
-  output=$(<"$BATS_TEST_TMPDIR/stdout")
-  messages=$(<"$BATS_TEST_TMPDIR/stderr")
+  read_text output "$BATS_TEST_TMPDIR/stdout"
+  read_text messages "$BATS_TEST_TMPDIR/stderr"
+}
+
+# read_text VARIABLE FILE: as VARIABLE=$(<FILE) does, without a process.
+read_text() {
+  local text
+  IFS='' read -r -d '' text <"$2" || true # there is no NUL at its end
+  while [[ $text == *$'\n' ]]; do text=${text%$'\n'}; done
+  printf -v "$1" %s "$text"
 }
 
 # assert_equal ACTUAL EXPECTED
 assert_equal() {
   if [[ $1 != "$2" ]]; then
-    printf 'expected: %s\nactual:   %s\n' "${2@Q}" "${1@Q}"
+    printf 'expected: %s\nactual:   %s\ncaptured:\n%s\n%s\n' "${2@Q}" "${1@Q}" "$output" "$messages"
     return 1
   fi
 }
 
 # assert_line LINE: one of the captured lines is this one.
 assert_line() {
-  if ! grep -qxF -- "$1" <<<"$output"$'\n'"$messages"; then
+  if [[ $'\n'$output$'\n'$messages$'\n' != *$'\n'"$1"$'\n'* ]]; then
     printf 'no line: %s\nin:\n%s\n%s\n' "$1" "$output" "$messages"
     return 1
   fi

@@ -7,6 +7,7 @@ load helpers
 
 setup() {
   prepare
+  know_facts
   make_project digits
   stub docker 'case "$*" in
     version*) echo 28.5.2 ;;
@@ -44,6 +45,24 @@ act_as_engine() {
     esac'
 }
 
+# ask_hosts_really: their facts are what facts.sh finds.
+ask_hosts_really() {
+  cp "$BATS_TEST_DIRNAME/../../framework/shell/facts.sh" "$TOOL/framework/shell/facts.sh"
+}
+
+# have_all_up WATCH: as if infrainit.sh had brought everything up, and had recorded that; the next one only looks at it.
+have_all_up() {
+  local project="$TOOL/tasks/digits" role
+  act_as_engine "$1"
+  mkdir -m 700 "$TOOL/.infra"
+  echo infra-01234567 >"$TOOL/.infra/id"
+  printf '%s\n' HOSTS= "PROJECT=${project@Q}" REMOTE_PATH=celery_tasks MASTER=local WORKERS=local >"$TOOL/.infra/record"
+  for role in broker master flower runner worker; do
+    docker run --label infrainit.settings=x --detach --name "infra-01234567-$role"
+  done
+  sed -i 's/^    bring_up$/    STARTED=yes/' "$TOOL/infrainit.sh"
+}
+
 infrainit() {
   capture "$TOOL/infrainit.sh" "$@"
 }
@@ -77,18 +96,20 @@ assert_order() {
 }
 
 @test "every option in the help of a script is known to it" {
-  local script option
+  local script option options
   sed 's/^CHECKOUT=@.*/CHECKOUT=$(dirname -- "$0")/; s/=@[A-Z]*@$/=x/' "$TOOL/infra_clean.sh.tmpl" >"$TOOL/infra_clean.sh"
   chmod +x "$TOOL/infra_clean.sh"
   for script in infrainit update_files check_celery_status get_results infra_clean; do
     capture "$TOOL/$script.sh" --help
     assert_equal "$script $status" "$script 0"
-    while read -r option; do
-      capture "$TOOL/$script.sh" "$option" --no-such-option
-      assert_equal "$status" 2
-      assert_part 'error: --no-such-option is no option'
+    mapfile -t options < <(grep -oE '^ +(-.,)? +--[a-z-]+' <<<"$output" | grep -oE -- '--?[a-z][a-z-]*' | grep -vx -e -h -e --help)
+    ((${#options[@]} > 1))
+    capture "$TOOL/$script.sh" "${options[@]}" --no-such-option
+    assert_equal "$status" 2
+    assert_part 'error: --no-such-option is no option'
+    for option in "${options[@]}"; do
       refute_part "error: $option is no option"
-    done < <(grep -oE '^ +(-.,)? +--[a-z-]+' <<<"$output" | grep -oE -- '--?[a-z][a-z-]*' | grep -vx -e -h -e --help)
+    done
   done
 }
 
@@ -115,6 +136,7 @@ assert_order() {
 }
 
 @test "problems of hosts are all reported, exit 1, nothing is recorded" {
+  ask_hosts_really
   stub docker 'echo "permission denied" >&2; exit 1'
   infrainit -d digits -a h1 -m local -w local,1
   assert_equal "$status" 1
@@ -125,6 +147,7 @@ assert_order() {
 }
 
 @test "Docker is missing: without -y and without a terminal, it says what to do" {
+  ask_hosts_really
   stub docker 'echo "Cannot connect to the Docker daemon" >&2; exit 1'
   infrainit -d digits -m local -w local </dev/null
   assert_equal "$status" 1
@@ -133,6 +156,7 @@ assert_order() {
 }
 
 @test "Docker is missing: with -y it is installed here and there, then asked for again" {
+  ask_hosts_really
   printf 'echo "installed by: $*"\n: >"%s/$(basename "$0")"\n' "$BATS_TEST_TMPDIR/has" >"$TOOL/install_docker_ubuntu.sh"
   chmod +x "$TOOL/install_docker_ubuntu.sh"
   mkdir "$BATS_TEST_TMPDIR/has"
@@ -163,6 +187,7 @@ assert_order() {
 }
 
 @test "a new member of the group docker: infrainit.sh starts itself again, once" {
+  ask_hosts_really
   stub getent 'echo "docker:x:1:other,$(id -un)"'
   stub sg 'exec sh -c "$3"'
   stub docker 'if [[ ! ${INFRAINIT_IN_GROUP:-} ]]; then echo "permission denied" >&2; exit 1; fi
@@ -184,25 +209,20 @@ assert_order() {
   assert_order '/config.sh' '/.infra/id' '/.infra/record' '/infra_clean.sh' 'make_secrets' ' needs ' ' plan ' \
     'building the image of the tasks' 'sending images' 'secrets/infra-' 'sending files' '-broker --label' '-master --label' '-flower --label' '-runner --label' \
     '-worker --label' 'dry run: nothing was changed'
+  refute_part 'framework again'
   assert_equal "$(files)" "$before"
   assert_equal "$(grep -cE "^docker '(run|rm|build|volume' 'create|network' 'create)" "$CALLS")" 0
 }
 
-@test "the master is told what to run again before the sweep is resumed" {
-  infrainit -d digits -m local -w local -n --failed
+@test "--recover, --failed: the journal is rebuilt after the files are there; the master is told what to run again before it goes on" {
+  infrainit -d digits -m local -w local -n --recover --failed
   assert_equal "$status" 0
-  assert_order '-master --label' '-worker --label' "-master framework again --failed" "-master framework resume"
-  infrainit -d digits -m local -w local -n
-  refute_part 'framework again'
-}
-
-@test "--recover: the journal is rebuilt after the files are there, before the master is started" {
-  infrainit -d digits -m local -w local -n --recover
-  assert_equal "$status" 0
-  assert_order 'sending files' "rebuilding the journal" 'recover /data/recovered' '-broker --label' '-master --label'
+  assert_order 'sending files' "rebuilding the journal" 'recover /data/recovered' '-broker --label' '-master --label' '-worker --label' \
+    "-master framework again --failed" "-master framework resume"
 }
 
 @test "a failure in the middle: infra_clean.sh exists and removes what was started" {
+  ask_hosts_really
   infrainit -d digits -m local -w local
   assert_equal "$status" 1
   assert_part 'no container today'
@@ -282,20 +302,21 @@ assert_order() {
 }
 
 @test "--wait: a lost connection does not end it; the results are copied when the sweep has ended" {
-  act_as_engine '(($(wc -l <../watched) > 1)) || exit 255'
+  local past
+  have_all_up '(($(wc -l <../watched) > 1)) || exit 255'
   infrainit -d digits -m local -w local --wait
   assert_equal "$status" 0
   assert_order 'running the tasks' 'local: the connection is lost; the tasks keep running' 'copying the results to this machine'
   assert_equal "$(wc -l <watched)" 2
-  grep -qE "'watch' '--columns' '0' '--past' '[0-9]'\$" "$CALLS"
-  grep -qE "'watch' '--columns' '0' '--past' '6[0-9]'\$" "$CALLS" # what happened while the connection was silent
+  mapfile -t past < <(sed -n -E "s/.*'watch' '--columns' '0' '--past' '([0-9]+)'\$/\1/p" "$CALLS")
+  ((${#past[@]} == 2 && past[1] >= 60)) # what happened while the connection was silent, too
   [[ -d $TOOL/results/digits ]]
 }
 
 @test "--wait: results come home while tasks run" {
   local attempt="$HOME/celery_tasks/worker/digits/tasks/00000000000000aa/1"
   # The sweep ends when its first result is here.
-  act_as_engine 'for _ in {1..300}; do [[ ! -e "$TOOL/results/digits/tasks/00000000000000aa/1" ]] || exit 0; sleep 0.1; done; exit 1'
+  have_all_up 'for _ in {1..300}; do [[ ! -e "$TOOL/results/digits/tasks/00000000000000aa/1" ]] || exit 0; sleep 0.1; done; exit 1'
   export TOOL
   mkdir -p "$attempt" "$HOME/celery_tasks/master/digits"
   echo '{}' >"$attempt/result.json"
@@ -306,16 +327,19 @@ assert_order() {
   assert_equal "$(cat "$TOOL/results/digits/tasks/00000000000000aa/1/result.json")" '{}'
 }
 
-@test "--wait: a task that failed makes it fail, after the results were copied" {
-  act_as_engine 'exit 1'
+@test "--wait: a task that failed makes it fail, after the results were copied; what the master says is printable, and may redraw its line" {
+  have_all_up 'printf "\r1 done \033]52;c;A\007\r2 done\n" >&2; printf "\033]0;x\007\n"; exit 1'
   infrainit -d digits -m local -w local --wait
   assert_equal "$status" 1
   assert_equal "$(wc -l <watched)" 1
   [[ -d $TOOL/results/digits ]]
+  assert_part $'\r1 done ?]52;c;A?\r2 done\n'
+  assert_part '?]0;x?'
+  refute_part $'\033]'
 }
 
 @test "--wait: files of tasks that are out of reach are a warning, and the best combinations are shown" {
-  act_as_engine 'exit 0'
+  have_all_up 'exit 0'
   printf '#!/bin/sh\necho "h1: its results were not copied" >&2\nexit 1\n' >"$TOOL/get_results.sh"
   infrainit -d digits -m local -w local --wait
   assert_equal "$status" 0
@@ -325,7 +349,7 @@ assert_order() {
 
 @test "--wait: does not hold the lock; when the infrastructure is removed, it says so and ends" {
   local seconds=$SECONDS
-  act_as_engine 'flock --nonblock "$TOOL" true || echo locked; rm -f *; exit 137'
+  have_all_up 'flock --nonblock "$TOOL" true || echo locked; rm -f *; exit 137'
   export TOOL
   infrainit -d digits -m local -w local --wait
   assert_equal "$status" 1
@@ -337,7 +361,7 @@ assert_order() {
 }
 
 @test "--wait: the infrastructure is removed while the connection is lost" {
-  act_as_engine 'exit 255'
+  have_all_up 'exit 255'
   stub sleep
   # The master does not answer at first, and then is gone.
   sed -i 's|^      \*" framework watch"\*)|      *" framework status"*) [[ -e ../watched ]] \|\| exit 0; echo >>../asked; (($(wc -l <../asked) < 3)) \|\| rm -f *; exit 1 ;;\n&|' "$STUBS/docker"
@@ -345,15 +369,6 @@ assert_order() {
   assert_equal "$status" 1
   assert_part 'the connection is lost'
   assert_part 'the infrastructure was removed while its tasks were followed'
-}
-
-@test "--wait: what the master says is printable text, and its progress may redraw its line" {
-  act_as_engine 'printf "\r1 done \033]52;c;A\007\r2 done\n" >&2; printf "\033]0;x\007\n"; exit 0'
-  infrainit -d digits -m local -w local --wait
-  assert_equal "$status" 0
-  assert_part $'\r1 done ?]52;c;A?\r2 done\n'
-  assert_part '?]0;x?'
-  refute_part $'\033]'
 }
 
 # on_terminal TEXT=REPLY… -- OPTION…: infrainit.sh on a terminal; when it has shown TEXT, REPLY is typed, one after the other.
@@ -390,7 +405,7 @@ interrupt_and_answer() {
 }
 
 @test "Ctrl-C while the tasks run: the sweep is paused if the user wants it" {
-  act_as_engine 'echo watching; exec sleep 60'
+  have_all_up 'echo watching; exec sleep 60'
   interrupt_and_answer y
   assert_equal "$status" 130
   assert_part 'Pause the sweep and stop its tasks? If not, they keep running without this script. [y/N]'
@@ -399,7 +414,7 @@ interrupt_and_answer() {
 }
 
 @test "Ctrl-C while the tasks run: they keep running if the user does not want to pause" {
-  act_as_engine 'echo watching; exec sleep 60'
+  have_all_up 'echo watching; exec sleep 60'
   interrupt_and_answer n
   assert_equal "$status" 130
   assert_part 'the tasks keep running without this script; watch them again:'
@@ -433,17 +448,11 @@ interrupt_and_answer() {
   assert_line 'local: 2 tasks run (the longest since 2 h); a new image or new settings of the runner make them begin again'
   assert_part "infrainit.sh' -f -y"
   assert_equal "$(grep -cE "^docker '(run' '--label|stop|rm)" "$CALLS")" 0
-  on_terminal $'[y/N]=n\n' -- -f
-  assert_equal "$status" 1
-  assert_part 'go on, and let these tasks begin again? [y/N]'
-  assert_equal "$(grep -cE "^docker '(run' '--label|stop|rm)" "$CALLS")" 0
   on_terminal $'[y/N]=y\n' -- -f
   assert_equal "$status" 0
+  assert_part 'go on, and let these tasks begin again? [y/N]'
   assert_part 'replacing runner'
-  echo scipy >"$TOOL/tasks/digits/requirements.txt"
-  infrainit -f -y </dev/null
-  assert_equal "$status" 0
-  assert_order '2 tasks run' 'local: replacing runner' 'local: worker runs already'
+  assert_part 'worker runs already'
 }
 
 @test "--drain: infrainit.sh waits until the tasks have ended, then replaces the runner; Ctrl-C ends the waiting" {

@@ -16,6 +16,18 @@ setup() {
   FACTS=([0.home]="$HOME" [1.home]="$HOME/far home")
 }
 
+# have_secrets: what `make_secrets hostA -- w1 w-2.example` makes, made once for the tests of this file.
+have_secrets() {
+  local made=$BATS_FILE_TMPDIR/secrets
+  if [[ -e $made ]]; then
+    mkdir "$TOOL/.infra"
+    cp -a "$made" "$SECRETS"
+  else
+    make_secrets hostA -- w1 w-2.example
+    cp -a "$SECRETS" "$made"
+  fi
+}
+
 # digest ROLE…: of all that these roles have.
 digest() {
   local role
@@ -28,7 +40,7 @@ digest() {
 read_permissions() {
   local user kind pattern
   declare -gA PERMISSIONS=()
-  make_secrets hostA -- w1 w-2.example
+  have_secrets
   while read -r user kind pattern; do
     PERMISSIONS["$user $kind"]=$pattern
   done < <(python3 -c '
@@ -63,7 +75,7 @@ refuses() {
 }
 
 @test "make_secrets: nothing changes when it is repeated" {
-  make_secrets hostA -- w1 w-2.example
+  have_secrets
   local before
   before=$(digest broker master worker@w1 flower)
   make_secrets hostA -- w1 w-2.example
@@ -71,7 +83,7 @@ refuses() {
 }
 
 @test "make_secrets: completes what an interrupted call has begun" {
-  make_secrets hostA -- w1 w-2.example
+  have_secrets
   rm "$SECRETS/worker@w1/cert.pem" "$SECRETS/authority/flower.names" "$SECRETS/hashes/master" "$SECRETS/broker/start"
   make_secrets hostA -- w1 w-2.example
   openssl verify -CAfile "$SECRETS/worker@w1/ca.pem" "$SECRETS"/{worker@w1,flower}/cert.pem
@@ -125,13 +137,13 @@ PYTHON
 }
 
 @test "users.json: holds the hashes of the passwords, for these users only" {
-  make_secrets hostA -- w1 w-2.example
+  have_secrets
   check_hashes
 }
 
 @test "users.json: a password that was replaced gets a new hash" {
   local before
-  make_secrets hostA -- w1 w-2.example
+  have_secrets
   before=$(<"$SECRETS/hashes/worker@w1")
   touch -d '1 hour ago' "$SECRETS"/hashes/*
   printf '%064d' 7 >"$SECRETS/master/password"
@@ -198,7 +210,7 @@ PYTHON
 }
 
 @test "users.json: each worker host has its queues, and they are bound to what is sent to it" {
-  make_secrets hostA -- w1 w-2.example
+  have_secrets
   python3 - "$SECRETS/hashes/users.json" "$TOOL/docker/broker/definitions.json" <<'PYTHON'
 import json, sys
 users, broker = (json.load(open(file)) for file in sys.argv[1:])
@@ -241,7 +253,7 @@ PYTHON
 
 @test "forget_workers: what other hosts had is gone, also that of earlier versions; a new password comes with the host" {
   local before
-  make_secrets hostA -- w1 w-2.example
+  have_secrets
   mkdir "$SECRETS/worker"
   before=$(<"$SECRETS/worker@w1/password")
   forget_workers w-2.example

@@ -29,7 +29,7 @@ act_as_ssh() {
   assert_equal "$(tail -n 1 "$CALLS" | sed -E 's/ [0-9a-f]{32} / MARKER /')" "ssh '-T' '-a' '-x' '-o' 'ClearAllForwardings=yes' \
 '-o' 'PermitLocalCommand=no' '-o' 'Tunnel=no' '-o' 'BatchMode=yes' '-o' 'ConnectTimeout=10' '-o' 'ServerAliveInterval=15' '-o' 'ServerAliveCountMax=4' \
 '-o' 'StrictHostKeyChecking=accept-new' '-o' 'ControlPath=$SSH_CONNECTIONS/%C' \
-'-o' 'RemoteCommand=none' '-o' 'SessionType=default' '-o' 'StdinNull=no' '-o' 'ForkAfterAuthentication=no' \
+'-oRemoteCommand=none' '-oSessionType=default' '-oStdinNull=no' '-oForkAfterAuthentication=no' \
 '-o' 'ControlMaster=no' '-o' 'IdentitiesOnly=yes' '-i' '/my keys/id' '-p' '2222' '--' 'me@far' ${expected@Q}"
 }
 
@@ -108,7 +108,7 @@ CONFIG
 
 @test "ssh: options that this ssh does not know are left out" {
   close_connections
-  stub ssh '[[ $* != "-o StdinNull="* && $* != "-o ForkAfter"* ]] || exit 255'
+  stub ssh '[[ $* != *-oStdinNull=* && $* != *-oForkAfter* ]] || exit 255'
   prepare_ssh
   output="${SSH_OPTIONS[*]}"
   assert_part RemoteCommand=none

@@ -127,7 +127,7 @@ open_command() {
 }
 
 @test "the command of a tunnel's key passes bytes on, in every login shell, and ends with either side" {
-  local shell port ready=$BATS_TEST_TMPDIR/port
+  local shell listener port ready=$BATS_TEST_TMPDIR/port
   python3 -c '
 import os, socket, sys
 listener = socket.create_server(("127.0.0.1", 0))
@@ -137,6 +137,7 @@ while True:
     client = listener.accept()[0]
     client.sendall(b"\0\xff" + client.recv(100).upper())
     client.close()' "$ready" 3>&- &
+  listener=$!
   until [[ -e $ready ]]; do sleep 0.05; done
   port=$(<"$ready")
   for shell in bash dash zsh tcsh; do
@@ -148,8 +149,8 @@ while True:
     } | { open_command "$shell" "$port" || true; } >"$BATS_TEST_TMPDIR/got" 2>/dev/null
     assert_equal "$shell $(od -An -c <"$BATS_TEST_TMPDIR/got" | tr -d ' \n')" "$shell infrainit-tunnel\\n\\0377HELLO\\n"
   done
-  kill %1
-  wait %1 || true
+  kill "$listener"
+  wait "$listener" || true # it was killed
   capture open_command bash "$port" </dev/null
   ((status != 0))
   assert_equal "$output" ''

@@ -10,8 +10,8 @@ readonly STATE_2=222222222222222222222222222222222222222222222222222222222222222
 
 # As at the end of a run on two hosts, which has noted what runs.
 setup() {
-  local role
   prepare
+  [[ $BATS_TEST_DESCRIPTION != host_state:* ]] || return 0
   make_project digits
   ANSWER=optuna=no
   export ANSWER TZ=UTC
@@ -69,6 +69,14 @@ facts() {
 compare() {
   capture eval "$1; expect_unchanged; ${2:-:}; compare_with_note; echo \"\${UNCHANGED:-changed} \${WORKER_HOSTS[*]}\""
   assert_equal "$status" 0
+}
+
+# know_wanted: what is wanted here stays as it is, and is found out once.
+know_wanted() {
+  read_note
+  WANTED_NOW=$(print_wanted_now 2>/dev/null)
+  print_wanted_now() { printf '%s\n' "$WANTED_NOW"; }
+  digest_of_tool() { :; }
 }
 
 assert_changed() {
@@ -135,6 +143,9 @@ assert_changed() {
 }
 
 @test "a run that asks for more, and a note that is old, or none" {
+  know_wanted
+  compare :
+  assert_equal "$output" 'yes 1 2'
   assert_changed 'DRY_RUN=yes' 'REFRESH=yes' 'RECOVER=yes' 'MASTER=""' 'LEFT_OUT=(2)' 'INSTALL_HOSTS=(2)' \
     'touch -d "25 hours ago" "$TOOL/.infra/unchanged"' # certificates are renewed in time
   touch "$TOOL/.infra/unchanged"
@@ -144,7 +155,8 @@ assert_changed() {
 }
 
 @test "a host has changed, or its master says something else" {
-  local fact version=${NOTE_OF_LAST_RUN[VERSION]:-}
+  local fact version
+  know_wanted
   version=$(sed -n 's/^VERSION=//p' "$TOOL/.infra/unchanged")
   for fact in "state $STATE_2" 'state ' 'memory 1' 'engine_id X' 'docker down' 'home /root' 'broker 10.0.0.9' 'root_writable full' \
     'addresses ::1' "master $version paused ,h1,h2" "master $version runs ,h1" 'master c00000000000 runs ,h1,h2' 'master ' \
@@ -195,6 +207,7 @@ state_of_host() {
 
 @test "host_state: another digest for each change of containers, code and secrets" {
   local root=$HOME/celery before change
+  know_facts
   mkdir -p "$root/code/p/c1" "$root/code/p/c2" "$root/secrets/infra-1/broker"
   ln -s c1 "$root/code/p/current"
   echo 1 | tee "$root/code/p/c1/VERSION" >"$root/code/p/c2/VERSION"

@@ -7,6 +7,7 @@ load helpers
 
 setup() {
   prepare
+  know_facts
   make_project 'my project'
   mkdir -p "$TOOL/.infra" "$HOME" "$BATS_TEST_TMPDIR/far"
   echo infra-01234567 >"$TOOL/.infra/id"
@@ -66,20 +67,22 @@ versions() {
   fi
 }
 
-@test "all hosts of the infrastructure get the version, and no other" {
-  update
-  assert_equal "$status" 0
+@test "all hosts of the infrastructure get the version, and no other; the image that runs checks it, and stays; the master says what is new" {
   local version
+  push_first_version infrainit-runner-my-project:0123456789ab
+  mkdir "$BATS_TEST_TMPDIR/tmp"
+  sed -i "s|^    'run '\*)|    'exec '*' framework changes c00000000000') echo '8 new combinations will run' ;;\n&|" "$STUBS/docker"
+  TMPDIR="$BATS_TEST_TMPDIR/tmp" update
+  assert_equal "$status" 0
   version=$(readlink "$HERE/current")
   assert_equal "$(readlink "$FAR/current")" "$version"
-  assert_equal "$output" "version $version is used by all tasks that start from now on (all 2 hosts)"
+  assert_equal "$output" "version $version is used by all tasks that start from now on (all 2 hosts)"$'\n''8 new combinations will run'
   assert_line "far: version $version is there, the first one"
   refute_part idle
-}
-
-@test "the project is checked in the image that runs" {
-  update
   grep -q "^docker 'run' .* 'infrainit-worker:0123456789ab' '--kill-after' .* 'plan' './my project' '--host'" "$CALLS"
+  assert_equal "$(grep ^image= "$HERE/current/VERSION" "$FAR/current/VERSION" | cut -d : -f 2-)" \
+    $'image=infrainit-runner-my-project:0123456789ab\nimage=infrainit-runner-my-project:0123456789ab'
+  assert_equal "$(ls "$BATS_TEST_TMPDIR/tmp")" ''
 }
 
 @test "a sweep file: the file, its root and the most tasks are those of the record" {
@@ -105,37 +108,24 @@ image=infrainit-runner:0123456789ab"
   assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 0'
 }
 
-@test "a host that is down is reported, and nothing is changed on any host" {
-  update
-  touch "$TOOL/tasks/my project/new"
+@test "a host that is down, or cannot take the files, is reported, and no host uses the new version" {
   act_as_host 'echo "ssh: connect to host far port 22: Connection timed out" >&2; exit 255'
   update
   assert_equal "$status" 1
   assert_part 'error: far: it does not answer'
-  assert_equal "$(versions "$HERE") $(versions "$FAR")" '2 1'
-}
-
-@test "a host that cannot take the files: no host uses the new version" {
-  update
-  local before
-  before=$(readlink "$HERE/current")
-  touch "$TOOL/tasks/my project/new"
+  assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 0'
   act_as_host '[[ $asked != *" tar "* ]] || { echo "tar: no space left" >&2; exit 2; }'
   update
   assert_equal "$status" 1
   assert_line 'far: tar: no space left'
-  assert_equal "$(readlink "$HERE/current")" "$before"
-  assert_equal "$(readlink "$FAR/current")" "$before"
+  assert_equal "$(readlink "$HERE/current")" c00000000000
+  [[ ! -e $FAR/current ]]
 }
 
 @test "-a: only these hosts, by any of their names" {
-  local name
-  for name in me@far far; do
-    rm -rf "$BATS_TEST_TMPDIR/far/my tasks"
-    update -a "$name"
-    assert_equal "$status" 0
-    assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 1'
-  done
+  update -a me@far
+  assert_equal "$status" 0
+  assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 1'
   update --hosts local,far
   assert_equal "$(versions "$HERE") $(versions "$FAR")" '2 1'
 }
@@ -177,11 +167,12 @@ image=infrainit-runner:0123456789ab"
 
 @test "versions that nothing uses are removed on all hosts, once all use the new one" {
   local number
-  for number in 1 2 3 4; do
-    echo "$number" >"$TOOL/tasks/my project/number"
-    update
-    assert_equal "$status" 0
+  for number in 1 2 3; do
+    mkdir -p "$HERE/c000000000aa$number" "$FAR/c000000000aa$number"
+    touch "$HERE/c000000000aa$number/"{FILES,VERSION} "$FAR/c000000000aa$number/"{FILES,VERSION}
   done
+  update
+  assert_equal "$status" 0
   assert_line 'far: removed 1 earlier version, which nothing uses'
   assert_equal "$(versions "$HERE") $(versions "$FAR")" '4 3' # the first one here is without a list of its files
 }
@@ -197,49 +188,31 @@ image=infrainit-runner:0123456789ab"
   assert_part 'nothing was started from'
 }
 
-@test "tasks stay in the image that runs" {
-  push_first_version infrainit-runner-my-project:0123456789ab
-  update
-  assert_equal "$status" 0
-  assert_equal "$(grep ^image= "$HERE/current/VERSION" "$FAR/current/VERSION" | cut -d : -f 2-)" \
-    $'image=infrainit-runner-my-project:0123456789ab\nimage=infrainit-runner-my-project:0123456789ab'
-}
-
-@test "packages or an image that do not run yet are reported, and nothing is built" {
+@test "packages, an image or docker_options: that do not run yet are reported, and nothing is built" {
   local warning="warning: the project's packages, or its image, are not those of the image that runs: ./infrainit.sh -f builds and sends it"
-  update
+  local options_warning='warning: docker_options: of the project are not those of the tasks on local far: ./infrainit.sh -f replaces the containers'
+  ANSWER=$'docker_option=--shm-size=8g\noptuna=no' update
+  assert_equal "$status" 0
   assert_part "$warning" # the name of the usual image is another one
+  assert_line "$options_warning"
   push_first_version "$(
     load_tool >/dev/null
     NAMES_ONLY=yes make_runner_image
   )"
-  update
+  OPTIONS_IN_USE=$(sha256sum <<<'--shm-size=8g' | cut -c 1-12)
+  export OPTIONS_IN_USE
+  ANSWER=$'docker_option=--shm-size=8g\noptuna=no' update
   assert_equal "$status" 0
   refute_part warning
   echo numpy >"$TOOL/tasks/my project/requirements.txt"
   ANSWER=$'requirements=requirements.txt\noptuna=no' update
   assert_equal "$status" 0
   assert_part "$warning"
-  rm "$TOOL/tasks/my project/requirements.txt"
-  ANSWER=$'image=torch:2\noptuna=no' update
-  assert_part "$warning"
-  assert_equal "$(grep -cE "^docker '(build|pull|tag|import)" "$CALLS")" 0
-}
-
-@test "other docker_options: than those that the tasks have are reported" {
-  local warning='warning: docker_options: of the project are not those of the tasks on local far: ./infrainit.sh -f replaces the containers'
-  ANSWER=$'docker_option=--shm-size=8g\noptuna=no' update
-  assert_equal "$status" 0
-  assert_line "$warning"
-  OPTIONS_IN_USE=$(sha256sum <<<'--shm-size=8g' | cut -c 1-12)
-  export OPTIONS_IN_USE
-  ANSWER=$'docker_option=--shm-size=8g\noptuna=no' update
-  refute_part docker_options
-  update
-  assert_line "$warning"
+  assert_line "$options_warning"
   OPTIONS_IN_USE=--x update
   assert_equal "$status" 1
   assert_part 'local: the answer cannot be read: --x'
+  assert_equal "$(grep -cE "^docker '(build|pull|tag|import)" "$CALLS")" 0
 }
 
 @test "values from the environment: one that is missing changes nothing; they come before the files are used" {
@@ -262,11 +235,13 @@ image=infrainit-runner:0123456789ab"
   [[ $(<"$CALLS") != *hidden* ]]
 }
 
-@test "what the image that runs was made of is not here: said, as it cannot be compared" {
+@test "what the image that runs was made of is not here: said, as it cannot be compared; nor does the master say what is new" {
   act_as_docker ''
+  sed -i "s|^    'run '\*)|    'exec '*' framework changes '*) exit 1 ;;\n&|" "$STUBS/docker"
   sed -i "s/.*image inspect.*/*'image inspect'*) exit 1 ;;/" "$STUBS/docker"
   update
   assert_equal "$status" 0
+  assert_part 'warning: the master does not say what is new'
   assert_part 'warning: infrainit-runner:0123456789ab runs, and what it was made of is not on this machine'
 }
 
@@ -287,26 +262,4 @@ image=infrainit-runner:0123456789ab"
   update -a
   assert_equal "$status" 2
   assert_part '-a needs a value'
-}
-
-@test "leaves neither copies nor connections behind" {
-  mkdir "$BATS_TEST_TMPDIR/tmp"
-  TMPDIR="$BATS_TEST_TMPDIR/tmp" update
-  assert_equal "$(ls "$BATS_TEST_TMPDIR/tmp")" ''
-}
-
-@test "the master is asked which combinations are new" {
-  stub_answer='8 new combinations will run'
-  sed -i "s|^    'run '\*)|    'exec '*' framework changes c00000000000') echo '$stub_answer' ;;\n&|" "$STUBS/docker"
-  update
-  assert_equal "$status" 0
-  assert_equal "$(tail -n 1 <<<"$output")" "$stub_answer"
-  sed -i "s|echo '$stub_answer' ;;|exit 1 ;;|" "$STUBS/docker"
-  echo >>"$TOOL/tasks/my project/parameters.yml"
-  ln -sfn c00000000000 "$HERE/current"
-  update
-  assert_equal "$status" 0
-  assert_part 'warning: the master does not say what is new'
-  update
-  refute_part 'warning: the master'
 }
