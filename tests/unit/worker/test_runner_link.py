@@ -149,6 +149,7 @@ class Bench:
         for link, listener in self.links:
             listener.ends = True
             link.join(60)
+            assert not link.is_alive(), "it does not tick"
             for pending in link._pending:
                 pending.connection.close()
             if link._runner:
