@@ -115,8 +115,8 @@ def root(tmp_path: Path) -> Path:
 def run_program(program: str, root: Path, step: str, disk: ForgetfulDisk | None = None) -> int:
     environment = {"PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"}
     return subprocess.run(
-        [sys.executable, "-c", program, str(root), step],
-        env=environment | (disk.environment if disk else {}), stderr=subprocess.DEVNULL, timeout=60,
+        [sys.executable, "-S", "-c", program, str(root), step],
+        env=environment | (disk.environment if disk else {}), stderr=subprocess.DEVNULL, timeout=100,
     ).returncode  # fmt: skip
 
 
