@@ -524,7 +524,7 @@ def unprivileged() -> Iterator[Bench]:
 def test_a_task_does_not_see_what_its_runner_knows(unprivileged: Bench) -> None:
     script = "for name in environ maps mem fd/1; do cat /proc/$PPID/$name && echo read=1; done"
     daemon = "(setsid sh -c 'touch there; exec sleep 60' &); until [ -e there ]; do sleep 0.02; done"
-    execution = unprivileged.execute(f"{daemon}; {script}")
+    execution = unprivileged.execute(f"{daemon}; {script}; true")
     assert (execution["state"], execution["metrics"]) == ("done", {})
     assert execution["reason"] == "processes that it left running were ended: 1"
     errors = unprivileged.given[0].files.stderr.read_text()
@@ -713,6 +713,20 @@ def test_what_is_not_confirmed_yet_is_confirmed_to_the_next_worker(linked: Bench
     resource.prlimit(linked.pid, resource.RLIMIT_FSIZE, (most, most))
     linked.wait("taken", attempt=attempt)
     assert attempt in linked.believed()
+
+
+def test_an_outcome_that_the_disk_does_not_have_is_not_said_to_the_next_worker(linked: Bench) -> None:
+    attempt = linked.begin(waiting(linked))
+    linked.wait("taken", attempt=attempt)
+    _, most = resource.prlimit(linked.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(linked.pid, resource.RLIMIT_FSIZE, (linked.log.stat().st_size, most))
+    linked.let_go()
+    wait_for(lambda: "outcomes wait for room" in linked.messages.read_text())
+    linked.greet()
+    assert linked.held()[attempt]["ended"] == "running"
+    resource.prlimit(linked.pid, resource.RLIMIT_FSIZE, (most, most))
+    assert linked.wait("ended", attempt=attempt)["execution"]["state"] == "done"
+    assert linked.believed()[attempt].ended
 
 
 # New files of the framework.
