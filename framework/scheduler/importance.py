@@ -9,11 +9,6 @@ from typing import Any
 
 from framework.text import how_to_install
 
-try:
-    import optuna
-except ModuleNotFoundError:
-    optuna = None  # type: ignore[assignment]
-
 LEAST_TASKS = 10  # fewer tell nothing
 
 
@@ -27,7 +22,9 @@ def importance_of(
     (Watanabe et al., PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary Subspaces,
     2023): whether the values among the best tenth differ from all values.
     """
-    if optuna is None:
+    try:
+        import optuna  # here: its import takes longer than most commands
+    except ModuleNotFoundError:
         return {}, f"needs Optuna; {how_to_install('adaptive')}"
     if len(combinations) < LEAST_TASKS:
         return {}, f"needs at least {LEAST_TASKS} tasks that are done and have reported the metric"
@@ -48,6 +45,8 @@ def importance_of(
 
 def _columns(combinations: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, list[Any]]]:
     """The distribution and the values of each metaparameter that can have an importance."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
     columns: dict[str, tuple[Any, list[Any]]] = {}
     for name in combinations[0]:
         values = [combination.get(name) for combination in combinations]
@@ -56,10 +55,10 @@ def _columns(combinations: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, 
             low, high = min(numbers), max(numbers)
             if low < high:
                 is_log = low > 0 and high / low >= 100
-                columns[name] = (optuna.distributions.FloatDistribution(low, high, log=is_log), numbers)
+                columns[name] = (FloatDistribution(low, high, log=is_log), numbers)
         else:
             texts = [json.dumps(value, sort_keys=True) for value in values]
             choices = sorted(set(texts))
             if len(choices) > 1:
-                columns[name] = (optuna.distributions.CategoricalDistribution(choices), texts)
+                columns[name] = (CategoricalDistribution(choices), texts)
     return columns

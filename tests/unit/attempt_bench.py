@@ -66,11 +66,11 @@ class CommandBench:
     def attempt(self, task: str) -> AttemptFiles:
         return WorkerFiles(self.project.parent / "worker's data").attempt(task, 3)
 
-    def run(self, *argv: str, timeout: float | None = 20.0, files: AttemptFiles | None = None) -> Execution:
+    def run(self, *argv: str, timeout: float | None = 60.0, files: AttemptFiles | None = None) -> Execution:
         return self.run_all([(files or self.files, argv)], timeout)[0]
 
     def run_all(
-        self, commands: Iterable[tuple[AttemptFiles, Sequence[str]]], timeout: float | None = 20.0
+        self, commands: Iterable[tuple[AttemptFiles, Sequence[str]]], timeout: float | None = 60.0
     ) -> list[Execution]:
         """Run them side by side."""
         project_tree.cache_clear()  # a test may have changed the project since
@@ -107,10 +107,10 @@ class CommandBench:
         self.seen.append(metrics)
         self.reports = reports
 
-    def python(self, program: str, timeout: float | None = 20.0) -> Execution:
+    def python(self, program: str, timeout: float | None = 60.0) -> Execution:
         return self.run(sys.executable, "-c", program, timeout=timeout)
 
-    def shell(self, script: str, timeout: float | None = 20.0) -> Execution:
+    def shell(self, script: str, timeout: float | None = 60.0) -> Execution:
         return self.run("sh", "-c", script, timeout=timeout)
 
 
@@ -147,7 +147,7 @@ class CallBench:
 
     def begin(
         self,
-        timeout: float | None = 20.0,
+        timeout: float | None = 60.0,
         function: str = "train:run",
         project: Path | None = None,
         environment: dict[str, str] | None = None,
@@ -195,13 +195,22 @@ class RunningCall:
     def stop(self) -> None:
         self.runner.send(do="stop", attempts=[self.attempt])
 
-    def result(self, seconds: float = 30.0) -> Execution:
+    def result(self, seconds: float = 100.0) -> Execution:
         """Wait for the end. Raises FrameworkError if the runner is short of something."""
         event = self.runner.wait("ended", "refused", attempt=self.attempt, seconds=seconds)
         if event["event"] == "refused":
             raise FrameworkError(event["reason"])
         self.runner.send(do="forget", attempts=[self.attempt])
         return Execution(**event["execution"])
+
+
+def run_to_timeout(run: Callable[[float], Execution]) -> tuple[Execution, float]:
+    """Run what prints a metric before it waits for its timeout, with longer ones until it comes that far."""
+    for timeout in (0.5, 5.0, 50.0):
+        found = run(timeout)
+        if found.metrics:
+            break
+    return found, timeout
 
 
 def gone(pid: int) -> bool:

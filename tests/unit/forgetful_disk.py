@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).with_suffix(".c")
@@ -21,6 +24,16 @@ for directory, _, files in os.walk(sys.argv[1], topdown=False):
 """
 
 
+@cache
+def compile_shim() -> Path:
+    """The library that programs are to load. Raises CalledProcessError if it cannot be compiled."""
+    directory = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, directory)
+    shim = Path(directory, "forgetful_disk.so")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", shim, SOURCE], check=True)
+    return shim
+
+
 class ForgetfulDisk:
     """`root` is a directory; processes that write there run with `environment`.
 
@@ -33,10 +46,8 @@ class ForgetfulDisk:
         self._root = root
         self._kept = scratch / "kept"
         self._kept.mkdir(parents=True)
-        shim = scratch / "forgetful_disk.so"
-        subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", shim, SOURCE], check=True)
         self.environment = {
-            "LD_PRELOAD": str(shim),
+            "LD_PRELOAD": str(compile_shim()),
             "FORGETFUL_ROOT": str(root.resolve()),
             "FORGETFUL_KEPT": str(self._kept),
         }
@@ -44,7 +55,9 @@ class ForgetfulDisk:
 
     def sync(self) -> None:
         """Everything that is there now is safe."""
-        subprocess.run([sys.executable, "-c", SYNC_ALL, self._root], check=True, env=self.environment)
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", SYNC_ALL, self._root], check=True, env=self.environment
+        )
 
     def cut_power(self) -> None:
         """The directory is as a computer finds it that lost power now; no process may use it."""

@@ -123,7 +123,7 @@ class RunnerBench:
         if self.process is not None and self.process.poll() is None:
             if self._listener:
                 self.process.kill()
-            self.process.wait(20)
+            self.process.wait(60)
 
     # The connection.
 
@@ -132,7 +132,7 @@ class RunnerBench:
             self._listener = socket.socket(socket.AF_UNIX)
             self._listener.bind(str(self._link))
             self._listener.listen()
-            self._listener.settimeout(10)
+            self._listener.settimeout(60)
 
     def greet(self, welcome: bool = True) -> None:
         """Hear the runner's hello, after it has connected; and welcome it."""

@@ -139,8 +139,9 @@ class WorkerBench:
         (project / "parameters.yml").write_text("x: [1]\n")
         (project / "program.py").write_text(PROGRAM)
         (self.code / version / "VERSION").write_text(f"framework={framework}\nproject=p\n")
-        (self.code / "current").unlink(missing_ok=True)
-        (self.code / "current").symlink_to(version)
+        new = self.code / "new"  # a worker that looks meanwhile finds one of them
+        new.symlink_to(version)
+        new.replace(self.code / "current")
 
     def start(self, publisher: Publisher | None = None, slots: int | None = 2) -> tuple[Worker, Recorder]:
         identity = Identity("worker", "infra-1", "p", "host1", "broker:5671", "sha256:1", Path("/none"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -93,7 +94,7 @@ def test_metrics_that_are_old_are_none(server: Server, tmp_path: Path) -> None:
     )  # fmt: skip
     publish(tmp_path, time.time() - 100)
     assert server.ask().code == 503
-    assert "the master has written no status for 100 s" in server.ask().body.decode()
+    assert re.search(r"the master has written no status for 1\d\d s", server.ask().body.decode())
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/", "/sweep", "/status.json"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -137,7 +138,7 @@ def test_a_written_document_is_said_to_be_old(tmp_path: Path) -> None:
     file.write_text('{"error": "no master"}')
     assert documents.make() == {"error": "no master"}
     os.utime(file, (time.time() - 60, time.time() - 60))
-    assert documents.make()["error"].startswith("no answer for 60 s")
+    assert re.match(r"no answer for [6-9]\d s", documents.make()["error"])
     file.write_text('{"hosts": {}}')
     with pytest.raises(FrameworkError, match="not understood"):
         documents.make()

@@ -71,7 +71,7 @@ def test_aliases_that_stand_for_many_values(directory: ProjectDirectory) -> None
         begin = time.monotonic()
         (found,) = directory.problems(text)
         assert re.match(r"parameters.yml:[56]:\d+: more than 100000 values, aliases written out", found)
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 30
 
 
 def test_merge_keys_that_stand_for_many_values(directory: ProjectDirectory) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from export_bench import BEST, STARTED, write_results
-from mlflow import MlflowClient
-from mlflow.entities import Run
 
 from framework.errors import FrameworkError, UsageError
-from framework.export.mlflow_store import export
 from framework.export.sqlite_file import database_url
 from framework.export.sweep_results import SweepResults
+
+if TYPE_CHECKING:  # its import takes two seconds, of each process that collects tests
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # SQLAlchemy's about MLflow
 
@@ -24,7 +26,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("mlflow") / "it's a store, 100%?"
 
 
+def export(results: SweepResults, directory: Path) -> str:
+    from framework.export import mlflow_store
+
+    return mlflow_store.export(results, directory)
+
+
 def client_of(directory: Path) -> MlflowClient:
+    from mlflow import MlflowClient
+
     return MlflowClient(tracking_uri=database_url(directory / "mlflow.db"))
 
 

@@ -17,7 +17,6 @@ import pytest
 from export_bench import BEST, FAILED
 
 from framework.export.sweep_results import SweepResults
-from framework.export.wandb_offline import export
 
 _BUCKET = {"id": "x", "name": "x", "project": {"name": "p", "entity": {"name": "e"}}, "historyLineCount": 0}
 
@@ -86,6 +85,8 @@ def test_sync_uploads_metaparameters_curves_and_states(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("WANDB_MODE", "online")  # it stays offline all the same
     target = tmp_path / "it's W&B"
+    from framework.export.wandb_offline import export  # here: wandb is slow to import
+
     assert export(results, target) == f"wandb sync '{tmp_path}/it'\"'\"'s W&B/wandb'/offline-run-*"
     export(results, target)  # again: nothing is there twice
     runs = [next((target / "wandb").glob(f"offline-run-*-{task['task']}")) for task in results.tasks]

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any, get_args
 
 import pytest
+from hypothesis import settings
 from master_bench import Bench, Clock, Message, Messenger
 
 from framework.configuration.load import load_code
@@ -177,9 +178,13 @@ def test_a_blocked_broker_is_waited_for_and_costs_no_attempt(
     assert bench.status().notices == []
 
 
+THOROUGH = settings.get_current_profile_name() == "thorough"
+OF_A_MINUTE, SHORT = (range(5), range(5, 8)) if THOROUGH else (range(3), range(5, 6))
+
+
 @pytest.mark.parametrize(
     ("seed", "count", "seconds", "at_once"),
-    [*((seed, 60, 60.0, 1) for seed in range(5)), *((seed, 600, 0.01, 40) for seed in range(5, 8))],
+    [*((seed, 60, 60.0, 1) for seed in OF_A_MINUTE), *((seed, 600, 0.01, 40) for seed in SHORT)],
 )
 def test_each_task_ends_with_one_record_whatever_happens(
     bench: Bench, clock: Clock, seed: int, count: int, seconds: float, at_once: int,

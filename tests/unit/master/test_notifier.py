@@ -57,7 +57,7 @@ class Deliveries:
     def wait(self, ready: Callable[[], bool]) -> None:
         """Wait until something is so that follows a try."""
         with self._changed:
-            assert self._changed.wait_for(ready, 10)
+            assert self._changed.wait_for(ready, 60)
 
 
 @pytest.fixture

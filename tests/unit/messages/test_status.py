@@ -85,7 +85,7 @@ def test_an_estimate_says_what_people_can_act_on(estimate: Estimate, text: str) 
 
 def test_an_old_status_is_no_status(tmp_path: Path) -> None:
     written(tmp_path, updated=time.time() - 100)
-    with pytest.raises(FrameworkError, match="no status for 100 s"):
+    with pytest.raises(FrameworkError, match=r"no status for 1\d\d s"):
         read_status(tmp_path / "status.json")
     with pytest.raises(FrameworkError, match="not started yet"):
         read_status(tmp_path / "other.json")

@@ -144,7 +144,7 @@ _PATTERNS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     paths=st.lists(_PATHS, min_size=1, max_size=8),
     rules=st.dictionaries(

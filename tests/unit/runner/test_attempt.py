@@ -5,10 +5,9 @@ import errno
 import os
 import sys
 import threading
-import time
 
 import pytest
-from attempt_bench import ENVIRONMENT, CommandBench, gone, make_job, wait_for
+from attempt_bench import ENVIRONMENT, CommandBench, gone, make_job, run_to_timeout, wait_for
 
 from framework.errors import FrameworkError
 from framework.runner.attempt import Attempt, Execution
@@ -23,7 +22,7 @@ def test_a_program_that_works(commands: CommandBench) -> None:
     )
     assert (found.state, found.exit_code, found.reason) == ("done", 0, "")
     assert found.metrics == {"a": 2, "b": "x"}
-    assert 0 < found.seconds < 10
+    assert 0 < found.seconds < 60
     assert commands.files.stdout.read_text() == "Training: a=1, b=x\na=2\n"
     assert commands.files.stderr.read_text() == "oops\n"
 
@@ -80,38 +79,43 @@ def test_a_metrics_file_of_the_project_is_neither_read_nor_written(commands: Com
 
 
 def test_a_timeout_ends_the_whole_group(commands: CommandBench) -> None:
-    began = time.monotonic()
-    found = commands.shell(
-        "sleep 60 & echo $! > child; trap 'echo bye; exit 0' TERM; echo a=1; wait", timeout=0.3
-    )
-    assert time.monotonic() - began < 5
+    script = "sleep 60 & echo $! > child; trap 'echo bye; exit 0' TERM; echo a=1; wait"
+    found, timeout = run_to_timeout(lambda timeout: commands.shell(script, timeout=timeout))
     assert (found.state, found.exit_code, found.reason) == (
         "timeout",
         0,
-        "ran longer than its timeout of 0.3 s",
+        f"ran longer than its timeout of {timeout:g} s",
     )
+    assert found.seconds < 59
     assert found.metrics == {"a": 1}
-    assert commands.files.stdout.read_text() == "a=1\nbye\n"
+    assert commands.files.stdout.read_text().endswith("a=1\nbye\n")
     wait_for(lambda: gone(int((commands.files.work / "child").read_text())))
 
 
 def test_what_ignores_term_is_killed(commands: CommandBench) -> None:
-    found = commands.shell("trap '' TERM; while :; do sleep 0.1; done", timeout=0.2)
+    script = "trap '' TERM; echo a=1; while :; do sleep 0.1; done"
+    found, timeout = run_to_timeout(lambda timeout: commands.shell(script, timeout=timeout))
     assert (found.state, found.exit_code) == ("timeout", 137)
-    assert 0.4 < found.seconds < 5
+    assert found.seconds > timeout + 0.2, "GRACE_SECONDS"
 
 
 def test_stop(commands: CommandBench) -> None:
-    threading.Timer(0.2, commands.stop).start()
-    found = commands.shell("sleep 60")
+    def stop() -> None:
+        wait_for((commands.files.work / "began").exists)
+        commands.stop()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    found = commands.shell("touch began; exec sleep 100", timeout=None)
+    thread.join()
     assert (found.state, found.reason) == ("stopped", "stopped by the master, or because its worker stopped")
-    assert found.seconds < 5
+    assert found.seconds < 90
 
 
 def test_what_is_left_in_the_group_is_killed(commands: CommandBench) -> None:
     found = commands.shell("(trap '' TERM HUP; sleep 60) & echo $! > child; exit 0")
     assert found.state == "done"
-    assert found.seconds < 5
+    assert found.seconds < 50
     wait_for(lambda: gone(int((commands.files.work / "child").read_text())))
 
 
@@ -123,13 +127,14 @@ def test_what_is_left_in_another_session_is_ended(commands: CommandBench) -> Non
 
 
 def test_a_worker_in_another_session_outlives_no_timeout(commands: CommandBench) -> None:
-    found = commands.python(
+    program = (
         "import signal, subprocess; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "subprocess.Popen(['sleep', '60'], start_new_session=True).wait()",
-        timeout=0.5,
+        "process = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        "print('a=1', flush=True)\nprocess.wait()"
     )
+    found, timeout = run_to_timeout(lambda timeout: commands.python(program, timeout=timeout))
     assert (found.state, found.exit_code) == ("timeout", 137)
-    assert found.reason.endswith("of 0.5 s; processes that it left running were ended: 1")
+    assert found.reason.endswith(f"of {timeout:g} s; processes that it left running were ended: 1")
     assert list(task_processes(commands.files.directory)) == []
 
 
@@ -163,7 +168,7 @@ def test_what_is_written_at_the_very_end_is_read(commands: CommandBench) -> None
 def test_a_stop_before_it_begins(commands: CommandBench) -> None:
     found = asyncio.run(stopped_at_once(commands))
     assert found.state == "stopped"
-    assert found.seconds < 5
+    assert found.seconds < 50
 
 
 async def stopped_at_once(commands: CommandBench) -> Execution:

@@ -2,12 +2,11 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attempt_bench import CallBench, gone, parent, wait_for
+from attempt_bench import CallBench, gone, parent, run_to_timeout, wait_for
 
 from framework.runner.orphans import task_processes
 
@@ -105,12 +104,11 @@ def test_a_timeout_ends_the_whole_group(calls: CallBench) -> None:
             print("a=1")
             time.sleep(60)
     """)
-    began = time.monotonic()
-    found = calls.run(timeout=0.5)
-    assert time.monotonic() - began < 10
+    found, timeout = run_to_timeout(lambda timeout: calls.run(timeout=timeout))
     assert (found.state, found.exit_code, found.reason) == (
-        "timeout", 0, "ran longer than its timeout of 0.5 s",
+        "timeout", 0, f"ran longer than its timeout of {timeout:g} s",
     )  # fmt: skip
+    assert found.seconds < 59
     assert found.metrics == {"a": 1}
     assert calls.stdout == "a=1\nbye\n"
 
@@ -150,12 +148,12 @@ def test_children_that_a_call_left_are_reaped_while_it_runs(calls: CallBench) ->
             os.wait()
             while not HERE.joinpath("called").exists():
                 time.sleep(0.01)
-            time.sleep(0.2)
             pid = HERE.joinpath("called").read_text().strip()
-            return {"is_there": int(os.path.exists(f"/proc/{pid}"))}
+            while os.path.exists(f"/proc/{pid}"):
+                time.sleep(0.01)
         """
     )
-    assert calls.run().metrics == {"is_there": 0}
+    assert calls.run().state == "done"
 
 
 def test_a_log_that_the_import_opens_in_a_read_only_project_is_each_calls_own(calls: CallBench) -> None:
@@ -192,11 +190,12 @@ def test_what_ignores_term_is_killed(calls: CallBench) -> None:
     calls.write("""
         import signal
         def run():
-            note("called")
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            note("called")
+            print("a=1", flush=True)
             while True: time.sleep(0.1)
     """)
-    found = calls.run(timeout=0.5)
+    found, _ = run_to_timeout(lambda timeout: calls.run(timeout=timeout))
     assert (found.state, found.exit_code) == ("timeout", 137)
 
 
@@ -209,7 +208,7 @@ def test_stop(calls: CallBench) -> None:
     running = calls.begin()
     wait_for(lambda: calls.pids("called"))
     running.stop()
-    found = running.result(10)
+    found = running.result()
     assert (found.state, found.reason) == ("stopped", "stopped by the master, or because its worker stopped")
 
 
@@ -223,7 +222,7 @@ def test_metrics_come_while_it_runs(calls: CallBench) -> None:
     running = calls.begin()
     wait_for(lambda: calls.seen == [{"i": 1}])
     (calls.project / "go").touch()
-    assert running.result(10).metrics == {"i": 2}
+    assert running.result().metrics == {"i": 2}
 
 
 def test_many_at_once(calls: CallBench) -> None:
@@ -234,7 +233,7 @@ def test_many_at_once(calls: CallBench) -> None:
             print(f"x={x}")
             sys.exit(x)
     """)
-    found = [each.result(20) for each in [calls.begin(x=x) for x in range(4)]]
+    found = [each.result() for each in [calls.begin(x=x) for x in range(4)]]
     assert [(each.exit_code, each.metrics) for each in found] == [(x, {"x": x}) for x in range(4)]
     assert len(calls.pids("imported")) == 1
 
@@ -255,7 +254,7 @@ def test_a_server_that_is_killed_takes_no_call_with_it(calls: CallBench) -> None
     os.kill(server, signal.SIGKILL)
     wait_for(lambda: gone(server))
     (calls.project / "go").touch()
-    found = [each.result(10) for each in running]
+    found = [each.result() for each in running]
     assert [(each.state, each.metrics) for each in found] == [("done", {"x": x}) for x in range(2)]
     assert calls.run(x=5).metrics == {"x": 5}
     assert len(calls.pids("imported")) == 2
@@ -270,7 +269,7 @@ def test_a_server_that_dies_before_it_forks_is_replaced(calls: CallBench) -> Non
     waiting = calls.begin(x=2)
     wait_for(lambda: calls.attempts[1].stderr.exists())
     os.kill(server, signal.SIGKILL)
-    assert waiting.result(10).metrics == {"x": 2}
+    assert waiting.result().metrics == {"x": 2}
 
 
 def test_a_new_version_of_the_project_ends_the_server_of_the_older_one(
@@ -286,7 +285,7 @@ def test_a_new_version_of_the_project_ends_the_server_of_the_older_one(
     (server,) = calls.pids("imported")
     wait_for(lambda: gone(server))
     (calls.project / "go").touch()
-    assert running.result(10).metrics == {"x": 1}
+    assert running.result().metrics == {"x": 1}
 
 
 def test_an_import_that_takes_too_long_is_begun_anew_for_those_who_can_wait(calls: CallBench) -> None:
@@ -299,7 +298,7 @@ def test_an_import_that_takes_too_long_is_begun_anew_for_those_who_can_wait(call
     wait_for(lambda: calls.pids("imported"))
     found = calls.run(timeout=0.3, x=2)
     assert (found.state, found.exit_code) == ("timeout", None)
-    assert waiting.result(10).metrics == {"x": 1}
+    assert waiting.result().metrics == {"x": 1}
     assert calls.run(x=3).metrics == {"x": 3}
     assert len(calls.pids("imported")) == 2
 
@@ -309,7 +308,7 @@ def test_a_stop_while_it_is_imported(calls: CallBench) -> None:
     waiting = calls.begin()
     wait_for(lambda: calls.pids("imported"))
     waiting.stop()
-    assert waiting.result(10).state == "stopped"
+    assert waiting.result().state == "stopped"
     wait_for(lambda: gone(calls.pids("imported")[0]))
 
 
@@ -349,4 +348,4 @@ def test_nothing_stays_open(calls: CallBench) -> None:
     before = held()
     for x in range(5):
         calls.run(x=x)
-    assert held() == before
+    wait_for(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))

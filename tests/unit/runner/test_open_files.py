@@ -55,7 +55,7 @@ def test_each_call_reads_from_where_the_import_has_stopped(calls: CallBench, kin
                     while len((HERE / "called").read_text().split()) < 3: time.sleep(0.01)
             return {{"count": count}}
     """)
-    found = [each.result(20) for each in [calls.begin(x=x) for x in range(3)]]
+    found = [each.result() for each in [calls.begin(x=x) for x in range(3)]]
     assert [(each.state, each.reason, each.metrics) for each in found] == [
         ("done", "", {"count": 19_998})
     ] * 3
@@ -73,7 +73,7 @@ def test_the_members_of_an_archive(calls: CallBench) -> None:
             while len((HERE / "called").read_text().split()) < 4: time.sleep(0.01)
             return {"size": sum(len(ARCHIVE.read(str(name))) for name in range(20))}
     """)
-    found = [each.result(20) for each in [calls.begin(x=x) for x in range(4)]]
+    found = [each.result() for each in [calls.begin(x=x) for x in range(4)]]
     assert [(each.reason, each.metrics) for each in found] == [("", {"size": 2_000_000})] * 4
 
 
@@ -89,7 +89,7 @@ def test_arrays_of_numpy(calls: CallBench) -> None:
             while len((HERE / "called").read_text().split()) < 4: time.sleep(0.01)
             return {"sum": sum(int(DATA[f"a{name}"].sum()) for name in range(20))}
     """)
-    found = [each.result(20) for each in [calls.begin(x=x) for x in range(4)]]
+    found = [each.result() for each in [calls.begin(x=x) for x in range(4)]]
     assert [(each.reason, each.metrics) for each in found] == [("", {"sum": 190 * 50_000})] * 4
 
 
@@ -106,7 +106,7 @@ def test_nothing_that_calls_write_is_lost_or_written_twice(calls: CallBench, mod
             if x == 1: FILE.flush()
     """)
     for each in [calls.begin(x=x) for x in range(3)]:
-        each.result(20)
+        each.result()
     lines = (calls.project / "log").read_text().splitlines()
     assert sorted(lines) == ["call 0", "call 1", "call 2", "import"]
 

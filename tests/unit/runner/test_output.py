@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
-from attempt_bench import CommandBench
+from attempt_bench import CommandBench, wait_for
 
 from framework.messages.metrics import Metric
 from framework.project.early_termination import EarlyTermination
@@ -14,12 +15,25 @@ from framework.runner import output
 
 
 def test_metrics_come_while_it_runs(commands: CommandBench) -> None:
-    program = "import time\nfor i in range(12): print(f'Step: i={i}', flush=True); time.sleep(0.2)"
-    found = commands.python(program)
+    go = commands.project / "go"
+
+    def let_it_go_on() -> None:
+        wait_for(lambda: commands.seen)
+        go.touch()
+
+    thread = threading.Thread(target=let_it_go_on)
+    thread.start()
+    found = commands.python(
+        "import os, time\n"
+        "print('Step: i=0', flush=True)\n"
+        f"while not os.path.exists({str(go)!r}): time.sleep(0.02)\n"
+        "for i in range(1, 12): print(f'Step: i={i}', flush=True); time.sleep(0.1)"
+    )
+    thread.join()
     assert found.metrics == {"i": 11}
     steps = [int(seen["i"]) for seen in commands.seen]
-    assert 2 <= len(steps) <= 4
-    assert steps == sorted(set(steps))
+    assert (steps[0], steps) == (0, sorted(set(steps)))
+    assert len(steps) <= 2 + found.seconds / output.METRICS_SECONDS
 
 
 def test_an_error_in_on_metrics_is_not_the_tasks(

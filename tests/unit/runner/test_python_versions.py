@@ -55,6 +55,10 @@ print(json.dumps([errors, foreign]))
 """
 
 
+# Leaves a process in another session.
+DAEMON = "setsid sh -c 'touch there; exec sleep 60' & until [ -e there ]; do sleep 0.02; done"
+
+
 def module_name(file: Path) -> str:
     return ".".join(file.relative_to(ROOT).with_suffix("").parts).replace(".__init__", "")
 
@@ -174,7 +178,7 @@ def test_the_runner_executes_commands_and_calls(python: str, bench: RunnerBench,
         "    return {'twice': 2 * x}\n"
     )
     programs: list[dict[str, Any]] = [
-        {"command": ["sh", "-c", "echo n=1; setsid sleep 60 & sleep 0.5; exit 3"]},
+        {"command": ["sh", "-c", f"echo n=1; {DAEMON}; exit 3"]},
         {"command": ["no-such-program"]},
         {"function": "train:run", "parameters": {"x": 2}},
         {"function": "train:run", "parameters": {"y": 2}},
@@ -186,14 +190,14 @@ def test_the_runner_executes_commands_and_calls(python: str, bench: RunnerBench,
             project,
             ranked="n",
             early_termination={"type": "asha", "min_iter": 1, "max_iter": None, "eta": 2},
-            timeout=20.0,
+            timeout=60.0,
             **program,
         )
         for number, program in enumerate(programs)
     ]
     bench.run(*jobs)
     bench.send(do="stop", attempts=[jobs[-1].attempt])
-    ends = [bench.wait("ended", attempt=job.attempt, seconds=30)["execution"] for job in jobs]
+    ends = [bench.wait("ended", attempt=job.attempt, seconds=100)["execution"] for job in jobs]
     minor = int(python.rpartition(".")[2])
     assert [(end["state"], end["exit_code"], end["metrics"]) for end in ends] == [
         ("failed", 3, {"n": 1}),
@@ -241,7 +245,7 @@ class ForkServer:
 
     def __exit__(self, *_: object) -> None:
         self._requests.close()
-        self.exit_code = self._process.wait(20)
+        self.exit_code = self._process.wait(60)
 
     def call(self, parameters: Mapping[str, object]) -> Call:
         content = {
@@ -257,7 +261,7 @@ class ForkServer:
             with theirs:
                 files = (theirs, stdout, stderr, request)
                 send_descriptors(self._requests, b"\n", [each.fileno() for each in files])
-            ours.settimeout(20)
+            ours.settimeout(60)
             with ours.makefile("rb") as messages:
                 started, end = (json.loads(messages.readline()) for _ in range(2))
             for file in (stdout, stderr):

@@ -26,6 +26,7 @@ from framework.runner.log import Entry, RunnerLog
 from framework.runner.orphans import kill_orphans, task_processes
 from framework.runner.protocol import VERSION, encode
 
+LEAVE_SECONDS = 0.5
 FAST = {"attempt.GRACE_SECONDS": 0.3, "runner.CODE_SECONDS": 0.1, "runner.RETRY_SECONDS": 0.1}
 
 
@@ -136,7 +137,7 @@ def test_an_attempt_from_its_beginning_to_its_end(runner: Bench) -> None:
     (metrics,) = runner.events("metrics")
     assert (metrics["metrics"], metrics["reports"]) == ({"a": 1}, [])
     execution = ended.pop("execution")
-    assert 0.7 < execution.pop("seconds") < 10
+    assert 0.7 < execution.pop("seconds") < 60
     assert execution == {
         "exit_code": 3, "state": "failed", "reason": "exit code 3: oops", "metrics": {"a": 1},
     }  # fmt: skip
@@ -236,8 +237,8 @@ def test_a_stop_that_comes_with_the_attempt(runner: Bench) -> None:
 
 
 def test_what_it_left_running_in_other_sessions_is_ended(runner: Bench) -> None:
-    daemon = "(setsid sleep 60 & echo $! >>pids; setsid sh -c 'sleep 60 & wait' & echo $! >>pids) & wait"
-    execution = runner.execute(f"{daemon}; sleep 0.5")
+    script = "setsid sh -c 'echo $$ >>pids; exec sleep 60' & setsid sh -c 'sleep 60 & echo $$ >>pids; wait' &"
+    execution = runner.execute(f"touch pids; ({script}); until [ $(wc -l <pids) = 2 ]; do sleep 0.02; done")
     assert execution["state"] == "done"
     assert execution["reason"] in [f"processes that it left running were ended: {n}" for n in (2, 3)]
     pids = (runner.given[0].files.work / "pids").read_text().split()
@@ -379,10 +380,8 @@ def test_a_worker_with_another_key_finds_nothing(runner: Bench) -> None:
 def test_it_ends_with_its_worker_and_all_tasks_with_it(runner: Bench) -> None:
     runner.begin("trap '' TERM; (trap '' TERM; setsid sleep 60) & while :; do sleep 0.1; done")
     wait_for(lambda: len(list(task_processes(runner.tasks))) >= 2)
-    began = time.monotonic()
     runner.disconnect()
-    assert runner.exit_code() == 0
-    assert time.monotonic() - began < 5
+    assert runner.exit_code(seconds=50) == 0, "before the tasks would end"
     assert list(task_processes(runner.tasks)) == []
     (entry,) = runner.believed().values()
     assert entry.ended is not None
@@ -395,8 +394,10 @@ def test_signals_of_a_task_do_not_end_it(runner: Bench) -> None:
 
 
 def test_sigterm_stops_what_runs_and_hands_it_back(runner: Bench) -> None:
-    attempts = [runner.begin("trap 'echo a=1; exit 0' TERM; while :; do sleep 0.05; done") for _ in range(2)]
-    wait_for(lambda: len(runner.started()) == 2)
+    script = "trap 'echo a=1; exit 0' TERM; echo . >>'{}'; while :; do sleep 0.05; done"
+    trapped = runner.path / "trapped"
+    attempts = [runner.begin(script.format(trapped)) for _ in range(2)]
+    wait_for(lambda: trapped.exists() and trapped.read_text() == ".\n" * 2)
     os.kill(runner.pid, signal.SIGTERM)
     for attempt in attempts:
         execution = runner.wait("ended", attempt=attempt)["execution"]
@@ -416,7 +417,7 @@ def test_sigterm_without_a_worker_that_keeps_outcomes(bench: Bench) -> None:
     bench.execute("true")
     os.kill(bench.pid, signal.SIGTERM)
     assert bench.process is not None
-    assert bench.process.wait(10) == 0
+    assert bench.process.wait(60) == 0
     bench.start()
     assert bench.held()[bench.given[0].attempt]["ended"]["state"] == "done"
 
@@ -521,8 +522,9 @@ def unprivileged() -> Iterator[Bench]:
 
 
 def test_a_task_does_not_see_what_its_runner_knows(unprivileged: Bench) -> None:
-    script = "for name in environ maps mem fd/1; do cat /proc/$PPID/$name && echo read=1; done; sleep 0.1"
-    execution = unprivileged.execute(f"(setsid sleep 60 &); {script}")
+    script = "for name in environ maps mem fd/1; do cat /proc/$PPID/$name && echo read=1; done"
+    daemon = "(setsid sh -c 'touch there; exec sleep 60' &); until [ -e there ]; do sleep 0.02; done"
+    execution = unprivileged.execute(f"{daemon}; {script}; true")
     assert (execution["state"], execution["metrics"]) == ("done", {})
     assert execution["reason"] == "processes that it left running were ended: 1"
     errors = unprivileged.given[0].files.stderr.read_text()
@@ -531,8 +533,9 @@ def test_a_task_does_not_see_what_its_runner_knows(unprivileged: Bench) -> None:
 
 def test_the_kernel_prefers_the_task_when_memory_is_short(unprivileged: Bench) -> None:
     own = int(Path(f"/proc/{unprivileged.pid}/oom_score_adj").read_text())
-    execution = unprivileged.execute("sleep 0.2; echo score=$(cat /proc/self/oom_score_adj)")
-    assert execution["metrics"] == {"score": min(own + 500, 1000)}
+    score = min(own + 500, 1000)
+    script = f"until [ $(cat /proc/self/oom_score_adj) = {score} ]; do sleep 0.02; done"
+    assert unprivileged.execute(script)["state"] == "done"
 
 
 def test_a_host_that_is_short_of_processes(unprivileged: Bench) -> None:
@@ -558,7 +561,7 @@ def test_a_host_that_is_short_of_processes(unprivileged: Bench) -> None:
 
 @pytest.fixture
 def linked(bench: Bench) -> Bench:
-    bench._constants = FAST | {"runner.LEAVE_SECONDS": 0.5}
+    bench._constants = FAST | {"runner.LEAVE_SECONDS": LEAVE_SECONDS}
     bench.start(link=True)
     assert bench.held() == {}
     return bench
@@ -592,15 +595,22 @@ def test_attempts_go_on_without_their_worker(linked: Bench) -> None:
     assert len(linked.started()) == 2
 
 
+def outcome(bench: Bench, attempt: str) -> Event:
+    """Of an attempt that has ended, as the runner says it to a worker that comes now."""
+    bench.greet()
+    said = bench.held().get(attempt, {}).get("ended", "running")
+    if said == "running":  # it is being written
+        said = bench.wait("ended", attempt=attempt)["execution"]
+    return said  # type: ignore[no-any-return]
+
+
 def test_what_ended_meanwhile_is_named_until_it_is_kept(linked: Bench) -> None:
     attempt = linked.begin("sleep 0.3; echo a=1")
     linked.wait("taken", attempt=attempt)
     linked.disconnect()
     wait_for(lambda: linked.believed()[attempt].ended)
-    time.sleep(0.2)  # until it is synced
     for _ in range(2):
-        linked.greet()
-        assert linked.held()[attempt]["ended"]["metrics"] == {"a": 1}
+        assert outcome(linked, attempt)["metrics"] == {"a": 1}
     linked.send(do="forget", attempts=[attempt])
     linked.greet()
     assert linked.held() == {}
@@ -612,19 +622,22 @@ def test_a_worker_that_leaves_and_does_not_come_back(linked: Bench) -> None:
     linked.send(do="leave")
     linked.disconnect()
     wait_for(lambda: linked.believed()[attempt].ended)
-    time.sleep(0.2)  # until it is synced
-    linked.greet()
-    assert linked.held()[attempt]["ended"]["state"] == "stopped"
+    assert outcome(linked, attempt)["state"] == "stopped"
     assert linked.execute("true")["state"] == "done"
 
 
 def test_a_worker_that_leaves_and_comes_back_in_time(linked: Bench) -> None:
-    attempt = linked.begin("exec sleep 60")
-    wait_for(linked.started)
-    linked.send(do="leave")
-    linked.greet()
-    assert linked.held()[attempt]["ended"] == "running"
-    time.sleep(2.0)
+    for _ in range(100):  # until it is in time
+        attempt = linked.begin("exec sleep 60")
+        linked.wait("started", attempt=attempt)
+        began = time.monotonic()
+        linked.send(do="leave")
+        linked.greet()
+        held = linked.held()
+        if time.monotonic() - began < LEAVE_SECONDS:
+            break
+    assert held[attempt]["ended"] == "running"
+    time.sleep(2 * LEAVE_SECONDS)
     linked.greet()
     assert linked.held()[attempt]["ended"] == "running"
 
@@ -633,7 +646,7 @@ def test_a_worker_that_dies_without_a_word_may_take_its_time(linked: Bench) -> N
     attempt = linked.begin("exec sleep 60")
     wait_for(linked.started)
     linked.disconnect()
-    time.sleep(2.0)
+    time.sleep(2 * LEAVE_SECONDS)
     linked.greet()
     assert linked.held()[attempt]["ended"] == "running"
 
@@ -700,6 +713,20 @@ def test_what_is_not_confirmed_yet_is_confirmed_to_the_next_worker(linked: Bench
     resource.prlimit(linked.pid, resource.RLIMIT_FSIZE, (most, most))
     linked.wait("taken", attempt=attempt)
     assert attempt in linked.believed()
+
+
+def test_an_outcome_that_the_disk_does_not_have_is_not_said_to_the_next_worker(linked: Bench) -> None:
+    attempt = linked.begin(waiting(linked))
+    linked.wait("taken", attempt=attempt)
+    _, most = resource.prlimit(linked.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(linked.pid, resource.RLIMIT_FSIZE, (linked.log.stat().st_size, most))
+    linked.let_go()
+    wait_for(lambda: "outcomes wait for room" in linked.messages.read_text())
+    linked.greet()
+    assert linked.held()[attempt]["ended"] == "running"
+    resource.prlimit(linked.pid, resource.RLIMIT_FSIZE, (most, most))
+    assert linked.wait("ended", attempt=attempt)["execution"]["state"] == "done"
+    assert linked.believed()[attempt].ended
 
 
 # New files of the framework.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
+import sys
 
 import pytest
 
-from framework.scheduler import importance
 from framework.scheduler.importance import LEAST_TASKS, importance_of
 
 
@@ -51,5 +51,5 @@ def test_why_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     fixed: list[tuple[dict[str, object], float]] = [({"x": 1, "y": "a"}, float(n)) for n in range(20)]
     assert importance_of(fixed, True) == ({}, "needs a metaparameter with several values")
-    monkeypatch.setattr(importance, "optuna", None)
+    monkeypatch.setitem(sys.modules, "optuna", None)
     assert importance_of(combinations(20), True)[1].startswith("needs Optuna")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from framework.space.constraints import Axis, Diagram
@@ -68,7 +68,6 @@ def rules(draw: st.DrawFn) -> Rules:
     return Rules(dimensions, zipped, conditions, [partial(names) for _ in range(draw(st.integers(0, 4)))])
 
 
-@settings(max_examples=100)
 @given(rules())
 def test_rules_leave_what_they_leave_of_the_product_in_its_order(case: Rules) -> None:
     space, expected = case.space(), case.expected()

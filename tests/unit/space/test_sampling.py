@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from framework.space.distributions import Categorical, Distribution, Normal, Quantized, Uniform
@@ -117,7 +117,6 @@ def test_draws_follow_the_rules_and_the_probabilities_of_what_is_left() -> None:
     assert kinds["b", 3] / len(chosen) == pytest.approx(1 / 6, abs=0.05)
 
 
-@settings(max_examples=30)
 @given(st.integers(1, 4), st.sampled_from(["grid", "random"]), st.integers(1, 40))
 def test_each_combination_has_all_seeds(seeds: int, name: str, cap: int) -> None:
     space = Space({"x": range(7)}, seeds=seeds)

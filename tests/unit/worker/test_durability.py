@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from forgetful_disk import ForgetfulDisk
+from forgetful_disk import ForgetfulDisk, compile_shim
 from worker_bench import kill_tasks, start_runner
 
 from framework.files import WorkerFiles
@@ -112,12 +112,49 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+# Runs each program that it is told in a fork, as imports take longer than the programs do.
+FORKS = """
+import json, os, sys, threading
+import framework.broker.worker_publisher, framework.master.master, framework.worker.worker, worker_bench
+
+for line in sys.stdin:
+    program, arguments, variables = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        os.environ.update(variables)
+        sys.argv[1:] = arguments
+        exec(program, {"__name__": "__main__"})
+        threading._shutdown()
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+forks: subprocess.Popen[str] | None = None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forks() -> Iterator[None]:
+    global forks
+    environment = {
+        "PYTHONPATH": ":".join(sys.path),
+        "PATH": "/usr/bin:/bin",
+        "LD_PRELOAD": str(compile_shim()),
+    }
+    command = [sys.executable, "-S", "-c", FORKS]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        text=True,
+    ) as forks:  # fmt: skip
+        yield
+
+
 def run_program(program: str, root: Path, step: str, disk: ForgetfulDisk | None = None) -> int:
-    environment = {"PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"}
-    return subprocess.run(
-        [sys.executable, "-c", program, str(root), step],
-        env=environment | (disk.environment if disk else {}), stderr=subprocess.DEVNULL, timeout=60,
-    ).returncode  # fmt: skip
+    assert forks is not None
+    assert forks.stdin is not None
+    assert forks.stdout is not None
+    variables = disk.environment if disk else {}
+    forks.stdin.write(json.dumps([program, [str(root), step], variables]) + "\n")
+    forks.stdin.flush()
+    return int(forks.stdout.readline())
 
 
 def run_worker(root: Path, step: str, disk: ForgetfulDisk | None = None) -> int:

@@ -120,7 +120,7 @@ def test_beats_name_what_is_held_and_a_stopped_worker_hands_its_tasks_back(live:
     live.run("sleep")  # the same message again, while it runs
     live.worker.stop_attempts([AttemptId(SLEEPING, 7)])
     live.worker.stop()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
     assert len(failed) == 1
     assert live.recorder.states == ["stopped"]
@@ -147,7 +147,7 @@ def test_attempts_are_stopped_one_by_one_and_reserved_ones_skipped(live: RunnerB
     assert [(result.attempt, result.state) for result in live.recorder.results] == [(2, "stopped")]
     assert (live.beat()["running"], live.beat()["reserved"]) == ([str(first)], [])
     live.worker.stop_attempts([first])
-    thread.join(20)
+    thread.join(60)
     assert [(result.attempt, result.state) for result in live.recorder.results] == [
         (2, "stopped"),
         (1, "stopped"),
