@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from framework.text import one_line, text_problem
+from framework.text import one_line, printable, text_problem
 
 
 @pytest.mark.parametrize("text", ["", "text", "two\nlines", "größer", "😀", "\x01", "\ud7ff\ue000"])
@@ -31,3 +31,10 @@ def test_text_that_no_program_can_be_given_has_one(text: str, problem: str) -> N
 )
 def test_text_of_others_becomes_one_line_that_harms_no_terminal(text: str, line: str) -> None:
     assert one_line(text, 10) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("größer", "größer"), ("a\n\x1b[2J\u202eb", r"a\n\x1b[2J\u202eb"), ("", "")]
+)
+def test_text_is_shown_as_it_is_written_in_python(text: str, shown: str) -> None:
+    assert printable(text) == shown
