@@ -142,14 +142,14 @@ is_reachable() {
 
 # probe_hosts HOST…: opens the connections and stores the facts; a host that does not answer gets the fact `unreachable`.
 probe_hosts() {
-  local host hosts key value
+  local host hosts line
   BROKER_NAME=$(broker_name)
   prepare_ssh
   mapfile -t hosts < <(printf '%s\n' "$@" | sort -nu)
   for_each_host probe_host "${hosts[@]}"
   for host in "${hosts[@]}"; do
-    while IFS='=' read -r key value; do
-      FACTS[$host.$key]=$value
+    while IFS='' read -r line || [[ $line ]]; do
+      FACTS[$host.${line%%=*}]=${line#*=}
     done <"$SSH_CONNECTIONS/$host.facts"
   done
   if [[ $(fact 0 docker_host) ]]; then

@@ -48,14 +48,14 @@ setup() {
     *)
       echo "sent: ${*: -1}" >&2
       [[ ! ${*: -1} =~ [0-9a-f]{32} ]] || echo "${BASH_REMATCH[0]}"
-      printf "%s\n" home=/home/a=b "time=$(($(date +%s) - 1000))" user=me uid=1 gid=1 arch=amd64 memory=1 docker=ok
+      printf "%s\n" home=/home/a=b= "time=$(($(date +%s) - 1000))" user=me uid=1 gid=1 arch=amd64 memory=1 docker=ok
       cat >/dev/null ;;
   esac'
   parse_hosts h1,h2
   MASTER_HOST=1
   capture eval 'probe_hosts 1 2; declare -p FACTS'
   assert_equal "$status" 0
-  assert_part '[1.home]="/home/a=b"'
+  assert_part '[1.home]="/home/a=b="'
   assert_part '[1.skew]="-100'
   assert_part '[2.unreachable]="it refuses the connection'
   assert_part 'h1: Warning: Permanently added h1'
