@@ -67,7 +67,7 @@ unpack() {
       awk -v most="$most" 'NR > most { exit } END { print NR }'
   ) || code=$?
   if (($(bytes_left "$host" "$directory") > 0)); then
-    head --bytes="$MESSAGES_LIMIT" -- "$new.messages" >&2 || return
+    first_messages <"$new.messages" >&2 || return
     count_bytes_taken "$host" "$directory" "$((entries * BYTES_PER_ENTRY))" || return
   fi
   return "$code"

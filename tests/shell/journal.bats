@@ -115,6 +115,18 @@ answer_with_archive() {
   assert_equal "$(find kept ! -type d)" ''
 }
 
+@test "hostile host: what tar says of an archive reaches no terminal as it is" {
+  python3 -c '
+import tarfile
+with tarfile.open("lie.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+    entry = tarfile.TarInfo("a")
+    entry.pax_headers = {"size": "\033[31mred\033]0;title"}
+    archive.addfile(entry)'
+  capture unpack 0 "$PWD" new <lie.tar
+  assert_equal "$status" 2
+  assert_part 'invalid size=red?]0;title'
+}
+
 @test "hostile host: sizes of attempts with zeros in front are no answer" {
   MESSAGES_FILTER=cat LISTS=$PWD
   RESULTS=$PWD
