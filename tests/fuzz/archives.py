@@ -40,6 +40,14 @@ GOALS = [
     "x/" * 50 + "y",
     "/proc/self/fd/0",
 ]
+STARTS = [
+    *(f"{each}/" for each in ATTEMPTS * 3), "./0123456789abcdef/1/", "./tasks/0123456789abcdef/1/", "", "/",
+    "../", "OUTSIDE/", "./files/",
+]  # fmt: skip
+EXTRA = [
+    "path", "linkpath", "size", "mtime", "GNU.sparse.name", "GNU.sparse.major", "GNU.sparse.realsize",
+    "SCHILY.xattr.user.a", "uid",
+]  # fmt: skip
 PATTERN = r"\./tasks/[0-9a-f]{16}/[1-9][0-9]*/result\.json|\./a|\./files/.*"
 
 
@@ -68,62 +76,31 @@ class Archive:
 
 def strategy(_: Path | None) -> st.SearchStrategy[Archive]:
     part = st.sampled_from(PARTS)
-    start = st.sampled_from(
-        [
-            *(f"{each}/" for each in ATTEMPTS * 3),
-            "./0123456789abcdef/1/",
-            "./tasks/0123456789abcdef/1/",
-            "",
-            "",
-            "/",
-            "../",
-            "OUTSIDE/",
-            "./files/",
-        ]
-    )
-    name = st.builds("{}{}".format, start, st.lists(part, max_size=4).map("/".join))
-    extra = st.lists(
-        st.tuples(
-            st.sampled_from(
-                [
-                    "path",
-                    "linkpath",
-                    "size",
-                    "mtime",
-                    "GNU.sparse.name",
-                    "GNU.sparse.major",
-                    "GNU.sparse.realsize",
-                    "SCHILY.xattr.user.a",
-                    "uid",
-                ]
-            ),
-            name | part,
-        ),
-        max_size=2,
-    ).map(tuple)
+    name = st.builds("{}{}".format, st.sampled_from(STARTS), st.lists(part, max_size=4).map("/".join))
+    extra = st.lists(st.tuples(st.sampled_from(EXTRA), name | part), max_size=2).map(tuple)
     entry = st.builds(
         Entry, name, st.sampled_from(KINDS), st.sampled_from(GOALS) | name,
         st.sampled_from([0o644, 0o755, 0, 0o4755, 0o2777, 0o1777]),
         st.sampled_from([0, 1, 1, 100, 20_000]), st.just(()) | extra,
     )  # fmt: skip
+    good = [Entry(f"{each}/result.json", tarfile.REGTYPE, "", 0o644, 3, ()) for each in ATTEMPTS]
+    entries = st.lists(entry, max_size=6).map(tuple)
+    whole = st.builds(lambda more: (*good, *more), st.lists(entry, max_size=2))
     archives = st.lists(
-        st.tuples(
-            st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]), st.lists(entry, max_size=6).map(tuple)
+        st.tuples(st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]), entries), min_size=1, max_size=2
+    ).map(tuple)
+    change = st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), min_size=1, max_size=3).map(tuple)
+    verb = st.sampled_from(["fetch", "fetch", "named"])
+    uncut = st.just(10**9)
+    cut = st.integers(0, 20_000) | uncut
+    return st.one_of(
+        st.builds(
+            Archive, verb, whole.map(lambda each: ((tarfile.GNU_FORMAT, each),)), st.just(()), uncut,
+            st.just(True),
         ),
-        min_size=1,
-        max_size=2,
-    )
-    changes = st.just(()) | st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), max_size=3).map(
-        tuple
-    )
-    return st.builds(
-        Archive,
-        st.sampled_from(["fetch", "fetch", "named"]),
-        archives.map(tuple),
-        changes,
-        st.just(10**9) | st.integers(0, 20_000),
-        st.booleans(),
-    )
+        st.builds(Archive, verb, archives, st.just(()), uncut, st.booleans()),
+        st.builds(Archive, verb, archives, st.just(()) | change, cut, st.booleans()),
+    )  # fmt: skip
 
 
 def _bytes_of(archive: Archive, outside: str) -> bytes:
