@@ -31,7 +31,7 @@ from framework.messages.assignment import Assignment, AttemptResult  # noqa: E40
 from framework.messages.metric_lines import parse_metrics  # noqa: E402
 from framework.messages.metrics import flat_metrics, metric_problem  # noqa: E402
 from framework.messages.requests import pending  # noqa: E402
-from framework.messages.status import read_status  # noqa: E402
+from framework.messages.status import read_status, summary  # noqa: E402
 from framework.messages.task_ids import task_id  # noqa: E402
 from framework.messages.worker_events import parse_event  # noqa: E402
 from framework.runner.job import Job  # noqa: E402
@@ -61,7 +61,16 @@ EVENTS: list[Mapping[str, Any]] = [
     },
     HEADER | {"kind": "refused", "reason": "r", "message": "m"},
 ]  # fmt: skip
-REQUEST = {"action": "again", "tasks": [[1, TASKS[0]]], "which": None, "hosts": ["a"], "seconds": 1.0}
+REQUESTS: list[Mapping[str, Any]] = [
+    {"action": action, "tasks": [[1, TASKS[0]]], "which": which, "hosts": ["a"], "seconds": 1.0}
+    for action, which in [
+        ("again", None),
+        ("again", "failed"),
+        ("cancel", None),
+        ("drain", None),
+        ("pause", None),
+    ]
+]
 STATUS = {
     "updated": time.time() + 10**6, "project": "p", "version": "v", "total": 4, "done": 1, "failed": 0,
     "running": 1, "finished": False, "seconds_left": 3.0,
@@ -148,7 +157,7 @@ def strategy(_: Path | None) -> st.SearchStrategy[Example]:
         several("worker", OF_RUNNER, 5),
         several("worker", OF_RUNNER, 5),
         several("runner", TO_RUNNER, 5),
-        several("requests", [REQUEST], 2),
+        several("requests", REQUESTS, 2),
         several("status", [STATUS], 1),
         st.binary(max_size=200).map(lambda data: Example("frames", (data,))),
         line.map(lambda text: Example("metrics", (text,))),
@@ -336,13 +345,19 @@ def _runner(path: Path, texts: tuple[bytes, ...]) -> str:
 
 
 def _requests(path: Path, texts: tuple[bytes, ...]) -> str:
+    """Requests of the command line: the master executes or removes each."""
+    bench = Bench(path)
+    bench.files.requests.mkdir()
     for number, text in enumerate(texts):
-        (path / f"{number}.json").write_bytes(text)
-    found = pending(path)
-    assert len(list(path.iterdir())) == len(found)
-    for _, request in found:
-        assert all(isinstance(number, int) for number, _ in request.tasks)
-    return "taken" if found else "removed"
+        (bench.files.requests / f"{number}.json").write_bytes(text)
+    taken = len(pending(bench.files.requests))
+    bench.messenger.beat("a")
+    bench.turn()
+    bench.turn()
+    _check_nothing_logged()
+    assert not list(bench.files.requests.iterdir())
+    summary(bench.status())
+    return "taken" if taken else "removed"
 
 
 def _status(path: Path, texts: tuple[bytes, ...]) -> str:

@@ -191,8 +191,23 @@ def check(files: Files) -> str:
         outcome = _refused_or(lambda: _check_project(directory / files.start), directory)
         for name in files.texts:
             if name.endswith((".yml", ".yaml", ".json")):
-                _refused_or(lambda name=name: import_file(directory / name), directory)
+                _refused_or(lambda name=name: _check_import(directory, directory / name), directory)
     return outcome
+
+
+def _check_import(directory: Path, file: Path) -> None:
+    """What a file of another tool is translated to can be read, and is refused only for its meaning."""
+    text = import_file(file)
+    (directory / "project.yml").write_text("command: a\nmethod: random\nrun_cap: 3\n")
+    (directory / "parameters.yml").write_text(text)
+    for found in directory.glob("sweep.*"):
+        found.unlink()
+    said = ""
+    try:
+        load_project(directory)
+    except ProjectError as error:
+        said = str(error)
+    assert "not valid YAML" not in said, (text, said)
 
 
 def _refused_or(work: Callable[[], object], directory: Path) -> str:
