@@ -123,6 +123,19 @@ answer_with() {
   done
 }
 
+@test "facts: an answer without an end is cut, and not believed" {
+  local endless
+  parse_hosts far
+  for endless in 'echo home=/; yes | tr -d "\n"' 'yes time=1' 'yes >&2 & yes home=/x | tr -d "\n"; kill $!'; do
+    answer_with
+    echo "$endless" >endless
+    sed -i "s#cat '$BATS_TEST_TMPDIR/facts'#bash '$PWD/endless'#" "$STUBS/ssh"
+    probe_hosts 1
+    assert_equal "$(fact 1 unreachable)" 'the answer cannot be read: it does not end'
+    (($(cat "$SSH_CONNECTIONS"/1.* | wc --bytes) < 200000))
+  done
+}
+
 @test "facts: only known ones, each once, each as it can be" {
   local wrong
   parse_hosts far
