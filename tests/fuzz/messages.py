@@ -326,6 +326,7 @@ def _runner(path: Path, texts: tuple[bytes, ...]) -> str:
     async def say() -> None:
         runner = Runner(Options(path / "log", path / "tasks", link=path / "link"))
         runner._execute = nothing  # type: ignore[method-assign]
+        runner._children = runner._functions = None  # type: ignore[assignment]
         for text in (b'{"do": "welcome", "key": "k"}', *texts):
             link = _Link(runner)
             link.connection_made(Transport())
