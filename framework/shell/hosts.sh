@@ -188,7 +188,7 @@ check_facts() {
   local -A seen=()
   while IFS='' read -r line || [[ $line ]]; do
     key=${line%%=*}
-    if ! is_fact "$key" "${line#*=}" || [[ ${seen[$key]:-} ]]; then
+    if [[ $line != *=* ]] || ! is_fact "$key" "${line#*=}" || [[ ${seen[$key]:-} ]]; then
       printf '%s\n' "${line:0:200}"
       return 1
     fi

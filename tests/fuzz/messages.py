@@ -21,11 +21,15 @@ UNIT = Path(__file__).resolve().parents[1] / "unit"
 sys.path[:0] = [str(UNIT), str(UNIT.parent)]
 
 from amqp.serialization import decode_properties_basic, dumps  # noqa: E402
+from export_bench import write_results  # noqa: E402
 from master_bench import Bench, Message, stand_still  # noqa: E402
 from worker_bench import DONE, HELLO, FakeRunner, WorkerBench, assignment, name_of  # noqa: E402
 
 from framework.broker.strict_frames import _harmless_header  # noqa: E402
-from framework.errors import FrameworkError, MessageError  # noqa: E402
+from framework.cli.selected_tasks import select  # noqa: E402
+from framework.errors import FrameworkError, MessageError, UsageError  # noqa: E402
+from framework.export.sweep_results import SweepResults  # noqa: E402
+from framework.files import SWEEP_FILE  # noqa: E402
 from framework.messages import queues  # noqa: E402
 from framework.messages.assignment import Assignment, AttemptResult  # noqa: E402
 from framework.messages.metric_lines import parse_metrics  # noqa: E402
@@ -159,9 +163,15 @@ def strategy(_: Path | None) -> st.SearchStrategy[Example]:
         several("runner", TO_RUNNER, 5),
         several("requests", REQUESTS, 2),
         several("status", [STATUS], 1),
+        several("sweep", [_a_sweep()], 1),
         st.binary(max_size=200).map(lambda data: Example("frames", (data,))),
         line.map(lambda text: Example("metrics", (text,))),
     )
+
+
+def _a_sweep() -> Mapping[str, Any]:
+    with tempfile.TemporaryDirectory() as temporary:
+        return write_results(Path(temporary)).sweep
 
 
 def _mutated(template: Mapping[str, Any], changes: list[tuple[str, int, str]]) -> bytes:
@@ -370,6 +380,23 @@ def _status(path: Path, texts: tuple[bytes, ...]) -> str:
     return "refused"
 
 
+def _sweep(path: Path, texts: tuple[bytes, ...]) -> str:
+    """Results that a host has sent in place of a sweep.json: refused, or fit for reports and exports."""
+    write_results(path)
+    (path / SWEEP_FILE).write_bytes(texts[0])
+    try:
+        results = SweepResults.read(path)
+    except UsageError:
+        return "refused"
+    assert all(note.isprintable() for note in results.notes())
+    for run in results.runs():
+        assert run.facts
+    results.best_first()
+    with suppress(UsageError):
+        select(results, ["best:3", "failed", "1", "2"])
+    return "taken"
+
+
 def _frames(_: Path, texts: tuple[bytes, ...]) -> str:
     header = b"\0" * 12 + texts[0]
     harmless = _harmless_header(header)
@@ -395,5 +422,6 @@ def _metrics(_: Path, texts: tuple[bytes, ...]) -> str:
 
 READERS: dict[str, Callable[[Path, tuple[bytes, ...]], str]] = {
     "master": _master, "worker": _worker, "runner": _runner, "requests": _requests, "status": _status,
+    "sweep": _sweep,
     "frames": _frames, "metrics": _metrics,
 }  # fmt: skip

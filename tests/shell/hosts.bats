@@ -141,7 +141,7 @@ answer_with() {
   parse_hosts far
   for wrong in unreachable= skew=0 other=1 'engine_id[$(id)]=x' time=01 time=-1 time= uid=0x10 memory=99999999999999999999 home=relative \
     'user=-x' 'arch=a b' 'docker=maybe' 'broker=$(id)' 'client_address=host' $'home=/a\033b' $'docker_message=a\302\233b' $'docker_message=\377' \
-    'root_user=a b' 'gpu_kind=intel' 'gpu_groups=44 x ' 'gpu_groups=44 -1 ' 'root_writable=perhaps' 'port_5671=mine' 'port_22=free' 'no fact' '' $'cores=4\ncores=4'; do
+    'root_user=a b' 'gpu_kind=intel' 'gpu_groups=44 x ' 'gpu_groups=44 -1 ' 'root_writable=perhaps' 'port_5671=mine' 'port_22=free' 'no fact' engine '' $'cores=4\ncores=4'; do
     answer_with "$wrong"
     probe_hosts 1
     [[ $(fact 1 unreachable) == 'the answer cannot be read: '* ]] || {
