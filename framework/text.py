@@ -12,6 +12,13 @@ def text_problem(text: str) -> str | None:
     return None
 
 
+def printable(text: str) -> str:
+    """The text on one line, with what a terminal would not show as it is written in Python's strings."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def one_line(text: str, most: int) -> str:
     """At most `most` characters of text that somebody else wrote, fit for a line of a terminal."""
     line = "".join(character if character.isprintable() else " " for character in text[: most + 1])

@@ -25,6 +25,7 @@ from framework.project.variables import Variables
 from framework.runner.environment import attempt_variables
 from framework.scheduler.estimate import LATEST, Durations, estimate
 from framework.scheduler.longest_first import learn_rest, longest_first
+from framework.text import printable
 from framework.worker.task_variables import SHARE_NAMES
 
 
@@ -74,12 +75,12 @@ class Plan:
     def __str__(self) -> str:
         lines = [f"{self.project}: {self.combinations} combinations of {', '.join(self.metaparameters)}"]
         for number, example in zip((1, self.combinations), self.examples, strict=False):
-            lines.append(f"  {number}: {example}")
+            lines.append(f"  {number}: {printable(example)}")
         if not self.examples:
             lines.append(f"  {self.method} chooses each from the results so far, when a host has a free slot")
         lines += [f"  mounts {mount}" for mount in self.mounts]
         if self.setup:
-            lines.append(f"  setup of each host: {shlex.join(self.setup)}")
+            lines.append(f"  setup of each host: {printable(shlex.join(self.setup))}")
         if self.notify:
             lines.append(f"  notify: {self.notify}")
         return "\n".join(lines + [f"  {line}" for line in self.variables.lines() + self.standing()])

@@ -52,7 +52,7 @@ def read_dockerfile(project: Path, path: str, problems: Problems) -> tuple[str, 
                         Position(file, number, 1),
                         f"{source!r} leads out of the project, which is all that a build sees; put it there",
                     )
-                elif (project / source_path).exists():
+                elif os.path.exists(project / source_path):
                     found[source_path] = None
     if not is_dockerfile:
         problems.add(Position(file, 1, 1), "no Dockerfile: nothing in it begins with FROM")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,6 +39,6 @@ def read_build(node: Node, project: Path) -> str:
     if not text or any(ord(character) < 32 or ord(character) == 127 for character in text):
         raise ValueError("has to be the path of a Dockerfile in the project, as in Dockerfile")
     path = path_in_project(project, text)
-    if not (project / path).is_file():
+    if not os.path.isfile(project / path):
         raise ValueError(f"{text!r} is a directory; write the path of a Dockerfile, as in Dockerfile")
     return path

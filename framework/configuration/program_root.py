@@ -60,7 +60,7 @@ class Program:
             return None
         path = (self.file.parent / self.text).resolve()
         is_inside = self.given_root is None or path.is_relative_to(self.given_root.resolve())
-        return path if is_inside and path.is_file() else None
+        return path if is_inside and os.path.isfile(path) else None
 
     @property
     def _names(self) -> list[str]:
@@ -70,7 +70,8 @@ class Program:
         return _module_files(self.text) if self._is_module else [self.text]
 
     def _has_program(self, root: Path) -> bool:
-        return any((root / self.workdir / name).exists() for name in self._names)
+        # A name that is too long is not there, which Path.exists() would raise.
+        return any(os.path.exists(root / self.workdir / name) for name in self._names)
 
     @property
     def _is_module(self) -> bool:
@@ -95,7 +96,7 @@ def find_root(file: Path, words: Sequence[str], workdir: str = "") -> Path:
         if option == "-m":
             names += _module_files(module)
     paths = [Path(workdir, name) for name in names]
-    found = (each for each in directories_above(file) if any((each / path).is_file() for path in paths))
+    found = (each for each in directories_above(file) if any(os.path.isfile(each / path) for path in paths))
     return next(found, file.parent)
 
 

@@ -17,7 +17,7 @@ def path_in_project(project: Path, text: str, start: str = "") -> str:
             f"{text!r} leads out of the project; put it there, and write its path in the project"
         )
     found = project / path
-    if not found.exists():
+    if not os.path.exists(found):
         raise ValueError(f"there is no {text!r} among the files of the project that go to hosts")
     if not found.resolve().is_relative_to(project.resolve()):
         raise ValueError(f"{text!r} is a link that leads out of the project; put what it leads to there")

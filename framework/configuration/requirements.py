@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -126,7 +127,7 @@ class _Reader:
                 path = path_in_project(self._project, value)
                 raise ValueError(f"an image has a copy of it; write ./{path} without -e")
         elif option == "--find-links" and "://" not in value:
-            start = directory if (self._project / directory / value).exists() else ""
+            start = directory if os.path.exists(self._project / directory / value) else ""
             self._found.local[path_in_project(self._project, value, start)] = None
 
     def _add_own(self, line: str, extras: list[str]) -> None:

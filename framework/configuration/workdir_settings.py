@@ -58,9 +58,9 @@ def _normalized(text: str) -> str:
 def _problem(text: str, missing: Path, known: Sequence[str]) -> str:
     if missing.is_symlink():
         return f"{text!r}: {missing.name} is a link; name the directory that it leads to"
-    if missing.is_dir():
+    if os.path.isdir(missing):
         return f"{text!r}: {missing.name} is left out of the files that tasks have; see docs/projects.md"
-    if missing.exists():
+    if os.path.exists(missing):
         return f"{text!r}: {missing.name} is no directory"
     advice = nearest(missing.name, known) if known else "write the path of one"
     return f"there is no directory {text!r} in the project; {advice}"

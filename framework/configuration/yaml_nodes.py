@@ -23,6 +23,7 @@ from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scanner import Scanner
 
 from framework.configuration.yaml_1_1 import resolve_1_1
+from framework.text import printable
 
 _DEEPEST = 20
 _MOST_NODES = 100_000  # of a file, those that an alias repeats counted each time: they are read in seconds
@@ -71,7 +72,7 @@ class Problems:
             position, _ = found
             return files.index(position.file), position.line, position.column
 
-        return [f"{position}: {problem}" for position, problem in sorted(self._found, key=place)]
+        return [printable(f"{position}: {problem}") for position, problem in sorted(self._found, key=place)]
 
     def __len__(self) -> int:
         return len(self._found)
@@ -85,7 +86,7 @@ class Problems:
         if not self._words:
             return list(self._notices)
         shown = [
-            f"{text} is {node.value!r} (in YAML 1.2: {node.other_value!r})"
+            f"{printable(text)} is {node.value!r} (in YAML 1.2: {node.other_value!r})"
             for text, node in list(self._words.items())[:_MOST_WORDS]
         ]
         more = ", …" if len(self._words) > _MOST_WORDS else ""
@@ -98,7 +99,7 @@ class Problems:
 
     def note(self, position: Position, notice: str) -> None:
         """Add a notice."""
-        self._notices.append(f"{position}: {notice}")
+        self._notices.append(printable(f"{position}: {notice}"))
 
     def note_word(self, node: "ScalarNode") -> None:
         """Add a notice if YAML 1.1 and 1.2 read the word differently."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from framework.errors import UsageError
+from framework.export.sweep_checks import sweep_problem
 from framework.files import LOCAL_RUNS, SWEEP_FILE
 from framework.messages.metrics import Metric, as_number
-from framework.messages.task_ids import is_task_id
 from framework.web.curves import printed_metrics
 
 _LARGEST_OUTPUT = 64 * 2**20  # bytes
@@ -218,11 +218,11 @@ def _read_sweep(path: Path) -> dict[str, Any]:
     try:
         sweep = json.loads(path.read_text(encoding="utf-8"))
         if sweep["version"] == 1:
-            # They name files that are read, and what an export writes and removes; a host has sent them.
-            if not all(is_task_id(task["task"]) and type(task["number"]) is int for task in sweep["tasks"]):
-                raise ValueError("it has a task with a wrong id or number")
+            # Ids name files that are read, and what an export writes and removes; a host has sent them.
+            if problem := sweep_problem(sweep):
+                raise ValueError(problem)
             return dict(sweep)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, RecursionError, TypeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from error
     raise UsageError(f"{path}: is of another version of this tool")
 

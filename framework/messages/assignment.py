@@ -80,7 +80,7 @@ class AttemptResult:
         return cls(**checked(message, _RESULT))
 
 
-def _is_exit_code(value: object) -> bool:
+def is_exit_code(value: object) -> bool:
     return value is None or is_count(value, 255)
 
 
@@ -102,7 +102,7 @@ _RESULT: dict[str, Check] = {
     "state": _is_state,
     "started": is_time,
     "seconds": is_duration,
-    "exit_code": _is_exit_code,
+    "exit_code": is_exit_code,
     "reason": is_reason,
     "metrics": are_metrics,
     "code": is_optional_text,

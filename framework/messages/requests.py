@@ -75,7 +75,7 @@ def pending(directory: Path) -> list[tuple[Path, ControlRequest]]:
             found.append((file, _parse(read_regular(file, LONGEST_REQUEST))))
         except FileNotFoundError:
             pass  # it was withdrawn
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ArithmeticError, KeyError, RecursionError, TypeError, ValueError) as error:
             log.warning("%s is not a request (%r): removed", file, error)
             file.unlink(missing_ok=True)
     return found

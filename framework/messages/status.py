@@ -102,13 +102,12 @@ class Status:
 def read_status(path: Path, stale: float = STALE_SECONDS) -> Status:
     """The latest status; raises FrameworkError if the master has written none for `stale` seconds."""
     try:
-        content = json.loads(read_regular(path, LONGEST_STATUS))
+        status = status_of(json.loads(read_regular(path, LONGEST_STATUS)))
+        age = time.time() - status.updated
     except FileNotFoundError:
         raise FrameworkError("the master has not started yet: it has written no status") from None
-    except (ValueError, RecursionError) as error:
-        raise FrameworkError(f"{path}: it is no status ({error})") from error
-    status = status_of(content)
-    age = time.time() - status.updated
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise FrameworkError(f"{path}: it is no status ({error!r:.200})") from error
     if age > stale:
         raise FrameworkError(f"the master has written no status for {age:.0f} s: see its log (docker logs)")
     return status

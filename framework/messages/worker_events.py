@@ -169,7 +169,7 @@ def _are_attempt_ids(value: object) -> bool:
     return isinstance(value, list) and len(value) <= _MOST_HELD and all(map(_is_attempt_id, value))
 
 
-def _are_reports(value: object) -> bool:
+def are_reports(value: object) -> bool:
     return isinstance(value, list) and len(value) <= _MOST_REPORTS and all(map(_is_report, value))
 
 
@@ -205,7 +205,7 @@ _KINDS: dict[str, dict[str, Check]] = {
         "task": is_task_id,
         "attempt": is_attempt_number,
         "metrics": are_metrics,
-        "reports": _are_reports,
+        "reports": are_reports,
     },
     "refused": {"reason": is_reason, "message": is_reason},
 }

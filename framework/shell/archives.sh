@@ -7,14 +7,16 @@ readonly MEMORY_LIMIT=2097152 # KiB for a program that reads what a host sends: 
 readonly MESSAGES_LIMIT=65536 # bytes of messages that one command on a host can send
 readonly LEFT_OUT_SHOWN=3     # names of what is left out
 
-# Unpacks stdin in the directory $1, and keeps only regular files whose whole path (./…) is like $2. tar itself lets no name lead out
-# of the directory.
+# Unpacks stdin in the directory $1, and keeps only regular files whose whole path (./…) is like $2, also where tar fails on the way.
+# tar itself lets no name lead out of the directory.
 # shellcheck disable=SC2016 # expands over there
 readonly UNPACK_NAMED_SCRIPT='
   ulimit -v "$3" && cd -- "$1" || exit
-  tar --extract --file - --no-same-owner --no-same-permissions || exit
+  tar --extract --file - --no-same-owner --no-same-permissions
+  code=$?
   chmod -R u+rwX . &&
-    find . ! -type d ! \( -type f -links 1 -regextype posix-extended -regex "$2" \) -exec rm -f -- {} +'
+    find . ! -type d ! \( -type f -links 1 -regextype posix-extended -regex "$2" \) -exec rm -f -- {} + || exit
+  exit "$code"'
 
 # bytes_left HOST DIRECTORY: prints how much may still come from HOST. DIRECTORY is private to the script, and keeps the number.
 bytes_left() {
@@ -68,7 +70,7 @@ unpack() {
       awk -v most="$most" 'NR > most { exit } END { print NR }'
   ) || code=$?
   if (($(bytes_left "$host" "$directory") > 0)); then
-    head --bytes="$MESSAGES_LIMIT" -- "$new.messages" >&2 || return
+    first_messages <"$new.messages" >&2 || return
     count_bytes_taken "$host" "$directory" "$((entries * BYTES_PER_ENTRY))" || return
   fi
   return "$code"

@@ -164,7 +164,7 @@ size_up_group() {
   printf '%s\n' "$@" >"$LISTS/$host.asked"
   on_host "$host" sh -c "$SIZE_SCRIPT" sizes "$(tasks_directory "$host")" "$@" "${words[@]}" |
     take_bytes "$host" "$LISTS" |
-    sed -n -E "s#^([0-9]{1,15}|x[0-9]{1,4}) ($ATTEMPT_NAME)\$#\\1\\t\\2#p" |
+    sed -n -E "s#^(0|[1-9][0-9]{0,14}|x[0-9]{1,4}) ($ATTEMPT_NAME)\$#\\1\\t\\2#p" |
     ONLY=$only FILE="$LISTS/$host.excluded" awk -F '\t' -v OFS='\t' '
       stage == "patterns" { patterns["x" (FNR - 1)] = $0; next }
       stage == "asked" { asked[$0]; next }

@@ -9,6 +9,7 @@ BROKER_NAME=''        # name or address of the broker for other hosts; empty: ea
 declare -gA FACTS=()  # "number.key" → a value that facts.sh printed and is_fact accepted
 ASK_STATE=''          # not empty: hosts are asked what they hold, too: host_state.sh
 readonly NEEDED_FACTS=(time home user uid gid arch memory docker)
+readonly FACTS_LIMIT=65536 # bytes of an answer; a host may say more without an end
 
 # parse_hosts LIST: numbers the hosts of -a: a list, or @ and the path of a hosts file.
 parse_hosts() {
@@ -142,14 +143,14 @@ is_reachable() {
 
 # probe_hosts HOST…: opens the connections and stores the facts; a host that does not answer gets the fact `unreachable`.
 probe_hosts() {
-  local host hosts key value
+  local host hosts line
   BROKER_NAME=$(broker_name)
   prepare_ssh
   mapfile -t hosts < <(in_order "$@")
   for_each_host probe_host "${hosts[@]}"
   for host in "${hosts[@]}"; do
-    while IFS='=' read -r key value; do
-      FACTS[$host.$key]=$value
+    while IFS='' read -r line || [[ $line ]]; do
+      FACTS[$host.${line%%=*}]=${line#*=}
     done <"$SSH_CONNECTIONS/$host.facts"
   done
   if [[ $(fact 0 docker_host) ]]; then
@@ -160,8 +161,15 @@ probe_hosts() {
 
 # probe_host HOST: writes the file that probe_hosts reads.
 probe_host() {
-  local host=$1 messages="$SSH_CONNECTIONS/$1.ssh" answer="$SSH_CONNECTIONS/$1.answer" facts="$SSH_CONNECTIONS/$1.facts" wrong
-  if ! { open_connection "$host" 2>"$messages" && ask_facts "$host" >"$answer" 2>>"$messages"; }; then
+  local host=$1 messages="$SSH_CONNECTIONS/$1.ssh" answer="$SSH_CONNECTIONS/$1.answer" facts="$SSH_CONNECTIONS/$1.facts" wrong failed=''
+  : >"$answer"
+  {
+    open_connection "$host" 2>"$messages" &&
+      MESSAGES_FILTER=first_messages ask_facts "$host" 2>>"$messages" | head --bytes="$FACTS_LIMIT" >"$answer"
+  } || failed=yes
+  if (($(wc --bytes <"$answer") == FACTS_LIMIT)); then
+    echo "unreachable=the answer cannot be read: it does not end" >"$facts"
+  elif [[ $failed ]]; then
     printf 'unreachable=%s\n' "$(explain_ssh_failure "$host" "$(cat -- "$messages")")" >"$facts"
   elif ! wrong=$(check_facts "$answer"); then
     printf 'unreachable=the answer cannot be read: %s\n' "$(make_printable "$wrong")" >"$facts"
@@ -180,7 +188,7 @@ check_facts() {
   local -A seen=()
   while IFS='' read -r line || [[ $line ]]; do
     key=${line%%=*}
-    if ! is_fact "$key" "${line#*=}" || [[ ${seen[$key]:-} ]]; then
+    if [[ $line != *=* ]] || ! is_fact "$key" "${line#*=}" || [[ ${seen[$key]:-} ]]; then
       printf '%s\n' "${line:0:200}"
       return 1
     fi

@@ -14,6 +14,8 @@ MESSAGES_FILTER=printable # what the stderr of commands goes through
 # shellcheck disable=SC2016 # expands over there
 readonly RUN_SCRIPT='echo $0; for w do shift; w=$(printf %b. "$w"); set -- "$@" "${w%.}"; done; exec "$@"'
 
+readonly GREETING_LIMIT=1048576 # characters that the start-up files of a login shell may print
+
 # prepare_ssh: sets both; the first connection calls it.
 prepare_ssh() {
   local option against=(RemoteCommand=none SessionType=default StdinNull=no ForkAfterAuthentication=no)
@@ -119,19 +121,21 @@ run_on_host() {
   ssh_to "$host" -o ControlMaster=no -- "exec sh -c '$RUN_SCRIPT' $marker $(quote_for_any_shell "$@")" |
     copy_after "$marker" && return
   codes=("${PIPESTATUS[@]}")
-  ((codes[0] == 0)) || return "${codes[0]}"
+  ((codes[0] == 0 || codes[1] == 9)) || return "${codes[0]}"
   unreadable "$host" 'it does not begin as it should; does its login shell run commands?'
 }
 
 # copy_after MARKER: copies stdin to stdout from the line after MARKER on, byte by byte. What comes before it is what the login shell's
-# start-up files print. Since the command replaces the shell, nothing comes after the answer.
+# start-up files print; ends with 9 if that does not end. Since the command replaces the shell, nothing comes after the answer.
 copy_after() {
-  local line
-  while IFS='' read -r line; do
+  local line left=$GREETING_LIMIT
+  while ((left > 0)) && IFS='' read -r -n "$left" line; do
     if [[ $line == *"$1" ]]; then
       exec cat
     fi
+    left=$((left - ${#line} - 1))
   done
+  ((left > 0)) || return 9
   return 1
 }
 

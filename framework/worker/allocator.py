@@ -17,6 +17,7 @@ from fractions import Fraction
 from itertools import count
 from typing import Any, Protocol
 
+from framework.errors import MessageError
 from framework.messages.host_use import GpuUse, HostUse
 from framework.project.resources import Capacity, Resources
 from framework.worker.devices import Look
@@ -65,22 +66,23 @@ class Allocation:
         }
 
     @classmethod
-    def from_message(cls, message: Mapping[str, Any]) -> Allocation:
-        """What a later worker has to count. An older worker's has neither slot nor port nor GPU memory."""
-        cpus = message["cpus"]
-        needs = Resources(
-            Fraction(message["gpus"]),
-            None if cpus is None else Fraction(cpus),
-            message["memory"],
-            message.get("gpu_memory", 0),
-        )
-        return cls(
-            needs,
-            Fraction(message["counted_cpus"]),
-            tuple(message["devices"]),
-            message.get("slot", 0),
-            message.get("port"),
-        )
+    def from_message(cls, message: Any) -> Allocation:
+        """What a later worker has to count. Raises MessageError.
+
+        An older worker's has neither slot nor port nor GPU memory.
+        """
+        try:
+            cpus = message["cpus"]
+            needs = Resources(
+                Fraction(message["gpus"]),
+                None if cpus is None else Fraction(cpus),
+                message["memory"],
+                message.get("gpu_memory", 0),
+            )
+            counted, devices = Fraction(message["counted_cpus"]), tuple(message["devices"])
+            return cls(needs, counted, devices, message.get("slot", 0), message.get("port"))
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise MessageError(f"not an allocation of devices: {message!r:.200}") from error
 
 
 @dataclass(frozen=True)

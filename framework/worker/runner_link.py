@@ -23,6 +23,7 @@ from typing import Any
 
 from framework.files import WorkerFiles, write_atomically
 from framework.worker.connection import RunnerConnection
+from framework.worker.runner_events import is_hello
 from framework.worker.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -188,7 +189,7 @@ class RunnerLink(threading.Thread):
         pending.connection.close()
 
     def _connect(self, pending: _Pending, hello: Mapping[str, Any]) -> None:
-        if not isinstance(hello.get("environment"), dict) or not isinstance(hello.get("image"), str):
+        if not is_hello(hello):
             self._refuse(pending, "it does not say what it has to")
             return
         if self._runner is not None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from framework.errors import ProjectError
 from framework.files import Code, WorkerFiles
@@ -149,7 +148,8 @@ class WaitingAttempts:
             self._allocator.release(held.allocation)
             held.allocation = None
 
-    def restore_devices(self, held: HeldAttempt, context: Mapping[str, Any]) -> None:
-        """Count the devices of an attempt that an earlier worker has given to the runner."""
-        held.allocation = Allocation.from_message(context["allocation"])
+    def restore_devices(self, held: HeldAttempt, context: object) -> None:
+        """Count the devices of an attempt that an earlier worker has given. Raises MessageError."""
+        given = context.get("allocation") if isinstance(context, dict) else None
+        held.allocation = Allocation.from_message(given)
         self._allocator.restore(held.allocation)

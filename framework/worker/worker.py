@@ -13,7 +13,7 @@ from typing import Any
 from framework.errors import FrameworkError, MessageError
 from framework.files import WorkerFiles
 from framework.messages.assignment import Assignment
-from framework.messages.checks import LONGEST_REASON
+from framework.messages.checks import LONGEST_REASON, is_optional_text
 from framework.messages.identity import Identity
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import Heartbeat, MetricsUpdate, Refusal, Source, Started
@@ -24,6 +24,7 @@ from framework.worker.devices import Devices
 from framework.worker.held_attempts import HeldAttempt, HeldAttempts, Phase
 from framework.worker.ports import Ports
 from framework.worker.results import Publisher, Results
+from framework.worker.runner_events import checked_event
 from framework.worker.runner_state import Runner, RunnerState
 from framework.worker.setup import Setup
 from framework.worker.waiting_attempts import WaitingAttempts
@@ -265,27 +266,30 @@ class Worker:
             self._runner.is_refused = True
 
     def on_event(self, event: Mapping[str, Any]) -> None:
-        """Take what the runner reports."""
+        """Take what the runner reports; what it cannot report is ignored."""
         with self._lock:
-            if event["event"] == "synced":
-                self._setup.sync()
-                self._on_synced()
-                return
-            if self._setup.takes(event):
-                self._waiting.start()
-                return
             try:
-                attempt = AttemptId.parse(event["attempt"])
-            except (KeyError, MessageError):
-                log.error("an event of the runner is ignored: %.200r", event)
-                return
-            held = self._held.get(attempt)
-            if event["event"] == "held":
-                self._on_held(attempt, held, event)
-            elif held is None and event["event"] == "ended":
-                self._on_held(attempt, None, {**event, "ended": event["execution"]})
-            elif held is not None:
-                self._on_event_of(held, event)
+                self._take(checked_event(event))
+            except MessageError as error:
+                log.error("an event of the runner is ignored: %s", error)
+
+    def _take(self, event: Mapping[str, Any]) -> None:
+        """Take an event that was checked. Raises MessageError if it is about no attempt."""
+        if event["event"] == "synced":
+            self._setup.sync()
+            self._on_synced()
+            return
+        if self._setup.takes(event):
+            self._waiting.start()
+            return
+        attempt = AttemptId.parse(event.get("attempt"))
+        held = self._held.get(attempt)
+        if event["event"] == "held":
+            self._on_held(attempt, held, event)
+        elif held is None and event["event"] == "ended":
+            self._on_held(attempt, None, {**event, "ended": event["execution"]})
+        elif held is not None:
+            self._on_event_of(held, event)
 
     def _on_event_of(self, held: HeldAttempt, event: Mapping[str, Any]) -> None:
         match event["event"]:
@@ -334,22 +338,18 @@ class Worker:
         self._runner.name(attempt)
         ended = event["ended"]
         if held is None:
-            try:
-                held = self._adopt(event)
-            except (KeyError, TypeError, MessageError) as error:
-                log.error("attempt %s of the runner cannot be taken up: %r", attempt, error)
-                return
+            held = self._adopt(attempt, event)
             if ended != "running" and self._results.has_kept(held.assignment):
                 self._forget(attempt)  # this worker's predecessor died before it could say so
                 return
-            self._held.begin(held)
             if ended == "running":
                 self._waiting.restore_devices(held, event["context"])
+            self._held.begin(held)
         elif held.outcome is not None:
             return  # which waits for room
         elif ended == "running" and held.phase is Phase.WAITING:
-            self._waiting.restore_devices(held, event["context"])  # it was taken back too early
-        if event["started"] is not None:
+            self._waiting.restore_devices(held, event.get("context"))  # it was taken back too early
+        if event.get("started") is not None:
             self._on_started(held, event["started"])
         if ended == "lost":
             self._lose(held, "its runner ended")
@@ -360,10 +360,15 @@ class Worker:
         else:
             self._on_ended(held, ended)
 
-    def _adopt(self, event: Mapping[str, Any]) -> HeldAttempt:
-        context = event["context"]
-        assignment = Assignment.from_message(context["assignment"])
-        return HeldAttempt(assignment, Phase.TAKEN, started=event["started"], code=context["code"])
+    def _adopt(self, attempt: AttemptId, event: Mapping[str, Any]) -> HeldAttempt:
+        """An attempt of an earlier worker. Raises MessageError if the runner has not kept its context."""
+        context = event.get("context")
+        if not isinstance(context, dict) or not is_optional_text(context.get("code")):
+            raise MessageError(f"attempt {attempt} with an impossible context: {context!r:.200}")
+        assignment = Assignment.from_message(context.get("assignment"))
+        if assignment.id != attempt:
+            raise MessageError(f"attempt {attempt} with the context of {assignment.id}")
+        return HeldAttempt(assignment, Phase.TAKEN, started=event.get("started"), code=context["code"])
 
     def _on_synced(self) -> None:
         """Give the runner again what it has not got, and take for lost what it does not know any more."""

@@ -48,14 +48,14 @@ setup() {
     *)
       echo "sent: ${*: -1}" >&2
       [[ ! ${*: -1} =~ [0-9a-f]{32} ]] || echo "${BASH_REMATCH[0]}"
-      printf "%s\n" home=/home/a=b "time=$(($(date +%s) - 1000))" user=me uid=1 gid=1 arch=amd64 memory=1 docker=ok
+      printf "%s\n" home=/home/a=b= "time=$(($(date +%s) - 1000))" user=me uid=1 gid=1 arch=amd64 memory=1 docker=ok
       cat >/dev/null ;;
   esac'
   parse_hosts h1,h2
   MASTER_HOST=1
   capture eval 'probe_hosts 1 2; declare -p FACTS'
   assert_equal "$status" 0
-  assert_part '[1.home]="/home/a=b"'
+  assert_part '[1.home]="/home/a=b="'
   assert_part '[1.skew]="-100'
   assert_part '[2.unreachable]="it refuses the connection'
   assert_part 'h1: Warning: Permanently added h1'
@@ -123,12 +123,25 @@ answer_with() {
   done
 }
 
+@test "facts: an answer without an end is cut, and not believed" {
+  local endless
+  parse_hosts far
+  for endless in 'echo home=/; yes | tr -d "\n"' 'yes time=1' 'yes >&2 & yes home=/x | tr -d "\n"; kill $!'; do
+    answer_with
+    echo "$endless" >endless
+    sed -i "s#cat '$BATS_TEST_TMPDIR/facts'#bash '$PWD/endless'#" "$STUBS/ssh"
+    probe_hosts 1
+    assert_equal "$(fact 1 unreachable)" 'the answer cannot be read: it does not end'
+    (($(cat "$SSH_CONNECTIONS"/1.* | wc --bytes) < 200000))
+  done
+}
+
 @test "facts: only known ones, each once, each as it can be" {
   local wrong
   parse_hosts far
   for wrong in unreachable= skew=0 other=1 'engine_id[$(id)]=x' time=01 time=-1 time= uid=0x10 memory=99999999999999999999 home=relative \
     'user=-x' 'arch=a b' 'docker=maybe' 'broker=$(id)' 'client_address=host' $'home=/a\033b' $'docker_message=a\302\233b' $'docker_message=\377' \
-    'root_user=a b' 'gpu_kind=intel' 'gpu_groups=44 x ' 'gpu_groups=44 -1 ' 'root_writable=perhaps' 'port_5671=mine' 'port_22=free' 'no fact' '' $'cores=4\ncores=4'; do
+    'root_user=a b' 'gpu_kind=intel' 'gpu_groups=44 x ' 'gpu_groups=44 -1 ' 'root_writable=perhaps' 'port_5671=mine' 'port_22=free' 'no fact' engine '' $'cores=4\ncores=4'; do
     answer_with "$wrong"
     probe_hosts 1
     [[ $(fact 1 unreachable) == 'the answer cannot be read: '* ]] || {

@@ -103,6 +103,41 @@ answer_with_archive() {
   assert_equal "$(find "$HERE/master" -perm /7022)" ''
 }
 
+@test "hostile host: an archive that breaks off leaves nothing but files of known names" {
+  mkdir -p lie kept
+  mkfifo lie/a
+  head --bytes=5000 /dev/zero >lie/b
+  tar --create --file lie.tar --directory lie a b
+  truncate --size=3000 lie.tar # in b
+  HOST_NAMES=(local)
+  capture unpack_named 0 "$PWD/kept" './known' <lie.tar
+  assert_equal "$status" 2
+  assert_equal "$(find kept ! -type d)" ''
+}
+
+@test "hostile host: what tar says of an archive reaches no terminal as it is" {
+  python3 -c '
+import tarfile
+with tarfile.open("lie.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+    entry = tarfile.TarInfo("a")
+    entry.pax_headers = {"size": "\033[31mred\033]0;title"}
+    archive.addfile(entry)'
+  capture unpack 0 "$PWD" new <lie.tar
+  assert_equal "$status" 2
+  assert_part 'invalid size=red?]0;title'
+}
+
+@test "hostile host: sizes of attempts with zeros in front are no answer" {
+  MESSAGES_FILTER=cat LISTS=$PWD
+  RESULTS=$PWD
+  : >patterns
+  on_host() {
+    printf '%s\n' '08 0123456789abcdef/1' '10 0123456789abcdef/2'
+  }
+  size_up_group 1 '' 0 0123456789abcdef/1 0123456789abcdef/2
+  assert_equal "$(<1.sized)" $'10\t0123456789abcdef/2\t'
+}
+
 @test "hostile host: a journal without an end stops at RESULTS_LIMIT, and the one that was here stays" {
   LIE="$BATS_TEST_TMPDIR/lie" RESULTS_LIMIT=1
   in_directory "$FAR/master" 'a project/journal.sqlite'

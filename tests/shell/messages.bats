@@ -29,6 +29,12 @@ answer() {
   script --quiet --return --command "bash -c 'source framework/shell/all.sh; confirm sure?'" /dev/null <<<"$1" >/dev/null
 }
 
+@test "usage_error: quotes words of the user as printable text, and ends with 2" {
+  capture usage_error $'no \e[31moption\a'
+  assert_equal "$status" 2
+  [[ $messages == *': no option?' ]]
+}
+
 @test "confirm: yes is y or yes in any case; anything else is no, and so is no terminal" {
   local word
   cd "$TOOL"

@@ -33,6 +33,15 @@ act_as_ssh() {
 '-o' 'ControlMaster=no' '-o' 'IdentitiesOnly=yes' '-i' '/my keys/id' '-p' '2222' '--' 'me@far' ${expected@Q}"
 }
 
+@test "on_host: start-up files that print without an end are given up" {
+  local endless
+  for endless in 'yes lab' 'yes | tr -d "\n"'; do
+    stub ssh "$endless"
+    capture on_host 1 true
+    assert_line 'far-2222: the answer cannot be read: it does not begin as it should; does its login shell run commands?'
+  done
+}
+
 @test "on_host: every argument and every byte arrives as it was, whatever the login shell is" {
   local words=('' ' ' "it's" '"' '$HOME' '$(id)' '*' '~' '-x' 'a=b' '=ls' $'two\nlines' $'ends\n' '\' '\0041' '!' '!!' 'a!b' 'ü' $'\001\377' '--' ';' %s)
   local shell expected tried=0

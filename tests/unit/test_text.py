@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from framework.export.targets import TARGETS
-from framework.text import how_to_install, one_line, text_problem
+from framework.text import how_to_install, one_line, printable, text_problem
 
 
 @pytest.mark.parametrize("text", ["", "text", "two\nlines", "größer", "😀", "\x01", "\ud7ff\ue000"])
@@ -45,3 +45,10 @@ def test_every_extra_that_a_message_names_is_one_of_pyproject() -> None:
     assert len(named) >= 3
     assert {*named, *(target.extra for target in TARGETS)} <= set(extras)
     assert how_to_install("report").endswith("pip install '.[report]'"), "nothing of ours is in an index"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("größer", "größer"), ("a\n\x1b[2J\u202eb", r"a\n\x1b[2J\u202eb"), ("", "")]
+)
+def test_text_is_shown_as_it_is_written_in_python(text: str, shown: str) -> None:
+    assert printable(text) == shown

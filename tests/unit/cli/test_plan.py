@@ -184,6 +184,18 @@ def test_a_setup_is_said(project: Project, capsys: pytest.CaptureFixture[str]) -
     assert as_json(capsys, "my project")["setup"] == ["sh", "get data.sh"]
 
 
+def test_control_characters_are_shown_as_they_are_written(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.path / "project.yml").write_text('command: [a, "\\e[31m"]\nsetup: [sh, "\\e[2J"]\n')
+    (project.path / "parameters.yml").write_text('x: "a\\nb"\n')
+    assert cli.main(["plan", "my project"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:3] == [
+        "  1: a '\\x1b[31m' '--x=a\\nb'",
+        "  setup of each host: sh '\\x1b[2J'",
+    ]
+
+
 def test_paths_that_hosts_lack_are_said(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     (project.path / "data").symlink_to("/mnt/data")
     assert cli.main(["plan", "my project"]) == 0

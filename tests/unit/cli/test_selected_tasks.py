@@ -15,13 +15,23 @@ from framework.export.sweep_results import SweepResults
 
 
 def task(number: int, state: str = "done", **metrics: Any) -> dict[str, Any]:
-    return {"task": f"{number:x}{'a' * 15}", "number": number, "state": state, "metrics": metrics}
+    return {
+        "task": f"{number:x}{'a' * 15}", "number": number, "state": state, "metrics": metrics, "host": "a",
+        "started": 5.0, "seconds": None, "exit_code": None, "code": "v", "reason": "", "program": "a",
+        "parameters": {},
+    }  # fmt: skip
 
 
 SWEEP: dict[str, Any] = {
     "version": 1,
     "metric": "loss",
     "goal": "minimize",
+    "project": "p",
+    "written": 5.0,
+    "combinations": 9,
+    "parameters": [],
+    "metrics": ["loss"],
+    "warning": None,
     "tasks": [
         task(1, loss=3),
         task(2, loss=1),

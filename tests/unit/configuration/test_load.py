@@ -115,3 +115,10 @@ def test_echo_prints_what_it_was_given() -> None:
         argv = [sys.executable, *project.argv(combination)[1:]]
         done = subprocess.run(argv, cwd=project.path, capture_output=True, check=True)
         assert json.loads(done.stdout.splitlines()[0]) == argv[2:]
+
+
+@pytest.mark.parametrize("key", ["build", "workdir", "notify", "command", "setup", "ignore", "mounts"])
+def test_a_path_that_is_too_long_for_a_file_is_not_there(directory: ProjectDirectory, key: str) -> None:
+    settings = {"command": "run", "metric": "loss"} | {key: f"./{'n' * 300}"}
+    with suppress(ProjectError):  # and no OSError
+        directory.load(settings=json.dumps(settings))

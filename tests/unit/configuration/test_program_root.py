@@ -1,5 +1,6 @@
 """Where the program of a sweep file is, and with it its project."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,15 @@ def test_a_command_of_the_system(repository: Path) -> None:
     for words in ("'${interpreter}', '${program}'", "python3, '${program}'", "python, -m, '${program}'"):
         with pytest.raises(ProjectError, match="there is no fit-it"):
             load(repository, f"command: [{words}, '${{args}}']\nprogram: fit-it\n")
+
+
+@pytest.mark.parametrize("before", ["", "../", "a/"])
+@pytest.mark.parametrize(
+    "text", ["program: {}.py", "command: [python, -m, '{}.b']", "command: [python, '{}.py']"]
+)
+def test_a_program_whose_name_is_too_long_for_a_file_is_not_there(
+    repository: Path, before: str, text: str
+) -> None:
+    program = text.format(before + "n" * 300)
+    with suppress(ProjectError):  # and no OSError
+        load(repository, f"{program}\n")

@@ -3,11 +3,12 @@
 import re
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from project_directory import ProjectDirectory
 
-from framework.configuration.yaml_nodes import MappingNode, Problems, ScalarNode, read_yaml
+from framework.configuration.yaml_nodes import MappingNode, Position, Problems, ScalarNode, read_yaml
 
 
 @pytest.mark.parametrize(
@@ -108,6 +109,14 @@ def test_a_file_that_is_no_utf8(directory: ProjectDirectory) -> None:
 def test_a_byte_order_mark_and_windows_line_ends(directory: ProjectDirectory) -> None:
     (directory.path / "parameters.yml").write_bytes(b"\xef\xbb\xbfx: 1\r\ny: two words\r\n")
     assert directory.load(None).space.combination(0) == {"x": 1, "y": "two words"}
+
+
+def test_problems_and_notices_show_control_characters_as_they_are_written() -> None:
+    problems, position = Problems(), Position(Path("a\nb"), 1, 2)
+    problems.add(position, "\ufeffx: no such key")
+    problems.note(position, "\x1b[31m: is ignored")
+    assert problems.lines == [r"a\nb:1:2: \ufeffx: no such key"]
+    assert problems.notices == [r"a\nb:1:2: \x1b[31m: is ignored"]
 
 
 def test_tabs_between_the_tokens_of_a_line(directory: ProjectDirectory) -> None:

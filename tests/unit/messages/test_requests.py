@@ -30,7 +30,14 @@ def test_a_request_that_nobody_takes_is_taken_back(bench: Bench, monkeypatch: py
 
 def test_files_that_are_no_requests_are_removed(bench: Bench) -> None:
     bench.files.requests.mkdir()
-    for name, text in {"a.json": "{", "b.json": "[]", "c.json": '{"action": "explode", "tasks": []}'}.items():
+    texts = {
+        "a.json": "{",
+        "b.json": "[]",
+        "c.json": '{"action": "explode", "tasks": []}',
+        "infinite.json": '{"action": "cancel", "tasks": [[1e999, "0123456789abcdef"]]}',
+        "huge.json": '{"action": "drain", "tasks": [], "seconds": 1%s}' % ("0" * 400),
+    }
+    for name, text in texts.items():
         (bench.files.requests / name).write_text(text)
     os.mkfifo(bench.files.requests / "pipe.json")
     (bench.files.requests / "nested.json").write_text("[" * 100_000)

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,20 @@ def test_what_is_no_status_is_an_error_and_not_waited_for(
 ) -> None:
     damage(tmp_path / "status.json")
     with pytest.raises(FrameworkError, match="it is no status"):
+        read_status(tmp_path / "status.json")
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"hosts": []}', "1e999"])
+def test_json_that_is_no_status_is_an_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "status.json").write_text(text)
+    with pytest.raises(FrameworkError, match="it is no status"):
+        read_status(tmp_path / "status.json")
+
+
+@pytest.mark.parametrize("updated", ["now", None, [], 10**400])
+def test_a_status_of_no_time_is_none(tmp_path: Path, updated: Any) -> None:
+    written(tmp_path, updated=updated)
+    with pytest.raises(FrameworkError):
         read_status(tmp_path / "status.json")
 
 

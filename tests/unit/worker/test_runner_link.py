@@ -409,7 +409,8 @@ def test_megabytes_without_a_newline_are_not_read(bench: Bench, monkeypatch: pyt
 @pytest.mark.parametrize(
     "said",
     [b"nonsense\n", b"[" * 100_000 + b"\n", b"{}\n", b'{"event": "hello", "environment": 5, "image": ""}\n',
-     b'{"event": "hello", "environment": {}, "image": {}}\n', b"\xff\n", b"[]\n"],
+     b'{"event": "hello", "environment": {}, "image": {}}\n',
+     b'{"event": "hello", "environment": {"A": 5}, "image": ""}\n', b"\xff\n", b"[]\n"],
 )  # fmt: skip
 def test_one_that_says_something_else_is_refused(bench: Bench, said: bytes) -> None:
     listener = bench.start()
