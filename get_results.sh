@@ -44,10 +44,11 @@ USED_HOSTS=() # numbers of the hosts of the infrastructure
 WORKERS_UP=() # those of workers that answer
 FOLLOW=''     # --follow
 IS_SURE=''    # not empty: only what results.csv has is fetched; the rest comes in the last round
-UNFETCHED=''  # digest of what had ended and was not here after the last round
+UNFETCHED=()  # digests of what had ended and was not here in the last two rounds
 STDERR=''     # descriptor of the stderr that this script was started with, if it has another one now
-LOST_AT=0     # when hosts that did not answer were last asked
+LOST_AT=0     # when hosts that did not answer were last asked, or lost
 FETCHED=(0 0) # attempts and bytes, in all rounds
+TABLES=()     # names of the tables that are wanted
 
 main() {
   parse_options -o,--output= -a,--all --exclude=+ --only=+ --no-files --follow --report -- "$@"
@@ -66,7 +67,7 @@ main() {
   make_directories
   mapfile -t USED_HOSTS < <(hosts_in_use)
   [[ ! ${OPTIONS[NO_FILES]:-} ]] || USED_HOSTS=("$MASTER_HOST")
-  probe_hosts "${USED_HOSTS[@]}"
+  TABLES=(results.csv sweep.json ${OPTIONS[ALL]:+all_results.csv})
   if [[ $FOLLOW ]]; then
     follow
   else
@@ -150,7 +151,6 @@ follow() {
       ! has_ended || IS_SURE=''
     fi
     [[ $IS_SURE ]] || speak_again
-    ask_lost_hosts
   done
 }
 
@@ -180,47 +180,34 @@ ask_status() {
     take_bytes "$MASTER_HOST" "$LISTS" | tr -d '\0'
 }
 
-# ask_lost_hosts: asks the hosts that did not answer once more, now and then, and before the last round.
-ask_lost_hosts() {
-  local host lost=()
-  for host in "${USED_HOSTS[@]}"; do
-    is_reachable "$host" || lost+=("$host")
-  done
-  ((${#lost[@]} > 0)) && [[ ! $IS_SURE || $((SECONDS - LOST_AT)) -ge $LOST_SECONDS ]] || return 0
-  probe_hosts "${lost[@]}"
-  LOST_AT=$SECONDS
-}
-
 # fetch_round: fetches what has ended and is not here.
 fetch_round() {
-  local host attempts bytes REMINDER=say_who_is_busy
+  local attempts bytes REMINDER=say_who_is_busy
   if [[ -t 2 || $FOLLOW ]]; then
     REMINDER=:
   fi
   rm -f -- "$INCOMING/failed"
   renew_lists
-  WORKERS_UP=()
-  for host in "${WORKER_HOSTS[@]}"; do
-    if is_reachable "$host" && [[ ! ${OPTIONS[NO_FILES]:-} ]]; then
-      WORKERS_UP+=("$host")
-    fi
-  done
   ask_hosts
-  if [[ $IS_SURE ]]; then
-    [[ $(list_unfetched) != "$UNFETCHED" ]] || return 0
+  list_here
+  if [[ $IS_SURE ]] && ! has_news; then
+    return 0
+  fi
+  if is_reachable "$MASTER_HOST" && ! has_tables; then
     run_for_hosts copy_tables "$MASTER_HOST"
+    drop_failed
   fi
   choose_tasks
-  run_for_workers size_up
+  choose_attempts "$IS_SURE" "${WORKERS_UP[@]}" || die "what is to be fetched could not be chosen; see above"
+  run_for_wanted size_up
   read -r attempts bytes < <(total_wanted "${WORKERS_UP[@]}")
   check_space "$attempts" "$bytes"
   if ((attempts > 0)); then
     start_progress "$attempts" "$bytes" "${WORKERS_UP[@]}"
-    run_for_workers fetch_attempts
+    run_for_wanted fetch_attempts
     stop_progress
   fi
   say_fetched
-  UNFETCHED=$(list_unfetched)
 }
 
 # say_fetched: names the hosts and what has come from them; with --follow, on a terminal, if something has.
@@ -235,89 +222,125 @@ say_fetched() {
   done
 }
 
-# ask_hosts: has the hosts list what has ended, and the master write the tables.
+# ask_hosts: asks what has ended, all hosts at once; those that did not answer only now and then, and in the last round.
 ask_hosts() {
-  local hosts=("${WORKERS_UP[@]}")
-  if [[ ! $IS_SURE ]] && is_reachable "$MASTER_HOST" && ! is_one_of "$MASTER_HOST" "${hosts[@]}"; then
-    hosts+=("$MASTER_HOST")
-  fi
-  run_for_hosts list_results "${hosts[@]}"
+  local host asked=()
+  for host in "${USED_HOSTS[@]}"; do
+    if is_reachable "$host" || [[ ! $IS_SURE || $((SECONDS - LOST_AT)) -ge $LOST_SECONDS ]]; then
+      asked+=("$host")
+    fi
+  done
+  WORKERS_UP=()
+  ((${#asked[@]} > 0)) || return 0
+  collect_facts ask_for_results home "${asked[@]}"
+  for host in "${asked[@]}"; do
+    if ! is_reachable "$host"; then
+      LOST_AT=$SECONDS
+      continue
+    fi
+    put_host_in_front "${HOST_NAMES[host]}" <"$LISTS/$host.said" >&2
+    if [[ -e $LISTS/$host.unlisted ]]; then
+      warn "${HOST_NAMES[host]}: its finished tasks could not be listed"
+      lose_host "$host"
+    elif is_wanted_worker "$host"; then
+      WORKERS_UP+=("$host")
+    fi
+  done
+}
+
+is_wanted_worker() {
+  [[ ! ${OPTIONS[NO_FILES]:-} ]] && is_one_of "$1" "${WORKER_HOSTS[@]}"
+}
+
+ask_for_results() {
+  local what=()
+  ! is_one_of "$1" 0 "$MASTER_HOST" || what+=(docker)
+  [[ $1 != "$MASTER_HOST" ]] || what+=(tables)
+  ! is_wanted_worker "$1" || what+=(attempts)
+  ask_host "$1" "${what[@]}"
+}
+
+# run_for_wanted FUNCTION: for the hosts that have something to fetch.
+run_for_wanted() {
+  local host hosts=()
+  for host in "${WORKERS_UP[@]}"; do
+    [[ ! -s $LISTS/$host.wanted ]] || hosts+=("$host")
+  done
+  ((${#hosts[@]} > 0)) || return 0
+  run_for_hosts "$1" "${hosts[@]}"
   drop_failed
 }
 
-list_results() {
-  local tables=''
-  if [[ $1 == "$MASTER_HOST" && ! $IS_SURE ]]; then
-    copy_tables "$1" & # writing them takes as long as all the rest
-    # shellcheck disable=SC2031 # it is the process that was started here
-    tables=$!
-  fi
-  if is_one_of "$1" "${WORKERS_UP[@]}"; then
-    list_finished_attempts "$1" || give_up "${HOST_NAMES[$1]}: its finished tasks could not be listed"
-  fi
-  [[ ! $tables ]] || wait "$tables"
-}
-
-# run_for_workers FUNCTION
-run_for_workers() {
-  ((${#WORKERS_UP[@]} > 0)) || return 0
-  run_for_hosts "$1" "${WORKERS_UP[@]}"
-  drop_failed
-}
-
-# drop_failed: goes on without the hosts where the last function of run_for_hosts failed. With --follow, they are asked again.
+# drop_failed: goes on without the hosts where the last function of run_for_hosts failed.
 drop_failed() {
   local host workers=()
   for host in "${WORKERS_UP[@]}"; do
     [[ -v FAILURES[host] ]] || workers+=("$host")
   done
   for host in "${!FAILURES[@]}"; do
-    if [[ $IS_SURE ]]; then
-      FACTS[$host.unreachable]="it does not answer any more"
-      LOST_AT=$SECONDS
-    else
-      : >"$INCOMING/failed"
-    fi
+    lose_host "$host"
   done
   WORKERS_UP=("${workers[@]}")
 }
 
-# list_unfetched: prints a digest of what has ended and is not here.
-list_unfetched() {
-  local host
-  for host in "${WORKERS_UP[@]}"; do
+# lose_host HOST: with --follow, it is asked again.
+lose_host() {
+  if [[ $IS_SURE ]]; then
+    FACTS[$1.unreachable]="it does not answer any more"
+    LOST_AT=$SECONDS
+  else
+    : >"$INCOMING/failed"
+  fi
+}
+
+# has_news: has anything ended that is not here? What was tried twice does not count: the master knows nothing of it.
+has_news() {
+  local host unfetched
+  unfetched=$(for host in "${WORKERS_UP[@]}"; do
     cat -- "$LISTS/$host.finished"
-  done | LC_ALL=C sort --unique >"$LISTS/finished"
-  find "$RESULTS/tasks/" -mindepth 2 -maxdepth 2 -type d -printf '%P
-' | LC_ALL=C sort |
-    LC_ALL=C comm -23 "$LISTS/finished" - | sha256sum
+  done | LC_ALL=C sort --unique | LC_ALL=C comm -23 - "$LISTS/here" | sha256sum)
+  [[ $unfetched != "$(sha256sum </dev/null)" && "$unfetched $unfetched" != "${UNFETCHED[*]}" ]] || return 1
+  UNFETCHED=("${UNFETCHED[@]: -1}" "$unfetched")
 }
 
 # Tables and tasks
 
-# copy_tables HOST: of the master's host.
+# has_tables: are the tables here as the master would write them now? Repeats what it has said of them.
+has_tables() {
+  local name kept="$RESULTS/.tables" digest
+  digest=$(fact "$MASTER_HOST" tables)
+  [[ $digest && -f $kept && $(head -n 1 -- "$kept") == "$digest" ]] || return 1
+  for name in "${TABLES[@]}"; do
+    [[ -f $RESULTS/$name && ! $RESULTS/$name -nt $kept ]] || return 1
+  done
+  sed 1d "$kept" | printable >&2
+}
+
+# copy_tables HOST: has the master on HOST write them, and copies them; notes in .tables what they were made of, and what it has said. If
+# the master's container is gone, the tables that were written last are copied.
 copy_tables() {
-  copy_table "$1" results.csv
-  copy_file "$1" sweep.json
-  if [[ ${OPTIONS[ALL]:-} ]]; then
-    copy_table "$1" all_results.csv --all
+  local host=$1 name said=$LISTS/tables/said
+  rm -f -- "$RESULTS/.tables"
+  if docker_on "$host" exec "$INFRASTRUCTURE-master" framework results >"$said" 2>&1 &&
+    { [[ ! ${OPTIONS[ALL]:-} ]] || docker_on "$host" exec "$INFRASTRUCTURE-master" framework results --all >"$said" 2>&1; }; then
+    printable <"$said" >&2
+  elif [[ $(container_state "$host" master) == running\ * ]]; then
+    printable <"$said" >&2
+    complain "${HOST_NAMES[host]}: the master could not write its tables; the previous ones were copied"
+    said=''
+  else
+    said=''
+  fi
+  for name in "${TABLES[@]}"; do
+    copy_file "$host" "$name" || said=''
+  done
+  if [[ $said && $(fact "$host" tables) ]]; then
+    { fact "$host" tables && cat -- "$said"; } >"$INCOMING/tables"
+    mv --no-target-directory -- "$INCOMING/tables" "$RESULTS/.tables"
   fi
 }
 
-# copy_table HOST NAME OPTION…: copies the table after `framework results OPTION…` has written it; if the master's container is gone,
-# the table that was written last.
-copy_table() {
-  local host=$1 name=$2 said=$LISTS/tables/said
-  if docker_on "$host" exec "$INFRASTRUCTURE-master" framework results "${@:3}" >"$said" 2>&1; then
-    printable <"$said" >&2
-  elif [[ $(container_state "$host" master || true) == running\ * ]]; then
-    printable <"$said" >&2
-    complain "${HOST_NAMES[host]}: the master could not write $name; the previous one was copied"
-  fi
-  copy_file "$host" "$name"
-}
-
-# copy_file HOST NAME: copies a file of the master's.
+# copy_file HOST NAME: copies a file of the master's; fails if there is none.
 copy_file() {
   local host=$1 name=$2 file code=0
   file="$(data_directory "$host" master)/$name"
@@ -327,8 +350,10 @@ copy_file() {
     mv --no-target-directory -- "$INCOMING/$name" "$RESULTS/$name"
   elif ((code == 9)); then
     step "${HOST_NAMES[host]}" "there is no $name yet"
+    return 1
   else
     complain "${HOST_NAMES[host]}: $file could not be read; see above"
+    return 1
   fi
 }
 
@@ -339,7 +364,7 @@ choose_tasks() {
   mapfile -t which < <(tr , '
 ' <<<"${OPTIONS[ONLY]}")
   CHOSEN=$LISTS/chosen
-  if is_reachable "$MASTER_HOST" && [[ $(container_state "$MASTER_HOST" master || true) == running\ * ]]; then
+  if is_reachable "$MASTER_HOST" && [[ $(container_state "$MASTER_HOST" master) == running\ * ]]; then
     docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework select -- "${which[@]}"
   else
     image=$(image_for --only) || exit

@@ -86,7 +86,7 @@ names_of_drained() {
 # may not have reached the runner yet.
 print_what_is_left() {
   local answer lines host
-  answer=$(ask_master_to_drain 2>&1) || true # its lines are counted
+  answer=$(ask_master_to_drain 2>&1) || true                                       # its lines are counted
   lines=$(grep --extended-regexp --line-regexp "$DRAIN_LINE" <<<"$answer") || true # there may be none
   if [[ ! $lines ]] || (($(wc -l <<<"$lines") < ${#DRAINED[@]})); then
     answer=$(tail -n 1 <<<"$answer")
@@ -120,7 +120,7 @@ repeat_drain() {
 }
 
 repeat_drain_once() {
-  kill -0 "$$" || exit 0 # a connection that stays open may hold the pipe
+  kill -0 "$$" || exit 0      # a connection that stays open may hold the pipe
   ask_master_to_drain || true # a drain lasts longer than the time to the next try
 }
 
