@@ -118,8 +118,10 @@ make_directories() {
 }
 
 remove_incoming() {
-  chmod --recursive u+rwX -- "$1" || true # a host decides on the modes of directories
-  rm -rf -- "$1"
+  rm -rf -- "$1" 2>/dev/null || {           # a host decides on the modes of directories
+    chmod --recursive u+rwX -- "$1" || true # those that can be removed are
+    rm -rf -- "$1"
+  }
 }
 
 # Rounds
@@ -201,8 +203,8 @@ fetch_round() {
   choose_attempts "$IS_SURE" "${WORKERS_UP[@]}" || die "what is to be fetched could not be chosen; see above"
   run_for_wanted size_up
   read -r attempts bytes < <(total_wanted "${WORKERS_UP[@]}")
-  check_space "$attempts" "$bytes"
   if ((attempts > 0)); then
+    check_space "$attempts" "$bytes"
     start_progress "$attempts" "$bytes" "${WORKERS_UP[@]}"
     run_for_wanted fetch_attempts
     stop_progress
@@ -238,7 +240,7 @@ ask_hosts() {
       LOST_AT=$SECONDS
       continue
     fi
-    put_host_in_front "${HOST_NAMES[host]}" <"$LISTS/$host.said" >&2
+    [[ ! -s $LISTS/$host.said ]] || put_host_in_front "${HOST_NAMES[host]}" <"$LISTS/$host.said" >&2
     if [[ -e $LISTS/$host.unlisted ]]; then
       warn "${HOST_NAMES[host]}: its finished tasks could not be listed"
       lose_host "$host"

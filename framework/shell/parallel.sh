@@ -42,7 +42,7 @@ run_for_hosts() {
   MESSAGES_TO=2
   for host in "$@"; do
     cat -- "$PARALLEL_OUTPUT/$host.stdout"
-    put_host_in_front "${HOST_NAMES[host]}" <"$PARALLEL_OUTPUT/$host.stderr" >&2
+    [[ ! -s $PARALLEL_OUTPUT/$host.stderr ]] || put_host_in_front "${HOST_NAMES[host]}" <"$PARALLEL_OUTPUT/$host.stderr" >&2
     if [[ $(<"$PARALLEL_OUTPUT/$host.code") != 0 ]]; then
       printf '%s: %s failed\n' "${HOST_NAMES[host]}" "${function//_/ }" >&2
       last=$(tail -n 1 -- "$PARALLEL_OUTPUT/$host.stderr" | printable)

@@ -16,7 +16,7 @@ readonly RUN_SCRIPT='echo $0; for w do shift; w=$(printf %b. "$w"); set -- "$@" 
 
 # prepare_ssh: sets both; the first connection calls it.
 prepare_ssh() {
-  local option
+  local option options=(RemoteCommand=none SessionType=default StdinNull=no ForkAfterAuthentication=no)
   [[ -z $SSH_CONNECTIONS ]] || return 0
   SSH_CONNECTIONS=$(mktemp -d /tmp/infrainit.XXXXXXXX)
   SSH_OPTIONS=(
@@ -34,10 +34,13 @@ prepare_ssh() {
     -o ControlPath="$SSH_CONNECTIONS/%C"
   )
   # A config made for logging in by hand may have these; an older ssh does not know all of them.
-  for option in RemoteCommand=none SessionType=default StdinNull=no ForkAfterAuthentication=no; do
-    if ssh -o "$option" -V 2>/dev/null; then
-      SSH_OPTIONS+=(-o "$option")
-    fi
+  if ! ssh "${options[@]/#/-o}" -V 2>/dev/null; then
+    for option in "${!options[@]}"; do
+      ssh -o "${options[option]}" -V 2>/dev/null || unset "options[option]"
+    done
+  fi
+  for option in "${options[@]}"; do
+    SSH_OPTIONS+=(-o "$option")
   done
 }
 
@@ -76,14 +79,16 @@ close_connection() {
 }
 
 close_connections() {
-  local socket
+  local socket jobs=()
   [[ $SSH_CONNECTIONS ]] || return 0
   for socket in "$SSH_CONNECTIONS"/*; do
     if [[ -S $socket ]]; then
-      ssh -o ControlPath="$socket" -O exit -- any-host 2>/dev/null || true # it may have ended by itself
+      ssh -o ControlPath="$socket" -O exit -- any-host 2>/dev/null &
+      jobs+=("$!")
     fi
   done
-  rm -rf -- "$SSH_CONNECTIONS" # an ssh that ends removes its socket at the same time
+  ((${#jobs[@]} == 0)) || wait "${jobs[@]}" || true # some may have ended by themselves
+  rm -rf -- "$SSH_CONNECTIONS"                      # an ssh that ends removes its socket at the same time
   SSH_CONNECTIONS=''
 }
 
