@@ -34,21 +34,10 @@ set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
 
-readonly ROUND_SECONDS=5 # between two rounds of --follow, at least; more where a round takes long
-readonly LOST_SECONDS=30 # after so many a host that did not answer is asked again
-readonly LINES_KEPT=20   # of what is said before the last round, beside infrainit.sh
-readonly NAMES_SHOWN=3   # of attempts that are out of reach
+readonly NAMES_SHOWN=3 # of attempts that are out of reach
 
 OUTPUT=''     # -o, absolute
 USED_HOSTS=() # numbers of the hosts of the infrastructure
-WORKERS_UP=() # those of workers that answer
-FOLLOW=''     # --follow
-IS_SURE=''    # not empty: only what results.csv has is fetched; the rest comes in the last round
-UNFETCHED=()  # digests of what had ended and was not here in the last two rounds
-STDERR=''     # descriptor of the stderr that this script was started with, if it has another one now
-LOST_AT=0     # when hosts that did not answer were last asked, or lost
-FETCHED=(0 0) # attempts and bytes, in all rounds
-TABLES=()     # names of the tables that are wanted
 
 main() {
   parse_options -o,--output= -a,--all --exclude=+ --only=+ --no-files --follow --report -- "$@"
@@ -65,8 +54,7 @@ main() {
   check_number RESULTS_LIMIT 1 100000000
   stop_on_problems 2
   make_directories
-  mapfile -t USED_HOSTS < <(hosts_in_use)
-  [[ ! ${OPTIONS[NO_FILES]:-} ]] || USED_HOSTS=("$MASTER_HOST")
+  choose_hosts
   TABLES=(results.csv sweep.json ${OPTIONS[ALL]:+all_results.csv})
   if [[ $FOLLOW ]]; then
     follow
@@ -78,6 +66,14 @@ main() {
     write_report
   fi
   report
+}
+
+# choose_hosts: those that have something; and this machine, where its Docker is needed.
+choose_hosts() {
+  mapfile -t USED_HOSTS < <({
+    if [[ ${OPTIONS[NO_FILES]:-} ]]; then echo "$MASTER_HOST"; else hosts_in_use; fi
+    [[ ! ${OPTIONS[REPORT]:-}${OPTIONS[ONLY]:-} ]] || echo 0
+  } | sort --numeric-sort --unique)
 }
 
 # check_choice: takes the options that choose files.
@@ -100,11 +96,13 @@ check_choice() {
   stop_on_problems 2
 }
 
-# make_directories: also removes what a script that was killed has left.
+# make_directories: also removes what a script that was killed has left: those that run have a lock on theirs.
 make_directories() {
-  local directory lock
+  local directory lock all
   RESULTS="$OUTPUT/$PROJECT_NAME"
   mkdir -p -- "$RESULTS/tasks"
+  exec {all}<"$RESULTS"
+  lock_results "$all" || exit # one that has just made its directory has no lock on it yet
   for directory in "$RESULTS"/.incoming.*; do
     if is_directory "$directory"; then
       exec {lock}<"$directory"
@@ -115,6 +113,7 @@ make_directories() {
   INCOMING=$(mktemp -d "$RESULTS/.incoming.XXXXXXXX")
   exec {lock}<"$INCOMING"
   flock --nonblock "$lock" 2>/dev/null || true # where nothing can be locked, nothing is taken for left behind
+  exec {all}<&-
 }
 
 remove_incoming() {
@@ -122,273 +121,6 @@ remove_incoming() {
     chmod --recursive u+rwX -- "$1" || true # those that can be removed are
     rm -rf -- "$1"
   }
-}
-
-# Rounds
-
-# follow: fetches what has ended, again and again, until the sweep has ended. Beside infrainit.sh, which knows that and says so on stdin,
-# it has nothing to say before the last round.
-follow() {
-  local start code pause stdin=''
-  # A host that dies must not hold up the others for long.
-  SSH_OPTIONS=(-o ServerAliveInterval=5 -o ServerAliveCountMax=3 -o ConnectTimeout=3 "${SSH_OPTIONS[@]}")
-  if [[ ${FOLLOW_STDIN:-} ]]; then
-    exec {stdin}<&0 </dev/null
-    exec {STDERR}>&2 2>"$INCOMING/said"
-  fi
-  IS_SURE=yes
-  while true; do
-    start=$SECONDS
-    fetch_round
-    [[ $IS_SURE ]] || break
-    pause=$((ROUND_SECONDS + SECONDS - start))
-    if [[ $stdin ]]; then
-      code=0
-      read -r -t "$pause" -u "$stdin" || code=$?
-      ((code > 128)) || IS_SURE='' # a line, or the other end is closed
-    else
-      sleep "$pause" &
-      # shellcheck disable=SC2031 # it is the process that was started here
-      wait "$!" # unlike sleep itself, a signal interrupts it
-      ! has_ended || IS_SURE=''
-    fi
-    [[ $IS_SURE ]] || speak_again
-  done
-}
-
-# speak_again: shows, too, what would have been shown meanwhile.
-speak_again() {
-  [[ $STDERR ]] || return 0
-  exec 2>&"$STDERR"
-  STDERR=''
-  tail -n "$LINES_KEPT" -- "$INCOMING/said" >&2
-}
-
-# has_ended: has the sweep ended, or is it paused, or is the infrastructure gone? The status of an older version of the code is none.
-has_ended() {
-  local status version state
-  if status=$(ask_status); then
-    version=${status##*$'\n'}
-    [[ $status == *'"paused": "'[!\"]* || ($status == *'"finished": true'* && $status == *"\"version\": \"$version\""*) ]]
-  else
-    state=$(container_state "$MASTER_HOST" master 2>/dev/null) && [[ ! $state ]]
-  fi
-}
-
-# ask_status: prints the master's status, and the version of the code that was pushed last.
-ask_status() {
-  # shellcheck disable=SC2016 # expands over there
-  docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" sh -c 'cat -- "$STATUS" && echo && readlink "${CODE:-/code}/current"' 2>/dev/null |
-    take_bytes "$MASTER_HOST" "$LISTS" | tr -d '\0'
-}
-
-# fetch_round: fetches what has ended and is not here.
-fetch_round() {
-  local attempts bytes REMINDER=say_who_is_busy
-  if [[ -t 2 || $FOLLOW ]]; then
-    REMINDER=:
-  fi
-  rm -f -- "$INCOMING/failed"
-  renew_lists
-  ask_hosts
-  list_here
-  if [[ $IS_SURE ]] && ! has_news; then
-    return 0
-  fi
-  if is_reachable "$MASTER_HOST" && ! has_tables; then
-    run_for_hosts copy_tables "$MASTER_HOST"
-    drop_failed
-  fi
-  choose_tasks
-  choose_attempts "$IS_SURE" "${WORKERS_UP[@]}" || die "what is to be fetched could not be chosen; see above"
-  run_for_wanted size_up
-  read -r attempts bytes < <(total_wanted "${WORKERS_UP[@]}")
-  if ((attempts > 0)); then
-    check_space "$attempts" "$bytes"
-    start_progress "$attempts" "$bytes" "${WORKERS_UP[@]}"
-    run_for_wanted fetch_attempts
-    stop_progress
-  fi
-  say_fetched
-}
-
-# say_fetched: names the hosts and what has come from them; with --follow, on a terminal, if something has.
-say_fetched() {
-  local host attempts bytes
-  for host in "${WORKERS_UP[@]}"; do
-    read -r attempts bytes _ <"$LISTS/$host.done"
-    FETCHED=($((FETCHED[0] + attempts)) $((FETCHED[1] + bytes)))
-    if [[ ! $FOLLOW ]] || { [[ -t 2 ]] && ((attempts > 0)); }; then
-      step "${HOST_NAMES[host]}" "$attempts new results of tasks, $(numfmt --to=iec-i --suffix=B "$bytes")"
-    fi
-  done
-}
-
-# ask_hosts: asks what has ended, all hosts at once; those that did not answer only now and then, and in the last round.
-ask_hosts() {
-  local host asked=()
-  for host in "${USED_HOSTS[@]}"; do
-    if is_reachable "$host" || [[ ! $IS_SURE || $((SECONDS - LOST_AT)) -ge $LOST_SECONDS ]]; then
-      asked+=("$host")
-    fi
-  done
-  WORKERS_UP=()
-  ((${#asked[@]} > 0)) || return 0
-  collect_facts ask_for_results home "${asked[@]}"
-  for host in "${asked[@]}"; do
-    if ! is_reachable "$host"; then
-      LOST_AT=$SECONDS
-      continue
-    fi
-    [[ ! -s $LISTS/$host.said ]] || put_host_in_front "${HOST_NAMES[host]}" <"$LISTS/$host.said" >&2
-    if [[ -e $LISTS/$host.unlisted ]]; then
-      warn "${HOST_NAMES[host]}: its finished tasks could not be listed"
-      lose_host "$host"
-    elif is_wanted_worker "$host"; then
-      WORKERS_UP+=("$host")
-    fi
-  done
-}
-
-is_wanted_worker() {
-  [[ ! ${OPTIONS[NO_FILES]:-} ]] && is_one_of "$1" "${WORKER_HOSTS[@]}"
-}
-
-ask_for_results() {
-  local what=()
-  ! is_one_of "$1" 0 "$MASTER_HOST" || what+=(docker)
-  [[ $1 != "$MASTER_HOST" ]] || what+=(tables)
-  ! is_wanted_worker "$1" || what+=(attempts)
-  ask_host "$1" "${what[@]}"
-}
-
-# run_for_wanted FUNCTION: for the hosts that have something to fetch.
-run_for_wanted() {
-  local host hosts=()
-  for host in "${WORKERS_UP[@]}"; do
-    [[ ! -s $LISTS/$host.wanted ]] || hosts+=("$host")
-  done
-  ((${#hosts[@]} > 0)) || return 0
-  run_for_hosts "$1" "${hosts[@]}"
-  drop_failed
-}
-
-# drop_failed: goes on without the hosts where the last function of run_for_hosts failed.
-drop_failed() {
-  local host workers=()
-  for host in "${WORKERS_UP[@]}"; do
-    [[ -v FAILURES[host] ]] || workers+=("$host")
-  done
-  for host in "${!FAILURES[@]}"; do
-    lose_host "$host"
-  done
-  WORKERS_UP=("${workers[@]}")
-}
-
-# lose_host HOST: with --follow, it is asked again.
-lose_host() {
-  if [[ $IS_SURE ]]; then
-    FACTS[$1.unreachable]="it does not answer any more"
-    LOST_AT=$SECONDS
-  else
-    : >"$INCOMING/failed"
-  fi
-}
-
-# has_news: has anything ended that is not here? What was tried twice does not count: the master knows nothing of it.
-has_news() {
-  local host unfetched
-  unfetched=$(for host in "${WORKERS_UP[@]}"; do
-    cat -- "$LISTS/$host.finished"
-  done | LC_ALL=C sort --unique | LC_ALL=C comm -23 - "$LISTS/here" | sha256sum)
-  [[ $unfetched != "$(sha256sum </dev/null)" && "$unfetched $unfetched" != "${UNFETCHED[*]}" ]] || return 1
-  UNFETCHED=("${UNFETCHED[@]: -1}" "$unfetched")
-}
-
-# Tables and tasks
-
-# has_tables: are the tables here as the master would write them now? Repeats what it has said of them.
-has_tables() {
-  local name kept="$RESULTS/.tables" digest
-  digest=$(fact "$MASTER_HOST" tables)
-  [[ $digest && -f $kept && $(head -n 1 -- "$kept") == "$digest" ]] || return 1
-  for name in "${TABLES[@]}"; do
-    [[ -f $RESULTS/$name && ! $RESULTS/$name -nt $kept ]] || return 1
-  done
-  sed 1d "$kept" | printable >&2
-}
-
-# copy_tables HOST: has the master on HOST write them, and copies them; notes in .tables what they were made of, and what it has said. If
-# the master's container is gone, the tables that were written last are copied.
-copy_tables() {
-  local host=$1 name said=$LISTS/tables/said
-  rm -f -- "$RESULTS/.tables"
-  if docker_on "$host" exec "$INFRASTRUCTURE-master" framework results >"$said" 2>&1 &&
-    { [[ ! ${OPTIONS[ALL]:-} ]] || docker_on "$host" exec "$INFRASTRUCTURE-master" framework results --all >"$said" 2>&1; }; then
-    printable <"$said" >&2
-  elif [[ $(container_state "$host" master) == running\ * ]]; then
-    printable <"$said" >&2
-    complain "${HOST_NAMES[host]}: the master could not write its tables; the previous ones were copied"
-    said=''
-  else
-    said=''
-  fi
-  for name in "${TABLES[@]}"; do
-    copy_file "$host" "$name" || said=''
-  done
-  if [[ $said && $(fact "$host" tables) ]]; then
-    { fact "$host" tables && cat -- "$said"; } >"$INCOMING/tables"
-    mv --no-target-directory -- "$INCOMING/tables" "$RESULTS/.tables"
-  fi
-}
-
-# copy_file HOST NAME: copies a file of the master's; fails if there is none.
-copy_file() {
-  local host=$1 name=$2 file code=0
-  file="$(data_directory "$host" master)/$name"
-  # shellcheck disable=SC2016 # expands over there
-  on_host "$host" sh -c '[ -f "$1" ] || exit 9; exec cat -- "$1"' copy "$file" | take_bytes "$host" "$LISTS/tables" >"$INCOMING/$name" || code=$?
-  if ((code == 0)); then
-    mv --no-target-directory -- "$INCOMING/$name" "$RESULTS/$name"
-  elif ((code == 9)); then
-    step "${HOST_NAMES[host]}" "there is no $name yet"
-    return 1
-  else
-    complain "${HOST_NAMES[host]}: $file could not be read; see above"
-    return 1
-  fi
-}
-
-# choose_tasks: with --only, has the master, or else a container on this machine, say which tasks these are.
-choose_tasks() {
-  local which image options
-  [[ -v OPTIONS[ONLY] ]] || return 0
-  mapfile -t which < <(tr , '
-' <<<"${OPTIONS[ONLY]}")
-  CHOSEN=$LISTS/chosen
-  if is_reachable "$MASTER_HOST" && [[ $(container_state "$MASTER_HOST" master) == running\ * ]]; then
-    docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework select -- "${which[@]}"
-  else
-    image=$(image_for --only) || exit
-    read_words options results_options "$image" "$RESULTS" select --results /results -- "${which[@]}" || exit
-    change_docker 0 run "${options[@]}"
-  fi | take_bytes "$MASTER_HOST" "$LISTS" | sed -n -E '/^[0-9a-f]{16}$/p' >"$CHOSEN" || die "--only: see above"
-}
-
-# image_for OPTION: prints the image in which results are read on this machine, for OPTION.
-image_for() {
-  local image
-  image=$(newest_worker_image) || die "$1: see above"
-  [[ $image ]] || die "$1: this machine has no image infrainit-worker; ./infrainit.sh -f builds it"
-  printf '%s\n' "$image"
-}
-
-# write_report: makes report.html of what is here, in a container of this machine.
-write_report() {
-  local image options
-  image=$(image_for --report)
-  read_words options results_options "$image" "$RESULTS" report /results
-  change_docker 0 run "${options[@]}" >/dev/null || complain "the report could not be written; see above"
 }
 
 # Reporting

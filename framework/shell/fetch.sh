@@ -266,7 +266,7 @@ put_into_place() {
     spoiled[$attempt]=yes
   done <"$LISTS/$host.spoiled"
   {
-    flock 4 || return
+    lock_results 4 || return
     for attempt in "$@"; do
       if ! is_directory "$directory/${attempt%/*}" || ! is_directory "$directory/$attempt"; then
         complain "${HOST_NAMES[host]}: attempt $attempt was not sent as a directory"
@@ -291,6 +291,15 @@ put_into_place() {
     fi
   } 4<"$RESULTS"
   PLACED=${#wanted[@]}
+}
+
+# lock_results DESCRIPTOR: the directory of results is for this script alone until it closes DESCRIPTOR, which is open on it. Where nothing
+# can be locked, that is up to the user.
+lock_results() {
+  local code=0
+  flock --timeout 600 "$1" 2>/dev/null || code=$?
+  ((code != 1)) || warn "$RESULTS is locked since 10 min: another get_results.sh does not end"
+  ((code != 1))
 }
 
 # move_attempts FROM TO ATTEMPT…: tasks that are new in TO are moved as a whole, so that hundreds cost one process.

@@ -291,19 +291,19 @@ act_as_reporter() {
 @test "two get_results.sh at once: results are put into place one by one, and those that are there stay" {
   local flock waiting="$BATS_TEST_TMPDIR/waiting" job
   make_attempt "$FAR_HOME" 00000000000000aa/1
-  mkdir -p "$RESULTS/tasks"
-  exec 4<"$RESULTS"
-  flock 4
+  mkfifo go
   flock=$(command -v flock)
-  stub flock "touch '$waiting'; exec $flock \"\$@\""
-  "$TOOL/get_results.sh" >out 2>&1 4<&- &
+  stub flock "[[ \${*: -1} != 4 ]] || { touch '$waiting'; read -r <'$PWD/go'; }; exec $flock \"\$@\""
+  "$TOOL/get_results.sh" >out 2>&1 &
   job=$!
   until [[ -e $waiting ]]; do
     kill -0 "$job" # it must not end before it has asked for the lock
     sleep 0.01
   done
-  [[ ! -e $RESULTS/tasks/00000000000000aa ]]
-  mkdir -p "$RESULTS/tasks/00000000000000aa/1"
+  exec 4<"$RESULTS"
+  "$flock" 4
+  echo >go
+  mkdir "$RESULTS/tasks/00000000000000aa" "$RESULTS/tasks/00000000000000aa/1" # they are not there
   echo mine >"$RESULTS/tasks/00000000000000aa/1/stdout"
   exec 4<&-
   wait "$job"
@@ -522,7 +522,7 @@ act_as_running_master() {
     *'cat -- '*) cat '$PWD/status' && printf '\\nc2' ;;
     *'framework results') cp '$PWD/table' '$TABLE' ;;
   esac"
-  sed -i 's/pause=.*/pause=0.1/; s/LOST_SECONDS=30/LOST_SECONDS=1/' "$TOOL/get_results.sh"
+  sed -i 's/pause=.*/pause=0.1/; s/LOST_SECONDS=30/LOST_SECONDS=1/' "$TOOL/framework/shell/fetch_rounds.sh"
   set_status '"finished": true, "paused": "", "version": "c1"' # of what ran before
 }
 
