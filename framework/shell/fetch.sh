@@ -93,7 +93,7 @@ renew_lists() {
 # ask_host HOST WHAT…: has it say what host_results.sh prints of WHAT: prints the facts, and lists the attempts that have ended there, or
 # notes that it could not; what it has said goes to LISTS/HOST.said. Accepts only names that tasks and attempts can have.
 ask_host() {
-  local said="$LISTS/$1.said" answer="$LISTS/$1.answer" code=0
+  local said="$LISTS/$1.said" answer="$LISTS/$1.answer" code=0 line
   on_host_stdin "$1" sh -s -- "$REMOTE_PATH" "$PROJECT_NAME" "${@:2}" <"$CHECKOUT/framework/shell/host_results.sh" 2>"$said" |
     take_bytes "$1" "$LISTS" >"$answer" 2>>"$said" || code=$?
   if ((code == 255)); then # that of ssh
@@ -102,7 +102,9 @@ ask_host() {
   fi
   ((code == 0)) || : >"$LISTS/$1.unlisted"
   sed -n -E "s|^($ATTEMPT_NAME)/result\\.json$|\\1|p" "$answer" | LC_ALL=C sort --unique >"$LISTS/$1.finished" || return
-  grep --extended-regexp --max-count=9 '^[a-z_]+=' "$answer" || true # what is missing is found by check_facts
+  while IFS='' read -r -n 4096 line && [[ $line =~ ^[a-z_]+= ]]; do # they come first
+    printf '%s\n' "$line"
+  done <"$answer"
 }
 
 # list_here: lists the attempts that are here.

@@ -167,16 +167,19 @@ collect_facts() {
 
 # probe_host HOST: writes the file that collect_facts reads.
 probe_host() {
-  local host=$1 messages="$SSH_CONNECTIONS/$1.ssh" answer="$SSH_CONNECTIONS/$1.answer" facts="$SSH_CONNECTIONS/$1.facts" wrong
+  local host=$1 messages="$SSH_CONNECTIONS/$1.ssh" answer="$SSH_CONNECTIONS/$1.answer" facts="$SSH_CONNECTIONS/$1.facts" wrong text now
   if ! { open_connection "$host" 2>"$messages" && "$FACTS_FROM" "$host" >"$answer" 2>>"$messages"; }; then
     printf 'unreachable=%s\n' "$(explain_ssh_failure "$host" "$(cat -- "$messages")")" >"$facts"
   elif ! wrong=$(check_facts "$answer" "$FACTS_NEEDED"); then
     printf 'unreachable=the answer cannot be read: %s\n' "$(make_printable "$wrong")" >"$facts"
   else
-    grep 'Permanently added' "$messages" | printable >&2 || true # a new host's key: the user should see it
+    text=$(<"$messages")
+    [[ $text != *'Permanently added'* ]] || grep 'Permanently added' <<<"$text" | printable >&2 # a new host's key: the user should see it
+    text=$(<"$answer")
+    printf -v now '%(%s)T' -1
     {
-      printf 'unreachable=\nskew=%s\n' "$(($(sed -n 's/^time=//p' "$answer") - $(date +%s)))" # nonsense where no time was asked for
-      cat -- "$answer"
+      printf 'unreachable=\n%s\n' "$text"
+      [[ ! $'\n'$text =~ $'\ntime='([0-9]+) ]] || printf 'skew=%s\n' "$((BASH_REMATCH[1] - now))"
     } >"$facts"
   fi
 }

@@ -41,7 +41,7 @@ run_for_hosts() {
   PARALLEL_JOBS=()
   MESSAGES_TO=2
   for host in "$@"; do
-    cat -- "$PARALLEL_OUTPUT/$host.stdout"
+    [[ ! -s $PARALLEL_OUTPUT/$host.stdout ]] || cat -- "$PARALLEL_OUTPUT/$host.stdout"
     [[ ! -s $PARALLEL_OUTPUT/$host.stderr ]] || put_host_in_front "${HOST_NAMES[host]}" <"$PARALLEL_OUTPUT/$host.stderr" >&2
     if [[ $(<"$PARALLEL_OUTPUT/$host.code") != 0 ]]; then
       printf '%s: %s failed\n' "${HOST_NAMES[host]}" "${function//_/ }" >&2

@@ -5,13 +5,14 @@ TABLES=() # names of the tables that are wanted
 
 # has_tables: are the tables here as the master would write them now? Repeats what it has said of them.
 has_tables() {
-  local name kept="$RESULTS/.tables" digest
+  local name kept="$RESULTS/.tables" digest lines=()
   digest=$(fact "$MASTER_HOST" tables)
-  [[ $digest && -f $kept && $(head -n 1 -- "$kept") == "$digest" ]] || return 1
+  [[ ! -f $kept ]] || mapfile -t lines <"$kept"
+  [[ $digest && ${lines[0]:-} == "$digest" ]] || return 1
   for name in "${TABLES[@]}"; do
     [[ -f $RESULTS/$name && ! $RESULTS/$name -nt $kept ]] || return 1
   done
-  sed 1d "$kept" | printable >&2
+  ((${#lines[@]} == 1)) || printf '%s\n' "${lines[@]:1}" | printable >&2
 }
 
 # copy_tables HOST: has the master on HOST write them, and copies them; notes in .tables what they were made of, and what it has said. If

@@ -69,7 +69,7 @@ open_connection() {
   # The connection outlives this call and would keep a pipe on its output open: therefore a file.
   local messages="$SSH_CONNECTIONS/$1.messages" code=0
   ssh_to "$1" -o ControlMaster=auto -o ControlPersist=1h -- true </dev/null >/dev/null 2>"$messages" || code=$?
-  cat -- "$messages" >&2
+  [[ ! -s $messages ]] || cat -- "$messages" >&2
   return "$code"
 }
 
@@ -119,7 +119,8 @@ run_on_host() {
     "$@"
     return "$?" # in an exit trap, `return` alone gives the code with which the program ends
   fi
-  marker=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+  marker=$(od -An -N16 -tx1 /dev/urandom)
+  marker=${marker// /}
   ssh_to "$host" -o ControlMaster=no -- "exec sh -c '$RUN_SCRIPT' $marker $(quote_for_any_shell "$@")" |
     copy_after "$marker" && return
   codes=("${PIPESTATUS[@]}")
