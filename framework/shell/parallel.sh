@@ -42,7 +42,9 @@ run_for_hosts() {
   MESSAGES_TO=2
   for host in "$@"; do
     [[ ! -s $PARALLEL_OUTPUT/$host.stdout ]] || cat -- "$PARALLEL_OUTPUT/$host.stdout"
-    [[ ! -s $PARALLEL_OUTPUT/$host.stderr ]] || put_host_in_front "${HOST_NAMES[host]}" <"$PARALLEL_OUTPUT/$host.stderr" >&2
+    if [[ -s $PARALLEL_OUTPUT/$host.stderr ]]; then
+      put_host_in_front "${HOST_NAMES[host]}" <"$PARALLEL_OUTPUT/$host.stderr" >&2
+    fi
     if [[ $(<"$PARALLEL_OUTPUT/$host.code") != 0 ]]; then
       printf '%s: %s failed\n' "${HOST_NAMES[host]}" "${function//_/ }" >&2
       last=$(tail -n 1 -- "$PARALLEL_OUTPUT/$host.stderr" | printable)
