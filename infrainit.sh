@@ -559,8 +559,7 @@ fetch_results() {
   doing "copying the results to this machine"
   # What a host that is gone has of its tasks is out of reach; the table of results is the master's.
   end_fetching || warn "logs and files of tasks are missing here; see above"
-  # A project without a metric has no best combination; `framework best` reports that, and it is no failure.
-  docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework best --failures | printable || true
+  docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework best --failures | printable || true # a project may have no metric
   DOING=''
   say_left_out
 }

@@ -134,7 +134,7 @@ add_repository() {
     say "Docker's repository cannot be used: it cannot be reached, has nothing for this release, or another key"
     return 1
   fi
-  apt_get update || true
+  apt_get update || true # what lists it has may do; if not, the installation fails, and says so
 }
 
 # is_repository_key HOME FILE: does FILE hold that key, and no other? apt would trust each key in it. HOME is for gpg.

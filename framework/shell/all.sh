@@ -36,6 +36,10 @@ source "$CHECKOUT/framework/shell/archives.sh"
 source "$CHECKOUT/framework/shell/fetch.sh"
 # shellcheck source=framework/shell/fetch_progress.sh
 source "$CHECKOUT/framework/shell/fetch_progress.sh"
+# shellcheck source=framework/shell/fetch_rounds.sh
+source "$CHECKOUT/framework/shell/fetch_rounds.sh"
+# shellcheck source=framework/shell/result_tables.sh
+source "$CHECKOUT/framework/shell/result_tables.sh"
 # shellcheck source=framework/shell/fetcher.sh
 source "$CHECKOUT/framework/shell/fetcher.sh"
 # shellcheck source=framework/shell/host_list.sh

@@ -86,8 +86,8 @@ names_of_drained() {
 # may not have reached the runner yet.
 print_what_is_left() {
   local answer lines host
-  answer=$(ask_master_to_drain 2>&1) || true # its lines are counted
-  lines=$(grep --extended-regexp --line-regexp "$DRAIN_LINE" <<<"$answer") || true
+  answer=$(ask_master_to_drain 2>&1) || true                                       # its lines are counted
+  lines=$(grep --extended-regexp --line-regexp "$DRAIN_LINE" <<<"$answer") || true # there may be none
   if [[ ! $lines ]] || (($(wc -l <<<"$lines") < ${#DRAINED[@]})); then
     answer=$(tail -n 1 <<<"$answer")
     printf '%s: the master cannot be asked (%s)\n' "${HOST_NAMES[PRESENT_MASTER_HOST]}" "${answer:0:300}"
@@ -120,15 +120,15 @@ repeat_drain() {
 }
 
 repeat_drain_once() {
-  kill -0 "$$" || exit 0 # a connection that stays open may hold the pipe
-  ask_master_to_drain || true
+  kill -0 "$$" || exit 0      # a connection that stays open may hold the pipe
+  ask_master_to_drain || true # a drain lasts longer than the time to the next try
 }
 
 # end_drain: has the master send tasks to the drained hosts again.
 end_drain() {
   [[ $DRAIN_KEEPER ]] || return 0
   kill "$DRAIN_KEEPER" 2>/dev/null || true # it has ended
-  wait "$DRAIN_KEEPER" 2>/dev/null || true
+  wait "$DRAIN_KEEPER" 2>/dev/null || true # it was killed
   exec {DRAIN_PIPE}>&-
   DRAIN_KEEPER=''
   if (ask_master_to_drain --end) >/dev/null 2>&1; then

@@ -21,7 +21,7 @@ readonly CHECKSUM_SCRIPT='
   cd -- "$1" || exit
   role=$2
   shift 2
-  find "$@" -type f ! -size +64M -print0 | xargs --null --no-run-if-empty sha256sum --zero --
+  find "$@" -type f ! -size +64M -print0 | xargs --null --no-run-if-empty b2sum --length=256 --zero --
   find "$@" -type f -size +64M -exec sh -c '\''
     role=$1 share=2
     [ "$role" = sent ] || share=4
@@ -31,7 +31,7 @@ readonly CHECKSUM_SCRIPT='
       holes=no
       [ "$((size / share / 512))" -le "$blocks" ] || holes=yes
       [ "$role$holes" = sentno ] || printf "%s  %s\\0" "$size" "$file"
-      [ "$holes" = yes ] || sha256sum --zero -- "$file"
+      [ "$holes" = yes ] || b2sum --length=256 --zero -- "$file"
     done'\'' digest "$role" {} +
   exit 0' # a file that cannot be read is not sent either
 
@@ -81,7 +81,7 @@ find_words() {
   fi
 }
 
-# Choosing
+# Asking and choosing
 
 # renew_lists: forgets what the hosts have answered.
 renew_lists() {
@@ -90,69 +90,74 @@ renew_lists() {
   printf '%s\n' "${EXCLUDED[@]}" >"$LISTS/patterns"
 }
 
-# list_finished_attempts HOST: lists the attempts that have a result.json. Accepts from a host only names that tasks and attempts can have.
-list_finished_attempts() {
-  # shellcheck disable=SC2016 # expands over there
-  on_host "$1" sh -c '[ ! -d "$1" ] || exec find "$1" -mindepth 3 -maxdepth 3 -type f -name result.json -printf "%P\n"' \
-    list "$(tasks_directory "$1")" |
-    take_bytes "$1" "$LISTS" |
-    sed -n -E "s|^($ATTEMPT_NAME)/result\\.json$|\\1|p" |
-    LC_ALL=C sort --unique >"$LISTS/$1.finished"
+# ask_host HOST WHAT…: has it say what host_results.sh prints of WHAT: prints the facts, and lists the attempts that have ended there, or
+# notes that it could not; what it has said goes to LISTS/HOST.said. Accepts only names that tasks and attempts can have.
+ask_host() {
+  local said="$LISTS/$1.said" answer="$LISTS/$1.answer" code=0 line
+  on_host_stdin "$1" sh -s -- "$REMOTE_PATH" "$PROJECT_NAME" "${@:2}" <"$CHECKOUT/framework/shell/host_results.sh" 2>"$said" |
+    take_bytes "$1" "$LISTS" >"$answer" 2>>"$said" || code=$?
+  if ((code == 255)); then # that of ssh
+    cat -- "$said" >&2
+    return "$code"
+  fi
+  ((code == 0)) || : >"$LISTS/$1.unlisted"
+  sed -n -E "s|^($ATTEMPT_NAME)/result\\.json$|\\1|p" "$answer" | LC_ALL=C sort --unique >"$LISTS/$1.finished" || return
+  while IFS='' read -r -n 4096 line && [[ $line =~ ^[a-z_]+= ]]; do # they come first
+    printf '%s\n' "$line"
+  done <"$answer"
 }
 
-# choose_attempts HOST IS_SURE: prints `ATTEMPT<tab>PATTERN` for what is to be fetched: with an empty PATTERN each attempt that is not
-# here, and else each of which files that match PATTERN were left out earlier and are wanted now. IS_SURE, not empty: only those that
-# results.csv has.
-choose_attempts() {
-  find "$RESULTS/tasks/" -mindepth 2 -maxdepth 2 -type d -printf '%P\n' | LC_ALL=C sort >"$LISTS/$1.here" || return
-  {
-    LC_ALL=C comm -23 "$LISTS/$1.finished" "$LISTS/$1.here" | sed 's/$/\t/'
-    list_incomplete "$LISTS/$1.finished"
-  } | leave_out_namesakes "$1" "$2" | leave_out_unchosen
+# list_here: lists the attempts that are here.
+list_here() {
+  find "$RESULTS/tasks/" -mindepth 2 -maxdepth 2 -type d -printf '%P\n' | LC_ALL=C sort >"$LISTS/here"
 }
 
-# list_incomplete FINISHED: prints the same for the attempts in the file FINISHED that are here without files.
-list_incomplete() {
-  [[ -e $RESULTS/.excluded ]] || return 0
-  awk -F '\t' '
-    stage == "patterns" { patterns[$0]; next }
-    stage == "finished" { finished[$0]; next }
-    $1 in finished && !($2 in patterns)' \
-    stage=patterns "$LISTS/patterns" stage=finished "$1" stage=excluded "$RESULTS/.excluded" | LC_ALL=C sort -t $'\t' -k 2
-}
-
-# leave_out_namesakes HOST IS_SURE: copies stdin without the attempts that another of our hosts made according to results.csv. Another
-# copy of the tool, with the same project and hosts, leaves such attempts.
-leave_out_namesakes() (
-  table="$RESULTS/results.csv"
+# choose_attempts IS_SURE HOST…: lists what is to be fetched from each, `0<tab>ATTEMPT<tab>PATTERN`: with an empty PATTERN each attempt
+# that is not here, and behind those each of which files that match PATTERN were left out earlier and are wanted now. Of attempts that
+# another of our hosts made according to results.csv, none: another copy of the tool, with the same project and hosts, leaves such.
+# IS_SURE, not empty: only those that results.csv has.
+choose_attempts() (
+  table="$RESULTS/results.csv" noted="$RESULTS/.excluded" inputs=()
   [[ -e $table ]] || table=/dev/null
+  [[ -e $noted ]] || noted=/dev/null
+  for host in "${@:2}"; do
+    inputs+=(stage=finished "host=$host" "name=${HOST_NAMES[host]}" "$LISTS/$host.finished")
+    : >"$LISTS/$host.wanted" && : >"$LISTS/$host.sized" && : >"$LISTS/$host.excluded" || exit
+    echo 0 0 0 >"$LISTS/$host.done" || exit # attempts and bytes that have come, and bytes of those listed
+  done
   ulimit -S -v "$MEMORY_LIMIT" || exit
-  # A line begins a row if the quotes before it are even in number: text between quotes can have newlines.
-  awk -F , -v host="${HOST_NAMES[$1]}" -v hosts=" ${HOST_NAMES[*]} " -v sure="$2" '
-    FILENAME == ARGV[1] {
-      if (quotes % 2 == 0) made_by[$1 "/" $3] = $4
+  # A line of the table begins a row if the quotes before it are even in number: text between quotes can have newlines.
+  export LISTS
+  awk -F '\t' -v sure="$1" -v hosts=" ${HOST_NAMES[*]} " -v choose="${CHOSEN:+yes}" '
+    function add_later(pattern) {
+      for (pattern in later) printf "%s", later[pattern] >wanted
+      split("", later)
+      if (wanted) close(wanted)
+    }
+    stage == "here" { here[$0]; next }
+    stage == "patterns" { patterns[$0]; next }
+    stage == "noted" { if (!($2 in patterns)) missing[$1] = missing[$1] "\t" $2; next }
+    stage == "chosen" { chosen[$0]; next }
+    stage == "table" {
+      split($0, cells, ",")
+      if (quotes % 2 == 0) made_by[cells[1] "/" cells[3]] = cells[4]
       quotes += gsub(/"/, "&")
       next
     }
-    { attempt = $0; sub(/\t.*/, "", attempt) }
-    !(attempt in made_by) { if (!sure) print; next }
-    made_by[attempt] == host || !index(hosts, " " made_by[attempt] " ")' "$table" -
+    FNR == 1 { add_later(); wanted = ENVIRON["LISTS"] "/" host ".wanted" }
+    choose && !(substr($0, 1, index($0, "/") - 1) in chosen) { next }
+    $0 in made_by ? made_by[$0] != name && index(hosts, " " made_by[$0] " ") : sure { next }
+    !($0 in here) { print 0, $0, "" >wanted; next }
+    $0 in missing {
+      count = split(substr(missing[$0], 2), patterns_of)
+      for (i = 1; i <= count; i++) later[patterns_of[i]] = later[patterns_of[i]] "0\t" $0 "\t" patterns_of[i] "\n"
+    }
+    END { add_later() }' OFS='\t' stage=here "$LISTS/here" stage=patterns "$LISTS/patterns" stage=noted "$noted" \
+    stage=chosen "${CHOSEN:-/dev/null}" stage=table "$table" "${inputs[@]}"
 )
-
-leave_out_unchosen() {
-  if [[ $CHOSEN ]]; then
-    awk -F / 'FILENAME == ARGV[1] { chosen[$1]; next } $1 in chosen' "$CHOSEN" -
-  else
-    cat
-  fi
-}
 
 # size_up HOST: lists what is to be fetched from there, `BYTES<tab>ATTEMPT<tab>PATTERN` each, and what is excluded of it.
 size_up() {
-  choose_attempts "$1" "$IS_SURE" | sed 's/^/0\t/' >"$LISTS/$1.wanted" || give_up "${HOST_NAMES[$1]}: its results could not be chosen"
-  : >"$LISTS/$1.sized"
-  : >"$LISTS/$1.excluded"
-  echo 0 0 0 >"$LISTS/$1.done" # attempts and bytes that have come, and bytes of those listed
   for_groups size_up_group "$1" "$ATTEMPTS_LISTED" "$LISTS/$1.wanted" || give_up "${HOST_NAMES[$1]}: its results could not be listed"
 }
 
@@ -256,14 +261,14 @@ bytes_in() {
 # there already stays: another host or another get_results.sh may have been quicker. Reports, and leaves out, those that are no
 # directory here or as they came: nothing may go where a link leads; and those that are spoiled.
 put_into_place() {
-  local host=$1 only=$2 directory="$INCOMING/$1" tasks="$RESULTS/tasks" attempt wanted=()
-  local -A spoiled=()
+  local host=$1 only=$2 directory="$INCOMING/$1" tasks="$RESULTS/tasks" attempt
+  local -A spoiled=() wanted=()
   shift 2
   while IFS='' read -r attempt; do
     spoiled[$attempt]=yes
   done <"$LISTS/$host.spoiled"
   {
-    flock 4 || return
+    lock_results 4 || return
     for attempt in "$@"; do
       if ! is_directory "$directory/${attempt%/*}" || ! is_directory "$directory/$attempt"; then
         complain "${HOST_NAMES[host]}: attempt $attempt was not sent as a directory"
@@ -272,22 +277,55 @@ put_into_place() {
       elif [[ -L $tasks/${attempt%/*} || -L $tasks/$attempt ]]; then
         complain "${HOST_NAMES[host]}: attempt $attempt was not copied, since a link is in its place in $tasks; remove it"
       elif [[ $only || ! -e $tasks/$attempt ]]; then
-        wanted+=("$attempt")
+        wanted[$attempt]=yes
       fi
     done
-    ((${#wanted[@]} > 0)) || return 0
-    (cd -- "$tasks" && mkdir -p -- "${wanted[@]%/*}") || return
-    for attempt in "${wanted[@]}"; do
-      if [[ $only ]]; then
+    if ((${#wanted[@]} == 0)); then
+      return 0
+    elif [[ $only ]]; then
+      for attempt in "${!wanted[@]}"; do
         add_files "$directory/$attempt" "$tasks/$attempt" || return
-      else
-        mv --no-target-directory -- "$directory/$attempt" "$tasks/$attempt" || return
-      fi
-    done
-    note_excluded "$host" "$only" "${wanted[@]}" || return
+      done
+      note_excluded "$host" "$only" "${!wanted[@]}" || return # files that are missing after an interruption come again
+    else
+      note_excluded "$host" '' "${!wanted[@]}" || return # before they are here, since after an interruption nothing else tells
+      move_attempts "$directory" "$tasks" "${!wanted[@]}" || return
+    fi
   } 4<"$RESULTS"
   PLACED=${#wanted[@]}
 }
+
+# lock_results DESCRIPTOR: the directory of results is for this script alone until it closes DESCRIPTOR, which is open on it. Where nothing
+# can be locked, that is up to the user.
+lock_results() {
+  local code=0
+  flock --timeout 600 "$1" 2>/dev/null || code=$?
+  ((code != 1)) || warn "$RESULTS is locked since 10 min: another get_results.sh does not end"
+  ((code != 1))
+}
+
+# move_attempts FROM TO ATTEMPT…: tasks that are new in TO are moved as a whole, so that hundreds cost one process.
+move_attempts() (
+  shopt -s dotglob nullglob
+  from=$1 to=$2
+  shift 2
+  declare -A wanted=() tasks=()
+  for attempt in "$@"; do
+    wanted[$attempt]=yes
+    tasks[${attempt%/*}]=yes
+  done
+  cd -- "$from" || exit
+  for attempt in */*; do # of a hostile host
+    [[ ${wanted[$attempt]:-} || ! ${tasks[${attempt%%/*}]:-} ]] || rm -rf -- "./$attempt" || exit
+  done
+  for task in "${!tasks[@]}"; do
+    if [[ -e $to/$task ]]; then
+      mv --target-directory="$to/$task" -- "$task"/* || exit
+      unset "tasks[$task]"
+    fi
+  done
+  ((${#tasks[@]} == 0)) || mv --target-directory="$to" -- "${!tasks[@]}"
+)
 
 # add_files FROM TO: renames the files and links in FROM that TO has not.
 add_files() {
@@ -299,16 +337,17 @@ add_files() {
   done 5< <(find "$1" -mindepth 1 ! -type d -printf '%P\0')
 }
 
-# note_excluded HOST ONLY ATTEMPT…: notes in .excluded what files the ATTEMPTs are here without. Those that match ONLY have come.
+# note_excluded HOST ONLY ATTEMPT…: notes in .excluded what files the ATTEMPTs are here without. Those that match ONLY have come; without
+# ONLY the ATTEMPTs are new, and what was noted of them is not true any more.
 note_excluded() {
   local host=$1 only=$2 noted="$RESULTS/.excluded"
   shift 2
-  [[ $only || -s $LISTS/$host.excluded ]] || return 0
+  [[ -e $noted || -s $LISTS/$host.excluded ]] || return 0
   [[ -e $noted ]] || : >"$noted"
   printf '%s\n' "$@" >"$LISTS/$host.asked"
   ONLY=$only awk -F '\t' '
     stage == "asked" { asked[$0]; next }
-    stage == "noted" && $1 in asked && $2 == ENVIRON["ONLY"] { next }
+    stage == "noted" && $1 in asked && (ENVIRON["ONLY"] == "" || $2 == ENVIRON["ONLY"]) { next }
     stage == "new" && !($1 in asked) { next }
     !seen[$0]++' stage=asked "$LISTS/$host.asked" stage=noted "$noted" stage=new "$LISTS/$host.excluded" >"$noted.new" || return
   mv -- "$noted.new" "$noted"

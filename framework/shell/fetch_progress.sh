@@ -7,12 +7,13 @@ PROGRESS='' # process that shows the progress
 
 # total_wanted HOST…: prints how many attempts and bytes are listed. A host that lists more than it may send counts as far as that goes.
 total_wanted() {
-  local host
-  for host in "$@"; do
-    awk -F '\t' -v most="$((10#$RESULTS_LIMIT * 1024 * 1024))" '
-      { bytes += $1 + 4096 }
-      END { printf "%d %.0f\n", NR, bytes < most ? bytes : most }' "$LISTS/$host.sized"
-  done | awk '{ attempts += $1; bytes += $2 } END { printf "%d %.0f\n", attempts, bytes }'
+  local files=("${@/#/"$LISTS/"}")
+  awk -F '\t' -v most="$((10#$RESULTS_LIMIT * 1024 * 1024))" '
+    { bytes[FILENAME] += $1 + 4096 }
+    END {
+      for (file in bytes) sum += (bytes[file] < most ? bytes[file] : most)
+      printf "%d %.0f\n", NR, sum
+    }' /dev/null "${files[@]/%/.sized}"
 }
 
 # check_space ATTEMPTS BYTES: ends the program if they do not fit.

@@ -8,7 +8,7 @@ SSH_PORTS=('')        # the port, where one was given
 BROKER_NAME=''        # name or address of the broker for other hosts; empty: each host's own view of this machine
 declare -gA FACTS=()  # "number.key" → a value that facts.sh printed and is_fact accepted
 ASK_STATE=''          # not empty: hosts are asked what they hold, too: host_state.sh
-readonly NEEDED_FACTS=(time home user uid gid arch memory docker)
+readonly NEEDED_FACTS='time home user uid gid arch memory docker'
 readonly FACTS_LIMIT=65536 # bytes of an answer; a host may say more without an end
 
 # parse_hosts LIST: numbers the hosts of -a: a list, or @ and the path of a hosts file.
@@ -141,10 +141,17 @@ is_reachable() {
   [[ -z ${FACTS[$1.unreachable]:-} ]]
 }
 
-# probe_hosts HOST…: opens the connections and stores the facts; a host that does not answer gets the fact `unreachable`.
+# probe_hosts HOST…: asks them for the facts that facts.sh prints.
 probe_hosts() {
-  local host hosts line
   BROKER_NAME=$(broker_name)
+  collect_facts ask_facts "$NEEDED_FACTS" "$@"
+}
+
+# collect_facts FUNCTION NEEDED HOST…: opens the connections and stores the facts that FUNCTION HOST prints, those that are NEEDED among
+# them; a host that does not answer gets the fact `unreachable`.
+collect_facts() {
+  local host hosts line FACTS_FROM=$1 FACTS_NEEDED=$2
+  shift 2
   prepare_ssh
   mapfile -t hosts < <(in_order "$@")
   for_each_host probe_host "${hosts[@]}"
@@ -159,30 +166,33 @@ probe_hosts() {
   fi
 }
 
-# probe_host HOST: writes the file that probe_hosts reads.
+# probe_host HOST: writes the file that collect_facts reads.
 probe_host() {
-  local host=$1 messages="$SSH_CONNECTIONS/$1.ssh" answer="$SSH_CONNECTIONS/$1.answer" facts="$SSH_CONNECTIONS/$1.facts" wrong failed=''
+  local host=$1 messages="$SSH_CONNECTIONS/$1.ssh" answer="$SSH_CONNECTIONS/$1.answer" facts="$SSH_CONNECTIONS/$1.facts" wrong text now failed=''
   : >"$answer"
   {
     open_connection "$host" 2>"$messages" &&
-      MESSAGES_FILTER=first_messages ask_facts "$host" 2>>"$messages" | head --bytes="$FACTS_LIMIT" >"$answer"
+      MESSAGES_FILTER=first_messages "$FACTS_FROM" "$host" 2>>"$messages" | head --bytes="$FACTS_LIMIT" >"$answer"
   } || failed=yes
   if (($(wc --bytes <"$answer") == FACTS_LIMIT)); then
     echo "unreachable=the answer cannot be read: it does not end" >"$facts"
   elif [[ $failed ]]; then
     printf 'unreachable=%s\n' "$(explain_ssh_failure "$host" "$(cat -- "$messages")")" >"$facts"
-  elif ! wrong=$(check_facts "$answer"); then
+  elif ! wrong=$(check_facts "$answer" "$FACTS_NEEDED"); then
     printf 'unreachable=the answer cannot be read: %s\n' "$(make_printable "$wrong")" >"$facts"
   else
-    grep 'Permanently added' "$messages" | printable >&2 || true # a new host's key: the user should see it
+    text=$(<"$messages")
+    [[ $text != *'Permanently added'* ]] || grep 'Permanently added' <<<"$text" | printable >&2 # a new host's key: the user should see it
+    text=$(<"$answer")
+    printf -v now '%(%s)T' -1
     {
-      printf 'unreachable=\nskew=%s\n' "$(($(sed -n 's/^time=//p' "$answer") - $(date +%s)))"
-      cat -- "$answer"
+      printf 'unreachable=\n%s\n' "$text"
+      [[ ! $'\n'$text =~ $'\ntime='([0-9]+) ]] || printf 'skew=%s\n' "$((BASH_REMATCH[1] - now))"
     } >"$facts"
   fi
 }
 
-# check_facts FILE: fails if the answer of a host holds anything but facts, or not all that are needed, and prints what is wrong.
+# check_facts FILE NEEDED: fails if the answer of a host holds anything but facts, or not all that are NEEDED, and prints what is wrong.
 check_facts() {
   local line key
   local -A seen=()
@@ -194,7 +204,7 @@ check_facts() {
     fi
     seen[$key]=yes
   done <"$1"
-  for key in "${NEEDED_FACTS[@]}"; do
+  for key in $2; do
     if [[ ! ${seen[$key]:-} ]]; then
       printf 'it ends without %s\n' "$key"
       return 1
@@ -224,7 +234,7 @@ is_fact() {
     docker_message | docker_group) pattern=$text ;;
     root_writable | tmp_writable) pattern="yes|full|no: /$text" ;;
     root_user) pattern=$name ;;
-    state) pattern='[0-9a-f]{64}' ;;
+    state | tables) pattern='[0-9a-f]{64}' ;;
     master) pattern='(c[0-9a-f]{12})? (runs|paused) (,[A-Za-z0-9.-]+)*' ;;
     "port_$BROKER_PORT" | "port_$FLOWER_PORT" | "port_${METRICS_PORT:-none}") pattern="free|ours|taken by another program|taken by the container [A-Za-z0-9_.,/-]+" ;;
     *) return 1 ;;

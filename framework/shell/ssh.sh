@@ -18,7 +18,7 @@ readonly GREETING_LIMIT=1048576 # characters that the start-up files of a login 
 
 # prepare_ssh: sets both; the first connection calls it.
 prepare_ssh() {
-  local option against=(RemoteCommand=none SessionType=default StdinNull=no ForkAfterAuthentication=no)
+  local option options=(RemoteCommand=none SessionType=default StdinNull=no ForkAfterAuthentication=no)
   [[ -z $SSH_CONNECTIONS ]] || return 0
   SSH_CONNECTIONS=$(mktemp -d /tmp/infrainit.XXXXXXXX)
   SSH_OPTIONS=(
@@ -35,13 +35,15 @@ prepare_ssh() {
     -o StrictHostKeyChecking=accept-new
     -o ControlPath="$SSH_CONNECTIONS/%C"
   )
-  # A config made for logging in by hand may have these.
-  if ! ssh "${against[@]/#/-o}" -V 2>/dev/null; then # an older ssh does not know all of them
-    for option in "${!against[@]}"; do
-      ssh "-o${against[option]}" -V 2>/dev/null || unset "against[option]"
+  # A config made for logging in by hand may have these; an older ssh does not know all of them.
+  if ! ssh "${options[@]/#/-o}" -V 2>/dev/null; then
+    for option in "${!options[@]}"; do
+      ssh -o "${options[option]}" -V 2>/dev/null || unset "options[option]"
     done
   fi
-  SSH_OPTIONS+=("${against[@]/#/-o}")
+  for option in "${options[@]}"; do
+    SSH_OPTIONS+=(-o "$option")
+  done
 }
 
 # ssh_to HOST OPTION… -- COMMAND: runs ssh; COMMAND is one string for the shell on the host.
@@ -69,7 +71,7 @@ open_connection() {
   # The connection outlives this call and would keep a pipe on its output open: therefore a file.
   local messages="$SSH_CONNECTIONS/$1.messages" code=0
   ssh_to "$1" -o ControlMaster=auto -o ControlPersist=1h -- true </dev/null >/dev/null 2>"$messages" || code=$?
-  cat -- "$messages" >&2
+  [[ ! -s $messages ]] || cat -- "$messages" >&2
   return "$code"
 }
 
@@ -79,14 +81,16 @@ close_connection() {
 }
 
 close_connections() {
-  local socket
+  local socket jobs=()
   [[ $SSH_CONNECTIONS ]] || return 0
   for socket in "$SSH_CONNECTIONS"/*; do
     if [[ -S $socket ]]; then
-      ssh -o ControlPath="$socket" -O exit -- any-host 2>/dev/null || true # it may have ended by itself
+      ssh -o ControlPath="$socket" -O exit -- any-host 2>/dev/null &
+      jobs+=("$!")
     fi
   done
-  rm -rf -- "$SSH_CONNECTIONS" # an ssh that ends removes its socket at the same time
+  ((${#jobs[@]} == 0)) || wait "${jobs[@]}" || true # some may have ended by themselves
+  rm -rf -- "$SSH_CONNECTIONS"                      # an ssh that ends removes its socket at the same time
   SSH_CONNECTIONS=''
 }
 

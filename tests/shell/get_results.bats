@@ -80,6 +80,55 @@ all_attempts() {
   assert_equal "$(all_attempts | wc -w)" 4
 }
 
+@test "the tables are written and copied again only if the journal or the code has changed, or if they are not as they came" {
+  local master change
+  master=$(dirname "$TABLE")
+  echo '{}' >"$master/sweep.json"
+  echo x >"$master/journal.sqlite"
+  mkdir -p "$HOME/my tasks/code/my project"
+  stub docker "[[ \$* != *'framework results'* ]] || { echo new >'$TABLE'; echo all >'$master/all_results.csv'; echo '3 are outdated' >&2; }"
+  get
+  assert_equal "$status" 0
+  assert_line 'local: 3 are outdated'
+  : >"$CALLS"
+  get
+  assert_equal "$status" 0
+  assert_line '3 are outdated'
+  assert_equal "$(grep docker "$CALLS")" ''
+  for change in 'echo y >>"$master/journal.sqlite"' 'ln -s c2 "$HOME/my tasks/code/my project/current"' 'rm "$RESULTS/sweep.json"' \
+    'echo mine >"$RESULTS/results.csv"; touch --date="1 minute" "$RESULTS/results.csv"'; do
+    eval "$change"
+    : >"$CALLS"
+    get
+    assert_equal "$status" 0
+    grep -q "'framework' 'results'" "$CALLS"
+    assert_equal "$(cat "$RESULTS/results.csv" "$RESULTS/sweep.json")" $'new\n{}'
+  done
+  get --all
+  assert_equal "$(cat "$RESULTS/all_results.csv")" all
+  stub docker 'case "$*" in
+    "ps --all "*) printf "%064d\n" 1 ;;
+    *State.Status*) echo "running x 0 0" ;;
+    *"framework results") exit 1 ;;
+  esac'
+  echo z >>"$master/journal.sqlite"
+  get
+  assert_equal "$status" 1
+  get
+  assert_equal "$status" 1 # it is tried again
+}
+
+@test "a host with an engine of the user's own says where that is, if no other answers" {
+  export XDG_RUNTIME_DIR="$BATS_TEST_TMPDIR"
+  python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$XDG_RUNTIME_DIR/docker.sock"
+  stub docker 'exit 1'
+  capture sh "$TOOL/framework/shell/host_results.sh" 'my tasks' 'my project' docker
+  assert_equal "$output" "home=$HOME"$'\n'"docker_host=unix://$XDG_RUNTIME_DIR/docker.sock"
+  stub docker
+  capture sh "$TOOL/framework/shell/host_results.sh" 'my tasks' 'my project' docker
+  assert_equal "$output" "home=$HOME"
+}
+
 # act_as_reporter IMAGES [COMMAND]: the master runs, and this machine has these images; COMMAND is what writes the report.
 act_as_reporter() {
   local page="$RESULTS/report.html"
@@ -213,19 +262,19 @@ act_as_reporter() {
 @test "two get_results.sh at once: results are put into place one by one, and those that are there stay" {
   local flock waiting="$BATS_TEST_TMPDIR/waiting" job
   make_attempt "$FAR_HOME" 00000000000000aa/1
-  mkdir -p "$RESULTS/tasks"
-  exec 4<"$RESULTS"
-  flock 4
+  mkfifo go
   flock=$(command -v flock)
-  stub flock "touch '$waiting'; exec $flock \"\$@\""
-  "$TOOL/get_results.sh" >out 2>&1 4<&- &
+  stub flock "[[ \${*: -1} != 4 ]] || { touch '$waiting'; read -r <'$PWD/go'; }; exec $flock \"\$@\""
+  "$TOOL/get_results.sh" >out 2>&1 &
   job=$!
   until [[ -e $waiting ]]; do
     kill -0 "$job" # it must not end before it has asked for the lock
     sleep 0.01
   done
-  [[ ! -e $RESULTS/tasks/00000000000000aa ]]
-  mkdir -p "$RESULTS/tasks/00000000000000aa/1"
+  exec 4<"$RESULTS"
+  "$flock" 4
+  echo >go
+  mkdir "$RESULTS/tasks/00000000000000aa" "$RESULTS/tasks/00000000000000aa/1" # they are not there
   echo mine >"$RESULTS/tasks/00000000000000aa/1/stdout"
   exec 4<&-
   wait "$job"
@@ -366,6 +415,19 @@ files_of() {
   assert_equal "$(all_attempts | wc -w)" 4
 }
 
+@test "what an attempt is here without is known, too, if the last step is interrupted" {
+  far_attempt_with_models 00000000000000aa
+  stub mv '/usr/bin/env -u STUB PATH="${PATH#*:}" mv "$@" || exit
+    [[ $* != *"--target-directory="*/tasks* ]]'
+  get --exclude '*.ckpt'
+  assert_equal "$status" 1
+  assert_line "far: its results could not be put into $RESULTS"
+  rm "$STUBS/mv"
+  get
+  assert_equal "$status" 0
+  assert_equal "$(find "$RESULTS/tasks" -name '*.ckpt' | wc -l)" 3
+}
+
 @test "names of files with newlines, quotes and bytes that are no text are verified, too; one without an end ends tar, not this machine" {
   local attempt
   attempt=$(far_attempt 00000000000000aa/1)
@@ -437,7 +499,7 @@ act_as_running_master() {
     *'cat -- '*) cat '$PWD/status' && printf '\\nc2' ;;
     *'framework results') cp '$PWD/table' '$TABLE' ;;
   esac"
-  sed -i 's/pause=.*/pause=0.1/; s/LOST_SECONDS=30/LOST_SECONDS=1/' "$TOOL/get_results.sh"
+  sed -i 's/pause=.*/pause=0.1/; s/LOST_SECONDS=30/LOST_SECONDS=1/' "$TOOL/framework/shell/fetch_rounds.sh"
   set_status '"finished": true, "paused": "", "version": "c1"' # of what ran before
 }
 
@@ -527,6 +589,22 @@ answer_with_archive() {
   assert_line 'far: warning: far: attempt 00000000000000bb/1 was not sent as a directory'
   assert_equal "$(cat "$mine/1/file")" mine
   assert_equal "$(find "$RESULTS/tasks" -mindepth 1)" ''
+}
+
+@test "hostile host: attempts that were not asked for are not kept, beside those that were" {
+  far_attempt 00000000000000aa/1
+  far_attempt 00000000000000bb/1
+  mkdir -p "$RESULTS/tasks/00000000000000bb/2" # here already
+  stub tar '/usr/bin/env -u STUB PATH="${PATH#*:}" tar "$@" || exit
+    [[ $* == *--extract* ]] || exit 0
+    while [[ $1 != --directory ]]; do shift; done
+    cd "$2"
+    mkdir -p 00000000000000{aa,bb,cc}/9 00000000000000aa/.hidden
+    touch 00000000000000{aa,bb,cc}/9/result.json'
+  get
+  assert_equal "$status" 0
+  assert_equal "$(all_attempts)" '00000000000000aa/1/result.json 00000000000000bb/1/result.json '
+  assert_equal "$(find "$RESULTS/tasks" -mindepth 1 -maxdepth 2 | wc -l)" 5
 }
 
 @test "hostile host: links in results/ that an earlier run made are not followed; names of what is left out forge no line" {

@@ -117,7 +117,7 @@ CONFIG
 
 @test "ssh: options that this ssh does not know are left out" {
   close_connections
-  stub ssh '[[ $* != *-oStdinNull=* && $* != *-oForkAfter* ]] || exit 255'
+  stub ssh '[[ $* != *StdinNull=* && $* != *ForkAfter* ]] || exit 255'
   prepare_ssh
   output="${SSH_OPTIONS[*]}"
   assert_part RemoteCommand=none
