@@ -1,6 +1,11 @@
-"""Text that programs can be given, and messages can hold: its check."""
+"""Text that programs are given, print or send: its check, and its form for people."""
 
 from __future__ import annotations
+
+import re
+
+# Of a terminal: colours and moves (ESC [ … letter), titles and links (ESC ] … BEL), and any other one.
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[]P_^X][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
 
 
 def text_problem(text: str) -> str | None:
@@ -16,3 +21,14 @@ def one_line(text: str, most: int) -> str:
     """At most `most` characters of text that somebody else wrote, fit for a line of a terminal."""
     line = "".join(character if character.isprintable() else " " for character in text[: most + 1])
     return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def as_on_terminal(output: str) -> str:
+    """The lines that a terminal shows of a program's output, without colours.
+
+    A line that was written again after a carriage return, as by a progress bar, is the last one that was. Any
+    other control character is a question mark.
+    """
+    lines = _ESCAPE.sub("", output).split("\n")
+    kept = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
+    return "".join(each if each.isprintable() or each in "\n\t" else "?" for each in kept)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from framework.text import one_line, text_problem
+from framework.text import as_on_terminal, one_line, text_problem
 
 
 @pytest.mark.parametrize("text", ["", "text", "two\nlines", "größer", "😀", "\x01", "\ud7ff\ue000"])
@@ -31,3 +31,19 @@ def test_text_that_no_program_can_be_given_has_one(text: str, problem: str) -> N
 )
 def test_text_of_others_becomes_one_line_that_harms_no_terminal(text: str, line: str) -> None:
     assert one_line(text, 10) == line
+
+
+@pytest.mark.parametrize(
+    ("output", "shown"),
+    [
+        ("as it is\n\tünd 😀\n", "as it is\n\tünd 😀\n"),
+        ("\x1b[1;31mred\x1b[0m \x1b]0;title\abare \x1b]8;;http://x\x1b\\link\x1b(B", "red bare linkB"),
+        ("10 %\r20 %\r30 %\rdone\r\nnext\r", "done\nnext"),
+        ("\x1b[2K\r 50%|###  |", " 50%|###  |"),
+        ("a\0b\x9bc\u202ed\ud800e\b", "a?b?c?d?e?"),
+        ("cut \x1b", "cut "),
+        ("<b>&amp;</script>", "<b>&amp;</script>"),
+    ],
+)
+def test_output_is_shown_as_on_a_terminal_without_colours(output: str, shown: str) -> None:
+    assert as_on_terminal(output) == shown
