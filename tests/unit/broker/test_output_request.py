@@ -31,17 +31,17 @@ def app() -> Iterator[Celery]:
 
 @contextmanager
 def worker(app: Celery, answer: Callable[[str], Any], name: str = "worker@gpu1") -> Iterator[None]:
-    """A worker that answers one question."""
+    """The worker of gpu1, which answers in a name."""
     ready, done = threading.Event(), threading.Event()
 
     def serve() -> None:
         with app.connection_for_write() as connection:
             queue = kombu.Queue("of gpu1", kombu.Exchange("celery.pidbox", "fanout"), durable=False)
-            node = DeclaredControl(app).mailbox(connection).Node(
-                name,
-                handlers={OUTPUT_COMMAND: lambda _, name: answer(name)},
-                channel=connection.default_channel,
-            )
+            mailbox = DeclaredControl(app).mailbox(connection)
+            handlers = {OUTPUT_COMMAND: lambda _, name: answer(name)}
+            node = mailbox.Node("worker@gpu1", handlers=handlers, channel=connection.default_channel)
+            reply = node.reply
+            node.reply = lambda said, *more, **options: reply({name: said["worker@gpu1"]}, *more, **options)
             with kombu.Consumer(connection, [queue], callbacks=[node.handle_message], no_ack=True):
                 ready.set()
                 while not done.is_set():
@@ -88,13 +88,17 @@ def test_what_is_wrong_with_an_answer_is_said(
     assert said.startswith(problem)
 
 
+def test_an_answer_of_another_host_is_none(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_request, "ANSWER_SECONDS", 60.0)
+    with worker(app, lambda _: {"stdout": "of another", "stderr": ""}, "worker@gpu2"):
+        said = ask_for_output(app, "gpu1", ATTEMPT)
+    assert said == {"problem": "gpu1: its worker does not answer (waited 60 s)"}
+
+
 def test_no_answer_is_waited_for_long(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output_request, "ANSWER_SECONDS", 0.2)
-    answer = {"stdout": "of another", "stderr": ""}
-    with worker(app, lambda _: answer, "worker@gpu2"):
-        assert ask_for_output(app, "gpu1", ATTEMPT) == {
-            "problem": "gpu1: its worker does not answer (waited 0 s)"
-        }
+    said = ask_for_output(app, "gpu1", ATTEMPT)
+    assert said == {"problem": "gpu1: its worker does not answer (waited 0 s)"}
 
 
 def test_a_broker_that_is_away_is_said_at_once() -> None:
