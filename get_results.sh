@@ -39,6 +39,8 @@ readonly LOST_SECONDS=30 # after so many a host that did not answer is asked aga
 readonly LINES_KEPT=20   # of what is said before the last round, beside infrainit.sh
 readonly NAMES_SHOWN=3   # of attempts that are out of reach
 
+ARGUMENTS=("$@") # for commands in messages
+
 OUTPUT=''     # -o, absolute
 USED_HOSTS=() # numbers of the hosts of the infrastructure
 WORKERS_UP=() # those of workers that answer
@@ -352,7 +354,7 @@ choose_tasks() {
 image_for() {
   local image
   image=$(newest_worker_image) || die "$1: see above"
-  [[ $image ]] || die "$1: this machine has no image infrainit-worker; ./infrainit.sh -f builds it"
+  [[ $image ]] || die "$1: this machine has no image infrainit-worker; $(our_command infrainit.sh -f) builds it"
   printf '%s\n' "$image"
 }
 
@@ -383,7 +385,7 @@ name_lost_hosts() {
       shown="; the files of these are there only: $(join_by_comma "${attempts[@]:0:NAMES_SHOWN}")"
       ((more <= 0)) || shown+=" and $more more"
     fi
-    warn "${HOST_NAMES[host]}: its results were not copied, run this again later; $(fact "$host" unreachable)$shown"
+    warn "${HOST_NAMES[host]}: its results were not copied; $(fact "$host" unreachable)$shown"
   done
 }
 
@@ -412,16 +414,26 @@ report() {
 ' "$RESULTS/report.html"
   fi
   if [[ -e $INCOMING/failed ]]; then
-    die "not everything could be copied; what is missing is named above"
+    die "not everything could be copied; what is missing is named above; to fetch it: $(command_again)"
   elif [[ -e $INCOMING/lost ]]; then
+    say "when all hosts answer again, what is missing comes with: $(command_again)"
     exit 3
+  fi
+}
+
+# command_again: prints what fetches the rest; beside infrainit.sh that is for the time after it.
+command_again() {
+  if [[ ${FOLLOW_STDIN:-} ]]; then
+    our_command get_results.sh
+  else
+    our_command get_results.sh "${ARGUMENTS[@]}"
   fi
 }
 
 # interrupt CODE
 interrupt() {
   trap '' HUP INT TERM
-  [[ $STDERR || ! $INCOMING ]] || say "ended; tasks whose files have come are in $(quote "$RESULTS"), run this again for the rest"
+  [[ $STDERR || ! $INCOMING ]] || say "ended; tasks whose files have come are in $(quote "$RESULTS"); the rest comes with: $(command_again)"
   exit "$1"
 }
 
