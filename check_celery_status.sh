@@ -13,7 +13,8 @@
 #   -h, --help      this text
 #
 # TASK is the number of a combination in the sweep, from 1, or the beginning of an id in results.csv.
-# Without a task, the exit code is 0 only if every expected worker answers.
+#
+# exit codes: 0 success, and without a task that every expected worker answers; 1 something failed, 2 the options are wrong
 #
 # examples:
 #   ./check_celery_status.sh               workers and tasks now

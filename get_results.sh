@@ -20,12 +20,12 @@
 # Of an attempt, only files, directories, and links that stay inside it are copied; what is left out is named. From one host, no more
 # than RESULTS_LIMIT in config.sh is taken.
 #
-# Exit codes: 0 all is here, 1 something could not be copied, 2 the options are wrong, 3 all is here but what is on hosts that do not
-# answer; they and their tasks are named.
-#
 #   results/<project>/results.csv                   a row for each combination of the set
 #   results/<project>/sweep.json                    the same for programs, and all attempts
 #   results/<project>/tasks/<task>/<attempt>/       parameters.json, stdout, stderr, result.json, files/
+#
+# exit codes: 0 all is here, 1 something could not be copied, 2 the options are wrong, 3 all is here but what is on hosts that do not
+# answer; they and their tasks are named
 #
 # examples:
 #   ./get_results.sh --report         to results/, with a page of plots

@@ -36,8 +36,8 @@
 #                            machine, such as files and secrets, is not shown
 #   -h, --help               this text
 #
-# Exit codes: 0 success, 1 something failed, 2 the options, config.sh or the project are wrong, 3 success, but hosts were left out
-# (--tolerate).
+# exit codes: 0 success, 1 something failed, 2 the options, config.sh or the project are wrong, 3 success, but hosts were left out
+# (--tolerate)
 #
 # examples:
 #   ./infrainit.sh -y -d digits -m local -w local --wait               all of it on this machine

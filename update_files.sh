@@ -17,6 +17,8 @@
 # New packages (requirements.txt, pyproject.toml; image:, build: and packages: in project.yml) need new images, and docker_options: new
 # containers: ./infrainit.sh -f
 #
+# exit codes: 0 success, 1 something failed, 2 the options or the project are wrong
+#
 # examples:
 #   ./update_files.sh             to all hosts
 #   ./update_files.sh -a hostB    only to this one

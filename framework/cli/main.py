@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from framework.cli.changes import run_changes
-from framework.cli.examples import EXIT_CODES, epilog_of
+from framework.cli.examples import OF_ALL, epilog_of
 from framework.cli.explain import run_explain, run_where
 from framework.cli.export import run_export
 from framework.cli.master_commands import (
@@ -76,7 +76,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="framework", description="Run sweeps of metaparameters on your own hosts.", epilog=EXIT_CODES
+        prog="framework", description="Run sweeps of metaparameters on your own hosts.", epilog=OF_ALL
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
