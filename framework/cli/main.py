@@ -29,6 +29,7 @@ from framework.cli.master_commands import (
 from framework.cli.needs import run_needs, run_root
 from framework.cli.project_files import run_files
 from framework.cli.report_page import run_report
+from framework.cli.run_command import run_command
 from framework.cli.selected_tasks import FORMS, run_select
 from framework.cli.services import run_celery, run_flower, run_master, run_wait_workers, run_worker
 from framework.cli.status_command import run_status
@@ -345,7 +346,9 @@ def run_local(options: argparse.Namespace) -> int:
         print(f"{data.with_name(project.name)} belongs to another project: {data} is used", file=sys.stderr)
     if options.free_disk:
         project = replace(project, free_disk=options.free_disk)
-    return run_and_report(project, LocalFiles(data.resolve()), options.slots, options.which)
+    return run_and_report(
+        project, LocalFiles(data.resolve()), options.slots, options.which, run_command(options)
+    )
 
 
 def run_import(options: argparse.Namespace) -> int:
