@@ -13,7 +13,8 @@
 #   -h, --help      this text
 #
 # TASK is the number of a combination in the sweep, from 1, or the beginning of an id in results.csv.
-# Without a task, the exit code is 0 only if every expected worker answers.
+#
+# exit codes: 0 success, and without a task that every expected worker answers; 1 something failed, 2 the options are wrong
 #
 # examples:
 #   ./check_celery_status.sh               workers and tasks now
@@ -80,7 +81,9 @@ take_question() {
 check_question() {
   [[ ! ${OPTIONS[JSON]:-} || ! ${QUESTION[*]} ]] || problem "--json goes with the state of all, not with ${QUESTION[*]}"
   case ${QUESTION[*]}:${#TASKS[@]} in
-    explain:0 | logs:0) problem "${QUESTION[*]}: name a task, by its number from 1 or the beginning of its id" ;;
+    explain:0 | logs:0)
+      problem "${QUESTION[*]}: name a task, by its number from 1 or the beginning of its id: $(our_command check_celery_status.sh "${QUESTION[*]}" 1)"
+      ;;
     explain:*) [[ ! ${OPTIONS[FOLLOW]:-} ]] || problem "-f goes with logs, or alone" ;;
     logs:1 | :*) ;;
     *) problem "logs: name one task" ;;
@@ -129,7 +132,7 @@ follow_status() {
   local image='' code=0
   if [[ -t 0 && -t 1 && ! ${OPTIONS[JSON]:-} ]]; then
     image=$(newest_worker_image) || true # it has said why
-    [[ $image ]] || warn "this machine has no image infrainit-worker, which has the live view; ./infrainit.sh -f builds it"
+    [[ $image ]] || warn "this machine has no image infrainit-worker, which has the live view; $(our_command infrainit.sh -f) builds it"
   fi
   if [[ $image ]]; then
     show_live "$image" || code=$?
@@ -222,9 +225,9 @@ require_master() {
   fi
   case $state in
     running\ *) return 0 ;;
-    '') echo "$name: there is no master of $INFRASTRUCTURE; start it with ./infrainit.sh -f" >&2 ;;
+    '') echo "$name: there is no master of $INFRASTRUCTURE; start it with $(our_command infrainit.sh -f)" >&2 ;;
     *)
-      echo "$name: the master does not run, its container is ${state%% *}; start it again with ./infrainit.sh -f" >&2
+      echo "$name: the master does not run, its container is ${state%% *}; start it again with $(our_command infrainit.sh -f)" >&2
       show_last_lines "$MASTER_HOST" "$INFRASTRUCTURE-master"
       ;;
   esac
@@ -233,15 +236,17 @@ require_master() {
 
 # show_workers ANSWERS: shows the expected workers, and which of them are missing in the ANSWERS of `celery status`.
 show_workers() {
-  local host names=() missing=()
+  local host names=() missing=() first=''
   for host in "${WORKER_HOSTS[@]}"; do
     names+=("${HOST_NAMES[host]}")
     if [[ $1 != *"worker@${HOST_NAMES[host]}: OK"* ]]; then
       missing+=("${HOST_NAMES[host]}")
+      first=${first:-$host}
     fi
   done
   printf 'workers expected: %s (%s)\n' "${#names[@]}" "${names[*]}"
-  printf 'workers missing:  %s%s\n' "${#missing[@]}" "${missing[*]:+ (${missing[*]}); see docker logs $INFRASTRUCTURE-worker and $INFRASTRUCTURE-runner there}"
+  printf 'workers missing:  %s%s\n' "${#missing[@]}" "${missing[*]:+ (${missing[*]}); see docker logs $INFRASTRUCTURE-worker and $INFRASTRUCTURE-runner there, as in:}"
+  [[ ! $first ]] || command_on "$first" docker logs --tail 20 "$INFRASTRUCTURE-worker"
   show_tunnels
   ((${#missing[@]} == 0))
 }

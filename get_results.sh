@@ -20,12 +20,12 @@
 # Of an attempt, only files, directories, and links that stay inside it are copied; what is left out is named. From one host, no more
 # than RESULTS_LIMIT in config.sh is taken.
 #
-# Exit codes: 0 all is here, 1 something could not be copied, 2 the options are wrong, 3 all is here but what is on hosts that do not
-# answer; they and their tasks are named.
-#
 #   results/<project>/results.csv                   a row for each combination of the set
 #   results/<project>/sweep.json                    the same for programs, and all attempts
 #   results/<project>/tasks/<task>/<attempt>/       parameters.json, stdout, stderr, result.json, files/
+#
+# exit codes: 0 all is here, 1 something could not be copied, 2 the options are wrong, 3 all is here but what is on hosts that do not
+# answer; they and their tasks are named
 #
 # examples:
 #   ./get_results.sh --report         to results/, with a page of plots
@@ -35,6 +35,8 @@ set -euo pipefail
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
 
 readonly NAMES_SHOWN=3 # of attempts that are out of reach
+
+ARGUMENTS=("$@") # for commands in messages
 
 OUTPUT=''     # -o, absolute
 USED_HOSTS=() # numbers of the hosts of the infrastructure
@@ -142,7 +144,7 @@ name_lost_hosts() {
       shown="; the files of these are there only: $(join_by_comma "${attempts[@]:0:NAMES_SHOWN}")"
       ((more <= 0)) || shown+=" and $more more"
     fi
-    warn "${HOST_NAMES[host]}: its results were not copied, run this again later; $(fact "$host" unreachable)$shown"
+    warn "${HOST_NAMES[host]}: its results were not copied; $(fact "$host" unreachable)$shown"
   done
 }
 
@@ -171,16 +173,26 @@ report() {
 ' "$RESULTS/report.html"
   fi
   if [[ -e $INCOMING/failed ]]; then
-    die "not everything could be copied; what is missing is named above"
+    die "not everything could be copied; what is missing is named above; to fetch it: $(command_again)"
   elif [[ -e $INCOMING/lost ]]; then
+    say "when all hosts answer again, what is missing comes with: $(command_again)"
     exit 3
+  fi
+}
+
+# command_again: prints what fetches the rest; beside infrainit.sh that is for the time after it.
+command_again() {
+  if [[ ${FOLLOW_STDIN:-} ]]; then
+    our_command get_results.sh
+  else
+    our_command get_results.sh "${ARGUMENTS[@]}"
   fi
 }
 
 # interrupt CODE
 interrupt() {
   trap '' HUP INT TERM
-  [[ $STDERR || ! $INCOMING ]] || say "ended; tasks whose files have come are in $(quote "$RESULTS"), run this again for the rest"
+  [[ $STDERR || ! $INCOMING ]] || say "ended; tasks whose files have come are in $(quote "$RESULTS"); the rest comes with: $(command_again)"
   exit "$1"
 }
 

@@ -36,8 +36,8 @@
 #                            machine, such as files and secrets, is not shown
 #   -h, --help               this text
 #
-# Exit codes: 0 success, 1 something failed, 2 the options, config.sh or the project are wrong, 3 success, but hosts were left out
-# (--tolerate).
+# exit codes: 0 success, 1 something failed, 2 the options, config.sh or the project are wrong, 3 success, but hosts were left out
+# (--tolerate)
 #
 # examples:
 #   ./infrainit.sh -y -d digits -m local -w local --wait               all of it on this machine
@@ -48,7 +48,7 @@ set -euo pipefail
 # shellcheck source=framework/shell/all.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/framework/shell/all.sh"
 
-ARGUMENTS=("$@") # for start_again_in_group
+ARGUMENTS=("$@") # for start_again_in_group, and for commands in messages
 STARTED=''       # not empty: there may be containers
 FOLLOWED_FROM=0  # value of SECONDS: what happens to the tasks from then on is shown
 FOLLOWING=''     # not empty: everything runs, and keeps running if this script ends; paused: it was paused; removed: it is gone
@@ -186,13 +186,13 @@ clean_up() {
   if ((code == 0)) || [[ ! $DOING ]]; then
     return 0
   elif [[ $FOLLOWING == paused ]]; then
-    say "the sweep is paused: its tasks are stopped, and no more are sent; resume it with: $(quote "$0") -f --wait"
+    say "the sweep is paused: its tasks are stopped, and no more are sent; resume it with: $(our_command infrainit.sh -f --wait)"
   elif [[ $FOLLOWING == removed ]]; then
     return 0 # all is said
   elif [[ $FOLLOWING ]]; then
-    say "the tasks keep running without this script; watch them again: $(quote "$0") -f --wait; stop them: $(quote "$CHECKOUT/infra_clean.sh")"
+    say "the tasks keep running without this script; watch them again: $(our_command infrainit.sh -f --wait); stop them: $(our_command infra_clean.sh)"
   elif [[ $STARTED ]]; then
-    say "ended while $DOING; run it again to complete it, or remove what was started: $(quote "$CHECKOUT/infra_clean.sh")"
+    say "ended while $DOING; to complete it: $(our_command infrainit.sh "${ARGUMENTS[@]}"); to remove what was started: $(our_command infra_clean.sh)"
   else
     say "ended while $DOING; nothing was started"
   fi
@@ -466,7 +466,7 @@ record_what_runs() {
     elif [[ -z $MASTER ]]; then
       hosts+=("$host")
     elif ! is_reachable "$host" || [[ $(fact "$host" docker) != ok ]]; then
-      warn "${HOST_NAMES[host]}: may still run containers that were started earlier; infra_clean.sh will remove them"
+      warn "${HOST_NAMES[host]}: may still run containers that were started earlier; $(our_command infra_clean.sh) removes them"
       hosts+=("$host")
     fi
   done
@@ -549,7 +549,7 @@ is_removed() {
 stop_if_removed() {
   if is_removed; then
     FOLLOWING=removed
-    die "${HOST_NAMES[MASTER_HOST]}: the infrastructure was removed while its tasks were followed; ./infrainit.sh -f starts it again"
+    die "${HOST_NAMES[MASTER_HOST]}: the infrastructure was removed while its tasks were followed; $(our_command infrainit.sh -f) starts it again"
   fi
 }
 
@@ -558,7 +558,7 @@ fetch_results() {
   FOLLOWING=''
   doing "copying the results to this machine"
   # What a host that is gone has of its tasks is out of reach; the table of results is the master's.
-  end_fetching || warn "logs and files of tasks are missing here; see above"
+  end_fetching || warn "logs and files of tasks are missing here, see above; to fetch them: $(our_command get_results.sh)"
   docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework best --failures | printable || true # a project may have no metric
   DOING=''
   say_left_out

@@ -6,14 +6,16 @@
 #        ssh HOST bash -s < install_docker_ubuntu.sh
 #
 #       --user NAME   who may use Docker (which is as much as being root); default: whoever runs this, also through sudo
-#   -n, --dry-run     show the commands, change nothing
+#   -n, --dry-run     show every command, change nothing
 #   -h, --help        this text
 #
 # Runs as root or with sudo. Docker comes from its own repository or, where that cannot be reached, from the distribution's.
 #
+# exit codes: 0 success, 1 something failed, 2 the options are wrong
+#
 # examples:
-#   ./install_docker_ubuntu.sh -n                              what would be done
-#   ssh root@hostA bash -s -- --user me < install_docker_ubuntu.sh
+#   ./install_docker_ubuntu.sh -n                                    what would be done
+#   ssh root@hostA bash -s -- --user me < install_docker_ubuntu.sh   on hostA, for its user me
 
 set -euo pipefail
 shopt -s inherit_errexit

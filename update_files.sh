@@ -17,6 +17,8 @@
 # New packages (requirements.txt, pyproject.toml; image:, build: and packages: in project.yml) need new images, and docker_options: new
 # containers: ./infrainit.sh -f
 #
+# exit codes: 0 success, 1 something failed, 2 the options or the project are wrong
+#
 # examples:
 #   ./update_files.sh             to all hosts
 #   ./update_files.sh -a hostB    only to this one
@@ -113,9 +115,22 @@ connect_to_hosts() {
     is_reachable "$host" || problem "${HOST_NAMES[host]}: $(fact "$host" unreachable)"
   done
   if ((${#PROBLEMS[@]} > 0)); then
-    say "no host was changed; -a can leave out any host except the master's"
+    say "no host was changed; $(without_silent_hosts)"
   fi
   stop_on_problems 1
+}
+
+# without_silent_hosts: prints what updates the hosts that answer, which the master's has to.
+without_silent_hosts() {
+  local host names=()
+  for host in "${TARGET_HOSTS[@]}"; do
+    ! is_reachable "$host" || names+=("${HOSTS[host]}")
+  done
+  if is_reachable "$MASTER_HOST" && ((${#names[@]} > 0)); then
+    echo "to leave them out: $(our_command update_files.sh -a "$(join_by_comma "${names[@]}")")"
+  else
+    echo "-a can leave out any host except the master's"
+  fi
 }
 
 # compare_runner_image: warns if ./infrainit.sh -f would make another image for the tasks than the one that runs.
@@ -123,9 +138,9 @@ compare_runner_image() {
   local image
   [[ ! $DRY_RUN ]] || return 0
   if ! image=$(NAMES_ONLY=yes make_runner_image); then
-    warn "$RUNNER_IMAGE_ID runs, and what it was made of is not on this machine; if packages or the image have changed: ./infrainit.sh -f"
+    warn "$RUNNER_IMAGE_ID runs, and what it was made of is not on this machine; if packages or the image have changed: $(our_command infrainit.sh -f)"
   elif [[ $image != "$RUNNER_IMAGE_ID" ]]; then
-    warn "the project's packages, or its image, are not those of the image that runs: ./infrainit.sh -f builds and sends it"
+    warn "the project's packages, or its image, are not those of the image that runs: $(our_command infrainit.sh -f) builds and sends it"
   fi
 }
 
@@ -142,7 +157,7 @@ compare_docker_options() {
     fi
   done
   if ((${#names[@]} > 0)); then
-    warn "docker_options: of the project are not those of the tasks on ${names[*]}: ./infrainit.sh -f replaces the containers"
+    warn "docker_options: of the project are not those of the tasks on ${names[*]}: $(our_command infrainit.sh -f) replaces the containers"
   fi
 }
 
@@ -159,7 +174,7 @@ report_changes() {
   [[ ! $DRY_RUN && $VERSION_BEFORE ]] && is_one_of "$MASTER_HOST" "${TARGET_HOSTS[@]}" || return 0
   [[ $(container_state "$MASTER_HOST" master) == running\ * ]] || return 0
   docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework changes "$VERSION_BEFORE" | printable ||
-    warn "the master does not say what is new; see $(quote "$CHECKOUT/check_celery_status.sh")"
+    warn "the master does not say what is new; see $(our_command check_celery_status.sh)"
 }
 
 finish() {

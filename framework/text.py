@@ -1,6 +1,11 @@
-"""Text that programs can be given, and messages can hold."""
+"""Text that programs are given, print or send: its check, and its form for people."""
 
 from __future__ import annotations
+
+import re
+
+# Of a terminal: colours and moves (ESC [ … letter), titles and links (ESC ] … BEL), and any other one.
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[]P_^X][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
 
 
 def text_problem(text: str) -> str | None:
@@ -28,3 +33,14 @@ def one_line(text: str, most: int) -> str:
 def how_to_install(extra: str) -> str:
     """What a message says of a missing extra of pyproject.toml: no index has a package of ours."""
     return f"in infrainit's directory: pip install '.[{extra}]'"
+
+
+def as_on_terminal(output: str) -> str:
+    """The lines that a terminal shows of a program's output, without colours.
+
+    A line that was written again after a carriage return, as by a progress bar, is the last one that was. Any
+    other control character is a question mark.
+    """
+    lines = _ESCAPE.sub("", output).split("\n")
+    kept = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
+    return "".join(each if each.isprintable() or each in "\n\t" else "?" for each in kept)

@@ -31,6 +31,7 @@ TASK_NAME = "framework.run"
 # Celery's remote control: the master tells a worker what it is to stop, or to hand back unless it has begun.
 STOP_COMMAND = "stop_attempts"
 HAND_BACK_COMMAND = "hand_back_attempts"
+OUTPUT_COMMAND = "output_of_attempt"  # asked for by Flower, which shows it
 TASKS = kombu.Exchange("tasks", type="direct", durable=True, no_declare=True)
 FROM_WORKERS = kombu.Exchange("reports", type="direct", durable=True, no_declare=True)
 # The definitions file declares them; with no_declare nobody needs the right to.

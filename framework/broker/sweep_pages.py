@@ -1,4 +1,4 @@
-"""Pages of the sweep beside those of Flower: the live page and its data."""
+"""Pages of the sweep beside those of Flower: the live page, its data, and output of tasks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import Any
 from flower import urls
 from flower.views import BaseHandler
 from tornado.ioloop import IOLoop
-from tornado.web import StaticFileHandler, authenticated, url
+from tornado.web import HTTPError, StaticFileHandler, authenticated, url
 
+from framework.broker.output_request import ask_for_output
+from framework.errors import MessageError
 from framework.files import STATUS_FILE, SWEEP_FILE
+from framework.messages.checks import is_host
+from framework.messages.task_ids import AttemptId
 from framework.web.page import render_page
 
 PUBLISHED = Path("/published")  # the master's directory of that name
@@ -42,11 +46,30 @@ class PublishedFile(BaseHandler, StaticFileHandler):  # type: ignore[misc]
         """Ask for the password first."""
 
 
+class OutputTailOf(BaseHandler):  # type: ignore[misc]
+    """The last lines of the output of an attempt, asked of its host's worker now."""
+
+    @authenticated
+    async def get(self) -> None:
+        """Send stdout and stderr as JSON, or the `problem` why they are not known; 400 for a bad question."""
+        host = self.get_query_argument("host")
+        try:
+            attempt = AttemptId.parse(self.get_query_argument("attempt"))
+        except MessageError as error:
+            raise HTTPError(400) from error
+        if not is_host(host):
+            raise HTTPError(400)
+        answer = await IOLoop.current().run_in_executor(None, ask_for_output, self.capp, host, attempt)
+        self.set_header("Cache-Control", "no-store")
+        self.finish(answer)
+
+
 def add_pages() -> None:
     """Add the pages to those of Flower; its last handler takes all that no other one does."""
     published = {"path": str(PUBLISHED)}
     urls.handlers[-1:-1] = [
         url(r"/sweep", LivePage, name="sweep"),
+        url(r"/sweep/output", OutputTailOf),
         url(rf"/sweep/({SWEEP_FILE}|{STATUS_FILE})", PublishedFile, published),
     ]
 

@@ -15,11 +15,19 @@ from celery import Celery, signals
 from celery.exceptions import Ignore
 from celery.worker.control import control_command
 
-from framework.broker.celery_app import HAND_BACK_COMMAND, STOP_COMMAND, TASK_NAME, attempt_of, make_app
+from framework.broker.celery_app import (
+    HAND_BACK_COMMAND,
+    OUTPUT_COMMAND,
+    STOP_COMMAND,
+    TASK_NAME,
+    attempt_of,
+    make_app,
+)
 from framework.broker.worker_publisher import BrokerPublisher
 from framework.errors import FrameworkError
 from framework.files import WorkerFiles
 from framework.messages.identity import Identity
+from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import Heartbeat
 from framework.worker.results import finish_earlier_results
 from framework.worker.runner_link import RunnerLink
@@ -62,6 +70,13 @@ def make_worker_app(worker: Worker, on_stopping: Callable[[bool], None]) -> Cele
     def hand_back_attempts(_: Any, names: list[str]) -> dict[str, str]:
         worker.hand_back([attempt for name in names if (attempt := attempt_of(name))])
         return {"ok": "told to hand back"}
+
+    @control_command(name=OUTPUT_COMMAND)
+    def output_of_attempt(_: Any, name: str) -> dict[str, str]:
+        try:
+            return worker.read_output(AttemptId.parse(name)).to_message()
+        except OSError as error:
+            return {"error": f"this host has no output of it: {error.strerror}"}
 
     def on_received(request: Any, **_: Any) -> None:
         requests[request.id] = request

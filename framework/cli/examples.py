@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-EXIT_CODES = "exit codes: 0 success, 1 failure, 2 wrong usage or an invalid project, 130 interrupted"
+EXIT_CODES = "exit codes: 0 success, 1 something failed, 2 the options or the project are wrong"
+
+OF_ALL = "framework COMMAND --help has the options of a command, its exit codes, and examples."
 
 # By command: its examples, each with a remark. Tests parse them.
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -41,8 +43,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
 
 
 def epilog_of(command: str) -> str | None:
-    """The examples of a command, as the end of its help; None if it has none."""
+    """The exit codes and examples of a command, as the end of its help; None if people do not type it."""
     examples = EXAMPLES.get(command, ())
     width = max((len(line) for line, _ in examples), default=0)
     lines = (f"  framework {line:{width}}  {remark}".rstrip() for line, remark in examples)
-    return "\n".join(("examples:", *lines)) if examples else None
+    return "\n".join((EXIT_CODES, "", "examples:", *lines)) if examples else None

@@ -22,7 +22,8 @@ from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
 from framework.journal.sweep_data import write_sweep
 from framework.journal.trials import most_combinations
-from framework.local.run import ADVICE, RunOutcome, advice_of, run_project
+from framework.local.run import RunOutcome, advice_of, run_project
+from framework.master.publisher import Advice
 from framework.messages.requests import Which
 from framework.messages.status import Status, outdated_results
 from framework.project.project import Project
@@ -31,10 +32,13 @@ CLEAR_LINE = "\r\x1b[K"  # control sequence that clears a line of a terminal
 WARNINGS_SHOWN = 10  # warnings of each kind
 
 
-def run_and_report(project: Project, files: LocalFiles, slots: int | None, which: Which | None) -> int:
+def run_and_report(
+    project: Project, files: LocalFiles, slots: int | None, which: Which | None, command: str
+) -> int:
     """Run a project's sweep on this machine, print its progress and its results, and return the exit code.
 
-    `slots` and `which` are those of run_project. Raises FrameworkError also if not all tasks succeeded.
+    `slots` and `which` are those of run_project; `command`: see run_command(). Raises FrameworkError also if
+    not all tasks succeeded.
     """
     columns = shutil.get_terminal_size().columns - 1 if sys.stderr.isatty() else 0
     configure_logging(columns)
@@ -43,8 +47,9 @@ def run_and_report(project: Project, files: LocalFiles, slots: int | None, which
     combinations = most_combinations(project)
     print(f"{project.name}: {combinations} combinations of {', '.join(project.space.names)}", file=sys.stderr)
     show = progress_display(columns, since=time.time())
-    outcome = run_project(project, files, slots, which, show)
-    return report_outcome(project, outcome, files)
+    advice = advice_of(command, files)
+    outcome = run_project(project, files, slots, which, show, advice)
+    return report_outcome(project, outcome, files, advice)
 
 
 def configure_logging(columns: int) -> None:
@@ -55,7 +60,7 @@ def configure_logging(columns: int) -> None:
     logging.basicConfig(level=logging.WARNING, format=line, handlers=[handler], force=True)
 
 
-def report_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> int:
+def report_outcome(project: Project, outcome: RunOutcome, files: LocalFiles, advice: Advice) -> int:
     """Write and print the results of a local run, and return the exit code.
 
     Raises FrameworkError if not all tasks succeeded, unless the run was interrupted.
@@ -66,16 +71,16 @@ def report_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> 
             write_results(project, journal, files.master.results)
         write_sweep(project, journal, files.master.sweep, status.outdated)
         if status.outdated:
-            print(outdated_results(status.outdated, status.done, ADVICE.renew), file=sys.stderr)
+            print(outdated_results(status.outdated, status.done, advice.renew), file=sys.stderr)
         if project.metric is not None and status.done:
             print_best(project, journal, BEST_SHOWN)
         if status.failed:
-            print_failures(project, journal, advice_of(files).log_place)
+            print_failures(project, journal, advice.log_place)
         failed = _failed_tasks(journal, outcome.began) if status.failed else FailedTasks()
     print(f"results: {short_path(files.master.results)}", file=sys.stderr)
     if outcome.interrupted:
         print(
-            f"stopped after {status.ended} of {status.total} tasks; run the same command again to continue",
+            f"stopped after {status.ended} of {status.total} tasks; to continue: {advice.resume}",
             file=sys.stderr,
         )
         return 130
@@ -86,7 +91,7 @@ def report_outcome(project: Project, outcome: RunOutcome, files: LocalFiles) -> 
     if status.paused:
         raise FrameworkError(status.paused)
     if status.succeeded < status.total:
-        raise FrameworkError(failed.message(status))
+        raise FrameworkError(failed.message(status, advice.retry))
     return 0
 
 
@@ -98,13 +103,15 @@ class FailedTasks:
     nothing_ran: bool = False  # all tasks of the sweep had ended before this run
     lack_modules: bool = False  # a task of this run has failed for want of a Python module
 
-    def message(self, status: Status) -> str:
-        """The error message for a sweep of which not all tasks succeeded."""
+    def message(self, status: Status, retry: str) -> str:
+        """The error message for a sweep of which not all tasks succeeded; `retry` runs these again."""
         if self.nothing_ran and not status.cancelled:
             tasks, them = ("1 task", "it") if status.failed == 1 else (f"{status.failed} tasks", "them")
-            return f"{tasks} failed earlier; nothing was run; --failed runs {them} again"
-        earlier = f"; {self.earlier} of them failed earlier: {ADVICE.retry}" if self.earlier else ""
-        return failures(status) + earlier
+            return f"{tasks} failed earlier; nothing was run; to run {them} again: {retry}"
+        earlier = f"; {self.earlier} of them failed earlier" if self.earlier else ""
+        return f"{failures(status)}{earlier}" + (
+            f"; to run failed tasks again: {retry}" if status.failed else ""
+        )
 
 
 def _failed_tasks(journal: Journal, began: float) -> FailedTasks:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from framework.cli.changes import run_changes
-from framework.cli.examples import EXIT_CODES, epilog_of
+from framework.cli.examples import OF_ALL, epilog_of
 from framework.cli.explain import run_explain, run_where
 from framework.cli.export import run_export
 from framework.cli.master_commands import (
@@ -29,6 +29,7 @@ from framework.cli.master_commands import (
 from framework.cli.needs import run_needs, run_root
 from framework.cli.project_files import run_files
 from framework.cli.report_page import run_report
+from framework.cli.run_command import run_command
 from framework.cli.selected_tasks import FORMS, run_select
 from framework.cli.services import run_celery, run_flower, run_master, run_wait_workers, run_worker
 from framework.cli.status_command import run_status
@@ -86,7 +87,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="framework", description="Run sweeps of metaparameters on your own hosts.", epilog=EXIT_CODES
+        prog="framework", description="Run sweeps of metaparameters on your own hosts.", epilog=OF_ALL
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser)
 
@@ -366,7 +367,9 @@ def run_local(options: argparse.Namespace) -> int:
         print(f"{data.with_name(project.name)} belongs to another project: {data} is used", file=sys.stderr)
     if options.free_disk:
         project = replace(project, free_disk=options.free_disk)
-    return run_and_report(project, LocalFiles(data.resolve()), options.slots, options.which)
+    return run_and_report(
+        project, LocalFiles(data.resolve()), options.slots, options.which, run_command(options)
+    )
 
 
 def run_import(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from framework.cli.failures import print_failures
 from framework.cli.known_sweep import KnownSweep, current_project, find_sweep
 from framework.cli.plan import Plan, make_plan, notices_of
 from framework.cli.progress import progress_display, wait_for_newest_code, watch
+from framework.cli.run_command import run_command
 from framework.cli.task_selection import find_tasks
 from framework.configuration.load import load_project
 from framework.errors import FrameworkError, UsageError
@@ -23,7 +24,7 @@ from framework.journal.store import Journal
 from framework.journal.sweep_data import write_sweep
 from framework.journal.trials import so_far
 from framework.local.data_directory import default_directory
-from framework.local.run import ADVICE, HOST
+from framework.local.run import HOST, advice_of
 from framework.master.publisher import ON_HOSTS
 from framework.messages.requests import AGAIN_SECONDS, DRAIN_SECONDS, ControlRequest, ask
 from framework.messages.status import read_status
@@ -42,9 +43,10 @@ def run_plan(options: argparse.Namespace) -> int:
         for notice in notices_of(project, on_hosts=True):
             print(notice, file=sys.stderr)
         check_hosts(project, options.host)
-        earlier = LocalFiles(default_directory(LOCAL_RUNS, project)).master.journal
-        journal = options.journal or (earlier if earlier.exists() else None)
-        plan = make_plan(project, journal, {HOST: options.slots or max(1, int(usable_cpus()))}, ADVICE)
+        files = LocalFiles(default_directory(LOCAL_RUNS, project))
+        journal = options.journal or (files.master.journal if files.master.journal.exists() else None)
+        slots = {HOST: options.slots or max(1, int(usable_cpus()))}
+        plan = make_plan(project, journal, slots, advice_of(run_command(options), files))
     print(plan.to_json() if options.json else plan)
     return 0
 

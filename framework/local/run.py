@@ -15,7 +15,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,20 +44,16 @@ log = logging.getLogger(__name__)
 
 HOST = "local"
 TELL_SECONDS = 20.0  # at the end of a run
-ADVICE = Advice(
-    resume="run it again",
-    renew="'run --outdated' runs these again, --fresh runs all again",
-    retry="--failed runs them again",
-    log_place=lambda record: f"{record.task}/{record.attempts}/stderr",  # advice_of() has the directory
-)
 
 Show: TypeAlias = Callable[[Status, bool], None]  # called with a status, and whether it is the last one
 
 
-def advice_of(files: LocalFiles) -> Advice:
-    """The advice for a run with these files."""
-    return replace(
-        ADVICE,
+def advice_of(command: str, files: LocalFiles) -> Advice:
+    """The advice for a run with these files; `command` runs again what has not ended."""
+    return Advice(
+        resume=command,
+        renew=f"{command} --outdated runs these again, --fresh runs all again",
+        retry=f"{command} --failed",
         log_place=lambda each: str(short_path(files.worker.attempt(each.task, each.attempts).stderr)),
     )
 
@@ -72,7 +68,12 @@ class RunOutcome:
 
 
 def run_project(
-    project: Project, files: LocalFiles, slots: int | None, which: Which | None, show: Show
+    project: Project,
+    files: LocalFiles,
+    slots: int | None,
+    which: Which | None,
+    show: Show,
+    advice: Advice,
 ) -> RunOutcome:
     """Run the combinations that have no result yet, until all have ended or a signal comes.
 
@@ -92,7 +93,7 @@ def run_project(
         keep_written(files.code, files.written)
         code = take_snapshot(project.path, files.code, files.path, _properties(project), project.ignore)
         runner = RunnerProcess(files.worker, lock, values)
-        outcome = _run_snapshot(project, files, slots, which, show, runner, notify_values)
+        outcome = _run_snapshot(project, files, slots, which, show, runner, notify_values, advice)
         if changed := changed_files(code):
             log.warning(
                 "tasks wrote into %s, which all tasks share, and which is read-only on a host: %s; "
@@ -112,6 +113,7 @@ def _run_snapshot(
     show: Show,
     runner: RunnerProcess,
     notify_values: Mapping[str, str],
+    advice: Advice,
 ) -> RunOutcome:
     """Run the project of which files.code holds a copy; see run_project."""
     began = time.time()
@@ -125,7 +127,7 @@ def _run_snapshot(
         raise UsageError(why_nowhere(project.name, {HOST: lacks}))
     if which:
         hand_in(files.master.requests, ControlRequest("again", which=which))
-    master = Master(identity, files.master, files.code, advice_of(files), notify_values)
+    master = Master(identity, files.master, files.code, advice, notify_values)
     transport = LocalTransport(worker, publisher, runner)
     with _Signals() as signals:
         try:

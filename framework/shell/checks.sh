@@ -92,13 +92,10 @@ check_engine() {
 
 # install_command HOST: prints a command that the user can paste here to install or start Docker there.
 install_command() {
-  local script="$CHECKOUT/install_docker_ubuntu.sh" key
-  key=$(key_of "$1")
   if (($1 == 0)); then
-    quote "$script"
+    our_command install_docker_ubuntu.sh
   else
-    printf 'ssh %s%s%s bash -s <%s\n' "${key:+-i $(quote "$key") }" "${SSH_PORTS[$1]:+-p ${SSH_PORTS[$1]} }" \
-      "${SSH_DESTINATIONS[$1]}" "$(quote "$script")"
+    printf '%s <%s\n' "$(command_on "$1" bash -s)" "$(our_command install_docker_ubuntu.sh)"
   fi
 }
 

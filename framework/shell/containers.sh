@@ -79,7 +79,7 @@ start_flower() {
 start_worker() {
   local directory
   if [[ ${FACTS[$1.gpus]:-} == [1-9]* && $(usable_gpus "$1") == 0 ]]; then
-    warn "${HOST_NAMES[$1]}: has GPUs, but its Docker cannot use them; install nvidia-container-toolkit there, and run this again"
+    warn "${HOST_NAMES[$1]}: has GPUs, but its Docker cannot use them; install nvidia-container-toolkit there, then $(our_command infrainit.sh -f)"
   fi
   make_data_directory "$1" worker
   directory=$(data_directory "$1" worker)
@@ -229,7 +229,7 @@ worker_image_in_use() {
   local state environment image
   state=$(container_state "$MASTER_HOST" master)
   if [[ ! $state ]]; then
-    die "${HOST_NAMES[MASTER_HOST]}: there is no master of $INFRASTRUCTURE; ./infrainit.sh -f starts it and pushes the files"
+    die "${HOST_NAMES[MASTER_HOST]}: there is no master of $INFRASTRUCTURE; $(our_command infrainit.sh -f) starts it and pushes the files"
   fi
   environment=$(
     docker_on "$MASTER_HOST" container inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$INFRASTRUCTURE-master"
@@ -244,9 +244,9 @@ runner_image_in_use() {
   local name=${HOST_NAMES[MASTER_HOST]} file version image
   file=$(code_directory "$MASTER_HOST")/current/VERSION
   version=$(on_host "$MASTER_HOST" cat -- "$file") ||
-    die "$name: there is no version of the project's files; ./infrainit.sh -f pushes them"
+    die "$name: there is no version of the project's files; $(our_command infrainit.sh -f) pushes them"
   image=$(sed -n 's/^image=//p' <<<"$version")
-  [[ $image ]] || die "$name: an earlier version of this tool has pushed the files; ./infrainit.sh -f brings all of it up to date"
+  [[ $image ]] || die "$name: an earlier version of this tool has pushed the files; $(our_command infrainit.sh -f) brings all of it up to date"
   [[ $image =~ ^infrainit-runner(-[a-z0-9-]+)?:[0-9a-f]{12}$ ]] || unreadable "$MASTER_HOST" "the image $image" || return
   printf '%s\n' "$image"
 }
@@ -281,7 +281,7 @@ ask_about_tasks() {
     say "(would wait until these tasks have ended)"
   fi
   [[ $tasks && ! $ASSUME_YES && ! $DRY_RUN ]] || return 0
-  command=$(quote "$CHECKOUT/infrainit.sh" "${ARGUMENTS[@]}")
+  command=$(our_command infrainit.sh "${ARGUMENTS[@]}")
   [[ $DRAIN ]] || how=", have that waited for: $command --drain,"
   confirm "go on, and let these tasks begin again?" ||
     die "tasks run, and nothing was changed; wait until they have ended$how or let them begin again: $command -y"

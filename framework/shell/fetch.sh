@@ -205,8 +205,8 @@ fetch_attempts() {
 fetch_group() {
   local host=$1 only=$2 expected=$3 name=${HOST_NAMES[$1]} received PLACED=0 attempts bytes progress
   shift 3
-  receive "$host" "$only" "$@" || give_up "$name: its results could not be copied; run this again"
-  list_spoiled "$host" >"$LISTS/$host.spoiled" || give_up "$name: its results could not be verified; run this again"
+  receive "$host" "$only" "$@" || give_up "$name: its results could not be copied"
+  list_spoiled "$host" >"$LISTS/$host.spoiled" || give_up "$name: its results could not be verified"
   received=$(bytes_in "$INCOMING/$host") || return
   put_into_place "$host" "$only" "$@" || give_up "$name: its results could not be put into $RESULTS"
   read -r attempts bytes progress <"$LISTS/$host.done"
@@ -273,7 +273,7 @@ put_into_place() {
       if ! is_directory "$directory/${attempt%/*}" || ! is_directory "$directory/$attempt"; then
         complain "${HOST_NAMES[host]}: attempt $attempt was not sent as a directory"
       elif [[ ${spoiled[$attempt]:-} ]]; then
-        complain "${HOST_NAMES[host]}: the files of attempt $attempt are not here as they are there, and were not kept; run this again"
+        complain "${HOST_NAMES[host]}: the files of attempt $attempt are not here as they are there, and were not kept"
       elif [[ -L $tasks/${attempt%/*} || -L $tasks/$attempt ]]; then
         complain "${HOST_NAMES[host]}: attempt $attempt was not copied, since a link is in its place in $tasks; remove it"
       elif [[ $only || ! -e $tasks/$attempt ]]; then

@@ -45,6 +45,13 @@ usage_error() {
   exit 2
 }
 
+# our_command SCRIPT [WORD…]: prints the command that runs a script of this checkout, as it can be typed where the user is.
+our_command() {
+  local path=$CHECKOUT/$1
+  [[ ! $PWD -ef $CHECKOUT ]] || path=./$1
+  quote "$path" "${@:2}"
+}
+
 # problem MESSAGE: records something that is wrong, so that stop_on_problems reports everything at once.
 problem() {
   PROBLEMS+=("$*")

@@ -76,7 +76,7 @@ choose_tasks() {
 image_for() {
   local image
   image=$(newest_worker_image) || die "$1: see above"
-  [[ $image ]] || die "$1: this machine has no image infrainit-worker; ./infrainit.sh -f builds it"
+  [[ $image ]] || die "$1: this machine has no image infrainit-worker; $(our_command infrainit.sh -f) builds it"
   printf '%s\n' "$image"
 }
 

@@ -201,6 +201,17 @@ forget_key_command() {
   fi
 }
 
+# command_on HOST WORD…: prints the command that runs these words there, which no shell changes, for people to type.
+command_on() {
+  local key
+  key=$(key_of "$1")
+  if (($1 == 0)); then
+    printf '%s\n' "${*:2}"
+  else
+    printf 'ssh %s%s%s %s\n' "${key:+-i $(quote "$key") }" "${SSH_PORTS[$1]:+-p ${SSH_PORTS[$1]} }" "${SSH_DESTINATIONS[$1]}" "${*:2}"
+  fi
+}
+
 # explain_ssh_failure HOST TEXT: prints in one line what ssh's TEXT means and what to do.
 explain_ssh_failure() {
   local text=$2 key

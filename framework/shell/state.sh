@@ -27,11 +27,20 @@ load_infrastructure() {
   fi
 }
 
+# start_command: prints what starts the infrastructure for the first time.
+start_command() {
+  if [[ -e $CONFIG ]]; then
+    our_command infrainit.sh -f
+  else
+    printf '%s, with the options of an example in its --help\n' "$(our_command infrainit.sh)"
+  fi
+}
+
 # use_record: takes settings, hosts and roles from the record, for the scripts that are used after infrainit.sh.
 use_record() {
   local name
   if [[ ! -e $STATE/record ]]; then
-    die "nothing was started from $CHECKOUT yet; start it with infrainit.sh"
+    die "nothing was started from $CHECKOUT yet; to start it: $(start_command)"
   fi
   load_infrastructure
   for name in "${!RECORD[@]}"; do

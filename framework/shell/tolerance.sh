@@ -69,7 +69,7 @@ say_left_out() {
   for host in "${LEFT_OUT[@]}"; do
     say "$(printf '%-16s left out: %s' "${HOST_NAMES[host]}" "${LEFT_OUT_WHY[$host]}")"
   done
-  ((${#LEFT_OUT[@]} == 0)) || say "when they are fine again  $(quote "$CHECKOUT/infrainit.sh") -f"
+  ((${#LEFT_OUT[@]} == 0)) || say "when they are fine again  $(our_command infrainit.sh -f)"
 }
 
 # code_with_left_out CODE: prints CODE, or in place of 0 what says that hosts were left out.

@@ -185,7 +185,7 @@ check_values_place() {
   [[ ${#USER_VALUES[@]} -gt 0 ]] || return 0
   found=$(find_values_place "$1")
   [[ $found ]] ||
-    die "${HOST_NAMES[$1]}: an earlier version of this tool has started its runner, which cannot get $(names_of_user_values): ./infrainit.sh -f"
+    die "${HOST_NAMES[$1]}: an earlier version of this tool has started its runner, which cannot get $(names_of_user_values): $(our_command infrainit.sh -f)"
 }
 
 # update_user_values HOST: sends what there is now, unless its runner cannot see it.

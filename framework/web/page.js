@@ -226,7 +226,8 @@ function detailsOf(task) {
     const when = attempt.started === null ? "never started" : `started ${timeOf(attempt.started)}`;
     const took = attempt.seconds === null ? "" : `, ${duration(attempt.seconds)}`;
     const code = attempt.exit_code === null ? "" : `, exit code ${attempt.exit_code}`;
-    return element("li", {}, `attempt ${attempt.attempt} on ${attempt.host}: ${attempt.state}, ${when}${took}${code}${attempt.reason ? `: ${attempt.reason}` : ""}`);
+    const text = `attempt ${attempt.attempt} on ${attempt.host}: ${attempt.state}, ${when}${took}${code}${attempt.reason ? `: ${attempt.reason}` : ""}`;
+    return element("li", {}, text, ...(IS_LIVE ? [" ", linkToOutput(attempt, "its output")] : []));
   });
   return [element("ul", {}, ...lines), element("p", {}, "to repeat it by hand: ", element("code", {}, task.program)), element("p", {}, `its files: tasks/${task.task}/`)];
 }
@@ -530,10 +531,80 @@ function drawNow() {
     }
   }
   if (data.under_way.length > 0) {
-    const rows = data.under_way.map((task) => [String(task.number), described(task), task.host, task.started === null ? "sent" : `since ${timeOf(task.started)}`]);
+    const rows = data.under_way.map((task) => [
+      linkToOutput({ task: task.task, attempt: task.attempts }, String(task.number), `Output of task ${task.number}`),
+      described(task), task.host, task.started === null ? "sent" : `since ${timeOf(task.started)}`,
+    ]);
     parts.push(tableOf("Tasks under way", ["number", "under way", "host", ""], rows));
   }
+  const focused = now.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
   now.replaceChildren(...parts);
+  [...now.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus({ preventScroll: true });
+}
+
+// Output of the attempt that the address names behind #output-: its last lines, as its host has them, while somebody looks.
+
+function linkToOutput(attempt, text, label) {
+  return element("a", { href: `#output-${attempt.task}.${attempt.attempt}`, ...(label ? { "aria-label": label } : {}) }, text);
+}
+
+class Output {
+  constructor() {
+    this.looks = 0; // the number of the attempt that is looked at
+    this.title = element("h2");
+    this.problem = element("p", { class: "warning" });
+    this.texts = ["stdout", "stderr"].map((name) => element("pre", { tabindex: "0", role: "region", "aria-label": `End of ${name}`, hidden: "" }));
+    this.root = element("section", { "aria-label": "Output", hidden: "" }, this.title, this.problem, ...this.texts, element("a", { href: "#now" }, "close"));
+  }
+
+  // look: shows the attempt that the address names, until that names another one or the attempt has ended.
+  async look() {
+    const own = ++this.looks, name = /^#output-(.*)$/.exec(location.hash)?.[1];
+    this.root.hidden = name === undefined;
+    this.show(`Attempt ${name}`, { problem: "", stdout: "", stderr: "" });
+    if (!this.root.hidden) {
+      this.root.scrollIntoView({ block: "nearest" });
+    }
+    while (own === this.looks && !this.root.hidden) {
+      const attempt = data.attempts.find((each) => `${each.task}.${each.attempt}` === name);
+      const said = document.hidden ? null : await this.ask(name, attempt);
+      if (own === this.looks && said !== null) {
+        const task = attempt && byTask.get(attempt.task);
+        this.show(task ? `Task ${task.number}, attempt ${attempt.attempt} on ${attempt.host}, ${attempt.state}: ${described(task)}` : `Attempt ${name}`, said);
+        if (attempt && !["sent", "running", "copied"].includes(attempt.state)) {
+          return;
+        }
+      }
+      await new Promise((done) => setTimeout(done, STATUS_SECONDS * 1000));
+    }
+  }
+
+  async ask(name, attempt) {
+    if (attempt === undefined) {
+      return { problem: "The master has published no such attempt." };
+    }
+    try {
+      return (await ask(`/sweep/output?${new URLSearchParams({ attempt: name, host: attempt.host })}`, null)).content;
+    } catch (error) {
+      return { problem: `No answer (${error.message}).` };
+    }
+  }
+
+  // show: what is the same stays as it is; what has grown is shown to its end, unless one has scrolled up.
+  show(title, said) {
+    this.title.textContent = title;
+    this.problem.textContent = said.problem ?? (said.stdout || said.stderr ? "" : "It has printed nothing yet.");
+    this.problem.hidden = !this.problem.textContent;
+    for (const [index, text] of [said.stdout, said.stderr].entries()) {
+      const made = this.texts[index];
+      if (text !== undefined && text !== made.textContent) {
+        const isAtEnd = made.hidden || made.scrollTop + made.clientHeight >= made.scrollHeight - 5;
+        made.textContent = text;
+        made.hidden = !text;
+        made.scrollTop = isAtEnd ? made.scrollHeight : made.scrollTop;
+      }
+    }
+  }
 }
 
 // ask: the JSON at a path, and its version; null if that is the version `known`.
@@ -571,4 +642,8 @@ take(JSON.parse(document.getElementById("data").textContent));
 showAll();
 if (IS_LIVE) {
   renew();
+  const output = new Output();
+  document.getElementById("main").before(output.root);
+  output.look();
+  addEventListener("hashchange", () => output.look());
 }

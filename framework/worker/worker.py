@@ -15,10 +15,12 @@ from framework.files import WorkerFiles
 from framework.messages.assignment import Assignment
 from framework.messages.checks import LONGEST_REASON, is_optional_text
 from framework.messages.identity import Identity
+from framework.messages.output_tail import OutputTail
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import Heartbeat, MetricsUpdate, Refusal, Source, Started
 from framework.project.resources import Resources
 from framework.worker.allocator import Allocator
+from framework.worker.attempt_output import read_tail
 from framework.worker.current_project import CurrentProject
 from framework.worker.devices import Devices
 from framework.worker.held_attempts import HeldAttempt, HeldAttempts, Phase
@@ -390,6 +392,10 @@ class Worker:
     def has_runner(self) -> bool:
         """True if there is a runner, and what it holds is known."""
         return self._runner.is_there
+
+    def read_output(self, attempt: AttemptId) -> OutputTail:
+        """The tail of the output of an attempt that runs here or has run here. Raises OSError."""
+        return read_tail(self._files.tasks, attempt)
 
     @property
     def is_idle(self) -> bool:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import http.client
 import json
 import os
 import re
 import shlex
 import shutil
 import signal
+import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed import CHECKOUT, HOST2, USER, Bed, Host, docker, execute
+from testbed import CHECKOUT, HOST1, HOST2, USER, Bed, Host, docker, execute
 
 Place = Host | None  # a host of the test bed; None is this machine
 
@@ -100,6 +103,34 @@ class Checkout:
             return list(csv.DictReader(file))
 
     # Its infrastructure
+
+    def flower(self, path: str, password: str | None = "", method: str = "GET") -> tuple[int, bytes]:
+        """Status and text of Flower's answer, over TLS verified with the infrastructure's CA.
+
+        `password`: None for none, "" for the right one.
+        """
+        context = ssl.create_default_context(cafile=self.path / ".infra" / "secrets" / "flower" / "ca.pem")
+        connection = http.client.HTTPSConnection(self.bed.address(HOST1), 5555, timeout=60, context=context)
+        headers = {"Content-Type": "application/json"}
+        if password is not None:
+            login = f"flower:{password or self.secret('flower', 'flower_password')}"
+            headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+        with closing(connection):
+            connection.request(method, path, body="{}" if method == "POST" else None, headers=headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    def published(self) -> dict[str, Any]:
+        """The data of the live page."""
+        status, text = self.flower("/sweep/sweep.json")
+        return dict(json.loads(text)) if status == 200 else {"attempts": []}
+
+    def output_on_page(self, attempt: Mapping[str, Any]) -> dict[str, str]:
+        """What the live page has of the output of one of its attempts."""
+        name = f"{attempt['task']}.{attempt['attempt']}"
+        status, text = self.flower(f"/sweep/output?attempt={name}&host={attempt['host']}")
+        assert status == 200, text
+        return dict(json.loads(text))
 
     @property
     def identity(self) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import http.client
 import json
 import os
 import pty
@@ -14,7 +12,7 @@ import ssl
 import stat
 import subprocess
 import tarfile
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -380,32 +378,30 @@ def find_in(archive: Path, secrets: dict[str, bytes]) -> list[str]:
 
 def ask_flower(digits: Infrastructure, method: str, path: str, password: str | None) -> int:
     """The status of Flower's answer."""
-    return get_from_flower(digits, method, path, password)[0]
-
-
-def get_from_flower(
-    digits: Infrastructure, method: str, path: str, password: str | None
-) -> tuple[int, bytes]:
-    """Status and text of Flower's answer, over TLS verified with the infrastructure's CA."""
-    context = ssl.create_default_context(
-        cafile=digits.checkout.path / ".infra" / "secrets" / "flower" / "ca.pem"
-    )
-    connection = http.client.HTTPSConnection(digits.address, 5555, timeout=20, context=context)
-    headers = {"Content-Type": "application/json"}
-    if password is not None:
-        headers["Authorization"] = "Basic " + base64.b64encode(f"flower:{password}".encode()).decode()
-    with closing(connection):
-        connection.request(method, path, body="{}" if method == "POST" else None, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+    return digits.checkout.flower(path, password, method)[0]
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/workers", "/tasks", "/broker", "/api/workers", "/api/tasks", "/metrics"]
-)
+    "path",
+    [
+        "/", "/workers", "/tasks", "/broker", "/api/workers", "/api/tasks", "/metrics", "/sweep",
+        "/sweep/output",
+    ],
+)  # fmt: skip
 def test_flower_needs_the_password(digits: Infrastructure, path: str) -> None:
     assert ask_flower(digits, "GET", path, None) == 401
     assert ask_flower(digits, "GET", path, "wrong") == 401
+
+
+@pytest.mark.usefixtures("again")
+def test_the_live_page_has_the_output_of_tasks_on_each_host(digits: Infrastructure) -> None:
+    attempts = {each["host"]: each for each in digits.checkout.published()["attempts"]}
+    assert attempts
+    for attempt in attempts.values():
+        assert "accuracy" in digits.checkout.output_on_page(attempt)["stdout"]
+    host, attempt = attempts.popitem()
+    elsewhere = {**attempt, "host": "host1" if host != "host1" else "local"}
+    assert "this host has no output of it" in digits.checkout.output_on_page(elsewhere)["problem"]
 
 
 @pytest.mark.parametrize("path", ["/workers", "/tasks", "/api/workers", "/api/tasks"])
@@ -471,7 +467,7 @@ def tasks_in_flower(digits: Infrastructure) -> dict[str, tuple[str, str]] | None
     """Name and state of the tasks that Flower knows, by attempt; None while it does not answer."""
     password = digits.checkout.secret("flower", "flower_password")
     try:
-        status, text = get_from_flower(digits, "GET", "/api/tasks", password)
+        status, text = digits.checkout.flower("/api/tasks", password)
     except OSError:
         return None
     tasks = json.loads(text) if status == 200 else None

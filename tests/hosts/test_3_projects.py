@@ -126,6 +126,7 @@ print(f"Lesson: lesson={lesson.NUMBER}")
     links = at_current(checkout, f"cd /code && ls current/project/data && {numbers}")
     assert links.split()[:2] == ["kept.bin", "large"]
     assert links.split()[2:4] == links.split()[4:], "what was not sent is a link"
+    wait_for("the live page shows what tasks have printed", lambda: shows(checkout, "Share: slot="), every=3)
     run_set(checkout, project)
 
     rows = checkout.results("lessons")
@@ -141,6 +142,12 @@ print(f"Lesson: lesson={lesson.NUMBER}")
             assert row["lesson"] == "1"
     assert checkout.run("update_files.sh").seconds < 20
     check_shares(rows)
+
+
+def shows(checkout: Checkout, printed: str) -> bool:
+    """True if the live page has this in the output of one of its attempts."""
+    attempts = [each for each in checkout.published()["attempts"] if each["state"] != "sent"]
+    return any(printed in checkout.output_on_page(each).get("stdout", "") for each in attempts)
 
 
 def check_shares(rows: list[dict[str, str]]) -> None:

@@ -60,7 +60,8 @@ p: 6 combinations: 4 done, 1 running, 1 waiting, 0 failed'
   answer local far-222
   check
   assert_equal "$status" 1
-  assert_line 'workers missing:  1 (far-2222); see docker logs infra-01234567-worker and infra-01234567-runner there'
+  assert_line 'workers missing:  1 (far-2222); see docker logs infra-01234567-worker and infra-01234567-runner there, as in:'
+  assert_line 'ssh -p 2222 far docker logs --tail 20 infra-01234567-worker'
   assert_part '4 done'
 }
 
@@ -70,6 +71,7 @@ p: 6 combinations: 4 done, 1 running, 1 waiting, 0 failed'
   assert_equal "$status" 1
   assert_line 'Error: No nodes replied within time constraint'
   assert_part 'workers missing:  2 (local far-2222)'
+  assert_line 'docker logs --tail 20 infra-01234567-worker'
   assert_part '4 done'
 }
 
@@ -85,14 +87,14 @@ p: 6 combinations: 4 done, 1 running, 1 waiting, 0 failed'
   stub docker
   check
   assert_equal "$status" 1
-  assert_line 'local: there is no master of infra-01234567; start it with ./infrainit.sh -f'
+  assert_line "local: there is no master of infra-01234567; start it with $(as_typed infrainit.sh -f)"
 }
 
 @test "the master has ended: its last lines" {
   act_as_docker 'exited x 0 1' ''
   check
   assert_equal "$status" 1
-  assert_line 'local: the master does not run, its container is exited; start it again with ./infrainit.sh -f'
+  assert_line "local: the master does not run, its container is exited; start it again with $(as_typed infrainit.sh -f)"
   assert_line 'local: last words'
 }
 
@@ -186,7 +188,10 @@ quote_all() {
   rm "$TOOL/.infra/record"
   check
   assert_equal "$status" 1
-  assert_part 'nothing was started from'
+  assert_part "nothing was started from $TOOL yet; to start it: $(as_typed infrainit.sh), with the options of an example in its --help"
+  touch "$TOOL/config.sh"
+  check
+  assert_part "to start it: $(as_typed infrainit.sh -f)"
 }
 
 # act_as_master ANSWER: it runs, and answers questions about tasks.
@@ -223,7 +228,7 @@ act_as_master() {
   assert_line "attempt 2 on far-2222: $directory"
   assert_part $'==> stdout <==\nfrom stdout\n\n==> stderr <==\nfrom stderr'
   check logs
-  assert_part 'logs: name a task'
+  assert_part "logs: name a task, by its number from 1 or the beginning of its id: $(as_typed check_celery_status.sh 'logs 1')"
   check logs 3 4
   assert_part 'logs: name one task'
 }

@@ -486,14 +486,14 @@ docker 'rm' '--force' '--volumes' 'infra-01234567-tunnel' "
   }
   capture runner_image_in_use
   assert_equal "$status|$output" '1|'
-  assert_part "error: local: there is no version of the project's files; ./infrainit.sh -f pushes them"
+  assert_part "error: local: there is no version of the project's files; $(as_typed infrainit.sh -f) pushes them"
   version image=infrainit-runner-p:0123456789ab
   capture runner_image_in_use
   assert_equal "$status|$output" '0|infrainit-runner-p:0123456789ab'
   version ''
   capture runner_image_in_use
   assert_equal "$status" 1
-  assert_part 'local: an earlier version of this tool has pushed the files; ./infrainit.sh -f brings'
+  assert_part "local: an earlier version of this tool has pushed the files; $(as_typed infrainit.sh -f) brings"
   for answer in --privileged 'infrainit-runner:0123456789ab x' infrainit-worker:0123456789ab $'infrainit-runner:0123456789ab\nimage=a'; do
     version "image=$answer"
     capture runner_image_in_use

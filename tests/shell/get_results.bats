@@ -156,7 +156,7 @@ act_as_reporter() {
   act_as_reporter ''
   get --no-files --report
   assert_equal "$status" 1
-  assert_part 'this machine has no image infrainit-worker; ./infrainit.sh -f builds it'
+  assert_part "this machine has no image infrainit-worker; $(as_typed infrainit.sh -f) builds it"
   act_as_reporter 'infrainit-worker:0123456789ab\n' 'echo "sweep.json: cannot be read" >&2; exit 2'
   get --no-files --report
   assert_equal "$status" 1
@@ -199,8 +199,9 @@ act_as_reporter() {
   printf '%s\n' task,state,attempts,host 00000000000000aa,done,1,far 000000000000000{1..5},done,1,down ../..,done,1,down >"$TABLE"
   get
   assert_equal "$status" 3
-  assert_part 'down: its results were not copied, run this again later; it does not answer'
+  assert_part 'down: its results were not copied; it does not answer'
   assert_part '; the files of these are there only: 0000000000000001/1,0000000000000002/1,0000000000000003/1 and 2 more'
+  assert_part "when all hosts answer again, what is missing comes with: $(as_typed get_results.sh)"
   mkdir -p "$RESULTS/tasks/"000000000000000{1..5}/1
   get
   assert_equal "$status" 0
@@ -216,7 +217,8 @@ act_as_reporter() {
   get
   assert_equal "$status" 1
   assert_line 'far: tar: broken'
-  assert_line 'far: its results could not be copied; run this again'
+  assert_line 'far: its results could not be copied'
+  assert_part "what is missing is named above; to fetch it: $(as_typed get_results.sh)"
   assert_equal "$(all_attempts)" '00000000000000aa/1/result.json '
   rm "$STUBS/tar"
   get
@@ -405,7 +407,7 @@ files_of() {
   assert_equal "$status" 1
   local attempt
   for attempt in aa bb cc; do
-    assert_part "far: the files of attempt 00000000000000$attempt/1 are not here as they are there, and were not kept; run this again"
+    assert_part "far: the files of attempt 00000000000000$attempt/1 are not here as they are there, and were not kept"
   done
   assert_part 'far: 1 new results of tasks'
   assert_equal "$(all_attempts)" '00000000000000dd/1/result.json '
@@ -555,8 +557,9 @@ follow_until_here() {
   status=0
   wait "$FOLLOWER" || status=$?
   assert_equal "$status" 3
-  grep -qF 'warning: far: its results were not copied, run this again later; it does not answer' out
+  grep -qF 'warning: far: its results were not copied; it does not answer' out
   grep -qF '; the files of these are there only: 00000000000000bb/1' out
+  grep -qF "comes with: $(as_typed get_results.sh --follow)" out
 }
 
 # Hostile hosts: what they answer, or what a task on them has left.

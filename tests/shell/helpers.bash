@@ -171,3 +171,8 @@ three_hosts() {
   set_fact 0 broker 10.0.0.1
   set_fact 2 broker 10.0.0.1
 }
+
+# as_typed SCRIPT [OPTIONS]: the command for it in messages, typed in another directory than TOOL.
+as_typed() {
+  printf "'%s'%s\n" "${TOOL//\'/\'\\\'\'}/$1" "${2:+ $2}"
+}

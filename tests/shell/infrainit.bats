@@ -226,9 +226,7 @@ assert_order() {
   infrainit -d digits -m local -w local
   assert_equal "$status" 1
   assert_part 'no container today'
-  assert_part "ended while starting broker, master and Flower; run it again to complete it, or remove what was started: $(
-    sed "s/'/'\\\\''/; s/.*/'&/" <<<"$TOOL"
-  )/infra_clean.sh'"
+  assert_part "ended while starting broker, master and Flower; to complete it: $(as_typed infrainit.sh '-d digits -m local -w local'); to remove what was started: $(as_typed infra_clean.sh)"
   assert_equal "$(stat -c %a "$TOOL/.infra")" 700
   capture "$TOOL/infra_clean.sh"
   assert_equal "$status" 0
@@ -343,7 +341,7 @@ assert_order() {
   printf '#!/bin/sh\necho "h1: its results were not copied" >&2\nexit 1\n' >"$TOOL/get_results.sh"
   infrainit -d digits -m local -w local --wait
   assert_equal "$status" 0
-  assert_order 'h1: its results were not copied' 'warning: logs and files of tasks are missing here; see above'
+  assert_order 'h1: its results were not copied' "warning: logs and files of tasks are missing here, see above; to fetch them: $(as_typed get_results.sh)"
   [[ $(tail -n 1 "$CALLS") == *"'framework' 'best' '--failures'"* ]]
 }
 
@@ -353,7 +351,7 @@ assert_order() {
   export TOOL
   infrainit -d digits -m local -w local --wait
   assert_equal "$status" 1
-  assert_part 'error: local: the infrastructure was removed while its tasks were followed; ./infrainit.sh -f starts it again'
+  assert_part "error: local: the infrastructure was removed while its tasks were followed; $(as_typed infrainit.sh -f) starts it again"
   refute_part locked
   refute_part 'keep running'
   refute_part 'within 600'
@@ -429,7 +427,7 @@ interrupt_and_answer() {
   printf '%s\n' HOSTS=h1 "PROJECT=${project@Q}" REMOTE_PATH=celery_tasks MASTER=local WORKERS=local,1 >"$TOOL/.infra/record"
   infrainit -d digits -m local -w local
   assert_equal "$status" 0
-  assert_part 'warning: h1: may still run containers that were started earlier'
+  assert_part "warning: h1: may still run containers that were started earlier; $(as_typed infra_clean.sh) removes them"
   grep -qx "HOSTS='h1'" "$TOOL/.infra/record"
   grep -qx "WORKERS='local'" "$TOOL/.infra/record"
   grep -qx "RECORDED_HOSTS='h1'" "$TOOL/infra_clean.sh"

@@ -232,7 +232,7 @@ render() {
   capture "$TOOL/infra_clean.sh"
   assert_equal "$status" 1
   assert_part 'dead1: it refuses the connection'
-  assert_part 'something may be left on the hosts named above'
+  assert_part "something may be left on the hosts named above; when they answer: $(as_typed infra_clean.sh)"
   assert_equal "$(grep -c "^docker 'container' 'rm'" "$CALLS")" 2
 }
 
@@ -318,6 +318,6 @@ render() {
   mv "$TOOL" "$TOOL.moved"
   capture "$TOOL.moved/infra_clean.sh"
   assert_equal "$status" 1
-  assert_part "label infrainit.infrastructure=$INFRASTRUCTURE"
+  assert_part "with --filter label=infrainit.infrastructure=$INFRASTRUCTURE"
   mv "$TOOL.moved" "$TOOL"
 }

@@ -113,6 +113,7 @@ image=infrainit-runner:0123456789ab"
   update
   assert_equal "$status" 1
   assert_part 'error: far: it does not answer'
+  assert_part "no host was changed; to leave them out: $(as_typed update_files.sh '-a local')"
   assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 0'
   act_as_host '[[ $asked != *" tar "* ]] || { echo "tar: no space left" >&2; exit 2; }'
   update
@@ -181,7 +182,7 @@ image=infrainit-runner:0123456789ab"
   stub docker
   update
   assert_equal "$status" 1
-  assert_part 'local: there is no master of infra-01234567; ./infrainit.sh -f starts it'
+  assert_part "local: there is no master of infra-01234567; $(as_typed infrainit.sh -f) starts it"
   rm "$TOOL/.infra/record"
   update
   assert_equal "$status" 1
@@ -189,8 +190,8 @@ image=infrainit-runner:0123456789ab"
 }
 
 @test "packages, an image or docker_options: that do not run yet are reported, and nothing is built" {
-  local warning="warning: the project's packages, or its image, are not those of the image that runs: ./infrainit.sh -f builds and sends it"
-  local options_warning='warning: docker_options: of the project are not those of the tasks on local far: ./infrainit.sh -f replaces the containers'
+  local warning="warning: the project's packages, or its image, are not those of the image that runs: $(as_typed infrainit.sh -f) builds and sends it"
+  local options_warning="warning: docker_options: of the project are not those of the tasks on local far: $(as_typed infrainit.sh -f) replaces the containers"
   ANSWER=$'docker_option=--shm-size=8g\noptuna=no' update
   assert_equal "$status" 0
   assert_part "$warning" # the name of the usual image is another one
@@ -223,7 +224,7 @@ image=infrainit-runner:0123456789ab"
   assert_part "/tasks/my project/project.yml:3:11: secrets: TOKEN is not set here; export it, or name a file"
   WORD=x TOKEN=hidden ANSWER=$answer update
   assert_equal "$status" 1
-  assert_part 'far: an earlier version of this tool has started its runner, which cannot get WORD, TOKEN: ./infrainit.sh -f'
+  assert_part "far: an earlier version of this tool has started its runner, which cannot get WORD, TOKEN: $(as_typed infrainit.sh -f)"
   assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 0'
   mkdir -p "$(dirname "$HOME/my tasks/$values")" "$(dirname "$BATS_TEST_TMPDIR/far/my tasks/$values")"
   WORD=x TOKEN=hidden ANSWER=$answer update --verbose
@@ -249,7 +250,7 @@ image=infrainit-runner:0123456789ab"
   echo framework=a >"$HERE/current/VERSION"
   update
   assert_equal "$status" 1
-  assert_part 'local: an earlier version of this tool has pushed the files; ./infrainit.sh -f'
+  assert_part "local: an earlier version of this tool has pushed the files; $(as_typed infrainit.sh -f)"
   assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 0'
 }
 

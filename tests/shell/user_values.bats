@@ -172,7 +172,7 @@ END
   USER_VALUES=("TOKEN=$SECRET")
   capture check_values_place 1
   assert_equal "$status" 1
-  assert_part 'far: an earlier version of this tool has started its runner, which cannot get TOKEN: ./infrainit.sh -f'
+  assert_part "far: an earlier version of this tool has started its runner, which cannot get TOKEN: $(as_typed infrainit.sh -f)"
   mkdir -p "$DIRECTORY"
   capture check_values_place 1
   assert_equal "$status" 0

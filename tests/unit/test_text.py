@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from framework.export.targets import TARGETS
-from framework.text import how_to_install, one_line, printable, text_problem
+from framework.text import as_on_terminal, how_to_install, one_line, printable, text_problem
 
 
 @pytest.mark.parametrize("text", ["", "text", "two\nlines", "größer", "😀", "\x01", "\ud7ff\ue000"])
@@ -52,3 +52,19 @@ def test_every_extra_that_a_message_names_is_one_of_pyproject() -> None:
 )
 def test_text_is_shown_as_it_is_written_in_python(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("output", "shown"),
+    [
+        ("as it is\n\tünd 😀\n", "as it is\n\tünd 😀\n"),
+        ("\x1b[1;31mred\x1b[0m \x1b]0;title\abare \x1b]8;;http://x\x1b\\link\x1b(B", "red bare linkB"),
+        ("10 %\r20 %\r30 %\rdone\r\nnext\r", "done\nnext"),
+        ("\x1b[2K\r 50%|###  |", " 50%|###  |"),
+        ("a\0b\x9bc\u202ed\ud800e\b", "a?b?c?d?e?"),
+        ("cut \x1b", "cut "),
+        ("<b>&amp;</script>", "<b>&amp;</script>"),
+    ],
+)
+def test_output_is_shown_as_on_a_terminal_without_colours(output: str, shown: str) -> None:
+    assert as_on_terminal(output) == shown

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import celery
 import pytest
@@ -62,7 +63,42 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     loop.close(all_fds=True)
 
 
-@pytest.mark.parametrize("path", ["/sweep", "/sweep/sweep.json", "/sweep/status.json"])
+OUTPUT = "/sweep/output?attempt=0123456789abcdef.2&host=gpu1"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What workers were asked for."""
+    questions: list[tuple[str, str]] = []
+
+    def answer(_: Any, host: str, attempt: Any) -> dict[str, str]:
+        questions.append((host, str(attempt)))
+        return {"stdout": "</script>", "stderr": ""}
+
+    monkeypatch.setattr(sweep_pages, "ask_for_output", answer)
+    return questions
+
+
+def test_the_output_of_a_task_is_asked_for_when_it_is_looked_at(
+    server: Server, asked: list[tuple[str, str]]
+) -> None:
+    answer = server.ask(OUTPUT)
+    assert answer.headers["Content-Type"].startswith("application/json")
+    assert json.loads(answer.body) == {"stdout": "</script>", "stderr": ""}
+    assert b"</script>" not in answer.body
+    assert asked == [("gpu1", "0123456789abcdef.2")]
+
+
+@pytest.mark.parametrize(
+    "question", ["", "?attempt=0123456789abcdef.2", "?host=gpu1&attempt=../2", f"{OUTPUT[13:]}%0Ax"]
+)
+def test_no_worker_is_asked_nonsense(server: Server, asked: list[tuple[str, str]], question: str) -> None:
+    assert server.ask(f"/sweep/output{question}").code == 400
+    assert asked == []
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize("path", ["/sweep", "/sweep/sweep.json", "/sweep/status.json", OUTPUT])
 def test_the_password_is_asked_for(server: Server, tmp_path: Path, path: str) -> None:
     for name in ("sweep.json", "status.json"):
         (tmp_path / name).write_text(json.dumps(SWEEP))

@@ -15,7 +15,8 @@ from celery import Celery, _state, signals
 from worker_bench import DONE, TASK, FakeRunner, WorkerBench, assignment, wait_until
 
 from framework.broker import worker_app
-from framework.broker.celery_app import HAND_BACK_COMMAND, STOP_COMMAND, TASK_NAME
+from framework.broker.celery_app import HAND_BACK_COMMAND, OUTPUT_COMMAND, STOP_COMMAND, TASK_NAME
+from framework.errors import MessageError
 from framework.messages.identity import Identity
 from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import Heartbeat
@@ -67,6 +68,22 @@ def test_celery_passes_orders_on_to_the_worker(
     monkeypatch.setattr(bench.worker, "hand_back", told.append)
     Panel.data[HAND_BACK_COMMAND](None, names=[f"{TASK}.2", 5, "nonsense"])
     assert told[1:] == [[AttemptId(TASK, 2)]]
+
+
+def test_the_worker_answers_with_the_output_of_an_attempt(bench: WorkerBench, app: Celery) -> None:
+    from celery.worker.control import Panel
+
+    output_of_attempt = Panel.data[OUTPUT_COMMAND]
+    files = bench.files.attempt(TASK, 1)
+    files.directory.mkdir(parents=True)
+    files.stdout.write_text("loss=1\n")
+    files.stderr.write_text("a warning\n")
+    assert output_of_attempt(None, name=f"{TASK}.1") == {"stdout": "loss=1\n", "stderr": "a warning\n"}
+    assert output_of_attempt(None, name=f"{TASK}.2") == {
+        "error": "this host has no output of it: No such file or directory"
+    }
+    with pytest.raises(MessageError, match="not the name of an attempt"):
+        output_of_attempt(None, name="../1")
 
 
 def test_the_worker_runs_the_message_and_holds_the_attempt_no_longer(

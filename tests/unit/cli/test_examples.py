@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from framework.cli.examples import EXAMPLES, epilog_of
+from framework.cli.examples import EXAMPLES, EXIT_CODES, epilog_of
 from framework.cli.main import make_parser, parse
 
 ROOT = Path(__file__).parents[3]
@@ -33,6 +33,22 @@ def test_each_command_that_people_type_has_an_example(command: str) -> None:
     assert f"  framework {command}" in commands()[command].format_help()
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        "infrainit.sh", "check_celery_status.sh", "update_files.sh", "get_results.sh", "infra_clean.sh.tmpl",
+        "install_docker_ubuntu.sh",
+    ],
+)  # fmt: skip
+def test_the_help_of_each_script_ends_as_that_of_the_commands(script: str) -> None:
+    (comment,) = re.findall(r"\A#!.*\n((?:#.*\n)+)", (ROOT / script).read_text())
+    text = re.sub("^# ?", "", comment, flags=re.MULTILINE)
+    assert re.search(r"\n\nexit codes: 0 (?:.+\n)+\nexamples:\n(?:  .+\n)+\Z", text)
+    assert text.index("\nusage: ") < text.index("  -h, --help") < text.index("\nexit codes: ")
+    remarks = re.findall(r"^  .*?\S( {2,})\S", text.rpartition("examples:\n")[2], re.MULTILINE)
+    assert len(remarks) == text.rpartition("examples:\n")[2].count("\n"), "each example has its remark"
+
+
 @pytest.mark.parametrize("line", [line for examples in EXAMPLES.values() for line, _ in examples])
 def test_each_example_can_be_parsed(line: str) -> None:
     assert parse(shlex.split(line)).run
@@ -40,7 +56,7 @@ def test_each_example_can_be_parsed(line: str) -> None:
 
 def test_examples_stand_one_below_the_other() -> None:
     assert epilog_of("again") == (
-        "examples:\n  framework again 17\n  framework again --failed  all failed tasks"
+        f"{EXIT_CODES}\n\nexamples:\n  framework again 17\n  framework again --failed  all failed tasks"
     )
     assert epilog_of("master") is None
 

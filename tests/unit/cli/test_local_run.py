@@ -17,7 +17,7 @@ from framework.configuration.load import load_project
 from framework.errors import FrameworkError
 from framework.files import LocalFiles, short_path
 from framework.journal.store import Journal
-from framework.local.run import RunOutcome
+from framework.local.run import RunOutcome, advice_of
 from framework.messages.assignment import AttemptResult, AttemptState
 from framework.messages.status import Status
 from framework.project.project import Project
@@ -34,6 +34,7 @@ class Bench:
     def __init__(self, path: Path) -> None:
         self.project = self._project(path / "project")
         self.files = LocalFiles(path / "data")
+        self.advice = advice_of("run p", self.files)
         self.files.path.mkdir()
         Journal(self.files.master.journal).close()
 
@@ -56,7 +57,7 @@ class Bench:
 
     def report(self, interrupted: bool = False, began: float = 0.0, **status: object) -> int:
         changed = dataclasses.replace(STATUS, **status)  # type: ignore[arg-type]
-        return report_outcome(self.project, RunOutcome(changed, interrupted, began), self.files)
+        return report_outcome(self.project, RunOutcome(changed, interrupted, began), self.files, self.advice)
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_a_run_that_was_interrupted_writes_its_results_and_says_how_to_continue(
 ) -> None:
     bench.finish(0, "done")
     assert bench.report(done=1, finished=False, interrupted=True, paused="because") == 130
-    assert "stopped after 1 of 2 tasks; run the same command again to continue\n" in capsys.readouterr().err
+    assert "stopped after 1 of 2 tasks; to continue: run p\n" in capsys.readouterr().err
     assert len(bench.files.master.results.read_text().splitlines()) == 2
 
 
@@ -88,7 +89,10 @@ def test_a_run_with_failures_names_them_and_what_is_not_installed(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bench.finish(0, "failed", "exit code 1: ModuleNotFoundError: No module named 'x'")
-    with pytest.raises(FrameworkError, match=r"^1 of 2 tasks failed: see results\.csv$"):
+    with pytest.raises(
+        FrameworkError,
+        match=r"^1 of 2 tasks failed: see results\.csv; to run failed tasks again: run p --failed$",
+    ):
         bench.report(failed=1)
     task = bench.project.task_id({"x": 1})
     assert capsys.readouterr().err == (
@@ -113,7 +117,7 @@ def test_outdated_results_are_named_before_the_table(
     assert bench.report(done=2, outdated=1) == 0
     assert capsys.readouterr().out.startswith(
         "1 of 2 results were made with other files of the project, or in another image: "
-        "'run --outdated' runs these again, --fresh runs all again\nloss "
+        "run p --outdated runs these again, --fresh runs all again\nloss "
     )
     assert json.loads(bench.files.master.sweep.read_text())["outdated"] == 1
 
@@ -127,7 +131,7 @@ def test_tasks_that_failed_in_an_earlier_run_are_told_from_those_that_ran(
     bench.finish(1, "failed", missing)
     with pytest.raises(FrameworkError) as caught:
         bench.report(failed=2, began=2.0)
-    assert str(caught.value) == "2 tasks failed earlier; nothing was run; --failed runs them again"
+    assert str(caught.value) == "2 tasks failed earlier; nothing was run; to run them again: run p --failed"
     assert "missing" not in capsys.readouterr().err, "it may have been installed since"
 
 
@@ -137,7 +141,8 @@ def test_a_run_of_the_rest_says_how_many_failed_before_it(bench: Bench) -> None:
     with pytest.raises(FrameworkError) as caught:
         bench.report(failed=2, began=2.0)
     assert str(caught.value) == (
-        "2 of 2 tasks failed: see results.csv; 1 of them failed earlier: --failed runs them again"
+        "2 of 2 tasks failed: see results.csv; 1 of them failed earlier; "
+        "to run failed tasks again: run p --failed"
     )
 
 

@@ -228,7 +228,7 @@ def test_with_results_of_before(project: Project, capsys: pytest.CaptureFixture[
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == (
         "  2 of 2 results were made with other files of the project, or in another image: "
-        "'run --outdated' runs these again, --fresh runs all again"
+        "python -m framework run 'my project' --outdated runs these again, --fresh runs all again"
     )
     content = as_json(capsys, "my project", "--slots", "100")
     assert content["results"] == {

@@ -151,7 +151,7 @@ def test_results_of_other_files_are_never_shown_without_a_word(bench: Bench) -> 
     (bench.project / "run.sh").write_text("echo loss=7\n")
     code, output = bench.run()
     assert code == 0
-    notice = "3 of 3 results were made with other files of the project, or in another image: 'run --outdated'"
+    notice = "3 of 3 results were made with other files of the project, or in another image: python -m "
     assert output.count(notice) == 1
     assert output.index(notice) < output.index("loss  x  task")
     assert bench.run("--outdated")[0] == 0
@@ -219,7 +219,7 @@ def test_after_an_interruption_it_goes_on_with_what_has_not_ended(bench: Bench) 
     process.send_signal(signal.SIGINT)
     code, output = ended(process)
     assert code == 130, output
-    assert "run the same command again to continue" in output
+    assert "to continue: python -m framework run " in output
     assert (bench.processes(), bench.ran()) == ([], ["1", "2", "3", "4"])
     assert bench.states() == ["done", "done"]
     code, output = bench.run()
@@ -420,12 +420,12 @@ def test_failed_tasks_fail_the_run_and_are_said(bench: Bench) -> None:
     bench.ran()
     code, output = bench.run()
     assert (code, bench.ran()) == (1, []), "they are not run again unless asked for"
-    assert "1 task failed earlier; nothing was run; --failed runs it again" in output
+    assert "1 task failed earlier; nothing was run; to run it again: python -m framework run " in output
     assert (bench.run("--failed")[0], bench.ran()) == (1, ["2"])
     bench.write(x="[1, 2, 3]")
     code, output = bench.run("--failed")
     assert (code, bench.ran()) == (0, ["2"]), output
-    assert "'run --outdated' runs these again" in output
+    assert "--slots 2 --outdated runs these again" in output
     assert (bench.run("--outdated")[0], bench.ran()) == (0, ["1", "3"])
     assert (bench.run("--fresh")[0], bench.ran()) == (0, ["1", "2", "3"])
 
@@ -446,7 +446,7 @@ def test_a_set_that_is_stopped_goes_on_when_it_is_run_again(bench: Bench) -> Non
     bench.write(x="[1, 2]", program="[ $1 != --x=1 ] || exit 1", settings="max_failures: 1")
     code, output = bench.run("--slots", "1")
     assert (code, bench.ran()) == (1, ["1"]), output
-    assert "max_failures: 1 in project.yml; to resume it: run it again" in output
+    assert "max_failures: 1 in project.yml; to resume it: python -m framework run " in output
     assert "infrainit" not in output
     code, output = bench.run()
     assert (code, bench.ran()) == (1, ["2"]), output

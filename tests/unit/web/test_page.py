@@ -150,17 +150,23 @@ class Site(BaseHTTPRequestHandler):
         pass
 
 
-def show_live(tmp_path: Path, status: Status, sweep: dict[str, Any]) -> str:
-    """What the browser makes of the live page while this is published; its console has nothing to say."""
+def show_live(
+    tmp_path: Path, status: Status, sweep: dict[str, Any], answers: dict[str, str] | None = None, at: str = ""
+) -> str:
+    """What the browser makes of the live page while this is published; its console has nothing to say.
+
+    `answers`: what is answered besides. `at`: the place in the page that its address names.
+    """
     status.write(tmp_path / "status.json")
     Site.files = {
         "/sweep": render_page(sweep, IMPORTANCE, CURVES, is_live=True),
         "/sweep/status.json": (tmp_path / "status.json").read_text(),
         "/sweep/sweep.json": json.dumps(sweep),
+        **(answers or {}),
     }
     with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        shown, said = dump(f"http://127.0.0.1:{server.server_port}/sweep", tmp_path, 1300, 5000)
+        shown, said = dump(f"http://127.0.0.1:{server.server_port}/sweep{at}", tmp_path, 1300, 5000)
         server.shutdown()
     assert said == []
     return shown
@@ -174,6 +180,7 @@ def test_a_live_page_shows_what_has_happened(tmp_path: Path) -> None:
     (lines,) = re.findall(r"<h3>What has happened</h3><ul>(.*?)</ul>", shown, re.DOTALL)
     texts = re.findall(r"<li>[-0-9 :]+ UTC: (.*?)</li>", lines)
     assert texts == [escape(f"{HOSTILE} {number}", quote=False) for number in range(12, 2, -1)]
+    assert '<section aria-label="Output" hidden="">' in shown
 
 
 def test_the_live_page_says_how_long_it_takes_and_what_the_hosts_do(tmp_path: Path) -> None:
@@ -194,3 +201,45 @@ def test_the_live_page_says_how_long_it_takes_and_what_the_hosts_do(tmp_path: Pa
     cells = re.findall(r"<td>([^<]*)</td>", shown[shown.index("last heard of") :])
     assert cells[:6] == ["gpu1", "2", "1", "3.3/8", "93 % 30/80 GiB, ", "1 s ago"]
     assert cells[6:12] == ["old", "1", "0", "", "", "out of reach"]
+
+
+def a_running_sweep() -> tuple[Status, dict[str, Any], str]:
+    """A sweep with a second attempt under way; its page, and where its output is asked for."""
+    sweep = a_sweep(3)
+    task, attempt = sweep["tasks"].pop(), sweep["attempts"].pop()
+    sweep["under_way"] = [{**task, "state": "running", "attempts": 2}]
+    sweep["attempts"] += [
+        {**attempt, "state": "lost"},
+        {**attempt, "attempt": 2, "state": "running", "seconds": None, "exit_code": None},
+    ]
+    status = Status(time.time(), "p", "c1", 3, 2, 0, 1, False, 5.0)
+    return status, sweep, f"/sweep/output?attempt={task['task']}.2&host=gpu1"
+
+
+def test_the_live_page_shows_the_end_of_a_task_s_output(tmp_path: Path) -> None:
+    status, sweep, question = a_running_sweep()
+    text = f"{HOSTILE}\n<img src=x onerror=document.title='broken'>\nloss=0.5"
+    answer = json.dumps({"stdout": text, "stderr": ""})
+    name = f"{2:016x}.2"
+    shown = show_live(tmp_path, status, sweep, {question: answer}, f"#output-{name}")
+    assert re.findall(r"<title>(.*?)</title>", shown)[0] == f"p {escape(HOSTILE, quote=False)}: results"
+    heading, problem, stdout, stderr = re.findall(
+        r'<section aria-label="Output"><h2>(.*?)</h2><p class="warning"(.*?)</p>' + 2 * r"<pre (.*?)</pre>",
+        shown, re.DOTALL,
+    )[0]  # fmt: skip
+    assert heading == "Task 3, attempt 2 on gpu1, running: rate=0.01 width=3 kind=&lt;b&gt;bold&lt;/b&gt;"
+    assert problem == ' hidden="">'
+    assert stdout.endswith(f">{escape(text, quote=False)}")
+    assert "hidden" not in stdout
+    assert stderr.endswith('hidden="">')
+    links = dict(re.findall(r'<a href="#output-([^"]*)" aria-label="Output of task 3">(.*?)</a>', shown))
+    assert links == {name: "3"}
+
+
+def test_the_live_page_says_why_there_is_no_output(tmp_path: Path) -> None:
+    status, sweep, question = a_running_sweep()
+    answers = {question: json.dumps({"problem": "gpu1: <b>its worker</b> does not answer"})}
+    shown = show_live(tmp_path, status, sweep, answers, f"#output-{2:016x}.2")
+    assert '<p class="warning">gpu1: &lt;b&gt;its worker&lt;/b&gt; does not answer</p>' in shown
+    shown = show_live(tmp_path, status, sweep, {}, "#output-<b>x")
+    assert '<p class="warning">The master has published no such attempt.</p>' in shown
