@@ -48,10 +48,10 @@ class KnownSweep:
         """That of a project, or of a W&B sweep file. Raises UsageError if it was never run here."""
         project = load_project(path, is_run_here=False)
         files = LocalFiles(default_directory(LOCAL_RUNS, project))
+        command = shlex.join(["python", "-m", "framework", "run", str(path)])
         if not files.master.journal.exists():
-            command = shlex.join(["framework", "run", str(path)])
             raise UsageError(f"{path}: no local run of it in {files.path}; first: {command}")
-        return cls(project, files.master, files.code, advice_of(files))
+        return cls(project, files.master, files.code, advice_of(command, files))
 
     def warn_of_results(self, journal: Journal) -> int:
         """Say it if results may be missing in what is shown, or are outdated; return how many are that."""

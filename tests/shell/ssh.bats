@@ -29,7 +29,7 @@ act_as_ssh() {
   assert_equal "$(tail -n 1 "$CALLS" | sed -E 's/ [0-9a-f]{32} / MARKER /')" "ssh '-T' '-a' '-x' '-o' 'ClearAllForwardings=yes' \
 '-o' 'PermitLocalCommand=no' '-o' 'Tunnel=no' '-o' 'BatchMode=yes' '-o' 'ConnectTimeout=10' '-o' 'ServerAliveInterval=15' '-o' 'ServerAliveCountMax=4' \
 '-o' 'StrictHostKeyChecking=accept-new' '-o' 'ControlPath=$SSH_CONNECTIONS/%C' \
-'-oRemoteCommand=none' '-oSessionType=default' '-oStdinNull=no' '-oForkAfterAuthentication=no' \
+'-o' 'RemoteCommand=none' '-o' 'SessionType=default' '-o' 'StdinNull=no' '-o' 'ForkAfterAuthentication=no' \
 '-o' 'ControlMaster=no' '-o' 'IdentitiesOnly=yes' '-i' '/my keys/id' '-p' '2222' '--' 'me@far' ${expected@Q}"
 }
 
