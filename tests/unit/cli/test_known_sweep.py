@@ -55,7 +55,8 @@ def test_edits_since_the_run_are_said_before_the_table(
 def test_a_project_that_was_never_run_is_an_error(project: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "1", "--project", project]) == 2
     assert capsys.readouterr().err == (
-        "my project: no local run of it in results/local/my project; first: python -m framework run 'my project'\n"
+        "my project: no local run of it in results/local/my project; "
+        "first: python -m framework run 'my project'\n"
     )
 
 

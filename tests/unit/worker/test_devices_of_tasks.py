@@ -386,6 +386,7 @@ def test_only_the_gpus_that_the_environment_leaves_are_given(bench: Bench) -> No
     assert (beat["unfit"], beat["notice"]) == (
         True, "has 2 GPUs (a task needs 3); CUDA_VISIBLE_DEVICES=2,GPU-3"
     )  # fmt: skip
+    bench.push("resources: {gpus: 1}")  # the third one can begin, and end
 
 
 @given(ROCR_VISIBLE_DEVICES="1")
