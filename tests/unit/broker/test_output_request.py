@@ -23,8 +23,11 @@ ATTEMPT = AttemptId("0123456789abcdef", 2)
 @pytest.fixture
 def app() -> Iterator[Celery]:
     app = Celery("test", broker="memory://", control=DeclaredControl, set_as_current=False)
+    app.conf.control_exchange = (
+        "output"  # the memory is that of the process: other tests have other exchanges
+    )
     with app.connection_for_write() as connection:
-        for name, kind in (("celery.pidbox", "fanout"), ("reply.celery.pidbox", "direct")):
+        for name, kind in (("output.pidbox", "fanout"), ("reply.output.pidbox", "direct")):
             kombu.Exchange(name, kind, channel=connection.default_channel).declare()
         yield app
 
@@ -36,7 +39,7 @@ def worker(app: Celery, answer: Callable[[str], Any], name: str = "worker@gpu1")
 
     def serve() -> None:
         with app.connection_for_write() as connection:
-            queue = kombu.Queue("of gpu1", kombu.Exchange("celery.pidbox", "fanout"), durable=False)
+            queue = kombu.Queue("of gpu1", kombu.Exchange("output.pidbox", "fanout"), durable=False)
             mailbox = DeclaredControl(app).mailbox(connection)
             handlers = {OUTPUT_COMMAND: lambda _, name: answer(name)}
             node = mailbox.Node("worker@gpu1", handlers=handlers, channel=connection.default_channel)
