@@ -9,12 +9,24 @@ readonly RUNNER_PROGRAM=/code/current/framework/runner/__main__.py
 # Our files in the containers of a worker host: at a place where no project would mount something of its own.
 readonly OUR_PLACE=/infrainit
 
-# read_words ARRAY COMMAND…: stores the NUL-ended words that COMMAND prints in ARRAY. Fails if COMMAND fails.
+# read_words ARRAY COMMAND…: stores the NUL-ended words that COMMAND prints in ARRAY. Fails if COMMAND fails. Its exit code comes as the
+# last word, since bash 5.2 now and then fails to `wait` for a process that has ended.
 read_words() {
   local -n array_of_words=$1
-  # shellcheck disable=SC2034 # the caller's array
-  mapfile -d '' -t array_of_words < <("${@:2}")
-  wait "$!"
+  local last
+  mapfile -d '' -t array_of_words < <(
+    set +e
+    (
+      set -e
+      "${@:2}"
+    )
+    printf '%s\0' "$?"
+  )
+  last=$((${#array_of_words[@]} - 1))
+  ((last >= 0)) || return 1
+  set -- "${array_of_words[last]}"
+  array_of_words=("${array_of_words[@]:0:last}")
+  return "$1"
 }
 
 print_words() {
