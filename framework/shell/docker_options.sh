@@ -15,8 +15,12 @@ read_words() {
   local -n array_of_words=$1
   local last
   mapfile -d '' -t array_of_words < <(
-    trap 'printf "%s\0" "$?"' EXIT
-    "${@:2}"
+    set +e
+    (
+      set -e
+      "${@:2}"
+    )
+    printf '%s\0' "$?"
   )
   last=$((${#array_of_words[@]} - 1))
   ((last >= 0)) || return 1
