@@ -6,12 +6,14 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import socket
 import ssl
 import stat
 import subprocess
 import tarfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,9 +96,12 @@ def test_programs_and_people_can_follow(digits: Infrastructure) -> None:
     with subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
     ) as process:
-        said = b""
+        said, until = b"", time.monotonic() + 120
         while b"Ctrl-C leaves" not in said or b"host1" not in said:
-            said += os.read(ours, 65536)
+            assert process.poll() is None, said
+            assert time.monotonic() < until, said
+            if select.select([ours], [], [], 1)[0]:
+                said += os.read(ours, 65536)
         assert b"digits" in said
         os.write(ours, b"\x03")
         assert process.wait(60) == 0, said

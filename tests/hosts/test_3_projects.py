@@ -455,7 +455,7 @@ def test_an_image_without_python_is_refused(checkout: Checkout) -> None:
 
 
 def test_tasks_that_run_are_not_ended_without_being_asked(checkout: Checkout) -> None:
-    code = "import time\ntime.sleep(20)\n"
+    code = "import time\ntime.sleep(45)\n"  # longer than infrainit.sh takes to look at them
     project = checkout.project("asked", "n: {range: [0, 4, 1]}", {"run.py": code}, "copies: false\n")
     checkout.run("infrainit.sh", "-f", "-d", str(project))
     wait_for("tasks run", lambda: status(checkout)["running"] >= 2, seconds=30)
