@@ -138,7 +138,7 @@ def _sums_of(archive: Archive) -> bytes:
         if entry.kind == tarfile.REGTYPE
     }
     return b"".join(
-        hashlib.sha256(b"z" * size).hexdigest().encode()
+        hashlib.blake2b(b"z" * size, digest_size=32).hexdigest().encode()
         + b"  "
         + name.encode(errors="surrogateescape")
         + b"\0"

@@ -18,7 +18,7 @@ from framework.cli.plan import make_plan, notices_of
 from framework.configuration.import_file import import_file
 from framework.configuration.load import load_project
 from framework.errors import FrameworkError, ProjectError
-from framework.local.run import ADVICE
+from framework.master.publisher import ON_HOSTS
 
 ROOT = Path(__file__).resolve().parents[2]
 _ONE_OFF = (ROOT / "framework/shell/one_off.sh").read_text()
@@ -227,7 +227,7 @@ def _refused_or(work: Callable[[], object], directory: Path) -> str:
 def _check_project(path: Path) -> None:
     project = load_project(path)
     assert all(each.isprintable() for each in notices_of(project, on_hosts=True)), project.notices
-    plan = make_plan(project, None, {"here": 2}, ADVICE)
+    plan = make_plan(project, None, {"here": 2}, ON_HOSTS)
     plan.to_json().encode()
     assert all(line.isprintable() for line in str(plan).split("\n")), str(plan)
     again = load_project(path)
