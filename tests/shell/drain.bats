@@ -169,16 +169,16 @@ BASH
   assert_equal "$status" 0
   assert_line 'local: the master may send tasks there again'
   assert_equal "$(drains)" "'local'"$'\n'"'--end' 'local'"
-  has_ended "$(<keeper)"
+  is_gone "$(<keeper)"
   : >"$CALLS"
   capture bash script "$TOOL" die "$CALLS"
   assert_equal "$status" 137
   keeper=$(<keeper)
-  wait_until 10 "the process that repeats the drain has ended" has_ended "$keeper"
+  wait_until 10 "the process that repeats the drain has ended" is_gone "$keeper"
   kill "$(<holder)" || true
 }
 
-has_ended() {
+is_gone() {
   ! kill -0 "$1" 2>/dev/null
 }
 

@@ -167,7 +167,7 @@ on_machine() {
 @test "--help is the header; unknown options and users exit with 2" {
   on_machine "$SCRIPT" -h
   assert_equal "$status" 0
-  assert_part '--dry-run     show the commands, change nothing'
+  assert_part '--dry-run     show every command, change nothing'
   for arguments in --nonsense --user '--user bob' ann; do
     # shellcheck disable=SC2086 # two words
     on_machine "$SCRIPT" $arguments
