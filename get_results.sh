@@ -157,8 +157,7 @@ list_lost_attempts() {
     { quotes += gsub(/"/, "&") }' "$RESULTS/results.csv" |
     sed -n -E "\\#^$ATTEMPT_NAME\$#p" |
     while IFS='' read -r attempt; do
-      [[ -e $RESULTS/tasks/$attempt ]] || printf '%s
-' "$attempt"
+      [[ -e $RESULTS/tasks/$attempt ]] || printf '%s\n' "$attempt"
     done
 }
 
@@ -166,11 +165,9 @@ report() {
   if [[ $FOLLOW ]]; then
     say "${FETCHED[0]} new results of tasks, $(numfmt --to=iec-i --suffix=B "${FETCHED[1]}")"
   fi
-  printf '%s
-' "$RESULTS"
+  printf '%s\n' "$RESULTS"
   if [[ ${OPTIONS[REPORT]:-} && ! -e $INCOMING/failed ]]; then
-    printf '%s
-' "$RESULTS/report.html"
+    printf '%s\n' "$RESULTS/report.html"
   fi
   if [[ -e $INCOMING/failed ]]; then
     die "not everything could be copied; what is missing is named above; to fetch it: $(command_again)"

@@ -8,15 +8,15 @@ has_tables() {
   local name kept="$RESULTS/.tables" digest lines=()
   digest=$(fact "$MASTER_HOST" tables)
   [[ ! -f $kept ]] || mapfile -t lines <"$kept"
-  [[ $digest && ${lines[0]:-} == "$digest" ]] || return 1
+  [[ $digest && ${lines[0]:-} == "$digest ${TABLES[*]}" ]] || return 1
   for name in "${TABLES[@]}"; do
     [[ -f $RESULTS/$name && ! $RESULTS/$name -nt $kept ]] || return 1
   done
   ((${#lines[@]} == 1)) || printf '%s\n' "${lines[@]:1}" | printable >&2
 }
 
-# copy_tables HOST: has the master on HOST write them, and copies them; notes in .tables what they were made of, and what it has said. If
-# the master's container is gone, the tables that were written last are copied.
+# copy_tables HOST: has the master on HOST write them, and copies them; notes in .tables what they were made of, their names, and what it
+# has said. If the master's container is gone, the tables that were written last are copied.
 copy_tables() {
   local host=$1 name said=$LISTS/tables/said
   rm -f -- "$RESULTS/.tables"
@@ -34,7 +34,7 @@ copy_tables() {
     copy_file "$host" "$name" || said=''
   done
   if [[ $said && $(fact "$host" tables) ]]; then
-    { fact "$host" tables && cat -- "$said"; } >"$INCOMING/tables"
+    { printf '%s %s\n' "$(fact "$host" tables)" "${TABLES[*]}" && cat -- "$said"; } >"$INCOMING/tables"
     mv --no-target-directory -- "$INCOMING/tables" "$RESULTS/.tables"
   fi
 }
@@ -60,8 +60,7 @@ copy_file() {
 choose_tasks() {
   local which image options
   [[ -v OPTIONS[ONLY] ]] || return 0
-  mapfile -t which < <(tr , '
-' <<<"${OPTIONS[ONLY]}")
+  mapfile -t which < <(tr , '\n' <<<"${OPTIONS[ONLY]}")
   CHOSEN=$LISTS/chosen
   if is_reachable "$MASTER_HOST" && [[ $(container_state "$MASTER_HOST" master) == running\ * ]]; then
     docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework select -- "${which[@]}"

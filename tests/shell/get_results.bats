@@ -106,6 +106,11 @@ all_attempts() {
   done
   get --all
   assert_equal "$(cat "$RESULTS/all_results.csv")" all
+  echo y2 >>"$master/journal.sqlite"
+  get
+  : >"$CALLS"
+  get --all # that of all combinations is older than the others
+  grep -q "'framework' 'results' '--all'" "$CALLS"
   stub docker 'case "$*" in
     "ps --all "*) printf "%064d\n" 1 ;;
     *State.Status*) echo "running x 0 0" ;;
