@@ -45,7 +45,7 @@ def test_a_task_that_kills_all_that_it_may_reaches_neither_runner_nor_worker(che
 
 
 def test_containers_that_are_killed_or_stopped_and_started_again_go_on(checkout: Checkout) -> None:
-    tasks = TaskSet(checkout, "restarts", 24, 4)
+    tasks = TaskSet(checkout, "restarts", 60, 4)
     bed = checkout.bed
     tasks.start()
     at(bed, MASTER, "stop", tasks.role("master"))
@@ -71,7 +71,7 @@ def test_containers_that_are_killed_or_stopped_and_started_again_go_on(checkout:
 
 
 def test_a_master_host_that_loses_power_comes_back_and_goes_on(checkout: Checkout) -> None:
-    tasks = TaskSet(checkout, "master host", 24, 5)
+    tasks = TaskSet(checkout, "master host", 42, 5)
     tasks.start()
     checkout.bed.cut_power(HOST1)
     checkout.bed.restore_power(HOST1)

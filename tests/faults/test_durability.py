@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("infrastructure")
 
 
 def test_a_result_survives_each_step_of_its_way(checkout: Checkout) -> None:
-    tasks = TaskSet(checkout, "on its way", 24, 4)
+    tasks = TaskSet(checkout, "on its way", 48, 4)
     tasks.start()
 
     # On the disk of a worker that dies while there is no broker.

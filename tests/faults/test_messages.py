@@ -153,7 +153,7 @@ put("reports", "results", result | {"state": "failed", "exit_code": 1})  # it ha
 
 
 def test_bad_and_repeated_messages_are_never_run_and_never_fatal(checkout: Checkout) -> None:
-    tasks = TaskSet(checkout, "bad messages", 18, 3)
+    tasks = TaskSet(checkout, "bad messages", 36, 3)
     tasks.start()
     tasks.wait("tasks have ended on every host", lambda status: status["done"] >= 6, 60)
     before = tasks.status()["quarantined"]
@@ -162,7 +162,7 @@ def test_bad_and_repeated_messages_are_never_run_and_never_fatal(checkout: Check
     outcome = tasks.finish()
     tasks.check(outcome, repeats=0)
     tasks.wait("all of them are counted", lambda status: status["quarantined"] - before == bad, 30)
-    assert [row["attempts"] for row in outcome.rows] == 18 * ["1"]
+    assert [row["attempts"] for row in outcome.rows] == tasks.tasks * ["1"]
     for role, host in (("master", MASTER), ("worker", HOST1), ("worker", HOST2)):
         restarts = at(checkout.bed, host, "inspect", "--format", "{{.RestartCount}}", tasks.role(role))
         assert int(restarts) == 0, f"{role} on {host.name}"
@@ -200,7 +200,7 @@ except connection.connection_errors as error:
 def test_a_task_that_takes_longer_than_the_broker_waits_for_an_acknowledgement_runs_once(
     checkout: Checkout, request: pytest.FixtureRequest
 ) -> None:
-    tasks = TaskSet(checkout, "long", 6, 10)
+    tasks = TaskSet(checkout, "long", 6, 25)
     policies = json.loads(tasks.rabbitmqctl("list_policies", "--vhost", "tasks", "--formatter", "json"))
     (policy,) = [it for it in policies if it["name"] == "tasks"]
     definition = json.loads(policy["definition"])

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("infrastructure")
 
 def half_done(checkout: Checkout, name: str) -> tuple[TaskSet, set[str]]:
     """A set, and its tasks that are done."""
-    tasks = TaskSet(checkout, name, 24, 3)
+    tasks = TaskSet(checkout, name, 42, 3)
     tasks.start()
     tasks.wait("some are done", lambda status: status["done"] >= 2 * SLOTS, 60)
     return tasks, {attempt.task for attempt in tasks.attempts() if attempt.state == "done"}

@@ -3,7 +3,8 @@
 # VERB runs in a subshell, with its output in out and err there; its exit code is printed.
 #
 # Usage: bash drive.bash COPY_OF_THE_TOOL
-# shellcheck disable=SC1091,SC2034,SC2317 # the copy is sourced; variables and functions are those of the tool
+# shellcheck disable=SC1091,SC2034,SC2079,SC2317 # the copy is sourced; variables and functions are those of the tool
+# shellcheck source=framework/shell/all.sh
 source "$1/framework/shell/all.sh"
 
 main() {
@@ -13,7 +14,7 @@ main() {
     # In a subshell of its own, where errexit holds: behind `||` it would not.
     (
       exec </dev/null >"$directory/out" 2>"$directory/err"
-      cd -- "$directory"
+      cd -- "$directory" || exit
       "verb_$verb"
     ) &
     wait "$!" || code=$?

@@ -190,8 +190,9 @@ image=infrainit-runner:0123456789ab"
 }
 
 @test "packages, an image or docker_options: that do not run yet are reported, and nothing is built" {
-  local warning="warning: the project's packages, or its image, are not those of the image that runs: $(as_typed infrainit.sh -f) builds and sends it"
-  local options_warning="warning: docker_options: of the project are not those of the tasks on local far: $(as_typed infrainit.sh -f) replaces the containers"
+  local warning options_warning
+  warning="warning: the project's packages, or its image, are not those of the image that runs: $(as_typed infrainit.sh -f) builds and sends it"
+  options_warning="warning: docker_options: of the project are not those of the tasks on local far: $(as_typed infrainit.sh -f) replaces the containers"
   ANSWER=$'docker_option=--shm-size=8g\noptuna=no' update
   assert_equal "$status" 0
   assert_part "$warning" # the name of the usual image is another one
