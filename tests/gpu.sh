@@ -8,6 +8,7 @@ shopt -s inherit_errexit
 PYTHON=$(type -P "${1:-python3}")
 CHECKOUT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 DIRECTORY=$(mktemp -d)
+# Those that have ended cannot be ended again.
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$DIRECTORY"' EXIT
 export PYTHONPATH=$CHECKOUT
 unset CUDA_VISIBLE_DEVICES
