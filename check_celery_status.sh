@@ -109,9 +109,9 @@ show_logs() {
   directory=$(data_directory "$host" worker)/tasks/${BASH_REMATCH[1]}/${BASH_REMATCH[2]}
   say "attempt ${BASH_REMATCH[2]} on ${HOST_NAMES[host]}: $directory"
   if [[ ${OPTIONS[FOLLOW]:-} ]]; then
-    tail --follow /dev/null | on_host_stdin "$host" sh -c "$LOGS_SCRIPT" logs "$directory" "$LOG_LINES" | printable
+    tail --follow /dev/null | ANSWER_LIMIT='' on_host_stdin "$host" sh -c "$LOGS_SCRIPT" logs "$directory" "$LOG_LINES" | printable
   else
-    on_host "$host" sh -c "$LOGS_SCRIPT" logs "$directory" '' | printable
+    ANSWER_LIMIT='' on_host "$host" sh -c "$LOGS_SCRIPT" logs "$directory" '' | printable
   fi
 }
 
@@ -186,7 +186,7 @@ follow_in_lines() {
 # follow_in_lines_once OPTION…: the same, until the master or the connection to it ends. The program there ends with its input.
 follow_in_lines_once() {
   require_master || return
-  tail --follow /dev/null | docker_on_stdin "$MASTER_HOST" exec --interactive "$INFRASTRUCTURE-master" framework status --follow "$@" | printable
+  tail --follow /dev/null | ANSWER_LIMIT='' docker_on_stdin "$MASTER_HOST" exec --interactive "$INFRASTRUCTURE-master" framework status --follow "$@" | printable
 }
 
 # finish: ends what was started, and removes what was written.

@@ -513,7 +513,7 @@ follow_tasks() {
   fi
   while true; do
     code=0
-    docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework watch --columns "$columns" \
+    ANSWER_LIMIT='' docker_on "$MASTER_HOST" exec "$INFRASTRUCTURE-master" framework watch --columns "$columns" \
       --past "$((SECONDS - FOLLOWED_FROM))" | printable || code=$?
     if ((code == 0)); then
       break

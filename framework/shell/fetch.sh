@@ -94,7 +94,7 @@ renew_lists() {
 # notes that it could not; what it has said goes to LISTS/HOST.said. Accepts only names that tasks and attempts can have.
 ask_host() {
   local said="$LISTS/$1.said" answer="$LISTS/$1.answer" code=0 line
-  on_host_stdin "$1" sh -s -- "$REMOTE_PATH" "$PROJECT_NAME" "${@:2}" <"$CHECKOUT/framework/shell/host_results.sh" 2>"$said" |
+  ANSWER_LIMIT='' on_host_stdin "$1" sh -s -- "$REMOTE_PATH" "$PROJECT_NAME" "${@:2}" <"$CHECKOUT/framework/shell/host_results.sh" 2>"$said" |
     take_bytes "$1" "$LISTS" >"$answer" 2>>"$said" || code=$?
   if ((code == 255)); then # that of ssh
     cat -- "$said" >&2
@@ -167,7 +167,7 @@ size_up_group() {
   read_words words find_words "$only" sizes || return
   shift 3
   printf '%s\n' "$@" >"$LISTS/$host.asked"
-  on_host "$host" sh -c "$SIZE_SCRIPT" sizes "$(tasks_directory "$host")" "$@" "${words[@]}" |
+  ANSWER_LIMIT='' on_host "$host" sh -c "$SIZE_SCRIPT" sizes "$(tasks_directory "$host")" "$@" "${words[@]}" |
     take_bytes "$host" "$LISTS" |
     sed -n -E "s#^(0|[1-9][0-9]{0,14}|x[0-9]{1,4}) ($ATTEMPT_NAME)\$#\\1\\t\\2#p" |
     ONLY=$only FILE="$LISTS/$host.excluded" awk -F '\t' -v OFS='\t' '
@@ -222,10 +222,10 @@ receive() {
   directory=$(tasks_directory "$host") || return
   read_words words find_words "$only" all || return
   rm -rf -- "${INCOMING:?}/$host" || return
-  on_host "$host" sh -c "$CHECKSUM_SCRIPT" digests "$directory" sent "$@" "${words[@]}" |
+  ANSWER_LIMIT='' on_host "$host" sh -c "$CHECKSUM_SCRIPT" digests "$directory" sent "$@" "${words[@]}" |
     take_bytes "$host" "$LISTS" >"$LISTS/$host.sent" &
   job=$!
-  on_host "$host" sh -c "$ARCHIVE_SCRIPT" archive "$directory" "$@" "${words[@]}" | unpack "$host" "$INCOMING" "$host" || code=$?
+  ANSWER_LIMIT='' on_host "$host" sh -c "$ARCHIVE_SCRIPT" archive "$directory" "$@" "${words[@]}" | unpack "$host" "$INCOMING" "$host" || code=$?
   if ((code != 0)); then
     kill "$job" 2>/dev/null || true # it may have ended
   fi

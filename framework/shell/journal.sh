@@ -63,7 +63,7 @@ copy_files() {
 # pack_files HOST DIRECTORY PATHS: prints an archive.
 pack_files() {
   # shellcheck disable=SC2016 # expands over there
-  on_host "$1" sh -c '
+  ANSWER_LIMIT='' on_host "$1" sh -c '
     cd -- "$1" && find . -maxdepth 4 -type f -regextype posix-extended -regex "$2" -print0 |
       tar --create --file - --sparse --null --no-recursion --files-from - --ignore-failed-read' pack "$2" "$3"
 }

@@ -44,7 +44,7 @@ copy_file() {
   local host=$1 name=$2 file code=0
   file="$(data_directory "$host" master)/$name"
   # shellcheck disable=SC2016 # expands over there
-  on_host "$host" sh -c '[ -f "$1" ] || exit 9; exec cat -- "$1"' copy "$file" | take_bytes "$host" "$LISTS/tables" >"$INCOMING/$name" || code=$?
+  ANSWER_LIMIT='' on_host "$host" sh -c '[ -f "$1" ] || exit 9; exec cat -- "$1"' copy "$file" | take_bytes "$host" "$LISTS/tables" >"$INCOMING/$name" || code=$?
   if ((code == 0)); then
     mv --no-target-directory -- "$INCOMING/$name" "$RESULTS/$name"
   elif ((code == 9)); then

@@ -15,6 +15,7 @@ MESSAGES_FILTER=printable # what the stderr of commands goes through
 readonly RUN_SCRIPT='echo $0; for w do shift; w=$(printf %b. "$w"); set -- "$@" "${w%.}"; done; exec "$@"'
 
 readonly GREETING_LIMIT=1048576 # characters that the start-up files of a login shell may print
+ANSWER_LIMIT=67108864           # bytes of an answer; empty where it is passed on, and not kept in memory
 
 # prepare_ssh: sets both; the first connection calls it.
 prepare_ssh() {
@@ -125,17 +126,25 @@ run_on_host() {
   ssh_to "$host" -o ControlMaster=no -- "exec sh -c '$RUN_SCRIPT' $marker $(quote_for_any_shell "$@")" |
     copy_after "$marker" && return
   codes=("${PIPESTATUS[@]}")
+  if ((codes[1] == 8)); then
+    unreadable "$host" 'it does not end'
+    return
+  fi
   ((codes[0] == 0 || codes[1] == 9)) || return "${codes[0]}"
   unreadable "$host" 'it does not begin as it should; does its login shell run commands?'
 }
 
 # copy_after MARKER: copies stdin to stdout from the line after MARKER on, byte by byte. What comes before it is what the login shell's
-# start-up files print; ends with 9 if that does not end. Since the command replaces the shell, nothing comes after the answer.
+# start-up files print; ends with 9 if that does not end, and with 8 if the answer is longer than ANSWER_LIMIT. Since the command replaces
+# the shell, nothing comes after the answer.
 copy_after() {
   local line left=$GREETING_LIMIT
   while ((left > 0)) && IFS='' read -r -n "$left" line; do
     if [[ $line == *"$1" ]]; then
-      exec cat
+      [[ $ANSWER_LIMIT ]] || exec cat
+      head --bytes="$ANSWER_LIMIT" || return
+      ! read -r -n 1 -d '' line || return 8
+      return 0
     fi
     left=$((left - ${#line} - 1))
   done

@@ -42,6 +42,17 @@ act_as_ssh() {
   done
 }
 
+@test "on_host: an answer that does not end is given up, unless it is passed on" {
+  act_as_ssh sh
+  local ANSWER_LIMIT=100000
+  capture on_host 1 head -c 100000 /dev/zero
+  assert_equal "$status|$messages" '0|'
+  capture on_host 1 cat /dev/zero
+  assert_equal "$status" 1
+  assert_line 'far-2222: the answer cannot be read: it does not end'
+  assert_equal "$(ANSWER_LIMIT='' on_host 1 head -c 100001 /dev/zero | wc -c)" 100001
+}
+
 @test "on_host: every argument and every byte arrives as it was, whatever the login shell is" {
   local words=('' ' ' "it's" '"' '$HOME' '$(id)' '*' '~' '-x' 'a=b' '=ls' $'two\nlines' $'ends\n' '\' '\0041' '!' '!!' 'a!b' 'ü' $'\001\377' '--' ';' %s)
   local shell expected tried=0
