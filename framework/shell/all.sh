@@ -66,6 +66,8 @@ source "$CHECKOUT/framework/shell/stored_images.sh"
 source "$CHECKOUT/framework/shell/project_image.sh"
 # shellcheck source=framework/shell/pip_settings.sh
 source "$CHECKOUT/framework/shell/pip_settings.sh"
+# shellcheck source=framework/shell/files.sh
+source "$CHECKOUT/framework/shell/files.sh"
 # shellcheck source=framework/shell/pki.sh
 source "$CHECKOUT/framework/shell/pki.sh"
 # shellcheck source=framework/shell/secrets.sh
@@ -76,8 +78,6 @@ source "$CHECKOUT/framework/shell/staging.sh"
 source "$CHECKOUT/framework/shell/git_commit.sh"
 # shellcheck source=framework/shell/tunnel.sh
 source "$CHECKOUT/framework/shell/tunnel.sh"
-# shellcheck source=framework/shell/files.sh
-source "$CHECKOUT/framework/shell/files.sh"
 # shellcheck source=framework/shell/mounts.sh
 source "$CHECKOUT/framework/shell/mounts.sh"
 # shellcheck source=framework/shell/docker_options.sh

@@ -10,7 +10,29 @@ readonly LAST_LINES=20       # of a container's log, shown when it fails
 # Does the broker listen, as it does when it has started? To start a program of RabbitMQ takes much longer than bash.
 readonly BROKER_LISTENS='if command -v bash >/dev/null; then exec bash -c "</dev/tcp/127.0.0.1/5671"; fi; exec rabbitmq-diagnostics -q check_port_listener 5671'
 
-# What `docker container inspect` may answer to container_state, and ids of containers and networks.
+# Prints what container_state checks of the container with the role $2 in the infrastructure $1. The rest are the words of docker.
+# shellcheck disable=SC2016 # expands over there
+readonly STATE_SCRIPT='
+infrastructure=$1 role=$2
+shift 2
+id=$("$@" ps --all --no-trunc --filter "label=infrainit.role=$role" --quiet --filter "label=infrainit.infrastructure=$infrastructure") || exit
+[ ! "$id" ] || "$@" container inspect --format \
+  "{{.State.Status}} {{index .Config.Labels \"infrainit.settings\"}} {{.RestartCount}} {{.State.ExitCode}}" $id'
+
+# Makes directories below $1, that of all our files, which is for its user alone whatever the umask is; those after -- are, too. If Docker
+# made them, they would be root's.
+# shellcheck disable=SC2016 # expands over there
+readonly DIRECTORIES_SCRIPT='
+mkdir -p -m 0700 -- "$1" || exit
+shift
+while [ "$1" != -- ]; do
+  mkdir -p -- "$1" || exit
+  shift
+done
+shift
+[ "$#" = 0 ] || install --directory --mode=0700 -- "$@"'
+
+# What it may answer, and ids of containers and networks.
 readonly CONTAINER_STATE='[a-z]+ [0-9a-z]* (0|[1-9][0-9]{0,8}) -?[0-9]{1,10}'
 readonly DOCKER_ID='[0-9a-f]{64}'
 
@@ -63,10 +85,7 @@ start_broker() {
 }
 
 start_master() {
-  local directory
-  make_data_directory "$1" master
-  directory=$(data_directory "$1" master)
-  change_host "$1" mkdir -p -- "$directory/published"
+  make_directories "$1" "$(data_directory "$1" master)/published" --
   start_container "$1" master
 }
 
@@ -81,19 +100,16 @@ start_worker() {
   if [[ ${FACTS[$1.gpus]:-} == [1-9]* && $(usable_gpus "$1") == 0 ]]; then
     warn "${HOST_NAMES[$1]}: has GPUs, but its Docker cannot use them; install nvidia-container-toolkit there, then $(our_command infrainit.sh -f)"
   fi
-  make_data_directory "$1" worker
   directory=$(data_directory "$1" worker)
-  change_host "$1" mkdir -p -- "$directory/tasks" "$directory/setup"
-  change_host "$1" install --directory --mode=0700 -- "$directory/runner" "$directory/link"
+  make_directories "$1" "$directory"/{tasks,setup} -- "$directory"/{runner,link}
   start_container "$1" runner
   forget_other_values "$1"
   start_container "$1" worker
 }
 
-# make_data_directory HOST ROLE: if Docker made it, it would be root's.
-make_data_directory() {
-  make_root "$1"
-  change_host "$1" mkdir -p -- "$(data_directory "$1" "$2")"
+# make_directories HOST DIRECTORY… -- PRIVATE_DIRECTORY…
+make_directories() {
+  change_host "$1" sh -c "$DIRECTORIES_SCRIPT" directories "$(root_of "$1")" "${@:2}"
 }
 
 # start_container HOST ROLE: with the words that ROLE_options prints. A running container with the same settings is left untouched.
@@ -158,15 +174,12 @@ set_broker_users() {
 
 # container_state HOST ROLE: prints "state settings restarts exit-code"; nothing if there is no such container.
 container_state() {
-  local host=$1 container state
+  local host=$1 state words=(docker)
   has_docker "$host" || return 0
-  container=$(find_ours "$host" ps --all --no-trunc --filter "label=infrainit.role=$2") || return
-  [[ $container ]] || return 0
-  [[ $container != *$'\n'* ]] || unreadable "$host" "more than one container of $2" || return
-  state=$(
-    docker_on "$host" container inspect --format \
-      '{{.State.Status}} {{index .Config.Labels "infrainit.settings"}} {{.RestartCount}} {{.State.ExitCode}}' "$container"
-  ) || return
+  in_words_of_docker "$host"
+  state=$(on_host "$host" sh -c "$STATE_SCRIPT" state "$INFRASTRUCTURE" "$2" "${words[@]}") || return
+  [[ $state ]] || return 0
+  [[ $state != *$'\n'* ]] || unreadable "$host" "more than one container of $2" || return
   [[ $state =~ ^$CONTAINER_STATE$ ]] || unreadable "$host" "$state" || return
   printf '%s\n' "$state"
 }
@@ -481,15 +494,17 @@ remove_container() {
 
 # remove_unwanted HOST: removes containers and secrets of roles that this host does not have any more.
 remove_unwanted() {
-  local host=$1 role state
-  for role in $(unwanted_roles "$host"); do
-    state=$(container_state "$host" "$role")
-    if [[ $state ]]; then
+  local host=$1 role roles there
+  mapfile -t roles < <(unwanted_roles "$host")
+  ((${#roles[@]} > 0)) || return 0
+  there=$(docker_on "$host" ps --all --filter "label=infrainit.infrastructure=$INFRASTRUCTURE" --format '{{.Label "infrainit.role"}}')
+  for role in "${roles[@]}"; do
+    if [[ $'\n'$there$'\n' == *$'\n'"$role"$'\n'* ]]; then
       step "${HOST_NAMES[host]}" "removing $role: it is not asked for any more"
       remove_container "$host" "$role"
     fi
-    remove_secrets "$host" "$role"
   done
+  remove_secrets "$host" "${roles[@]}"
 }
 
 unwanted_roles() {

@@ -12,10 +12,9 @@ readonly ARCHIVE_OPTIONS=( # the same files give the same bytes, whoever owns th
   --format=gnu
   --hard-dereference
 )
-readonly EXTRACT_OPTIONS=(
-  --preserve-permissions # those of the archive, whatever the umask is over there
-  --no-same-owner
-)
+# Unpacks stdin in the directory $1, with the permissions of the archive, whatever the umask is over there.
+# shellcheck disable=SC2016 # expands over there
+readonly EXTRACT_SCRIPT='tar --extract --file - --directory "$1" --preserve-permissions --no-same-owner'
 readonly CHANGES_SHOWN=20 # files named for each host; the others are counted
 readonly VERSIONS_KEPT=3  # versions that stay on a host, with the current one; and those that are in use
 
@@ -26,6 +25,12 @@ shift
 [ -d "$directory" ] || exit 0
 digest=$(tar --create --file - --directory "$directory" "$@" . | sha256sum)
 echo "${digest%% *}"'
+
+# Makes the directory $2 for a new version in the directory $1, which is below $4, with FILES, which is stdin; removes what interrupted
+# pushes of the infrastructure $3 have left.
+# shellcheck disable=SC2016 # expands over there
+readonly NEW_VERSION_SCRIPT='
+rm -rf -- "$1"/.c*."$3" && mkdir -p -m 0700 -- "$4" && mkdir -p -- "$2" && cat >"$2/FILES" && chmod 0444 -- "$2/FILES" || exit'
 
 # Reads FILES of a new version from stdin. Prints the numbers of those that the current version lacks; with a directory
 # $2, it reads them there, and links there the files that the current version has. Those that are not as they were sent do not count: they can be written to, or have a time.
@@ -78,6 +83,13 @@ cut -c 66- FILES | LC_ALL=C sort | cmp - found || exit
 [ ! -s sent ] || sha256sum --check --quiet --strict sent || exit
 rm -f -- kept found sent'
 
+# Unpacks stdin in $1, checks it, and gives it its final name $2: such a version is complete, even after a power failure. Exit code 9: it is
+# not what was sent.
+# shellcheck disable=SC2016 # expands over there
+readonly RECEIVE_SCRIPT=$EXTRACT_SCRIPT' && {
+('$VERIFY_SCRIPT') || exit 9
+} && sync --file-system "$1" && mv --no-target-directory -- "$1" "$2"'
+
 # Removes versions in the directory $1, but the newest $2, the current one, and those that a process or an attempt has locked; prints
 # how many. Those without FILES are of an earlier form of the tool, whose processes lock none.
 # shellcheck disable=SC2016 # expands over there
@@ -102,22 +114,21 @@ digest_on() {
   on_host "$1" sh -c "$DIGEST_SCRIPT" digest "$2" "${ARCHIVE_OPTIONS[@]}"
 }
 
-# send_directory HOST SOURCE TARGET TAR_OPTION…: copies entries of the directory SOURCE here, which the options of tar name, into the
-# directory TARGET on the host.
-send_directory() {
-  local host=$1 source=$2
-  local extract=(tar --extract --file - --directory "$3" "${EXTRACT_OPTIONS[@]}")
+# send_entries HOST SOURCE TAR_OPTION… -- SCRIPT ARGUMENT…: runs SCRIPT for sh on the host. Its stdin is an archive of entries of the
+# directory SOURCE here, which the options of tar name.
+send_entries() {
+  local host=$1 source=$2 options=()
+  shift 2
+  while [[ $1 != -- ]]; do
+    options+=("$1")
+    shift
+  done
+  shift
   if [[ $DRY_RUN ]]; then
-    change_host "$host" "${extract[@]}"
+    change_host "$host" sh -c "$@"
   else
-    tar --create --file - --directory "$source" "${ARCHIVE_OPTIONS[@]}" "${@:4}" | change_host_stdin "$host" "${extract[@]}"
+    tar --create --file - --directory "$source" "${ARCHIVE_OPTIONS[@]}" "${options[@]}" | change_host_stdin "$host" sh -c "$@"
   fi
-}
-
-# make_root HOST: makes the directory of all our files there, for its user alone, whatever the umask is over there. One that is there
-# keeps its mode.
-make_root() {
-  change_host "$1" mkdir -p -m 0700 -- "$(root_of "$1")"
 }
 
 # ask_about_size HOST…: asks before more than SEND_LIMIT MiB are sent to one of the hosts.
@@ -158,32 +169,23 @@ missing_files() {
 
 # send_code HOST: copies the staged version to the host, without the files that it has; it is not used yet.
 send_code() {
-  local host=$1 name=${HOST_NAMES[$1]} directory new
+  local host=$1 name=${HOST_NAMES[$1]} directory new numbers code=0
   directory=$(code_directory "$host")
   if on_host "$host" test -d "$directory/$CODE_VERSION"; then
     return 0
   fi
   new="$directory/.$CODE_VERSION.$INFRASTRUCTURE" # another checkout may push the same version at this moment
-  # shellcheck disable=SC2016 # expands over there
-  change_host "$host" sh -c 'rm -rf -- "$1"/.c*."$2"' clean "$directory" "$INFRASTRUCTURE" # of pushes that were interrupted, too
-  make_root "$host"
-  change_host "$host" mkdir -p -- "$new"
-  send_list "$host" "$directory" "$new"
-  step "$name" "sending version $CODE_VERSION of framework and project$(describe_missing "$host")"
-  send_missing_files "$host" "$new"
-  change_host "$host" sh -c "$VERIFY_SCRIPT" verify "$new" || die "$name: the files did not arrive as they were sent; run this again"
-  change_host "$host" sync --file-system "$new" # a version under its final name is complete, even after a power failure
-  change_host "$host" mv --no-target-directory -- "$new" "$directory/$CODE_VERSION"
-}
-
-# send_list HOST DIRECTORY NEW: sends FILES to the directory NEW on the host, which has links there to the files that it has in the
-# versions in DIRECTORY, and says which it lacks: writes STAGE/missing.HOST.
-send_list() {
-  local host=$1 numbers
-  change_host_stdin "$host" tee -- "$3/FILES" <"$STAGE/FILES" >/dev/null
-  change_host "$host" chmod 0444 -- "$3/FILES"
-  numbers=$(change_host "$host" sh -c "$COMPARE_SCRIPT" compare "$2" "$3")
+  numbers=$(
+    change_host_stdin "$host" sh -c "$NEW_VERSION_SCRIPT$COMPARE_SCRIPT" compare \
+      "$directory" "$new" "$INFRASTRUCTURE" "$(root_of "$host")" <"$STAGE/FILES"
+  )
   missing_files "$host" "$numbers" >"$STAGE/missing.$host"
+  step "$name" "sending version $CODE_VERSION of framework and project$(describe_missing "$host")"
+  list_to_send "$host" >"$STAGE/names.$host"
+  send_entries "$host" "$STAGE" --no-recursion --null --files-from="$STAGE/names.$host" -- \
+    "$RECEIVE_SCRIPT" receive "$new" "$directory/$CODE_VERSION" || code=$?
+  ((code != 9)) || die "$name: the files did not arrive as they were sent; run this again"
+  return "$code"
 }
 
 # describe_missing HOST: prints how much is sent.
@@ -194,29 +196,25 @@ describe_missing() {
   printf ': %s of %s, %s\n' "$(wc -l <"$STAGE/missing.$1")" "$(count_of "$(wc -l <"$STAGE/FILES")" file)" "$(size_text "$bytes")"
 }
 
-# send_missing_files HOST NEW: sends the files that the host lacks, all directories and links, and VERSION, to the directory NEW there.
-send_missing_files() {
-  local host=$1 names="$STAGE/names.$1"
-  {
-    printf '%s\0' VERSION
-    (cd -- "$STAGE" && find framework project ! -type f -print0 | LC_ALL=C sort --zero-terminated)
-    cut -d ' ' -f 4- "$STAGE/missing.$host" | tr '\n' '\0'
-  } >"$names"
-  send_directory "$host" "$STAGE" "$2" --no-recursion --null --files-from="$names"
+# list_to_send HOST: prints the paths, each before a NUL, of the files that the host lacks, all directories and links, and VERSION.
+list_to_send() {
+  printf '%s\0' VERSION
+  (cd -- "$STAGE" && find framework project ! -type f -print0 | LC_ALL=C sort --zero-terminated)
+  cut -d ' ' -f 4- "$STAGE/missing.$1" | tr '\n' '\0'
 }
 
 # switch_code HOST: makes the version that was sent the current one. Running tasks keep theirs.
 switch_code() {
-  local host=$1 directory link before
+  local host=$1 directory before
   directory=$(code_directory "$host")
   before=$(current_version "$host")
   if [[ $before == "$CODE_VERSION" ]]; then
     step "${HOST_NAMES[host]}" "has version $CODE_VERSION already"
     return 0
   fi
-  link="$directory/.current.$INFRASTRUCTURE"
-  change_host "$host" ln --symbolic --force --no-dereference -- "$CODE_VERSION" "$link"
-  change_host "$host" mv --no-target-directory -- "$link" "$directory/current"
+  # shellcheck disable=SC2016 # expands over there
+  change_host "$host" sh -c 'ln --symbolic --force --no-dereference -- "$1" "$2" && mv --no-target-directory -- "$2" "$3"' switch \
+    "$CODE_VERSION" "$directory/.current.$INFRASTRUCTURE" "$directory/current"
   if [[ ! $DRY_RUN ]]; then
     say_what_changed "$host" "$directory" "$before"
   fi

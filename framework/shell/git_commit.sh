@@ -2,6 +2,10 @@
 # The commit of the project's checkout, for tasks that ask git: beside the project, a version of the code has a git repository that
 # holds this commit alone, without its files. It is no part of what names the version: a commit alone makes no new one.
 
+# Makes the repository in the directory $1 of stdin, an archive. Tasks may read the one that is there, so HEAD is replaced last.
+# shellcheck disable=SC2016 # expands over there
+readonly COMMIT_SCRIPT='mkdir -p -- "$1" && '$EXTRACT_SCRIPT' && mv -- "$1/HEAD.new" "$1/HEAD"'
+
 # stage_commit: makes the repository in STAGE/git. Without git here, or without a commit, there is none.
 stage_commit() {
   local commit repository=$STAGE/git
@@ -17,7 +21,7 @@ stage_commit() {
   fi
 }
 
-# send_commit HOST: gives the version that was sent the commit. Tasks may read the one that it has, so HEAD is replaced last.
+# send_commit HOST: gives the version that was sent the commit.
 send_commit() {
   local host=$1 directory had
   [[ -d $STAGE/git ]] || return 0
@@ -25,8 +29,5 @@ send_commit() {
   # shellcheck disable=SC2016 # expands over there
   had=$(on_host "$host" sh -c '[ ! -f "$1/HEAD" ] || cat -- "$1/HEAD"' head "$directory")
   [[ $had != "$(<"$STAGE/git/HEAD")" ]] || return 0
-  change_host "$host" mkdir -p -- "$directory"
-  send_directory "$host" "$STAGE/git" "$directory" shallow objects refs
-  # shellcheck disable=SC2016 # expands over there
-  change_host_stdin "$host" sh -c 'cat >"$1/HEAD.new" && mv -- "$1/HEAD.new" "$1/HEAD"' head "$directory" <"$STAGE/git/HEAD"
+  send_entries "$host" "$STAGE/git" --transform 's|^HEAD$|HEAD.new|' shallow objects refs HEAD -- "$COMMIT_SCRIPT" commit "$directory"
 }

@@ -133,7 +133,7 @@ make_name_for() {
   local image=$1 name digest
   get_image "$image" || return
   # In a dry run it may be missing.
-  digest=$({ ! has_image 0 "$image" || image_content 0 "$image"; } | sha256sum)
+  digest=$({ image_content 0 "$image" 2>/dev/null || true; } | sha256sum)
   name=$2:${digest:0:12}
   [[ $NAMES_ONLY ]] || change_docker 0 tag "$image" "$name"
   printf '%s\n' "$name"
@@ -350,9 +350,7 @@ digest_inputs() {
   (
     cd "$1" || exit
     print_inputs .
-    if has_image 0 "$2"; then # in a dry run it may be missing
-      image_content 0 "$2"
-    fi
+    image_content 0 "$2" 2>/dev/null || true # in a dry run it may be missing
   ) | sha256sum | cut -c 1-64
 }
 
@@ -431,7 +429,8 @@ send_missing() {
 
 # is_same_image HOST IMAGE: does the host have this image, with the same layers?
 is_same_image() {
-  has_image "$1" "$2" && [[ $(image_content "$1" "$2") == "$(image_content 0 "$2")" ]]
+  local here
+  here=$(image_content 0 "$2") && [[ $(image_content "$1" "$2" 2>/dev/null) == "$here" ]]
 }
 
 # check_host_for_images HOST IMAGE…: ends the program unless the host has the images' architecture, and room for all of them.

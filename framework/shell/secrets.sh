@@ -88,15 +88,19 @@ forget_workers() {
   done
 }
 
-# Moves the files of the directory $2 into $1, and removes what else is there. The directory stays: containers have it mounted.
+# Makes the directory $2 of stdin, an archive, by way of $1, below $3, that of all our files. A directory that is there stays, as containers
+# have it mounted: its files are replaced, and what else is there is removed.
 # shellcheck disable=SC2016 # expands over there
-readonly REPLACE_FILES='
-  cd -- "$1" || exit
-  find . -mindepth 1 -maxdepth 1 | while IFS="" read -r file; do
-    [ -e "$2/$file" ] || rm -rf -- "$file" || exit
-  done &&
-  find "$2" -mindepth 1 -maxdepth 1 -exec mv --target-directory=. -- {} + &&
-  rmdir -- "$2"'
+readonly SECRETS_SCRIPT='
+rm -rf -- "$1" && mkdir -p -m 0700 -- "$3" && install --directory --mode=0700 -- "$3/secrets" "${2%/*}" "$1" || exit
+'$EXTRACT_SCRIPT' || exit
+[ -d "$2" ] || exec mv --no-target-directory -- "$1" "$2"
+cd -- "$2" || exit
+find . -mindepth 1 -maxdepth 1 | while IFS="" read -r file; do
+  [ -e "$1/$file" ] || rm -rf -- "$file" || exit
+done &&
+find "$1" -mindepth 1 -maxdepth 1 -exec mv --target-directory=. -- {} + &&
+rmdir -- "$1"'
 
 # push_secrets HOST ROLE: replaces the role's secrets on the host if they differ from those here. Where they have changed here,
 # start_container replaces the container, too, because the label infrainit.settings differs.
@@ -112,21 +116,12 @@ push_secrets() {
   if [[ $here && $here == "$there" ]]; then
     return 0
   fi
-  change_host "$host" rm -rf -- "$target.new"
-  make_root "$host"
-  change_host "$host" install --directory --mode=0700 -- \
-    "$(root_of "$host")/secrets" "$(dirname -- "$target")" "$target.new"
-  send_directory "$host" "$source" "$target.new" .
-  if [[ $there ]]; then
-    change_host "$host" sh -c "$REPLACE_FILES" replace "$target" "$target.new"
-  else
-    change_host "$host" mv --no-target-directory -- "$target.new" "$target"
-  fi
+  send_entries "$host" "$source" . -- "$SECRETS_SCRIPT" secrets "$target.new" "$target" "$(root_of "$host")"
 }
 
 # remove_secrets HOST ROLE…: removes the secrets of these roles on the host; without a ROLE, those of all.
 remove_secrets() {
-  local host=$1 role directory directories=() found
+  local host=$1 role directory directories=() numbers number
   shift
   for role in "$@"; do
     directories+=("$(secrets_directory "$host" "$role")")
@@ -134,13 +129,13 @@ remove_secrets() {
   if (($# == 0)); then
     directories=("$(root_of "$host")/secrets/${INFRASTRUCTURE:?}")
   fi
-  for directory in "${directories[@]}"; do
-    # shellcheck disable=SC2016 # expands over there
-    found=$(on_host "$host" sh -c '[ ! -e "$1" ] || echo yes' find "$directory") || return
-    if [[ $found ]]; then
-      step "${HOST_NAMES[host]}" "removing the secrets in $directory"
-      change_host "$host" rm -rf -- "$directory" "$directory.new" "$directory.old" || return
-    fi
+  # shellcheck disable=SC2016 # expands over there
+  numbers=$(on_host "$host" sh -c 'n=0; for each; do [ ! -e "$each" ] || echo "$n"; n=$((n + 1)); done' find "${directories[@]}") || return
+  for number in $numbers; do
+    [[ $number == [0-9] && ${directories[number]:-} ]] || unreadable "$host" "$number" || return
+    directory=${directories[number]}
+    step "${HOST_NAMES[host]}" "removing the secrets in $directory"
+    change_host "$host" rm -rf -- "$directory" "$directory.new" "$directory.old" || return
   done
 }
 

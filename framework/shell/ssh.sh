@@ -121,8 +121,8 @@ run_on_host() {
   if ((host == 0)); then
     exec "$@"
   fi
-  marker=$(od -An -N16 -tx1 /dev/urandom)
-  marker=${marker//[[:space:]]/}
+  read -r marker </proc/sys/kernel/random/uuid # 122 random bits
+  marker=${marker//-/}
   ssh_to "$host" -o ControlMaster=no -- "exec sh -c '$RUN_SCRIPT' $marker $(quote_for_any_shell "$@")" |
     copy_after "$marker" && return
   codes=("${PIPESTATUS[@]}")

@@ -158,8 +158,7 @@ send_user_values() {
   root=$(root_of "$host")
   directory=$(values_directory "$host")
   [[ ${#USER_VALUES[@]} == 0 ]] || step "${HOST_NAMES[host]}" "sending values for tasks: $(names_of_user_values)"
-  make_root "$host"
-  change_host "$host" install --directory --mode=0700 -- \
+  make_directories "$host" -- \
     "$root/secrets" "$root/secrets/$INFRASTRUCTURE" "${directory%/*}" "$directory" "$directory/files"
   for name in "${!USER_FILES[@]}"; do
     change_host_stdin "$host" sh -c "$REPLACE_SCRIPT" replace "$directory/files/$name" <"${USER_FILES[$name]}"

@@ -8,13 +8,13 @@ import pty
 import re
 import select
 import shutil
+import signal
 import socket
 import ssl
 import stat
 import subprocess
 import tarfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -93,23 +93,30 @@ def test_programs_and_people_can_follow(digits: Infrastructure) -> None:
     ours, theirs = pty.openpty()
     command = [str(checkout.path / "check_celery_status.sh"), "-f"]
     environment = {**checkout.bed.environment(), "TERM": "xterm"}
-    with subprocess.Popen(
+    process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
-    ) as process:
-        said, until = b"", time.monotonic() + 120
-        while b"Ctrl-C leaves" not in said or b"host1" not in said:
-            assert process.poll() is None, said
-            assert time.monotonic() < until, said
-            if select.select([ours], [], [], 1)[0]:
-                said += os.read(ours, 65536)
-        assert b"digits" in said
-        os.write(ours, b"\x03")
-        assert process.wait(60) == 0, said
+    )
     os.close(theirs)
-    with suppress(OSError):  # nobody has the other end any more
-        while True:
-            said += os.read(ours, 65536)
-    os.close(ours)
+    said, until, left = b"", time.monotonic() + 120, False
+    try:
+        while True:  # it is read to its end: a program cannot leave a terminal that takes nothing
+            assert time.monotonic() < until, said
+            if not select.select([ours], [], [], 1)[0]:
+                continue
+            try:
+                said += os.read(ours, 65536)
+            except OSError:  # nobody has the other end any more
+                break
+            if not left and b"Ctrl-C leaves" in said and b"host1" in said and b"digits" in said:
+                os.write(ours, b"\x03")
+                left = True
+        assert process.wait(60) == 0, said
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        os.close(ours)
+    assert left, said
     assert said.endswith(b"\x1b[?25h\x1b[?1049l"), "the terminal is as it was"
 
 

@@ -288,7 +288,7 @@ sent() {
   stage
   capture push_code 1
   assert_equal "$status" 0
-  assert_part "far\$ tar --extract --file - --directory '$HOME/far home/my tasks/code/it'\\''s a \"project\"/.$CODE_VERSION.infra-01234567' --preserve-permissions --no-same-owner"
+  assert_part "' receive '$HOME/far home/my tasks/code/it'\\''s a \"project\"/.$CODE_VERSION.infra-01234567' "
   assert_line "far: sending version $CODE_VERSION of framework and project"
   [[ ! -e "$HOME/far home" ]]
 }

@@ -115,7 +115,7 @@ image=infrainit-runner:0123456789ab"
   assert_part 'error: far: it does not answer'
   assert_part "no host was changed; to leave them out: $(as_typed update_files.sh '-a local')"
   assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 0'
-  act_as_host '[[ $asked != *" tar "* ]] || { echo "tar: no space left" >&2; exit 2; }'
+  act_as_host '[[ $asked != *" receive "* ]] || { echo "tar: no space left" >&2; exit 2; }'
   update
   assert_equal "$status" 1
   assert_line 'far: tar: no space left'
@@ -142,7 +142,7 @@ image=infrainit-runner:0123456789ab"
 @test "-n shows the commands and changes nothing" {
   update -n
   assert_equal "$status" 0
-  assert_part "far\$ mv --no-target-directory -- "
+  assert_part "far\$ sh -c 'ln --symbolic "
   assert_equal "$(versions "$HERE") $(versions "$FAR")" '1 0'
 }
 
