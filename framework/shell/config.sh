@@ -181,6 +181,7 @@ print_assignments() {
   env -i HOME="$HOME" PATH="$PATH" bash --noprofile --norc -euc '
     known=" $(compgen -v | tr "\n" " ") known name "
     source "$1" >&2
+    unset -v IFS # that of the file
     for name in $(compgen -v); do
       [[ $known == *" $name "* || $name == @(BASH*|PIPESTATUS|OLDPWD) ]] && continue
       if [[ $(declare -p "$name") == "declare -"[aA]* ]]; then

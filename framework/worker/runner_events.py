@@ -54,7 +54,7 @@ def checked_event(event: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _is_execution(value: object) -> bool:
     return isinstance(value, dict) and all(
-        is_valid(value.get(field)) for field, is_valid in _EXECUTION.items()
+        field in value and is_valid(value[field]) for field, is_valid in _EXECUTION.items()
     )
 
 

@@ -185,7 +185,7 @@ END
 }
 
 @test "config.sh: runs in a shell of its own" {
-  printf 'MASTER=local; PROJECT=digits; VERBOSE_=1; cd /; PATH=/nowhere; unset VERBOSE_; exec 2>&1; echo noise\n' >"$TOOL/config.sh"
+  printf 'MASTER=local; PROJECT=digits; VERBOSE_=1; cd /; PATH=/nowhere; IFS=SET; unset VERBOSE_; exec 2>&1; echo noise\n' >"$TOOL/config.sh"
   local here=$PWD
   capture print_all -f
   assert_equal "$messages|$status" 'noise|0'
