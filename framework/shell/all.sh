@@ -9,7 +9,7 @@ fi
 set -euo pipefail
 shopt -s inherit_errexit
 
-CHECKOUT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P) # this copy of the tool, absolute
+CHECKOUT=$(cd -- "${BASH_SOURCE[0]%/*}/../.." && pwd -P) # this copy of the tool, absolute
 readonly CHECKOUT
 
 # shellcheck source=framework/shell/messages.sh

@@ -44,7 +44,7 @@ key_of_stage() {
 # kinds of all entries, and the files with rules. What is in .git does not count.
 key_of_files() {
   print_words "${@//"$STAGE"/STAGE}" | tr '\0' '\n' &&
-    (cd -- "$STAGE" && print_inputs framework above) &&
+    (cd -- "$STAGE" && print_inputs framework above | digest) &&
     find "$PROJECT_PATH/" -name .git -prune -printf '%y %P\n' -o -printf '%m %y %Y %P %l\n' | LC_ALL=C sort &&
     find "$PROJECT_PATH/" -name .git -prune -o -type f \
       "(" -name .gitignore -o -name .infrainitignore -o -name project.yml -o -name 'sweep.y*ml' ")" -print0 |

@@ -150,7 +150,7 @@ settings_digest() {
     if has_secrets "$2"; then
       secrets_digest "$1" "$2"
     fi
-  } | sha256sum | cut -c 1-64
+  } | digest
 }
 
 # set_broker_users NAME…: gives the running broker one user for each of these worker hosts, and those of master and Flower. All others

@@ -182,7 +182,7 @@ tunnel_options() {
 
 # trial_options IMAGE PROGRAM ARGUMENT…: for a container on this machine that tries whether the image has the program.
 trial_options() {
-  one_off_options 0 "$(id -u):$(id -g)"
+  one_off_options 0 "$EUID:${GROUPS[0]}"
   limit_options
   print_words --workdir / --entrypoint "$2" "$1" "${@:3}"
 }
@@ -279,7 +279,7 @@ live_options() {
 
 # check_options: of containers on this machine that read a project, or results.
 check_options() {
-  one_off_options 0 "$(id -u):$(id -g)"
+  one_off_options 0 "$EUID:${GROUPS[0]}"
   print_words --read-only
   print_words --memory "${CHECK_MEMORY}m"
   print_words --pids-limit 128
@@ -397,8 +397,10 @@ project_options() {
 
 # digest_of_options: prints 12 hexadecimal digits for them; nothing if there are none.
 digest_of_options() {
+  local digest
   [[ ${NEEDS[docker_option]:-} ]] || return 0
-  sha256sum <<<"${NEEDS[docker_option]}" | cut -c 1-12
+  digest=$(sha256sum <<<"${NEEDS[docker_option]}")
+  printf '%s\n' "${digest:0:12}"
 }
 
 # print_published_port HOST PORT CONTAINER_PORT: for everybody who reaches the host. Docker's rules come before those of ufw.

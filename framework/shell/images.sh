@@ -351,13 +351,13 @@ digest_inputs() {
     cd "$1" || exit
     print_inputs .
     image_content 0 "$2" 2>/dev/null || true # in a dry run it may be missing
-  ) | sha256sum | cut -c 1-64
+  ) | digest
 }
 
-# print_inputs PATH…: prints all that counts of files and directories in the current one: their content, modes, and where links lead.
+# print_inputs PATH…: prints, for a digest, all that counts of files and directories in the current one: their content, modes, and where
+# links lead. Options of tar may come first.
 print_inputs() {
-  find "$@" -type f -print0 | LC_ALL=C sort --zero-terminated | xargs --null --no-run-if-empty sha256sum
-  find "$@" -printf '%m %p %l\n' | LC_ALL=C sort
+  tar --create --file - --format=gnu --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --hard-dereference "$@"
 }
 
 stage_broker() {

@@ -41,7 +41,7 @@ die() {
 
 # usage_error MESSAGE: ends the program because the command line or config.sh is wrong, before anything was changed.
 usage_error() {
-  printf '%s: %s\n' "$(basename "${BASH_SOURCE[-1]}")" "$(make_printable "$*")" >&2
+  printf '%s: %s\n' "${BASH_SOURCE[-1]##*/}" "$(make_printable "$*")" >&2
   exit 2
 }
 

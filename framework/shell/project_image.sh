@@ -76,8 +76,8 @@ digest_copied() {
   (
     cd "$STAGE/project" || exit
     printf '%s\n' "${NEEDS[build]}"
-    print_inputs "${paths[@]/#/./}" | grep --invert-match --extended-regexp ' (\./)+(project|parameters)\.yml ?$'
-  ) | sha256sum | cut -c 1-64
+    print_inputs --anchored --exclude=./{,./}{project,parameters}.yml "${paths[@]/#/./}"
+  ) | digest
 }
 
 stage_debian_packages() {

@@ -11,8 +11,10 @@ readonly NEVER_READY=3      # a command given to wait_until returns this when wa
 
 # show_on HOST_NAME COMMAND…: shows the command as it can be pasted into a shell on that host.
 show_on() {
+  local command
   if [[ $VERBOSE || $DRY_RUN ]]; then
-    printf '%s$ %s\n' "$1" "$(quote "${@:2}")" >&"$SHOWN_TO"
+    set_quoted command "${@:2}"
+    printf '%s$ %s\n' "$1" "$command" >&"$SHOWN_TO"
   fi
 }
 

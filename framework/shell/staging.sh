@@ -118,12 +118,10 @@ path_in_repository() {
 list_staged_files() {
   (
     cd -- "$STAGE" || exit
-    find framework project -type f -print0 | LC_ALL=C sort --zero-terminated >files
-    xargs --null --no-run-if-empty sha256sum --zero -- <files | tr '\0' '\n' | cut -c 1-64 >sums
-    xargs --null --no-run-if-empty stat --printf '%a %s %n\n' -- <files >stats
-    paste -d ' ' sums stats >FILES
+    find framework project -type f -fprintf stats '%m %s %p\n' -exec sha256sum --zero -- '{}' + >sums
+    tr '\0' '\n' <sums | cut -c 1-64 | paste -d ' ' - stats | LC_ALL=C sort --key=4 >FILES
     chmod a-w FILES
-    rm -- files sums stats
+    rm -- sums stats
   )
 }
 
@@ -132,7 +130,7 @@ digest_staged() {
   {
     grep -E "^[0-9a-f]{64} [0-7]+ [0-9]+ $1/" "$STAGE/FILES" || true # none
     find "$STAGE/$1" ! -type f -printf '%y %m %P %l\0' | LC_ALL=C sort --zero-terminated
-  } | sha256sum | cut -c 1-64
+  } | digest
 }
 
 # describe_project: prints how many files it has, and how large they are.

@@ -3,15 +3,22 @@
 
 # quote WORD…: prints the words as one line of POSIX shell, the same in every locale and for every shell that has single quotes.
 quote() {
-  local word line=''
-  for word in "$@"; do
+  local quoted
+  set_quoted quoted "$@"
+  printf '%s\n' "$quoted"
+}
+
+# set_quoted VARIABLE WORD…: stores what `quote` prints, without a process.
+set_quoted() {
+  local word line_of_words=''
+  for word in "${@:2}"; do
     # A first word that contains '=' is always quoted: otherwise it would be an assignment.
-    if [[ ! $word =~ ^[A-Za-z0-9_@%+:,./-]+${line:+[A-Za-z0-9_@%+=:,./-]*}$ ]]; then
+    if [[ ! $word =~ ^[A-Za-z0-9_@%+:,./-]+${line_of_words:+[A-Za-z0-9_@%+=:,./-]*}$ ]]; then
       word="'${word//\'/"'\\''"}'"
     fi
-    line+="${line:+ }$word"
+    line_of_words+="${line_of_words:+ }$word"
   done
-  printf '%s\n' "$line"
+  printf -v "$1" %s "$line_of_words"
 }
 
 # quote_for_any_shell WORD…: prints the words as one line that sh, bash, dash, zsh, csh, tcsh and fish all read as the same words.
@@ -43,6 +50,13 @@ with_input() {
   IFS='' read -r -d '' -n 1 byte || return 0
   export LC_ALL
   { printf %b "${byte:-\0}" && cat; } | "$@"
+}
+
+# digest: prints the SHA-256 of stdin, as hexadecimal digits.
+digest() {
+  local line
+  line=$(sha256sum)
+  printf '%s\n' "${line%% *}"
 }
 
 # printable: copies stdin to stdout line by line, as text that can be shown on any terminal. Colours and bytes that are no UTF-8 are
@@ -135,7 +149,9 @@ size_text() {
 
 # count_of NUMBER NOUN: prints both, with an s where there is not one.
 count_of() {
-  printf '%s %s%s\n' "$1" "$2" "$([[ $1 == 1 ]] || echo s)"
+  local noun=$2
+  [[ $1 == 1 ]] || noun+=s
+  printf '%s %s\n' "$1" "$noun"
 }
 
 # is_one_of WORD CANDIDATE…

@@ -128,14 +128,16 @@ ask_state() {
 
 # digests_of_held MASTER_HOST WORKER_HOST…: prints, in a line, the digests of the facts that count, of this machine and each of the hosts.
 digests_of_held() {
-  local host key digests=()
+  local host key ip digests=()
   for host in $(in_order 0 "$@"); do
+    ip=''
+    [[ ${FACTS[$host.addresses]:-} != *:* ]] || ip=IPv6
     digests+=("$({
-      printf '%s\n' "host $host" "${MOUNT_GROUPS[$host]:-}" "$([[ $(fact "$host" addresses) != *:* ]] || echo IPv6)"
+      printf '%s\n' "host $host" "${MOUNT_GROUPS[$host]:-}" "$ip"
       for key in "${FACTS_THAT_COUNT[@]}"; do
         [[ $key == state ]] && ! is_one_of "$host" "$@" || printf '%s\n' "$key=${FACTS[$host.$key]:-}"
       done
-    } | sha256sum | cut -c 1-64)")
+    } | digest)")
   done
   printf '%s\n' "${digests[*]}"
 }

@@ -9,27 +9,42 @@ export BATS_TEST_TIMEOUT=300
 # prepare: for setup(). TOOL is the copy.
 prepare() {
   TOOL="$BATS_TEST_TMPDIR/the tool's copy"
-  # For the place of a failure bats notes each command, which takes longer than most of the tool's commands.
-  # shellcheck disable=SC2128 # of the innermost function
-  ! declare -F bats_debug_trap >/dev/null || trap '[[ $BASH_SOURCE == "$TOOL/"* ]] || bats_debug_trap "$BASH_SOURCE"' DEBUG
+  # For the place of a failure bats notes each command before it runs, which takes longer than most of the tool's commands.
+  if [[ -v BATS_DEBUG_LAST_STACK_TRACE_IS_VALID ]]; then
+    trap - DEBUG
+    trap 'note_place; bats_error_trap' ERR
+    BATS_DEBUG_LAST_STACK_TRACE=() BATS_DEBUG_LASTLAST_STACK_TRACE=()
+  fi
   STUBS="$BATS_TEST_TMPDIR/stubs"
   CALLS="$BATS_TEST_TMPDIR/calls"
-  mkdir "$TOOL" "$STUBS" "$BATS_TEST_TMPDIR/home"
+  HOME="$BATS_TEST_TMPDIR/home"
+  mkdir "$TOOL" "$STUBS" "$HOME"
   cd "$BATS_TEST_DIRNAME/../.."
   cp -r --parents framework/shell docker ./*.sh ./*.tmpl ./*.example "$TOOL/"
-  rm -f "$TOOL/config.sh" "$TOOL/infra_clean.sh" # of the checkout that is tested
+  # those of the checkout that is tested
+  [[ ! -e config.sh && ! -e infra_clean.sh ]] || rm -f "$TOOL/config.sh" "$TOOL/infra_clean.sh"
   : >"$CALLS"
   output='' messages='' status=0
   PATH="$STUBS:$PATH"
-  HOME="$BATS_TEST_TMPDIR/home"
   cd "$BATS_TEST_TMPDIR" # files named without a directory are made here
+}
+
+# note_place: where a command has just failed, for bats.
+note_place() {
+  local status=$?
+  bats_capture_stack_trace
+  BATS_DEBUG_LAST_STACK_TRACE_IS_VALID=1
+  return "$status"
 }
 
 # load_tool: the functions of framework/shell, in the test itself.
 load_tool() {
   # shellcheck source=framework/shell/all.sh
   source "$TOOL/framework/shell/all.sh"
-  prepare_ssh # here, where teardown knows of it, and not in a subshell
+  # Here, where teardown knows of it, and not in a subshell. To ask ssh what it knows takes longer than many a test.
+  ssh() { :; }
+  prepare_ssh
+  unset -f ssh
 }
 
 # teardown: for the files that have none of their own.
@@ -43,7 +58,7 @@ teardown() {
 # the files of a project besides, as the framework does.
 stub() {
   {
-    echo '#!/usr/bin/env bash'
+    echo "#!$BASH" # `env` would look for it each time
     if [[ $1 == docker ]]; then
       # shellcheck disable=SC2016 # the stub's own words
       printf 'if [[ "$*" == *"/framework files "* ]]; then exec %q "$@"; fi\n' "$BATS_TEST_DIRNAME/list_project"
