@@ -6,8 +6,6 @@ import os
 import select
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import runner_bench
+from forks import Fork, ForkServer
 
-import framework.runner.__main__
 from framework.files import WorkerFiles
 from framework.messages.assignment import Assignment, AttemptResult
 from framework.messages.identity import Identity
@@ -180,7 +179,7 @@ class RunnerBench(WorkerBench):
     def __init__(self, path: Path, environment: Mapping[str, str] = os.environ) -> None:
         super().__init__(path)
         self.environment = environment
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Fork | None = None
         self.link: Link | None = None
 
     def start_runner(self) -> None:
@@ -267,18 +266,12 @@ class Link(threading.Thread):
         self._listener.close()
 
 
-def start_runner(files: WorkerFiles, environment: Mapping[str, str] = os.environ) -> subprocess.Popen[bytes]:
+def start_runner(
+    files: WorkerFiles, environment: Mapping[str, str] = os.environ, server: ForkServer | None = None
+) -> Fork:
     """The program of the runner, as it is started in its container."""
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-I", "-S", framework.runner.__main__.__file__),
-            f"--link={files.link}",
-            f"--log={files.runner_log}",
-            f"--tasks={files.tasks}",
-        ],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-    )
+    arguments = [f"--link={files.link}", f"--log={files.runner_log}", f"--tasks={files.tasks}"]
+    return runner_bench.start_runner(arguments, environment, server=server)
 
 
 def kill_tasks(files: WorkerFiles) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forks import RUN, Fork, commands
 from webhook import Webhook
 
 from framework.files import LocalFiles
@@ -23,6 +24,7 @@ from framework.journal.store import Journal
 from framework.runner.orphans import task_processes
 
 PATIENCE_SECONDS = 60.0
+WRITES_AT_ONCE = f"import framework.master.publisher as it\nit.RESULTS_SECONDS = 0.1\n{RUN}"
 
 
 class Bench:
@@ -34,7 +36,8 @@ class Bench:
         self.project.mkdir()
         self.marks = path / "marks"
         self.files = LocalFiles(path / "results/local" / self.project.name)
-        self.started: list[subprocess.Popen[str]] = []
+        self.started: list[Fork] = []
+        self.program = RUN
         self.write(x="[1, 2, 3]")
 
     def write(self, x: str, program: str = "", settings: str = "") -> None:
@@ -46,17 +49,11 @@ class Bench:
         mark = shlex.quote(str(self.marks))
         (self.project / "run.sh").write_text(f"echo ${{1#--x=}} >>{mark}\n{program}\necho loss=${{1#--x=}}\n")
 
-    def start(self, *options: str, project: Path | None = None) -> subprocess.Popen[str]:
-        what = str(project or self.project)
-        command = [sys.executable, "-m", "framework", "run", what, "--slots", "2", *options]
-        process = subprocess.Popen(
-            command,
-            cwd=self.path,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def start(self, *options: str, project: Path | None = None) -> Fork:
+        process = commands().start(
+            self.program, "run", str(project or self.project), "--slots", "2", *options,
+            environment=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, directory=self.path,
+        )  # fmt: skip
         self.started.append(process)
         return process
 
@@ -83,7 +80,7 @@ class Bench:
         """Of its tasks."""
         return list(task_processes(self.files.worker.tasks))
 
-    def interrupt(self) -> subprocess.Popen[str]:
+    def interrupt(self) -> Fork:
         """A run of tasks, of which the first two are done, and two more run for a minute, or until `go`."""
         go, waiting = (shlex.quote(str(self.path / name)) for name in ("go", "waiting"))
         script = f"[ -e {go} ] || {{ echo $1 >>{waiting}; sleep 60 & wait; }}"
@@ -94,9 +91,9 @@ class Bench:
         return process
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    return process.returncode, output
+def ended(process: Fork) -> tuple[int, str]:
+    output, _ = process.communicate()
+    return process.wait(), output
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -574,6 +571,7 @@ def test_the_task_that_is_pruned_last_has_its_duration(bench: Bench) -> None:
         program=f"case $1 in *1) echo loss=9 ;; *2) {script} ;; esac",
         settings="early_terminate: {type: asha, min_iter: 1, eta: 2}",
     )
+    bench.program = WRITES_AT_ONCE
     process = bench.start()
     wait_until(lambda: bench.files.master.results.exists() and "done" in bench.states())
     go.touch()
@@ -587,6 +585,7 @@ def test_a_metric_that_is_never_reported_is_said_while_it_runs_and_at_its_end(be
     go = bench.path / "go"
     program = f"case $1 in *8) until [ -e {go} ]; do sleep 0.02; done ;; esac; echo los=1; exit 0"
     bench.write(x="[1, 2, 3, 4, 5, 6, 7, 8]", program=program)
+    bench.program = WRITES_AT_ONCE
     process = bench.start()
     assert process.stdout is not None
     output = ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import stat
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -14,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from forks import Fork
 from worker_bench import (
     HELLO,
     RunnerBench,
@@ -459,9 +459,9 @@ def test_the_worker_ticks_whatever_happens(bench: Bench, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def real(tmp_path: Path) -> Iterator[tuple[RunnerBench, Bench, list[subprocess.Popen[bytes]]]]:
+def real(tmp_path: Path) -> Iterator[tuple[RunnerBench, Bench, list[Fork]]]:
     workers, links = RunnerBench(tmp_path), Bench(tmp_path / "data")
-    runners: list[subprocess.Popen[bytes]] = []
+    runners: list[Fork] = []
     yield workers, links, runners
     links.close()
     for runner in runners:
@@ -470,7 +470,7 @@ def real(tmp_path: Path) -> Iterator[tuple[RunnerBench, Bench, list[subprocess.P
     kill_tasks(workers.files)
 
 
-Real = tuple[RunnerBench, Bench, list[subprocess.Popen[bytes]]]
+Real = tuple[RunnerBench, Bench, list[Fork]]
 
 
 def test_the_runner_connects_executes_and_comes_back_to_the_next_worker(real: Real) -> None:
