@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 RUN = "import sys\nfrom framework.cli.main import main\nsys.exit(main())"  # python -m framework
 
@@ -27,30 +27,34 @@ _FIRST_FREE = 100  # descriptors are moved there before they get the numbers tha
 class Fork:
     """A program that runs; with the methods of Popen that tests use."""
 
-    def __init__(self, pid: int, status: int, output: int | None) -> None:
-        self.pid = pid
-        self.returncode: int | None = None
+    def __init__(self, status: int, output: int | None) -> None:
+        self.pid = int(os.read(status, 8))
         self.stdout = None if output is None else open(output, encoding="utf-8")  # noqa: SIM115
         self._status = status
+        self._code: int | None = None
 
     def poll(self) -> int | None:
-        return self._reap(0)
+        """The exit code, if it has one by now."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self._code
 
     def wait(self, timeout: float | None = None) -> int:
-        """Raises TimeoutExpired."""
-        code = self._reap(timeout)
-        if code is None:
-            raise subprocess.TimeoutExpired("fork", timeout or 0)
-        return code
+        """The exit code. Raises TimeoutExpired."""
+        if self._code is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("fork", timeout or 0)
+            self._code = int(os.read(self._status, 8))
+            os.close(self._status)
+        return self._code
 
-    def communicate(self) -> tuple[str, None]:
-        """All that is left of the output; once more, none."""
+    def end(self) -> tuple[int, str]:
+        """Wait for its end; the exit code, and the output that was not read."""
         output = ""
         if self.stdout and not self.stdout.closed:
-            output = self.stdout.read()
-            self.stdout.close()
-        self.wait()
-        return output, None
+            with self.stdout:
+                output = self.stdout.read()
+        return self.wait(), output
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -58,12 +62,6 @@ class Fork:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
-
-    def _reap(self, timeout: float | None) -> int | None:
-        if self.returncode is None and select.select([self._status], [], [], timeout)[0]:
-            self.returncode = _read_number(self._status)
-            os.close(self._status)
-        return self.returncode
 
 
 class ForkServer:
@@ -76,19 +74,10 @@ class ForkServer:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             subprocess.run(
-                [
-                    sys.executable,
-                    *options,
-                    __file__,
-                    str(theirs.fileno()),
-                    os.pathsep.join(sys.path),
-                    *modules,
-                ],
-                env={**os.environ, **(environment or {})},
-                pass_fds=[theirs.fileno()],
+                [sys.executable, *options, __file__, f"{theirs.fileno()}", ":".join(sys.path), *modules],
+                env={**os.environ, **(environment or {})}, pass_fds=[theirs.fileno()], check=True,
                 start_new_session=True,  # Ctrl-C is for this process
-                check=True,
-            )
+            )  # fmt: skip
 
     def start(
         self,
@@ -102,12 +91,10 @@ class ForkServer:
 
         `descriptors` are its 0, 1, 2, and so on; by default, 1 and 2 are a pipe that the Fork reads.
         """
-        output = None
-        given = list(descriptors or ())
+        output, given = None, list(descriptors or ())
         if descriptors is None:
-            null = os.open(os.devnull, os.O_RDONLY)
             output, writer = os.pipe()
-            given = [null, writer, writer]
+            given = [os.open(os.devnull, os.O_RDONLY), writer, os.dup(writer)]
         status, told = os.pipe()
         request = {
             "program": program,
@@ -116,17 +103,13 @@ class ForkServer:
             "directory": os.fspath(directory or os.getcwd()),
         }
         socket.send_fds(self._channel, [json.dumps(request).encode()], [told, *given])
-        os.close(told)
-        if descriptors is None:
-            os.close(null)
-            os.close(writer)
-        return Fork(_read_number(status), status, output)
+        for descriptor in [told, *(given if descriptors is None else ())]:
+            os.close(descriptor)
+        return Fork(status, output)
 
     def run(self, program: str, *arguments: str, **options: Any) -> tuple[int, str]:
         """Exit code and output of a program."""
-        fork = self.start(program, *arguments, **options)
-        output, _ = fork.communicate()
-        return fork.wait(), output
+        return self.start(program, *arguments, **options).end()
 
 
 @cache
@@ -135,25 +118,15 @@ def commands() -> ForkServer:
     return ForkServer("framework.cli.main", "framework.cli.local_run")
 
 
-def _read_number(status: int) -> int:
-    return int.from_bytes(os.read(status, 4), "big", signed=True)
-
-
-def _write_number(status: int, number: int) -> None:
-    os.write(status, number.to_bytes(4, "big", signed=True))
-
-
 def _serve(channel: socket.socket) -> None:
-    """Returns in a fork, which is to run a program, and at the end."""
+    """Fork for each request, until the other side has gone."""
     while True:
         message, received, _, _ = socket.recv_fds(channel, 2**20, 16)
         if not message:
-            sys.exit()
-        request = json.loads(message)
+            return
         if os.fork() == 0:
             channel.close()
-            _supervise(request, *received)
-            return
+            _supervise(json.loads(message), *received)
         for descriptor in received:
             os.close(descriptor)
         with suppress(ChildProcessError):
@@ -161,20 +134,19 @@ def _serve(channel: socket.socket) -> None:
                 pass
 
 
-def _supervise(request: dict[str, Any], status: int, *descriptors: int) -> None:
-    """Returns in the fork that is to run the program; the other one waits for its end."""
+def _supervise(request: Mapping[str, Any], status: int, *descriptors: int) -> NoReturn:
+    """Run the program in a fork; tell its process id, and its exit code."""
     pid = os.fork()
     if pid == 0:
-        _become(request, descriptors)
-        return
+        _run(request, descriptors)
     for descriptor in descriptors:
         os.close(descriptor)
-    _write_number(status, pid)
-    _write_number(status, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    os.write(status, b"%8d" % pid)
+    os.write(status, b"%8d" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     os._exit(0)
 
 
-def _become(request: dict[str, Any], descriptors: Sequence[int]) -> None:
+def _run(request: Mapping[str, Any], descriptors: Sequence[int]) -> NoReturn:
     os.setsid()
     moved = [fcntl.fcntl(each, fcntl.F_DUPFD, _FIRST_FREE) for each in descriptors]
     for number, descriptor in enumerate(moved):
@@ -184,28 +156,23 @@ def _become(request: dict[str, Any], descriptors: Sequence[int]) -> None:
     os.environ.update(request["environment"])
     os.chdir(request["directory"])
     sys.argv[:] = ["-c", *request["arguments"]]
-    global _program
-    _program = request["program"]
-
-
-_program = ""
-
-if __name__ == "__main__":
-    sys.path[:] = sys.argv[2].split(os.pathsep)
-    for name in sys.argv[3:]:
-        importlib.import_module(name)
-    if os.fork():
-        os._exit(0)
-    gc.freeze()
-    _serve(socket.socket(fileno=int(sys.argv[1])))
     code = 0
     try:
-        exec(_program, {"__name__": "__main__"})
+        exec(request["program"], {"__name__": "__main__"})
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0
+        code = end.code if isinstance(end.code, int) else bool(end.code)
     except BaseException:
         traceback.print_exc()
         code = 1
     threading._shutdown()  # type: ignore[attr-defined]
     sys.stdout.flush()
     os._exit(code)  # to tidy up takes as long as the imports
+
+
+if __name__ == "__main__":
+    sys.path[:] = sys.argv[2].split(":")
+    for name in sys.argv[3:]:
+        importlib.import_module(name)
+    if os.fork() == 0:
+        gc.freeze()
+        _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -142,7 +142,7 @@ class RunnerBench:
             for event in self.events("ended"):
                 self.send(do="forget", attempts=[event["attempt"]])
             time.sleep(0.02)
-        return self.process.returncode
+        return self.process.wait()
 
     def end(self) -> None:
         """End the runner as at the end of a local run: its worker is gone."""

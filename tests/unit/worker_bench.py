@@ -1,4 +1,4 @@
-"""Workers without Celery and broker; with a runner that only records, or with the real one."""
+"""Workers without Celery and broker; with a runner that only records, or with the real one; an nvidia-smi."""
 
 from __future__ import annotations
 
@@ -339,3 +339,35 @@ def record_disk_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(os, "replace", recorded_replace)
     monkeypatch.setattr(Path, "unlink", recorded_unlink)
     return calls
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> WorkerBench:
+    """With a runner that only records."""
+    return WorkerBench(tmp_path)
+
+
+@pytest.fixture
+def runner(bench: WorkerBench) -> FakeRunner:
+    """That of the bench, connected."""
+    return bench.connect_fake()
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[RunnerBench]:
+    """With a runner that executes."""
+    with running(RunnerBench(tmp_path)) as bench:
+        yield bench
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a program of that name, the body of a shell script, in front of all others."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def write(body: str) -> None:
+        program = tmp_path / "nvidia-smi"
+        program.write_text(f'#!/bin/sh\necho "$*" >"{tmp_path}/asked"\n{body}\n')
+        program.chmod(0o755)
+
+    return write

@@ -6,13 +6,12 @@ import argparse
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from framework.cli.examples import EXAMPLES, EXIT_CODES, epilog_of
-from framework.cli.main import make_parser, parse
+from framework.cli.main import make_parser
 
 ROOT = Path(__file__).parents[3]
 # What the containers and scripts use; docs/options.md has both tables.
@@ -22,8 +21,11 @@ FOR_EVERYONE = re.findall(
 )
 
 
+PARSER = make_parser()
+
+
 def commands() -> dict[str, argparse.ArgumentParser]:
-    (choice,) = (it for it in make_parser()._actions if isinstance(it, argparse._SubParsersAction))
+    (choice,) = (it for it in PARSER._actions if isinstance(it, argparse._SubParsersAction))
     return dict(choice.choices)
 
 
@@ -51,7 +53,7 @@ def test_the_help_of_each_script_ends_as_that_of_the_commands(script: str) -> No
 
 @pytest.mark.parametrize("line", [line for examples in EXAMPLES.values() for line, _ in examples])
 def test_each_example_can_be_parsed(line: str) -> None:
-    assert parse(shlex.split(line)).run
+    assert PARSER.parse_args(shlex.split(line)).run
 
 
 def test_examples_stand_one_below_the_other() -> None:
@@ -77,10 +79,13 @@ def completed(directory: Path, *words: str) -> list[str]:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """A directory with the program `framework`."""
+    """A directory with a program `framework` that knows its --help, and that of its commands."""
     program = tmp_path / "framework"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m framework "$@"\n')
+    program.write_text('#!/bin/sh\nexec cat "$0$*"\n')
     program.chmod(0o755)
+    (tmp_path / "framework--help").write_text(PARSER.format_help())
+    for name, parser in commands().items():
+        (tmp_path / f"framework{name} --help").write_text(parser.format_help())
     return tmp_path
 
 

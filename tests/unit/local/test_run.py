@@ -23,6 +23,8 @@ from framework.files import LocalFiles
 from framework.journal.store import Journal
 from framework.runner.orphans import task_processes
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_SECONDS = 60.0
 WRITES_AT_ONCE = f"import framework.master.publisher as it\nit.RESULTS_SECONDS = 0.1\n{RUN}"
 
@@ -58,10 +60,10 @@ class Bench:
         return process
 
     def run(self, *options: str) -> tuple[int, str]:
-        return ended(self.start(*options))
+        return self.start(*options).end()
 
     def run_file(self, file: Path, *options: str) -> tuple[int, str]:
-        return ended(self.start(*options, project=file))
+        return self.start(*options, project=file).end()
 
     def ran(self) -> list[str]:
         """What was executed since this was asked last."""
@@ -91,11 +93,6 @@ class Bench:
         return process
 
 
-def ended(process: Fork) -> tuple[int, str]:
-    output, _ = process.communicate()
-    return process.wait(), output
-
-
 def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
@@ -120,7 +117,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     yield bench
     for process in bench.started:
         process.kill()
-        process.communicate()
+        process.end()
 
 
 def test_every_combination_runs_once_and_only_new_ones_run_again(bench: Bench) -> None:
@@ -214,7 +211,7 @@ def test_a_command_can_name_the_variables_of_its_task(bench: Bench) -> None:
 def test_after_an_interruption_it_goes_on_with_what_has_not_ended(bench: Bench) -> None:
     process = bench.interrupt()
     process.send_signal(signal.SIGINT)
-    code, output = ended(process)
+    code, output = process.end()
     assert code == 130, output
     assert "to continue: python -m framework run " in output
     assert (bench.processes(), bench.ran()) == ([], ["1", "2", "3", "4"])
@@ -236,7 +233,7 @@ def test_a_second_interruption_does_not_wait_for_tasks_that_will_not_end(bench: 
         if "Ctrl-C again to kill them" in line:
             break
     process.send_signal(signal.SIGINT)
-    code, output = ended(process)
+    code, output = process.end()
     assert (code, bench.processes()) == (130, []), output
     with sqlite3.connect(bench.files.master.journal) as journal:
         (attempt,) = journal.execute("SELECT state, exit_code FROM attempts").fetchall()
@@ -269,7 +266,7 @@ def test_a_run_that_is_killed_leaves_no_task_behind_and_the_next_one_goes_on(
 def test_a_runner_that_is_killed_is_replaced_and_its_tasks_run_again(bench: Bench) -> None:
     process = bench.interrupt()
     os.kill(runner_of(process.pid), signal.SIGKILL)
-    code, output = ended(process)
+    code, output = process.end()
     assert (code, bench.ran()) == (0, ["1", "2", "3", "3", "4", "4", "5"]), output
     assert output.count("the runner of this run was killed; another one is started") == 1
     assert bench.states() == ["done"] * 5
@@ -575,7 +572,7 @@ def test_the_task_that_is_pruned_last_has_its_duration(bench: Bench) -> None:
     process = bench.start()
     wait_until(lambda: bench.files.master.results.exists() and "done" in bench.states())
     go.touch()
-    code, output = ended(process)
+    code, output = process.end()
     assert code == 0, output
     assert bench.states() == ["done", "pruned"]
     assert 0.2 < float(bench.rows()[1]["seconds"]) < 600
@@ -594,7 +591,7 @@ def test_a_metric_that_is_never_reported_is_said_while_it_runs_and_at_its_end(be
         assert line, output
         output += line
     go.touch()
-    code, rest = ended(process)
+    code, rest = process.end()
     output += rest
     assert code == 0, output
     first, last = [line for line in output.splitlines() if "no task has reported loss" in line]

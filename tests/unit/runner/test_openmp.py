@@ -63,6 +63,7 @@ def test_a_call_can_use_it_after_the_import_has(calls: CallBench) -> None:
     assert len(calls.pids("imported")) == 1
 
 
+@pytest.mark.slow
 def test_a_runtime_that_is_of_no_use_in_a_fork(calls: CallBench) -> None:
     build(calls, OLD, "libgomp-old.so")
     calls.write(PROGRAM.format(library="libgomp-old.so", at_import="threads()"))

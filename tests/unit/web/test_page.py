@@ -121,6 +121,7 @@ def dump(address: str, path: Path, width: int, milliseconds: int) -> tuple[str, 
 
 
 @pytest.mark.parametrize("width", [1300, 520])
+@pytest.mark.slow
 def test_a_browser_shows_tables_and_plots(tmp_path: Path, width: int) -> None:
     seen, said = browse(render_page(a_sweep(), IMPORTANCE, CURVES), tmp_path, width)
     assert said == []
@@ -183,6 +184,7 @@ def show_live(
     return shown, seen_in(shown)
 
 
+@pytest.mark.slow
 def test_the_live_page_shows_what_happens_now(tmp_path: Path) -> None:
     """What has happened, how long it takes, what the hosts do, and the end of a task's output."""
     sweep = a_sweep(19)

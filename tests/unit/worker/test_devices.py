@@ -26,19 +26,6 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "PATIENCE_SECONDS", 60.0)  # this machine may be busy
 
 
-@pytest.fixture
-def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
-    """Puts a program of that name, the body of a shell script, in front of all others."""
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-
-    def write(body: str) -> None:
-        program = tmp_path / "nvidia-smi"
-        program.write_text(f'#!/bin/sh\necho "$*" >"{tmp_path}/asked"\n{body}\n')
-        program.chmod(0o755)
-
-    return write
-
-
 def test_devices_can_be_described(tmp_path: Path, nvidia_smi: Answer) -> None:
     nvidia_smi("echo '0, GPU-aa, NVIDIA H200, 143771, 4, Disabled'")
     description = tmp_path / "devices.json"

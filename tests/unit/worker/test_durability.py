@@ -27,6 +27,8 @@ from framework.journal.store import Journal
 from framework.messages.assignment import Assignment, AttemptResult
 from framework.messages.task_ids import task_id
 
+pytestmark = pytest.mark.slow
+
 TASK = task_id(("sh", "run.sh"), {"x": 1})
 
 # Has the runner run the attempt in argv[1]/message, and dies at the step named in argv[2], before or after
