@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -58,6 +58,13 @@ def start_runner(
             WITH_CONSTANTS, str(CODE), json.dumps(constants or {}), *arguments, environment=environment,
             descriptors=[null.fileno(), messages, messages, *descriptors],
         )  # fmt: skip
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.01)
 
 
 class RunnerBench:

@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 import runner_bench
 from forks import Fork, ForkServer
+from runner_bench import wait_until
 
 from framework.files import WorkerFiles
 from framework.messages.assignment import Assignment, AttemptResult
@@ -278,13 +278,6 @@ def kill_tasks(files: WorkerFiles) -> None:
     for process in task_processes(files.tasks):
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)
 
 
 @contextmanager

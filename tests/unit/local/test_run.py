@@ -11,12 +11,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from forks import RUN, Fork, commands
+from runner_bench import wait_until
 from webhook import Webhook
 
 from framework.files import LocalFiles
@@ -91,13 +91,6 @@ class Bench:
         wait_until(lambda: words(self.path / "waiting") == 2)
         (self.path / "go").touch()
         return process
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def words(file: Path) -> int:

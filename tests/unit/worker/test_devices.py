@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from runner_bench import wait_until
 
 from framework.errors import FrameworkError
 from framework.worker import devices
@@ -130,9 +131,7 @@ def test_nobody_waits_long_for_a_slow_driver(monkeypatch: pytest.MonkeyPatch) ->
     assert gpus.look() == Look(), "nothing is known yet, and that is no problem"
     assert gpus.look() == Look()
     finder.go.set()
-    deadline = time.monotonic() + 60
-    while not gpus.look().is_known and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: gpus.look().is_known)
     assert finder.found == 1, "one look at a time"
     first = gpus.look()
     finder.go.clear()

@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 import pytest
+from runner_bench import wait_until
 from worker_bench import (
     DONE,
     SLEEPING,
@@ -19,7 +20,6 @@ from worker_bench import (
     WorkerBench,
     name_of,
     task_of,
-    wait_until,
 )
 
 from framework.messages.task_ids import AttemptId

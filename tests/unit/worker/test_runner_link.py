@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 from forks import Fork
+from runner_bench import wait_until
 from worker_bench import (
     HELLO,
     RunnerBench,
     kill_tasks,
     name_of,
     start_runner,
-    wait_until,
 )
 
 from framework.files import WorkerFiles

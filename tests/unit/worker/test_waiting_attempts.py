@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from worker_bench import DONE, TASK, FakeRunner, RunnerBench, WorkerBench, name_of, wait_until
+from runner_bench import wait_until
+from worker_bench import DONE, TASK, FakeRunner, RunnerBench, WorkerBench, name_of
 
 from framework.errors import FrameworkError
 from framework.messages.task_ids import AttemptId

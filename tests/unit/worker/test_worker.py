@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from runner_bench import wait_until
 from worker_bench import (
     DONE,
     SLEEPING,
@@ -17,7 +18,6 @@ from worker_bench import (
     WorkerBench,
     assignment,
     name_of,
-    wait_until,
 )
 
 from framework.messages.assignment import AttemptResult
