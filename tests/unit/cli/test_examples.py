@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from framework.cli.examples import EXAMPLES, EXIT_CODES, epilog_of
-from framework.cli.main import make_parser
+from framework.cli.main import make_parser, parse
 
 ROOT = Path(__file__).parents[3]
 # What the containers and scripts use; docs/options.md has both tables.
@@ -21,11 +21,8 @@ FOR_EVERYONE = re.findall(
 )
 
 
-PARSER = make_parser()
-
-
 def commands() -> dict[str, argparse.ArgumentParser]:
-    (choice,) = (it for it in PARSER._actions if isinstance(it, argparse._SubParsersAction))
+    (choice,) = (it for it in make_parser()._actions if isinstance(it, argparse._SubParsersAction))
     return dict(choice.choices)
 
 
@@ -53,7 +50,7 @@ def test_the_help_of_each_script_ends_as_that_of_the_commands(script: str) -> No
 
 @pytest.mark.parametrize("line", [line for examples in EXAMPLES.values() for line, _ in examples])
 def test_each_example_can_be_parsed(line: str) -> None:
-    assert PARSER.parse_args(shlex.split(line)).run
+    assert parse(shlex.split(line)).run
 
 
 def test_examples_stand_one_below_the_other() -> None:
@@ -83,7 +80,7 @@ def directory(tmp_path: Path) -> Path:
     program = tmp_path / "framework"
     program.write_text('#!/bin/sh\nexec cat "$0$*"\n')
     program.chmod(0o755)
-    (tmp_path / "framework--help").write_text(PARSER.format_help())
+    (tmp_path / "framework--help").write_text(make_parser().format_help())
     for name, parser in commands().items():
         (tmp_path / f"framework{name} --help").write_text(parser.format_help())
     return tmp_path
