@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -84,8 +85,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return make_parser().parse_args(arguments)
 
 
+@cache
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+    """The parser of the command line; to make it takes longer than to parse."""
     parser = argparse.ArgumentParser(
         prog="framework", description="Run sweeps of metaparameters on your own hosts.", epilog=OF_ALL
     )

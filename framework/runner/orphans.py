@@ -43,10 +43,10 @@ async def end_orphans(directory: Path, group: int, seconds: float) -> int:
     ended: set[int] = set()
     while found := list(_processes(wanted, oldest)):
         now = time.monotonic()
+        outside = {process for process in found if _group_of(process) not in (group, None)}
         if now >= kill_at + _PATIENCE_SECONDS:
             log.warning("%s: processes of this task cannot be ended: %s", directory, sorted(found))
-            break
-        outside = {process for process in found if _group_of(process) not in (group, None)}
+            return len(ended | outside)
         if now >= kill_at:
             _signal(found, signal.SIGKILL)
         else:

@@ -7,14 +7,13 @@ import dataclasses
 import os
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_bench import RunnerBench
+from runner_bench import RunnerBench, wait_until
 
 import framework
 from framework.errors import FrameworkError
@@ -237,13 +236,6 @@ def stat(pid: int) -> list[str]:
         return []
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)
-
-
 def expect_no_child() -> None:
     """Fail if this process has a child, running or not reaped."""
     with pytest.raises(ChildProcessError):
@@ -269,4 +261,4 @@ def calls(tmp_path: Path) -> Iterator[CallBench]:
     expect_no_child()
     for name in ("imported", "called"):
         for pid in bench.pids(name):
-            wait_for(lambda pid=pid: gone(pid))  # type: ignore[misc]
+            wait_until(lambda pid=pid: gone(pid))  # type: ignore[misc]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from framework.cli import local_run
 from framework.configuration.load import load_project
 from framework.configuration.parameters import read_parameters
 from framework.configuration.yaml_nodes import Problems
@@ -65,6 +66,27 @@ class ProjectDirectory:
 @pytest.fixture
 def directory(tmp_path: Path) -> ProjectDirectory:
     return ProjectDirectory(tmp_path)
+
+
+PROGRAM = """\
+import sys
+x = int(sys.argv[1].partition("=")[2])
+print(f"Epoch 1: loss={x + 5}\\nEpoch 2: loss={x}")
+sys.exit(x == 3)
+"""
+
+
+@pytest.fixture
+def local_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project in the current directory, for local runs; the last of its three tasks fails."""
+    path = tmp_path / "my project"
+    path.mkdir()
+    (path / "project.yml").write_text("command: python3 run.py\nmetric: loss\ngoal: minimize\n")
+    (path / "parameters.yml").write_text("x: [2, 1, 3]\n")
+    (path / "run.py").write_text(PROGRAM)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(local_run, "configure_logging", lambda columns: None)  # it is the process's own
+    return path
 
 
 def numeric(value: Value) -> int | float:

@@ -8,10 +8,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from forks import Fork, ForkServer
 
 import framework
 from framework.runner.job import Job
@@ -36,6 +39,34 @@ sys.exit(main())
 Event = dict[str, Any]
 
 
+@cache
+def _runners() -> ForkServer:
+    return ForkServer("framework.runner.__main__", options=["-I", "-S"])
+
+
+def start_runner(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    constants: Mapping[str, Any] | None = None,
+    descriptors: Sequence[int] = (),
+    messages: int = 2,
+    server: ForkServer | None = None,
+) -> Fork:
+    """The program of the runner, which has `descriptors` as 3, 4, and so on, and writes to `messages`."""
+    with open(os.devnull, "rb") as null:
+        return (server or _runners()).start(
+            WITH_CONSTANTS, str(CODE), json.dumps(constants or {}), *arguments, environment=environment,
+            descriptors=[null.fileno(), messages, messages, *descriptors],
+        )  # fmt: skip
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.01)
+
+
 class RunnerBench:
     """A runner, and what a worker says to it and hears from it."""
 
@@ -44,21 +75,23 @@ class RunnerBench:
         path: Path,
         environment: Mapping[str, str] | None = None,
         constants: Mapping[str, Any] | None = None,
-        python: str = sys.executable,
+        python: str = "",
         wrapper: Sequence[str] = (),
     ) -> None:
         """`constants`: of the runner's modules, as in {"attempt.GRACE_SECONDS": 1}.
 
-        `wrapper`: a program, and its first arguments, that executes the runner.
+        `python`: executes the runner, else it is a fork. `wrapper`: a program, and its first arguments, that
+        executes this.
         """
         self.path = path
         self.log = path / "runner/log"
         self.tasks = path / "worker's data/tasks"
         self.messages = path / "messages"  # what the runner wrote to stderr
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Fork | None = None
         self.hello: Event = {}
         self.wrapper = wrapper
-        self._argv = [*wrapper, python, "-I", "-S", "-B"]
+        self._argv = [*wrapper, python or sys.executable, "-I", "-S", "-B"]
+        self._is_fork = not (wrapper or python)
         self._environment = dict(os.environ if environment is None else environment)
         self._constants = constants or {}
         self._link = path / "link"
@@ -78,17 +111,20 @@ class RunnerBench:
         else:
             self.disconnect()
             self._connection, theirs = socket.socketpair()
-            reach = f"--connection={theirs.fileno()}"
-        program = [str(CODE / "framework/runner/__main__.py")]
-        if self._constants:
-            program = ["-c", WITH_CONSTANTS, str(CODE), json.dumps(self._constants)]
+            reach = f"--connection={3 if self._is_fork else theirs.fileno()}"
+        arguments = [reach, f"--log={self.log}", f"--tasks={self.tasks}", *options]
+        given = [theirs.fileno()] if theirs else []
         with open(self.messages, "ab") as messages:
-            self.process = subprocess.Popen(
-                [*self._argv, *program, reach, f"--log={self.log}",
-                 f"--tasks={self.tasks}", *options],
-                env=self._environment, stdin=subprocess.DEVNULL, stderr=messages, start_new_session=True,
-                pass_fds=[theirs.fileno()] if theirs else [],
-            )  # fmt: skip
+            if self._is_fork:
+                self.process = start_runner(
+                    arguments, self._environment, self._constants, given, messages.fileno()
+                )
+            else:
+                self.process = subprocess.Popen(
+                    [*self._argv, "-c", WITH_CONSTANTS, str(CODE), json.dumps(self._constants), *arguments],
+                    env=self._environment, stdin=subprocess.DEVNULL, stderr=messages, start_new_session=True,
+                    pass_fds=given,
+                )  # fmt: skip
         if theirs:
             theirs.close()
         self.greet(welcome)
@@ -113,7 +149,7 @@ class RunnerBench:
             for event in self.events("ended"):
                 self.send(do="forget", attempts=[event["attempt"]])
             time.sleep(0.02)
-        return self.process.returncode
+        return self.process.wait()
 
     def end(self) -> None:
         """End the runner as at the end of a local run: its worker is gone."""

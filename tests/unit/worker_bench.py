@@ -1,4 +1,4 @@
-"""Workers without Celery and broker; with a runner that only records, or with the real one."""
+"""Workers without Celery and broker; with a runner that only records, or with the real one; an nvidia-smi."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import os
 import select
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import runner_bench
+from forks import Fork, ForkServer
+from runner_bench import wait_until
 
-import framework.runner.__main__
 from framework.files import WorkerFiles
 from framework.messages.assignment import Assignment, AttemptResult
 from framework.messages.identity import Identity
@@ -180,7 +179,7 @@ class RunnerBench(WorkerBench):
     def __init__(self, path: Path, environment: Mapping[str, str] = os.environ) -> None:
         super().__init__(path)
         self.environment = environment
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Fork | None = None
         self.link: Link | None = None
 
     def start_runner(self) -> None:
@@ -267,31 +266,18 @@ class Link(threading.Thread):
         self._listener.close()
 
 
-def start_runner(files: WorkerFiles, environment: Mapping[str, str] = os.environ) -> subprocess.Popen[bytes]:
+def start_runner(
+    files: WorkerFiles, environment: Mapping[str, str] = os.environ, server: ForkServer | None = None
+) -> Fork:
     """The program of the runner, as it is started in its container."""
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-I", "-S", framework.runner.__main__.__file__),
-            f"--link={files.link}",
-            f"--log={files.runner_log}",
-            f"--tasks={files.tasks}",
-        ],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-    )
+    arguments = [f"--link={files.link}", f"--log={files.runner_log}", f"--tasks={files.tasks}"]
+    return runner_bench.start_runner(arguments, environment, server=server)
 
 
 def kill_tasks(files: WorkerFiles) -> None:
     for process in task_processes(files.tasks):
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)
 
 
 @contextmanager
@@ -346,3 +332,35 @@ def record_disk_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(os, "replace", recorded_replace)
     monkeypatch.setattr(Path, "unlink", recorded_unlink)
     return calls
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> WorkerBench:
+    """With a runner that only records."""
+    return WorkerBench(tmp_path)
+
+
+@pytest.fixture
+def runner(bench: WorkerBench) -> FakeRunner:
+    """That of the bench, connected."""
+    return bench.connect_fake()
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[RunnerBench]:
+    """With a runner that executes."""
+    with running(RunnerBench(tmp_path)) as bench:
+        yield bench
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a program of that name, the body of a shell script, in front of all others."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def write(body: str) -> None:
+        program = tmp_path / "nvidia-smi"
+        program.write_text(f'#!/bin/sh\necho "$*" >"{tmp_path}/asked"\n{body}\n')
+        program.chmod(0o755)
+
+    return write

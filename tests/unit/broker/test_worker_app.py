@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from celery import Celery, _state, signals
-from worker_bench import DONE, TASK, FakeRunner, WorkerBench, assignment, wait_until
+from runner_bench import wait_until
+from worker_bench import DONE, TASK, FakeRunner, WorkerBench, assignment
 
 from framework.broker import worker_app
 from framework.broker.celery_app import HAND_BACK_COMMAND, OUTPUT_COMMAND, STOP_COMMAND, TASK_NAME

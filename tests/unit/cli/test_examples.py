@@ -6,7 +6,6 @@ import argparse
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -77,10 +76,13 @@ def completed(directory: Path, *words: str) -> list[str]:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """A directory with the program `framework`."""
+    """A directory with a program `framework` that knows its --help, and that of its commands."""
     program = tmp_path / "framework"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m framework "$@"\n')
+    program.write_text('#!/bin/sh\nexec cat "$0$*"\n')
     program.chmod(0o755)
+    (tmp_path / "framework--help").write_text(make_parser().format_help())
+    for name, parser in commands().items():
+        (tmp_path / f"framework{name} --help").write_text(parser.format_help())
     return tmp_path
 
 

@@ -38,6 +38,7 @@ def test_a_project_with_local_runs_can_be_named(
     assert (tmp_path / "table").exists()
 
 
+@pytest.mark.slow
 def test_mistakes_are_said_in_one_line(
     results: SweepResults, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

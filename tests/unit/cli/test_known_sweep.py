@@ -6,23 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from framework.cli import local_run, locations
+from framework.cli import locations
 from framework.cli.main import main
-
-PROGRAM = "import sys; x = int(sys.argv[1][4:]); print(f'loss={x}'); sys.exit(x == 3)"
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def project(local_project: Path) -> str:
     """A project that has not run."""
-    path = tmp_path / "my project"
-    path.mkdir()
-    (path / "project.yml").write_text("command: python3 run.py\nmetric: loss\ngoal: minimize\n")
-    (path / "parameters.yml").write_text("x: [2, 1, 3]\n")
-    (path / "run.py").write_text(PROGRAM)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(local_run, "configure_logging", lambda columns: None)  # it is the process's own
-    return path.name
+    return local_project.name
 
 
 def test_local_runs_are_ranked_and_explained(project: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,7 +37,8 @@ def test_edits_since_the_run_are_said_before_the_table(
     project: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", project]) == 1
-    Path(project, "run.py").write_text(PROGRAM + "  # edited")
+    with Path(project, "run.py").open("a") as program:
+        program.write("# edited\n")
     capsys.readouterr()
     assert main(["best", "--project", project]) == 0
     assert "2 of 2 results were made with other files of the project" in capsys.readouterr().err

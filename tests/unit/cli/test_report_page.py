@@ -9,29 +9,14 @@ from typing import Any
 
 import pytest
 
-from framework.cli import local_run
 from framework.cli.main import main
-
-PROGRAM = """\
-import sys
-x = int(sys.argv[1].partition("=")[2])
-print(f"Epoch 1: loss={x + 5}\\nEpoch 2: loss={x}")
-sys.exit(x == 3)
-"""
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(local_project: Path) -> Path:
     """A project that has run."""
-    path = tmp_path / "project"
-    path.mkdir()
-    (path / "project.yml").write_text("command: python3 run.py\nmetric: loss\ngoal: minimize\n")
-    (path / "parameters.yml").write_text("x: [2, 1, 3]\n")
-    (path / "run.py").write_text(PROGRAM)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(local_run, "configure_logging", lambda columns: None)  # it is the process's own
-    assert main(["run", "project"]) == 1
-    return path
+    assert main(["run", local_project.name]) == 1
+    return local_project
 
 
 def content(page: Path) -> dict[str, Any]:
@@ -44,8 +29,8 @@ def test_a_project_and_the_directory_of_its_results_are_the_same(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    assert main(["report", "project"]) == 0
-    page = Path("results/local/project/report.html")
+    assert main(["report", "my project"]) == 0
+    page = Path("results/local/my project/report.html")
     assert capsys.readouterr().out == f"{page}\n"
     assert main(["report", str(page.parent), "-o", "own.html"]) == 0
     found = content(page)
@@ -57,7 +42,7 @@ def test_a_project_and_the_directory_of_its_results_are_the_same(
 
 
 def test_what_it_cannot_read_is_said(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    results = Path("results/local/project")
+    results = Path("results/local/my project")
     (results / "old").mkdir()
     (results / "old" / "results.csv").touch()
     (results / "broken").mkdir()
@@ -74,7 +59,7 @@ def test_what_it_cannot_read_is_said(project: Path, capsys: pytest.CaptureFixtur
         ([str(results / "broken")], "sweep.json: cannot be read"),
         ([str(results / "newer")], "sweep.json: is of another version"),
         (["other"], "other: has no results of local runs in results/local/other"),
-        (["project", "-o", "nowhere/page.html"], "nowhere/page.html: No such file or directory"),
+        (["my project", "-o", "nowhere/page.html"], "nowhere/page.html: No such file or directory"),
     ):
         capsys.readouterr()
         assert main(["report", *arguments]) == 2

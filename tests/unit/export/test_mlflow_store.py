@@ -17,7 +17,10 @@ if TYPE_CHECKING:  # its import takes two seconds, of each process that collects
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # SQLAlchemy's about MLflow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # SQLAlchemy's about MLflow
+]
 
 
 @pytest.fixture(scope="module")

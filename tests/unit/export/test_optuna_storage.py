@@ -53,6 +53,7 @@ def test_optuna_loads_trials_with_their_states_and_curves(results: SweepResults,
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_dashboard_opens_the_study(results: SweepResults, file: Path) -> None:
     export(results, file)
     client = Client(wsgi(database_url(file)))

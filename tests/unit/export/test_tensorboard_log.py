@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from export_bench import BEST, STARTED, write_results
 
 from framework.export.sweep_results import SweepResults
@@ -46,6 +47,7 @@ def ask(address: str, path: str, **body: Any) -> Any:
         return json.load(answer)
 
 
+@pytest.mark.slow
 def test_hparams_and_scalars_are_those_of_the_tasks(results: SweepResults, tmp_path: Path) -> None:
     logs = tmp_path / "it's logs"
     assert export(results, logs).startswith("tensorboard --logdir ")

@@ -79,6 +79,7 @@ def lines(streams: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for part in parts for line in part["content"]]
 
 
+@pytest.mark.slow
 def test_sync_uploads_metaparameters_curves_and_states(
     results: SweepResults, server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from forks import RUN, commands
 from project_directory import ProjectDirectory
 
 from framework.errors import ProjectError
@@ -109,28 +109,25 @@ def test_a_run_gives_them_to_its_tasks_and_keeps_none(tmp_path: Path, home: Path
     )
     (project / "parameters.yml").write_text("x: 1\n")
     write(home / "token", SECRET.encode())
-    command = [sys.executable, "-m", "framework", "run", str(project)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "HF_HOME": "mine"}
-    refused = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert (refused.returncode, list(tmp_path.glob("results/local/*"))) == (2, [])
-    assert refused.stderr.splitlines()[-1] == (
+    code, said = commands().run(RUN, "run", str(project), environment=environment, directory=tmp_path)
+    assert (code, list(tmp_path.glob("results/local/*"))) == (2, [])
+    assert said.splitlines()[-1] == (
         f"{project}/project.yml:2:31: environment: WORD is not set here; export it, or write its value"
     )
     environment["WORD"] = "w-ord"
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    code, said = commands().run(RUN, "run", str(project), environment=environment, directory=tmp_path)
+    assert code == 0, said
     rows = (tmp_path / "results/local/a project/results.csv").read_text()
     assert f",/data,{len(SECRET)},w-ord" in rows, rows
     for file in filter(Path.is_file, (tmp_path / "results").rglob("*")):
         assert b"hidden" not in file.read_bytes(), file
-    assert "hidden" not in done.stdout + done.stderr
+    assert "hidden" not in said
 
 
 def test_the_program_is_looked_for_where_tasks_look_for_it(directory: ProjectDirectory, home: Path) -> None:
     (home / "own-program").symlink_to(sys.executable)
     (directory.path / "run.py").write_text("print('x=1')\n")
     directory.load("n: 1", f"command: own-program run.py\nenvironment: {{PATH: '{home}'}}\n")
-    command = [sys.executable, "-m", "framework", "run", str(directory.path), "--data", str(home / "data")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    code, said = commands().run(RUN, "run", str(directory.path), "--data", str(home / "data"))
+    assert code == 0, said

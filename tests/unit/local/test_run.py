@@ -11,18 +11,22 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forks import RUN, Fork, commands
+from runner_bench import wait_until
 from webhook import Webhook
 
 from framework.files import LocalFiles
 from framework.journal.store import Journal
 from framework.runner.orphans import task_processes
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_SECONDS = 60.0
+WRITES_AT_ONCE = f"import framework.master.publisher as it\nit.RESULTS_SECONDS = 0.1\n{RUN}"
 
 
 class Bench:
@@ -34,7 +38,8 @@ class Bench:
         self.project.mkdir()
         self.marks = path / "marks"
         self.files = LocalFiles(path / "results/local" / self.project.name)
-        self.started: list[subprocess.Popen[str]] = []
+        self.started: list[Fork] = []
+        self.program = RUN
         self.write(x="[1, 2, 3]")
 
     def write(self, x: str, program: str = "", settings: str = "") -> None:
@@ -46,25 +51,19 @@ class Bench:
         mark = shlex.quote(str(self.marks))
         (self.project / "run.sh").write_text(f"echo ${{1#--x=}} >>{mark}\n{program}\necho loss=${{1#--x=}}\n")
 
-    def start(self, *options: str, project: Path | None = None) -> subprocess.Popen[str]:
-        what = str(project or self.project)
-        command = [sys.executable, "-m", "framework", "run", what, "--slots", "2", *options]
-        process = subprocess.Popen(
-            command,
-            cwd=self.path,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def start(self, *options: str, project: Path | None = None) -> Fork:
+        process = commands().start(
+            self.program, "run", str(project or self.project), "--slots", "2", *options,
+            environment=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, directory=self.path,
+        )  # fmt: skip
         self.started.append(process)
         return process
 
     def run(self, *options: str) -> tuple[int, str]:
-        return ended(self.start(*options))
+        return self.start(*options).end()
 
     def run_file(self, file: Path, *options: str) -> tuple[int, str]:
-        return ended(self.start(*options, project=file))
+        return self.start(*options, project=file).end()
 
     def ran(self) -> list[str]:
         """What was executed since this was asked last."""
@@ -83,7 +82,7 @@ class Bench:
         """Of its tasks."""
         return list(task_processes(self.files.worker.tasks))
 
-    def interrupt(self) -> subprocess.Popen[str]:
+    def interrupt(self) -> Fork:
         """A run of tasks, of which the first two are done, and two more run for a minute, or until `go`."""
         go, waiting = (shlex.quote(str(self.path / name)) for name in ("go", "waiting"))
         script = f"[ -e {go} ] || {{ echo $1 >>{waiting}; sleep 60 & wait; }}"
@@ -92,18 +91,6 @@ class Bench:
         wait_until(lambda: words(self.path / "waiting") == 2)
         (self.path / "go").touch()
         return process
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    return process.returncode, output
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def words(file: Path) -> int:
@@ -123,7 +110,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     yield bench
     for process in bench.started:
         process.kill()
-        process.communicate()
+        process.end()
 
 
 def test_every_combination_runs_once_and_only_new_ones_run_again(bench: Bench) -> None:
@@ -217,7 +204,7 @@ def test_a_command_can_name_the_variables_of_its_task(bench: Bench) -> None:
 def test_after_an_interruption_it_goes_on_with_what_has_not_ended(bench: Bench) -> None:
     process = bench.interrupt()
     process.send_signal(signal.SIGINT)
-    code, output = ended(process)
+    code, output = process.end()
     assert code == 130, output
     assert "to continue: python -m framework run " in output
     assert (bench.processes(), bench.ran()) == ([], ["1", "2", "3", "4"])
@@ -239,7 +226,7 @@ def test_a_second_interruption_does_not_wait_for_tasks_that_will_not_end(bench: 
         if "Ctrl-C again to kill them" in line:
             break
     process.send_signal(signal.SIGINT)
-    code, output = ended(process)
+    code, output = process.end()
     assert (code, bench.processes()) == (130, []), output
     with sqlite3.connect(bench.files.master.journal) as journal:
         (attempt,) = journal.execute("SELECT state, exit_code FROM attempts").fetchall()
@@ -272,7 +259,7 @@ def test_a_run_that_is_killed_leaves_no_task_behind_and_the_next_one_goes_on(
 def test_a_runner_that_is_killed_is_replaced_and_its_tasks_run_again(bench: Bench) -> None:
     process = bench.interrupt()
     os.kill(runner_of(process.pid), signal.SIGKILL)
-    code, output = ended(process)
+    code, output = process.end()
     assert (code, bench.ran()) == (0, ["1", "2", "3", "3", "4", "4", "5"]), output
     assert output.count("the runner of this run was killed; another one is started") == 1
     assert bench.states() == ["done"] * 5
@@ -574,10 +561,11 @@ def test_the_task_that_is_pruned_last_has_its_duration(bench: Bench) -> None:
         program=f"case $1 in *1) echo loss=9 ;; *2) {script} ;; esac",
         settings="early_terminate: {type: asha, min_iter: 1, eta: 2}",
     )
+    bench.program = WRITES_AT_ONCE
     process = bench.start()
     wait_until(lambda: bench.files.master.results.exists() and "done" in bench.states())
     go.touch()
-    code, output = ended(process)
+    code, output = process.end()
     assert code == 0, output
     assert bench.states() == ["done", "pruned"]
     assert 0.2 < float(bench.rows()[1]["seconds"]) < 600
@@ -587,6 +575,7 @@ def test_a_metric_that_is_never_reported_is_said_while_it_runs_and_at_its_end(be
     go = bench.path / "go"
     program = f"case $1 in *8) until [ -e {go} ]; do sleep 0.02; done ;; esac; echo los=1; exit 0"
     bench.write(x="[1, 2, 3, 4, 5, 6, 7, 8]", program=program)
+    bench.program = WRITES_AT_ONCE
     process = bench.start()
     assert process.stdout is not None
     output = ""
@@ -595,7 +584,7 @@ def test_a_metric_that_is_never_reported_is_said_while_it_runs_and_at_its_end(be
         assert line, output
         output += line
     go.touch()
-    code, rest = ended(process)
+    code, rest = process.end()
     output += rest
     assert code == 0, output
     first, last = [line for line in output.splitlines() if "no task has reported loss" in line]

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from attempt_bench import children, gone, wait_for
+from attempt_bench import children, gone
+from runner_bench import wait_until
 
 from framework.errors import FrameworkError
 from framework.files import LocalFiles
@@ -173,7 +174,7 @@ def test_tasks_of_an_earlier_run_and_those_that_outlive_this_one_are_killed(file
 
     def start() -> subprocess.Popen[bytes]:
         process = subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True)
-        wait_for(lambda: process.pid in task_processes(files.worker.tasks))  # a moment after exec
+        wait_until(lambda: process.pid in task_processes(files.worker.tasks))  # a moment after exec
         return process
 
     earlier = start()
@@ -194,7 +195,7 @@ def test_they_are_killed_when_the_run_fails_too(files: LocalFiles) -> None:
     def fail() -> None:
         with run_lock(files):
             started.append(subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True))
-            wait_for(lambda: started[0].pid in task_processes(files.worker.tasks))
+            wait_until(lambda: started[0].pid in task_processes(files.worker.tasks))
             raise FrameworkError("killed 5 times")
 
     started: list[subprocess.Popen[bytes]] = []

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worker_bench import wait_until
+from runner_bench import wait_until
 
 import framework.runner.__main__
 from framework.errors import FrameworkError

@@ -7,7 +7,8 @@ import sys
 import threading
 
 import pytest
-from attempt_bench import ENVIRONMENT, CommandBench, gone, make_job, run_to_timeout, wait_for
+from attempt_bench import ENVIRONMENT, CommandBench, gone, make_job, run_to_timeout
+from runner_bench import wait_until
 
 from framework.errors import FrameworkError
 from framework.runner.attempt import Attempt, Execution
@@ -89,7 +90,7 @@ def test_a_timeout_ends_the_whole_group(commands: CommandBench) -> None:
     assert found.seconds < 59
     assert found.metrics == {"a": 1}
     assert commands.files.stdout.read_text().endswith("a=1\nbye\n")
-    wait_for(lambda: gone(int((commands.files.work / "child").read_text())))
+    wait_until(lambda: gone(int((commands.files.work / "child").read_text())))
 
 
 def test_what_ignores_term_is_killed(commands: CommandBench) -> None:
@@ -101,7 +102,7 @@ def test_what_ignores_term_is_killed(commands: CommandBench) -> None:
 
 def test_stop(commands: CommandBench) -> None:
     def stop() -> None:
-        wait_for((commands.files.work / "began").exists)
+        wait_until((commands.files.work / "began").exists)
         commands.stop()
 
     thread = threading.Thread(target=stop)
@@ -116,7 +117,7 @@ def test_what_is_left_in_the_group_is_killed(commands: CommandBench) -> None:
     found = commands.shell("(trap '' TERM HUP; sleep 60) & echo $! > child; exit 0")
     assert found.state == "done"
     assert found.seconds < 50
-    wait_for(lambda: gone(int((commands.files.work / "child").read_text())))
+    wait_until(lambda: gone(int((commands.files.work / "child").read_text())))
 
 
 def test_what_is_left_in_another_session_is_ended(commands: CommandBench) -> None:

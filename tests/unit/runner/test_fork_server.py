@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from attempt_bench import ENVIRONMENT, TASK_PATH, CallBench, children, gone, wait_for
+from attempt_bench import ENVIRONMENT, TASK_PATH, CallBench, children, gone
+from runner_bench import wait_until
 
 from framework.errors import FrameworkError
 from framework.runner import fork_server
@@ -144,9 +145,9 @@ def test_keepers_are_reaped(calls: CallBench) -> None:
     for _ in range(5):
         calls.run()
     (server,) = calls.pids("imported")
-    wait_for(lambda: all(map(gone, children(server))))
+    wait_until(lambda: all(map(gone, children(server))))
     calls.run()
-    wait_for(lambda: len(children(server)) <= 1)  # that of the last call
+    wait_until(lambda: len(children(server)) <= 1)  # that of the last call
 
 
 ENDS = {

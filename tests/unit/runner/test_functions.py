@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attempt_bench import CallBench, gone, parent, run_to_timeout, wait_for
+from attempt_bench import CallBench, gone, parent, run_to_timeout
+from runner_bench import wait_until
 
 from framework.runner.orphans import task_processes
 
@@ -206,7 +207,7 @@ def test_stop(calls: CallBench) -> None:
             time.sleep(60)
     """)
     running = calls.begin()
-    wait_for(lambda: calls.pids("called"))
+    wait_until(lambda: calls.pids("called"))
     running.stop()
     found = running.result()
     assert (found.state, found.reason) == ("stopped", "stopped by the master, or because its worker stopped")
@@ -220,7 +221,7 @@ def test_metrics_come_while_it_runs(calls: CallBench) -> None:
             print("Step: i=2")
     """)
     running = calls.begin()
-    wait_for(lambda: calls.seen == [{"i": 1}])
+    wait_until(lambda: calls.seen == [{"i": 1}])
     (calls.project / "go").touch()
     assert running.result().metrics == {"i": 2}
 
@@ -249,10 +250,10 @@ WAITING = """
 def test_a_server_that_is_killed_takes_no_call_with_it(calls: CallBench) -> None:
     calls.write(WAITING)
     running = [calls.begin(x=x) for x in range(2)]
-    wait_for(lambda: len(calls.pids("called")) == 2)
+    wait_until(lambda: len(calls.pids("called")) == 2)
     (server,) = calls.pids("imported")
     os.kill(server, signal.SIGKILL)
-    wait_for(lambda: gone(server))
+    wait_until(lambda: gone(server))
     (calls.project / "go").touch()
     found = [each.result() for each in running]
     assert [(each.state, each.metrics) for each in found] == [("done", {"x": x}) for x in range(2)]
@@ -267,7 +268,7 @@ def test_a_server_that_dies_before_it_forks_is_replaced(calls: CallBench) -> Non
     (server,) = calls.pids("imported")
     os.kill(server, signal.SIGSTOP)
     waiting = calls.begin(x=2)
-    wait_for(lambda: calls.attempts[1].stderr.exists())
+    wait_until(lambda: calls.attempts[1].stderr.exists())
     os.kill(server, signal.SIGKILL)
     assert waiting.result().metrics == {"x": 2}
 
@@ -277,13 +278,13 @@ def test_a_new_version_of_the_project_ends_the_server_of_the_older_one(
 ) -> None:
     calls.write(WAITING)
     running = calls.begin(x=1)
-    wait_for(lambda: calls.pids("called"))
+    wait_until(lambda: calls.pids("called"))
     newer = tmp_path / "newer"
     newer.mkdir()
     (newer / "train.py").write_text("def run(x): return {'x': 2 * x}")
     assert calls.run(x=2, project=newer).metrics == {"x": 4}
     (server,) = calls.pids("imported")
-    wait_for(lambda: gone(server))
+    wait_until(lambda: gone(server))
     (calls.project / "go").touch()
     assert running.result().metrics == {"x": 1}
 
@@ -295,7 +296,7 @@ def test_an_import_that_takes_too_long_is_begun_anew_for_those_who_can_wait(call
             return {"x": x}
     """)
     waiting = calls.begin(x=1)
-    wait_for(lambda: calls.pids("imported"))
+    wait_until(lambda: calls.pids("imported"))
     found = calls.run(timeout=0.3, x=2)
     assert (found.state, found.exit_code) == ("timeout", None)
     assert waiting.result().metrics == {"x": 1}
@@ -306,20 +307,20 @@ def test_an_import_that_takes_too_long_is_begun_anew_for_those_who_can_wait(call
 def test_a_stop_while_it_is_imported(calls: CallBench) -> None:
     calls.write("time.sleep(60)")
     waiting = calls.begin()
-    wait_for(lambda: calls.pids("imported"))
+    wait_until(lambda: calls.pids("imported"))
     waiting.stop()
     assert waiting.result().state == "stopped"
-    wait_for(lambda: gone(calls.pids("imported")[0]))
+    wait_until(lambda: gone(calls.pids("imported")[0]))
 
 
 def test_server_and_calls_end_with_the_runner(calls: CallBench) -> None:
     calls.write(WAITING)
     calls.begin(x=1)
-    wait_for(lambda: calls.pids("called"))
+    wait_until(lambda: calls.pids("called"))
     keeper = parent(calls.pids("called")[0])
     calls.runner.kill()
     for pid in (*calls.pids("imported"), *calls.pids("called"), keeper):
-        wait_for(lambda pid=pid: gone(pid))  # type: ignore[misc]
+        wait_until(lambda pid=pid: gone(pid))  # type: ignore[misc]
 
 
 def test_server_and_calls_end_with_the_worker(calls: CallBench) -> None:
@@ -331,7 +332,7 @@ def test_server_and_calls_end_with_the_worker(calls: CallBench) -> None:
             while True: time.sleep(0.1)
     """)
     calls.begin()
-    wait_for(lambda: calls.pids("called"))
+    wait_until(lambda: calls.pids("called"))
     calls.runner.end()
     for pid in (*calls.pids("imported"), *calls.pids("called")):
         assert gone(pid)
@@ -348,4 +349,4 @@ def test_nothing_stays_open(calls: CallBench) -> None:
     before = held()
     for x in range(5):
         calls.run(x=x)
-    wait_for(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
+    wait_until(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))

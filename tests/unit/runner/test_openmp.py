@@ -63,6 +63,7 @@ def test_a_call_can_use_it_after_the_import_has(calls: CallBench) -> None:
     assert len(calls.pids("imported")) == 1
 
 
+@pytest.mark.slow
 def test_a_runtime_that_is_of_no_use_in_a_fork(calls: CallBench) -> None:
     build(calls, OLD, "libgomp-old.so")
     calls.write(PROGRAM.format(library="libgomp-old.so", at_import="threads()"))
@@ -84,7 +85,7 @@ def test_a_runtime_that_the_import_has_not_used(calls: CallBench) -> None:
 
 
 def test_an_import_error_in_a_call_is_the_tasks(calls: CallBench) -> None:
-    build(calls, OLD, "libgomp-old.so")
+    build(calls, OLD.replace("pause()", "_exit(1)"), "libgomp-old.so")  # it fails at once
     calls.write(
         PROGRAM.format(library="libgomp-old.so", at_import="threads()")
         + """

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attempt_bench import gone, wait_for
+from attempt_bench import gone
+from runner_bench import wait_until
 
 from framework.runner import orphans
 from framework.runner.orphans import kill_orphans, task_processes
@@ -138,4 +139,4 @@ def test_a_long_environment_is_read_to_its_end(tasks: Tasks, monkeypatch: pytest
     monkeypatch.setenv("A_LONG_ONE", "x" * 130_000)
     monkeypatch.setattr(orphans, "_LONGEST_READ", 64)
     process = tasks.start(tasks.path / "t/1/files")
-    wait_for(lambda: list(task_processes(tasks.path)) == [process])  # exec may come between two reads
+    wait_until(lambda: list(task_processes(tasks.path)) == [process])  # exec may come between two reads

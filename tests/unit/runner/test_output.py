@@ -7,7 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from attempt_bench import CommandBench, wait_for
+from attempt_bench import CommandBench
+from runner_bench import wait_until
 
 from framework.messages.metrics import Metric
 from framework.project.early_termination import EarlyTermination
@@ -18,7 +19,7 @@ def test_metrics_come_while_it_runs(commands: CommandBench) -> None:
     go = commands.project / "go"
 
     def let_it_go_on() -> None:
-        wait_for(lambda: commands.seen)
+        wait_until(lambda: commands.seen)
         go.touch()
 
     thread = threading.Thread(target=let_it_go_on)

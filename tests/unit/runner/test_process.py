@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from attempt_bench import gone, wait_for
+from attempt_bench import gone
+from runner_bench import wait_until
 
 from framework.runner.process import OOM_SCORE, end_of, raise_oom_score, signal_group, signal_name, spawn
 
@@ -60,10 +61,10 @@ def test_the_end_of_a_process_that_somebody_else_has_reaped_is_unknown() -> None
 
 def test_a_signal_reaches_the_whole_group(tmp_path: Path) -> None:
     with shell(f"sleep 60 & echo $! >'{tmp_path}/new'; mv '{tmp_path}/new' '{tmp_path}/child'; wait") as pid:
-        wait_for((tmp_path / "child").exists)
+        wait_until((tmp_path / "child").exists)
         child = int((tmp_path / "child").read_text())
         signal_group(pid, signal.SIGTERM)
-        wait_for(lambda: gone(pid) and gone(child))
+        wait_until(lambda: gone(pid) and gone(child))
 
 
 def test_a_group_that_is_gone_or_belongs_to_others_is_no_error(

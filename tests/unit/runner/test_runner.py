@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attempt_bench import CODE, children, expect_no_child, gone, make_job, stat, wait_for
-from runner_bench import KEY, Event, RunnerBench
+from attempt_bench import CODE, children, expect_no_child, gone, make_job, stat
+from runner_bench import KEY, Event, RunnerBench, wait_until
 
 from framework.files import WorkerFiles
 from framework.project.early_termination import EarlyTermination
@@ -181,7 +181,7 @@ def test_several_attempts_at_a_time(runner: Bench) -> None:
     runner.run(*jobs[:4])
     for job in jobs[4:]:
         runner.run(job)
-    wait_for(lambda: len(runner.started()) == 8)
+    wait_until(lambda: len(runner.started()) == 8)
     runner.let_go()
     ends = [runner.wait("ended", attempt=job.attempt)["execution"] for job in jobs]
     assert [(end["exit_code"], end["metrics"]) for end in ends] == [(n, {"n": n}) for n in range(8)]
@@ -223,7 +223,7 @@ def test_one_that_runs_is_not_forgotten(runner: Bench) -> None:
 
 def test_stop(runner: Bench) -> None:
     attempt = runner.begin("exec sleep 60")
-    wait_for(runner.started)
+    wait_until(runner.started)
     runner.send(do="stop", attempts=["never.1", attempt])
     execution = runner.wait("ended", attempt=attempt)["execution"]
     assert (execution["state"], execution["exit_code"]) == ("stopped", 143)
@@ -243,7 +243,7 @@ def test_what_it_left_running_in_other_sessions_is_ended(runner: Bench) -> None:
     assert execution["reason"] in [f"processes that it left running were ended: {n}" for n in (2, 3)]
     pids = (runner.given[0].files.work / "pids").read_text().split()
     assert [gone(int(pid)) for pid in pids] == [True, True]
-    wait_for(lambda: not children(runner.pid))
+    wait_until(lambda: not children(runner.pid))
 
 
 def test_nobody_has_to_wait_for_children_of_others(runner: Bench) -> None:
@@ -252,8 +252,8 @@ def test_nobody_has_to_wait_for_children_of_others(runner: Bench) -> None:
     attempt = runner.begin(
         f"(setsid sh -c 'echo $$ >{daemon}.new; mv {daemon}.new {daemon}' &); {waiting(runner)}"
     )
-    wait_for(daemon.exists)
-    wait_for(lambda: not stat(int(daemon.read_text())))
+    wait_until(daemon.exists)
+    wait_until(lambda: not stat(int(daemon.read_text())))
     runner.let_go()
     assert runner.wait("ended", attempt=attempt)["execution"]["reason"] == ""
 
@@ -297,9 +297,9 @@ def test_nothing_is_confirmed_as_long_as_the_disk_is_full(runner: Bench) -> None
     _, most = resource.prlimit(runner.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(runner.pid, resource.RLIMIT_FSIZE, (runner.log.stat().st_size + 10, most))
     attempt = runner.begin(waiting(runner))
-    wait_for(lambda: len(runner.started()) == 2)
+    wait_until(lambda: len(runner.started()) == 2)
     runner.run(runner.given[1])
-    wait_for(lambda: "outcomes wait for room" in runner.messages.read_text())
+    wait_until(lambda: "outcomes wait for room" in runner.messages.read_text())
     runner.let_go()
     runner.wait("exited", attempt=attempt)
     runner.run(runner.given[1])
@@ -348,8 +348,8 @@ def test_after_its_death_it_names_what_was_lost_and_what_had_ended(runner: Bench
     runner.send(do="forget", attempts=[runner.given[1].attempt])
     running = runner.begin("setsid sleep 60 & sleep 60")
     runner.wait("taken", attempt=running)
-    wait_for(lambda: len(runner.started()) == 3)
-    wait_for(lambda: len(list(task_processes(runner.tasks))) >= 3)
+    wait_until(lambda: len(runner.started()) == 3)
+    wait_until(lambda: len(list(task_processes(runner.tasks))) >= 3)
     runner.kill()
     assert list(task_processes(runner.tasks)) != []
     runner.start()
@@ -363,7 +363,7 @@ def test_after_its_death_it_names_what_was_lost_and_what_had_ended(runner: Bench
     runner.run(runner.given[2])
     assert runner.wait("held")["ended"] == "lost", "what was lost is not begun again by itself"
     runner.send(do="forget", attempts=list(held))
-    wait_for(lambda: not runner.believed())
+    wait_until(lambda: not runner.believed())
     runner.kill()
     runner.start()
     assert runner.held() == {}
@@ -379,7 +379,7 @@ def test_a_worker_with_another_key_finds_nothing(runner: Bench) -> None:
 
 def test_it_ends_with_its_worker_and_all_tasks_with_it(runner: Bench) -> None:
     runner.begin("trap '' TERM; (trap '' TERM; setsid sleep 60) & while :; do sleep 0.1; done")
-    wait_for(lambda: len(list(task_processes(runner.tasks))) >= 2)
+    wait_until(lambda: len(list(task_processes(runner.tasks))) >= 2)
     runner.disconnect()
     assert runner.exit_code(seconds=50) == 0, "before the tasks would end"
     assert list(task_processes(runner.tasks)) == []
@@ -397,7 +397,7 @@ def test_sigterm_stops_what_runs_and_hands_it_back(runner: Bench) -> None:
     script = "trap 'echo a=1; exit 0' TERM; echo . >>'{}'; while :; do sleep 0.05; done"
     trapped = runner.path / "trapped"
     attempts = [runner.begin(script.format(trapped)) for _ in range(2)]
-    wait_for(lambda: trapped.exists() and trapped.read_text() == ".\n" * 2)
+    wait_until(lambda: trapped.exists() and trapped.read_text() == ".\n" * 2)
     os.kill(runner.pid, signal.SIGTERM)
     for attempt in attempts:
         execution = runner.wait("ended", attempt=attempt)["execution"]
@@ -470,7 +470,7 @@ def init(tmp_path: Path) -> Iterator[Bench]:
 
 def test_no_signal_of_a_task_ends_process_1(init: Bench) -> None:
     running = init.begin("exec sleep 60")
-    wait_for(init.started)
+    wait_until(init.started)
     attempt = init.begin("kill -TERM 1; kill -INT 1; kill -HUP 1; kill -KILL 1; sleep 0.5")
     assert init.wait("ended", attempt=attempt)["execution"]["state"] == "done"
     assert init.execute("kill -KILL -1")["state"] == "done"
@@ -482,7 +482,7 @@ def test_no_signal_of_a_task_ends_process_1(init: Bench) -> None:
 
 def test_a_sigterm_from_outside_ends_process_1(init: Bench) -> None:
     attempt = init.begin("exec sleep 60")
-    wait_for(init.started)
+    wait_until(init.started)
     (process,) = children(init.pid)
     os.kill(process, signal.SIGTERM)
     assert init.wait("ended", attempt=attempt)["execution"]["state"] == "stopped"
@@ -494,7 +494,7 @@ def test_process_1_reaps_what_tasks_leave_to_it(init: Bench) -> None:
     for _ in range(3):
         init.execute("(setsid sleep 0.05 &); (setsid sleep 60 &); sleep 0.1")
     (process,) = children(init.pid)
-    wait_for(lambda: not children(process))
+    wait_until(lambda: not children(process))
 
 
 # A runner as most containers have it.
@@ -579,9 +579,9 @@ def test_attempts_go_on_without_their_worker(linked: Bench) -> None:
     running = linked.begin(waiting(linked))
     ending = linked.begin("sleep 0.5; echo a=1")
     linked.wait("taken", attempt=ending)
-    wait_for(lambda: len(linked.started()) == 2)
+    wait_until(lambda: len(linked.started()) == 2)
     linked.disconnect()
-    wait_for(lambda: any(map(gone, linked.started())))  # in either order: they began side by side
+    wait_until(lambda: any(map(gone, linked.started())))  # in either order: they began side by side
     linked.greet()
     assert linked.hello["key"] == KEY
     held = linked.held()
@@ -608,7 +608,7 @@ def test_what_ended_meanwhile_is_named_until_it_is_kept(linked: Bench) -> None:
     attempt = linked.begin("sleep 0.3; echo a=1")
     linked.wait("taken", attempt=attempt)
     linked.disconnect()
-    wait_for(lambda: linked.believed()[attempt].ended)
+    wait_until(lambda: linked.believed()[attempt].ended)
     for _ in range(2):
         assert outcome(linked, attempt)["metrics"] == {"a": 1}
     linked.send(do="forget", attempts=[attempt])
@@ -621,7 +621,7 @@ def test_a_worker_that_leaves_and_does_not_come_back(linked: Bench) -> None:
     linked.wait("taken", attempt=attempt)
     linked.send(do="leave")
     linked.disconnect()
-    wait_for(lambda: linked.believed()[attempt].ended)
+    wait_until(lambda: linked.believed()[attempt].ended)
     assert outcome(linked, attempt)["state"] == "stopped"
     assert linked.execute("true")["state"] == "done"
 
@@ -644,7 +644,7 @@ def test_a_worker_that_leaves_and_comes_back_in_time(linked: Bench) -> None:
 
 def test_a_worker_that_dies_without_a_word_may_take_its_time(linked: Bench) -> None:
     attempt = linked.begin("exec sleep 60")
-    wait_for(linked.started)
+    wait_until(linked.started)
     linked.disconnect()
     time.sleep(2 * LEAVE_SECONDS)
     linked.greet()
@@ -707,7 +707,7 @@ def test_what_is_not_confirmed_yet_is_confirmed_to_the_next_worker(linked: Bench
     _, most = resource.prlimit(linked.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(linked.pid, resource.RLIMIT_FSIZE, (linked.log.stat().st_size, most))
     attempt = linked.begin("exec sleep 60")
-    wait_for(lambda: len(linked.started()) == 2)
+    wait_until(lambda: len(linked.started()) == 2)
     linked.greet()
     assert linked.held().keys() == {linked.given[0].attempt}
     resource.prlimit(linked.pid, resource.RLIMIT_FSIZE, (most, most))
@@ -721,7 +721,7 @@ def test_an_outcome_that_the_disk_does_not_have_is_not_said_to_the_next_worker(l
     _, most = resource.prlimit(linked.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(linked.pid, resource.RLIMIT_FSIZE, (linked.log.stat().st_size, most))
     linked.let_go()
-    wait_for(lambda: "outcomes wait for room" in linked.messages.read_text())
+    wait_until(lambda: "outcomes wait for room" in linked.messages.read_text())
     linked.greet()
     assert linked.held()[attempt]["ended"] == "running"
     resource.prlimit(linked.pid, resource.RLIMIT_FSIZE, (most, most))
@@ -771,7 +771,7 @@ def test_a_runner_that_holds_something_does_not_end_for_a_new_framework(
     bench: Bench, versions: Versions
 ) -> None:
     attempt = bench.begin(waiting(bench))
-    wait_for(bench.started)
+    wait_until(bench.started)
     versions.push("2", "second")
     time.sleep(0.5)
     bench.let_go()

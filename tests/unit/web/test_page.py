@@ -86,14 +86,25 @@ def test_the_page_names_no_other_place() -> None:
 def browse(page: str, path: Path, width: int) -> tuple[dict[str, Any], list[str]]:
     """What actions.js has seen in a browser, and what the browser's console says."""
     file = path / "page.html"
-    actions = Path(__file__).with_name("actions.js").read_text()
-    file.write_text(page.replace("</body>", f"<script>{actions}</script></body>"))
-    shown, console = dump(file.as_uri(), path, width)
+    file.write_text(with_script(page, "actions.js"))
+    shown, console = dump(file.as_uri(), path, width, 2500)
+    return seen_in(shown), console
+
+
+def with_script(page: str, name: str, before: str = "") -> str:
+    """The page with a script beside this file, and what comes before it."""
+    return page.replace(
+        "</body>", f"<script>{before}{Path(__file__).with_name(name).read_text()}</script></body>"
+    )
+
+
+def seen_in(shown: str) -> Any:
+    """What the script has left."""
     (seen,) = re.findall(r'<pre id="seen">(.*?)</pre>', shown, re.DOTALL) or ["{}"]
-    return json.loads(unescape(seen)), console
+    return json.loads(unescape(seen))
 
 
-def dump(address: str, path: Path, width: int, milliseconds: int = 20000) -> tuple[str, list[str]]:
+def dump(address: str, path: Path, width: int, milliseconds: int) -> tuple[str, list[str]]:
     """What a browser has made of a page after some time of its clock, and what its console says."""
     if BROWSER is None:
         if os.environ.get("CI"):
@@ -110,6 +121,7 @@ def dump(address: str, path: Path, width: int, milliseconds: int = 20000) -> tup
 
 
 @pytest.mark.parametrize("width", [1300, 520])
+@pytest.mark.slow
 def test_a_browser_shows_tables_and_plots(tmp_path: Path, width: int) -> None:
     seen, said = browse(render_page(a_sweep(), IMPORTANCE, CURVES), tmp_path, width)
     assert said == []
@@ -151,50 +163,63 @@ class Site(BaseHTTPRequestHandler):
 
 
 def show_live(
-    tmp_path: Path, status: Status, sweep: dict[str, Any], answers: dict[str, str] | None = None, at: str = ""
-) -> str:
-    """What the browser makes of the live page while this is published; its console has nothing to say.
-
-    `answers`: what is answered besides. `at`: the place in the page that its address names.
+    tmp_path: Path, status: Status, sweep: dict[str, Any], answers: dict[str, str], *addresses: str
+) -> tuple[str, list[str]]:
+    """What the browser makes of the live page while this is published, and of its output at each address, the
+    first one from the beginning; its console has nothing to say. `answers`: what is answered besides.
     """
     status.write(tmp_path / "status.json")
+    page = render_page(sweep, IMPORTANCE, CURVES, is_live=True)
     Site.files = {
-        "/sweep": render_page(sweep, IMPORTANCE, CURVES, is_live=True),
+        "/sweep": with_script(page, "addresses.js", f"const ADDRESSES = {json.dumps(addresses[1:])};"),
         "/sweep/status.json": (tmp_path / "status.json").read_text(),
         "/sweep/sweep.json": json.dumps(sweep),
-        **(answers or {}),
+        **answers,
     }
     with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        shown, said = dump(f"http://127.0.0.1:{server.server_port}/sweep{at}", tmp_path, 1300, 5000)
+        shown, said = dump(f"http://127.0.0.1:{server.server_port}/sweep{addresses[0]}", tmp_path, 1300, 5000)
         server.shutdown()
     assert said == []
-    return shown
+    return shown, seen_in(shown)
 
 
-def test_a_live_page_shows_what_has_happened(tmp_path: Path) -> None:
-    events = [Event(number, time.time(), "failed", f"{HOSTILE} {number}") for number in range(1, 13)]
-    hosts = {"gpu1": HostStatus(2, 1, 0, 1.0, alive=True)}
-    status = Status(time.time(), "p", "c1", 9, 1, 1, 1, False, 5.0, hosts=hosts, events=events)
-    shown = show_live(tmp_path, status, a_sweep(3))
+@pytest.mark.slow
+def test_the_live_page_shows_what_happens_now(tmp_path: Path) -> None:
+    """What has happened, how long it takes, what the hosts do, and the end of a task's output."""
+    sweep = a_sweep(19)
+    for _ in range(2):  # second attempts are under way of the last two
+        task, attempt = sweep["tasks"].pop(), sweep["attempts"].pop(-1 - len(sweep["under_way"]) * 2)
+        sweep["under_way"].append({**task, "state": "running", "attempts": 2})
+        sweep["attempts"] += [
+            {**attempt, "state": "lost"},
+            {**attempt, "attempt": 2, "state": "running", "seconds": None, "exit_code": None},
+        ]
+    names = [f"{task['task']}.2" for task in sweep["under_way"]]
+    hosts = [task["host"] for task in sweep["under_way"]]
+    text = f"{HOSTILE}\n<img src=x onerror=document.title='broken'>\nloss=0.5"
+    said = [{"stdout": text, "stderr": ""}, {"problem": "gpu1: <b>its worker</b> does not answer"}]
+    answers = {
+        f"/sweep/output?attempt={name}&host={host}": json.dumps(answer)
+        for name, host, answer in zip(names, hosts, said, strict=True)
+    }
+    gpus = (GpuUse(93, 30_720, 81_920), GpuUse(None, 0, 0))
+    status = Status(
+        time.time(), "p", "v1", 40, 17, 1, 2, finished=False, seconds_left=11_400.0, rate=2.5,
+        hosts={
+            "gpu1": HostStatus(2, 1, 0, 1.0, alive=True, use=HostUse(3.25, 8.0, gpus)),
+            "old": HostStatus(1, 0, 0, 99.0, alive=False),
+        },
+        estimate=Estimate(11_400.0, 9000.0, 12_600.0, 40, "gpu1", 2280.0),
+        events=[Event(number, time.time(), "failed", f"{HOSTILE} {number}") for number in range(1, 13)],
+    )  # fmt: skip
+    addresses = (f"#output-{names[0]}", f"#output-{names[1]}", "#output-<b>x", "#now")
+    shown, (output, problem, unknown, closed) = show_live(tmp_path, status, sweep, answers, *addresses)
+
+    assert re.findall(r"<title>(.*?)</title>", shown)[0] == f"p {escape(HOSTILE, quote=False)}: results"
     (lines,) = re.findall(r"<h3>What has happened</h3><ul>(.*?)</ul>", shown, re.DOTALL)
     texts = re.findall(r"<li>[-0-9 :]+ UTC: (.*?)</li>", lines)
     assert texts == [escape(f"{HOSTILE} {number}", quote=False) for number in range(12, 2, -1)]
-    assert '<section aria-label="Output" hidden="">' in shown
-
-
-def test_the_live_page_says_how_long_it_takes_and_what_the_hosts_do(tmp_path: Path) -> None:
-    use = HostUse(3.25, 8.0, (GpuUse(93, 30_720, 81_920), GpuUse(None, 0, 0)))
-    hosts = {
-        "gpu1": HostStatus(2, 1, 0, 1.0, alive=True, use=use),
-        "old": HostStatus(1, 0, 0, 99.0, alive=False),
-    }
-    rest = Estimate(11_400.0, 9000.0, 12_600.0, 40, "gpu1", 2280.0)
-    status = Status(
-        time.time(), "p", "v1", 40, 20, 2, 2, finished=False, seconds_left=11_400.0, hosts=hosts,
-        estimate=rest, rate=2.5,
-    )  # fmt: skip
-    shown = show_live(tmp_path, status, a_sweep(20))
     assert (
         "2.5 a minute, about 3 h 10 min left (2 h 30 min to 3 h 30 min); 2 more hosts like gpu1: 38 min 0 s"
     ) in shown
@@ -202,44 +227,17 @@ def test_the_live_page_says_how_long_it_takes_and_what_the_hosts_do(tmp_path: Pa
     assert cells[:6] == ["gpu1", "2", "1", "3.3/8", "93 % 30/80 GiB, ", "1 s ago"]
     assert cells[6:12] == ["old", "1", "0", "", "", "out of reach"]
 
-
-def a_running_sweep() -> tuple[Status, dict[str, Any], str]:
-    """A sweep with a second attempt under way; its page, and where its output is asked for."""
-    sweep = a_sweep(3)
-    task, attempt = sweep["tasks"].pop(), sweep["attempts"].pop()
-    sweep["under_way"] = [{**task, "state": "running", "attempts": 2}]
-    sweep["attempts"] += [
-        {**attempt, "state": "lost"},
-        {**attempt, "attempt": 2, "state": "running", "seconds": None, "exit_code": None},
-    ]
-    status = Status(time.time(), "p", "c1", 3, 2, 0, 1, False, 5.0)
-    return status, sweep, f"/sweep/output?attempt={task['task']}.2&host=gpu1"
-
-
-def test_the_live_page_shows_the_end_of_a_task_s_output(tmp_path: Path) -> None:
-    status, sweep, question = a_running_sweep()
-    text = f"{HOSTILE}\n<img src=x onerror=document.title='broken'>\nloss=0.5"
-    answer = json.dumps({"stdout": text, "stderr": ""})
-    name = f"{2:016x}.2"
-    shown = show_live(tmp_path, status, sweep, {question: answer}, f"#output-{name}")
-    assert re.findall(r"<title>(.*?)</title>", shown)[0] == f"p {escape(HOSTILE, quote=False)}: results"
-    heading, problem, stdout, stderr = re.findall(
+    heading, warning, stdout, stderr = re.findall(
         r'<section aria-label="Output"><h2>(.*?)</h2><p class="warning"(.*?)</p>' + 2 * r"<pre (.*?)</pre>",
-        shown, re.DOTALL,
+        output, re.DOTALL,
     )[0]  # fmt: skip
-    assert heading == "Task 3, attempt 2 on gpu1, running: rate=0.01 width=3 kind=&lt;b&gt;bold&lt;/b&gt;"
-    assert problem == ' hidden="">'
+    assert heading == "Task 19, attempt 2 on gpu1, running: rate=0.001 width=5 kind=&lt;b&gt;bold&lt;/b&gt;"
+    assert warning == ' hidden="">'
     assert stdout.endswith(f">{escape(text, quote=False)}")
     assert "hidden" not in stdout
     assert stderr.endswith('hidden="">')
-    links = dict(re.findall(r'<a href="#output-([^"]*)" aria-label="Output of task 3">(.*?)</a>', shown))
-    assert links == {name: "3"}
-
-
-def test_the_live_page_says_why_there_is_no_output(tmp_path: Path) -> None:
-    status, sweep, question = a_running_sweep()
-    answers = {question: json.dumps({"problem": "gpu1: <b>its worker</b> does not answer"})}
-    shown = show_live(tmp_path, status, sweep, answers, f"#output-{2:016x}.2")
-    assert '<p class="warning">gpu1: &lt;b&gt;its worker&lt;/b&gt; does not answer</p>' in shown
-    shown = show_live(tmp_path, status, sweep, {}, "#output-<b>x")
-    assert '<p class="warning">The master has published no such attempt.</p>' in shown
+    links = dict(re.findall(r'<a href="#output-([^"]*)" aria-label="Output of task (.*?)">\2</a>', shown))
+    assert links == dict(zip(names, ("19", "18"), strict=True))
+    assert '<p class="warning">gpu1: &lt;b&gt;its worker&lt;/b&gt; does not answer</p>' in problem
+    assert '<p class="warning">The master has published no such attempt.</p>' in unknown
+    assert closed.startswith('<section aria-label="Output" hidden="">')

@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from worker_bench import TASK, FakeRunner, RunnerBench, WorkerBench, assignment, running
+from worker_bench import TASK, FakeRunner, RunnerBench, WorkerBench, assignment
 
 from framework.errors import FrameworkError
 from framework.messages.worker_events import Refusal, parse_event
 from framework.worker.current_project import cached_project
 from framework.worker.worker import AttemptFailed
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> WorkerBench:
-    """With a runner that only records."""
-    return WorkerBench(tmp_path)
-
-
-@pytest.fixture
-def runner(bench: WorkerBench) -> FakeRunner:
-    return bench.connect_fake()
-
-
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[RunnerBench]:
-    """With a runner that executes."""
-    with running(RunnerBench(tmp_path)) as bench:
-        yield bench
 
 
 @pytest.mark.parametrize("other", [{"infrastructure": "infra-2"}, {"project": "q"}])

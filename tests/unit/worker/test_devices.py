@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from runner_bench import wait_until
 
 from framework.errors import FrameworkError
 from framework.worker import devices
@@ -24,19 +25,6 @@ MEBIBYTE = 2**20
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "PATIENCE_SECONDS", 60.0)  # this machine may be busy
-
-
-@pytest.fixture
-def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
-    """Puts a program of that name, the body of a shell script, in front of all others."""
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-
-    def write(body: str) -> None:
-        program = tmp_path / "nvidia-smi"
-        program.write_text(f'#!/bin/sh\necho "$*" >"{tmp_path}/asked"\n{body}\n')
-        program.chmod(0o755)
-
-    return write
 
 
 def test_devices_can_be_described(tmp_path: Path, nvidia_smi: Answer) -> None:
@@ -143,9 +131,7 @@ def test_nobody_waits_long_for_a_slow_driver(monkeypatch: pytest.MonkeyPatch) ->
     assert gpus.look() == Look(), "nothing is known yet, and that is no problem"
     assert gpus.look() == Look()
     finder.go.set()
-    deadline = time.monotonic() + 60
-    while not gpus.look().is_known and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: gpus.look().is_known)
     assert finder.found == 1, "one look at a time"
     first = gpus.look()
     finder.go.clear()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
 import pytest
+from runner_bench import wait_until
 from worker_bench import Link, Recorder, kill_tasks, start_runner
 
 from framework.files import WorkerFiles
@@ -134,13 +134,6 @@ def task(name: str) -> str:
 
 def names(held: Sequence[str]) -> set[str]:
     return {letter for name in held for letter in ascii_lowercase if name.startswith(task(letter))}
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def given(**environment: str) -> pytest.MarkDecorator:

@@ -12,20 +12,22 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
 from forgetful_disk import ForgetfulDisk, compile_shim
+from forks import ForkServer
 from worker_bench import kill_tasks, start_runner
 
 from framework.files import WorkerFiles
 from framework.journal.store import Journal
 from framework.messages.assignment import Assignment, AttemptResult
 from framework.messages.task_ids import task_id
+
+pytestmark = pytest.mark.slow
 
 TASK = task_id(("sh", "run.sh"), {"x": 1})
 
@@ -112,49 +114,18 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-# Runs each program that it is told in a fork, as imports take longer than the programs do.
-FORKS = """
-import json, os, sys, threading
-import framework.broker.worker_publisher, framework.master.master, framework.worker.worker, worker_bench
-
-for line in sys.stdin:
-    program, arguments, variables = json.loads(line)
-    pid = os.fork()
-    if pid == 0:
-        os.environ.update(variables)
-        sys.argv[1:] = arguments
-        exec(program, {"__name__": "__main__"})
-        threading._shutdown()
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-"""
-forks: subprocess.Popen[str] | None = None
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _forks() -> Iterator[None]:
-    global forks
-    environment = {
-        "PYTHONPATH": ":".join(sys.path),
-        "PATH": "/usr/bin:/bin",
-        "LD_PRELOAD": str(compile_shim()),
-    }
-    command = [sys.executable, "-S", "-c", FORKS]
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        text=True,
-    ) as forks:  # fmt: skip
-        yield
+@cache
+def forks() -> ForkServer:
+    modules = (
+        *("framework.broker.worker_publisher", "framework.master.master", "framework.runner.__main__"),
+        *("framework.worker.worker", "worker_bench"),
+    )
+    return ForkServer(*modules, options=["-S"], environment={"LD_PRELOAD": str(compile_shim())})
 
 
 def run_program(program: str, root: Path, step: str, disk: ForgetfulDisk | None = None) -> int:
-    assert forks is not None
-    assert forks.stdin is not None
-    assert forks.stdout is not None
-    variables = disk.environment if disk else {}
-    forks.stdin.write(json.dumps([program, [str(root), step], variables]) + "\n")
-    forks.stdin.flush()
-    return int(forks.stdout.readline())
+    environment = {"PATH": "/usr/bin:/bin", **(disk.environment if disk else {})}
+    return forks().run(program, str(root), step, environment=environment)[0]
 
 
 def run_worker(root: Path, step: str, disk: ForgetfulDisk | None = None) -> int:
@@ -220,7 +191,7 @@ def test_a_worker_that_is_killed_while_a_task_runs_delivers_its_result(root: Pat
 def runner_on(disk: ForgetfulDisk, root: Path) -> Iterator[None]:
     """A runner that ends with its tasks, as their host does."""
     files = WorkerFiles(root / "data")
-    process = start_runner(files, os.environ | disk.environment)
+    process = start_runner(files, os.environ | disk.environment, forks())
     try:
         yield
     finally:

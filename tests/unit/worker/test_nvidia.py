@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,19 +12,6 @@ from framework.worker.gpu import Gpu
 from framework.worker.nvidia import ask_nvidia_smi
 
 Answer = Callable[[str], None]
-
-
-@pytest.fixture
-def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
-    """Puts a program of that name, the body of a shell script, in front of all others."""
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-
-    def write(body: str) -> None:
-        program = tmp_path / "nvidia-smi"
-        program.write_text(f'#!/bin/sh\necho "$*" >"{tmp_path}/asked"\n{body}\n')
-        program.chmod(0o755)
-
-    return write
 
 
 def test_the_gpus_of_a_host(nvidia_smi: Answer, tmp_path: Path) -> None:

@@ -6,11 +6,10 @@ import os
 import resource
 import signal
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from runner_bench import wait_until
 from worker_bench import (
     DONE,
     SLEEPING,
@@ -20,9 +19,7 @@ from worker_bench import (
     RunnerBench,
     WorkerBench,
     name_of,
-    running,
     task_of,
-    wait_until,
 )
 
 from framework.messages.task_ids import AttemptId
@@ -32,24 +29,6 @@ from framework.worker.held_attempts import Phase
 from framework.worker.worker import Worker
 
 FINE = name_of("fine")
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> WorkerBench:
-    """With a runner that only records."""
-    return WorkerBench(tmp_path)
-
-
-@pytest.fixture
-def runner(bench: WorkerBench) -> FakeRunner:
-    return bench.connect_fake()
-
-
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[RunnerBench]:
-    """With a runner that executes."""
-    with running(RunnerBench(tmp_path)) as bench:
-        yield bench
 
 
 def begun(bench: WorkerBench, runner: FakeRunner, *values: str) -> None:

@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from worker_bench import DONE, TASK, FakeRunner, RunnerBench, WorkerBench, name_of, record_disk_calls, running
+from worker_bench import DONE, TASK, FakeRunner, RunnerBench, WorkerBench, name_of, record_disk_calls
 
 from framework.files import write_atomically
 from framework.messages.task_ids import AttemptId
 from framework.worker import results as results_module
 from framework.worker.results import finish_earlier_results
 from framework.worker.worker import AttemptFailed
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> WorkerBench:
-    """With a runner that only records."""
-    return WorkerBench(tmp_path)
-
-
-@pytest.fixture
-def runner(bench: WorkerBench) -> FakeRunner:
-    return bench.connect_fake()
-
-
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[RunnerBench]:
-    """With a runner that executes."""
-    with running(RunnerBench(tmp_path)) as bench:
-        yield bench
 
 
 def test_the_reason_of_a_failure_on_a_full_disk_names_the_disk(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +11,6 @@ from worker_bench import DONE, HELLO, FakeRunner, WorkerBench, name_of
 from framework.worker.runner_events import is_hello
 
 NAN, INFINITE, HALF = float("nan"), float("inf"), "\ud800"
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> WorkerBench:
-    return WorkerBench(tmp_path)
-
-
-@pytest.fixture
-def runner(bench: WorkerBench) -> FakeRunner:
-    return bench.connect_fake()
 
 
 @pytest.mark.parametrize(

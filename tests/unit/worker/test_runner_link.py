@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import stat
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -14,13 +13,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from forks import Fork
+from runner_bench import wait_until
 from worker_bench import (
     HELLO,
     RunnerBench,
     kill_tasks,
     name_of,
     start_runner,
-    wait_until,
 )
 
 from framework.files import WorkerFiles
@@ -459,9 +459,9 @@ def test_the_worker_ticks_whatever_happens(bench: Bench, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def real(tmp_path: Path) -> Iterator[tuple[RunnerBench, Bench, list[subprocess.Popen[bytes]]]]:
+def real(tmp_path: Path) -> Iterator[tuple[RunnerBench, Bench, list[Fork]]]:
     workers, links = RunnerBench(tmp_path), Bench(tmp_path / "data")
-    runners: list[subprocess.Popen[bytes]] = []
+    runners: list[Fork] = []
     yield workers, links, runners
     links.close()
     for runner in runners:
@@ -470,7 +470,19 @@ def real(tmp_path: Path) -> Iterator[tuple[RunnerBench, Bench, list[subprocess.P
     kill_tasks(workers.files)
 
 
-Real = tuple[RunnerBench, Bench, list[subprocess.Popen[bytes]]]
+Real = tuple[RunnerBench, Bench, list[Fork]]
+
+
+@pytest.fixture
+def busy(real: Real) -> Real:
+    """With a runner that is connected, and executes."""
+    workers, links, runners = real
+    runners.append(start_runner(workers.files))
+    links.start(workers.worker)
+    wait_until(lambda: workers.worker.has_runner)
+    workers.begin("sleep")
+    wait_until(workers.executions)
+    return real
 
 
 def test_the_runner_connects_executes_and_comes_back_to_the_next_worker(real: Real) -> None:
@@ -492,13 +504,8 @@ def test_the_runner_connects_executes_and_comes_back_to_the_next_worker(real: Re
     assert workers.executions() == ["fine", "sleep"]
 
 
-def test_a_runner_that_is_killed_is_followed_by_another_one(real: Real) -> None:
-    workers, links, runners = real
-    runners.append(start_runner(workers.files))
-    links.start(workers.worker)
-    wait_until(lambda: workers.worker.has_runner)
-    workers.begin("sleep")
-    wait_until(workers.executions)
+def test_a_runner_that_is_killed_is_followed_by_another_one(busy: Real) -> None:
+    workers, _, runners = busy
     runners[0].kill()
     runners.append(start_runner(workers.files))  # it has no key
     wait_until(lambda: workers.recorder.results)
@@ -507,13 +514,8 @@ def test_a_runner_that_is_killed_is_followed_by_another_one(real: Real) -> None:
     assert workers.executions() == ["sleep", "fine"]
 
 
-def test_a_task_that_claims_to_be_the_runner_is_refused(real: Real) -> None:
-    workers, links, runners = real
-    runners.append(start_runner(workers.files))
-    links.start(workers.worker)
-    wait_until(lambda: workers.worker.has_runner)
-    workers.begin("sleep")
-    wait_until(workers.executions)
+def test_a_task_that_claims_to_be_the_runner_is_refused(busy: Real) -> None:
+    workers, links, _ = busy
     forged = {"event": "ended", "attempt": name_of("sleep"), "execution": {"state": "done"}}
     task = links.connect()
     task.hello()
@@ -523,13 +525,8 @@ def test_a_task_that_claims_to_be_the_runner_is_refused(real: Real) -> None:
     assert (workers.beat()["running"], workers.recorder.results) == ([name_of("sleep")], [])
 
 
-def test_a_runner_whose_key_was_lost_is_replaced_as_the_heartbeat_says(real: Real) -> None:
-    workers, links, runners = real
-    runners.append(start_runner(workers.files))
-    links.start(workers.worker)
-    wait_until(lambda: workers.worker.has_runner)
-    workers.begin("sleep")
-    wait_until(workers.executions)
+def test_a_runner_whose_key_was_lost_is_replaced_as_the_heartbeat_says(busy: Real) -> None:
+    workers, links, runners = busy
     links.close_links()
     workers.files.runner_key.unlink()
     workers.worker, workers.recorder = workers.start()

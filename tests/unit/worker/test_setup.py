@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worker_bench import DONE, FakeRunner, WorkerBench, name_of, wait_until
+from runner_bench import wait_until
+from worker_bench import DONE, FakeRunner, WorkerBench, name_of
 
 FAILED = {**DONE, "state": "failed", "exit_code": 3, "reason": "exit code 3: no such data", "metrics": {}}
 STOPPED = {**DONE, "state": "stopped", "reason": "stopped"}

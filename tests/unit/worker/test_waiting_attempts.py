@@ -4,35 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from worker_bench import DONE, TASK, FakeRunner, RunnerBench, WorkerBench, name_of, running, wait_until
+from runner_bench import wait_until
+from worker_bench import DONE, TASK, FakeRunner, RunnerBench, WorkerBench, name_of
 
 from framework.errors import FrameworkError
 from framework.messages.task_ids import AttemptId
 from framework.project.resources import Resources
 from framework.worker import waiting_attempts
 from framework.worker.allocator import Allocation
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> WorkerBench:
-    """With a runner that only records."""
-    return WorkerBench(tmp_path)
-
-
-@pytest.fixture
-def runner(bench: WorkerBench) -> FakeRunner:
-    return bench.connect_fake()
-
-
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[RunnerBench]:
-    """With a runner that executes."""
-    with running(RunnerBench(tmp_path)) as bench:
-        yield bench
 
 
 def test_what_the_host_is_short_of_is_waited_for(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
+from runner_bench import wait_until
 from worker_bench import (
     DONE,
     SLEEPING,
@@ -19,31 +18,11 @@ from worker_bench import (
     WorkerBench,
     assignment,
     name_of,
-    running,
-    wait_until,
 )
 
 from framework.messages.assignment import AttemptResult
 from framework.messages.task_ids import AttemptId, task_id
 from framework.worker.worker import AttemptFailed, AttemptLeft
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> WorkerBench:
-    """With a runner that only records."""
-    return WorkerBench(tmp_path)
-
-
-@pytest.fixture
-def runner(bench: WorkerBench) -> FakeRunner:
-    return bench.connect_fake()
-
-
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[RunnerBench]:
-    """With a runner that executes."""
-    with running(RunnerBench(tmp_path)) as bench:
-        yield bench
 
 
 def test_a_task_is_run_and_its_result_kept_and_delivered(live: RunnerBench) -> None:
