@@ -139,6 +139,11 @@ while True:
   assert_part 'no space left'
 }
 
+@test "try_port.sh: a host mounts what it has of the usual directories" {
+  sed -e 's|/lib64; do|/nowhere; do|' -e '$d' "$TOOL/framework/shell/try_port.sh" >part
+  assert_equal "$(sh -c '. ./part && mounts' | grep -e '/usr' -e '/nowhere')" /usr:/usr:ro
+}
+
 @test "worker_reaches_broker: what to do, unless the worker does not run" {
   stub ssh 'case "$*" in *" -G "*) echo "hostname h1" ;; *) echo lab; [[ ${*: -1} =~ [0-9a-f]{32} ]] && echo "$BASH_REMATCH"; echo "timed out" ;; esac'
   capture worker_reaches_broker 2
@@ -149,4 +154,8 @@ while True:
   assert_equal "$status" 0
   capture worker_reaches_broker 1
   assert_equal "$status" 0
+  stub docker 'shift 3; BROKER=127.0.0.1:1 exec python3 "$@"' # what the worker runs
+  capture worker_reaches_broker 0
+  assert_equal "$status" 1
+  assert_part 'local: its containers do not reach the broker on h1 at 10.0.0.1, port 5671 (connection refused): '
 }

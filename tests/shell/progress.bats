@@ -106,7 +106,7 @@ on_terminal() {
   at 10 'one'
   at 10 'two'
   at 25 'three'
-  at 140 ''
-  at 150 ''
-  assert_equal "$(print_phases)" $'2 min 10 s\n  15 s  two\n 115 s  three'
+  at 250 ''
+  at 260 ''
+  assert_equal "$(print_phases)" $'4 min 0 s\n  15 s  two\n 225 s  three'
 }
