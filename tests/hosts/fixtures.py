@@ -39,7 +39,7 @@ def bed() -> Iterator[Bed]:
     try:
         bed.up()
     except BedError as error:
-        cannot(f"the hosts cannot be brought up: {error}")
+        pytest.fail(f"the hosts cannot be brought up: {error}")
     yield bed
     if not given:
         bed.down()

@@ -85,17 +85,21 @@ def test_a_usage_error_exits_with_2(checkout: Checkout, wrong: list[str], messag
 def test_every_usage_error_is_named_at_once(checkout: Checkout) -> None:
     wrong = ["-m", "7", "-d", "no such project", "-i", "/no/such/key"]
     done = checkout.run("infrainit.sh", *options(checkout.bed, wrong), expect=2)
-    for word in ("7", "no such project", "/no/such/key"):
-        assert word in done.stderr
+    for message in ("-m: there is no host 7", "-d: there is no directory ", "-i: cannot read the key file "):
+        assert message in done.stderr
 
 
 def test_f_without_a_config(checkout: Checkout) -> None:
-    assert "config.sh" in checkout.run("infrainit.sh", "-f", expect=2).stderr
+    assert re.search(r"-f: there is no .*/config\.sh", checkout.run("infrainit.sh", "-f", expect=2).stderr)
 
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
-    [(None, "parameters.yml"), ("", "parameters.yml"), ("n: [1, 2\n", r"parameters.yml:\d+")],
+    [
+        (None, "has no readable parameters.yml"),
+        ("", "parameters.yml:1:1: the file is empty"),
+        ("n: [1, 2\n", r"parameters.yml:\d+"),
+    ],
     ids=["missing", "empty", "broken"],
 )  # fmt: skip
 def test_a_project_without_parameters(checkout: Checkout, parameters: str | None, message: str) -> None:
@@ -120,38 +124,34 @@ def refused(checkout: Checkout, *wrong: str) -> str:
     return checkout.run("infrainit.sh", *options(checkout.bed, wrong), expect=1, seconds=60).output
 
 
-def says(output: str, *words: str) -> bool:
-    """Whether a line has all these words, in whatever case."""
-    return any(all(re.search(word, line, re.IGNORECASE) for word in words) for line in output.splitlines())
+def says(output: str, *patterns: str) -> bool:
+    """Whether a line has all these patterns."""
+    return any(all(re.search(pattern, line) for pattern in patterns) for line in output.splitlines())
 
 
 def test_a_host_that_is_down(checkout: Checkout) -> None:
     nobody = f"tester@{checkout.bed.address(NOBODY)}"
     output = refused(checkout, "-a", f"host1,{nobody}")
-    assert says(output, re.escape(checkout.bed.address(NOBODY)), "route|reach|timed out|answer")
+    assert says(output, re.escape(checkout.bed.address(NOBODY)), "it does not answer")
 
 
 def test_a_host_whose_name_is_unknown(checkout: Checkout) -> None:
-    assert says(refused(checkout, "-a", "host1,host2.invalid"), "host2.invalid", "resolve|name")
+    assert says(refused(checkout, "-a", "host1,host2.invalid"), "host2.invalid", "cannot resolve its name")
 
 
 def test_a_host_without_docker(checkout: Checkout) -> None:
-    assert says(refused(checkout, "-a", "host1,nodocker"), "nodocker", "docker", "install|-y")
+    assert says(refused(checkout, "-a", "host1,nodocker"), "nodocker", "Docker is missing; give -y")
 
 
 def test_a_user_who_may_not_use_docker(checkout: Checkout) -> None:
-    assert says(
-        refused(checkout, "-a", "host1,outsider@host3", "-w", "1,2"),
-        "host3",
-        "docker",
-        "group|may not|permission",
-    )
+    output = refused(checkout, "-a", "host1,outsider@host3", "-w", "1,2")
+    assert says(output, "host3", "the user outsider may not use Docker")
 
 
 def test_a_wrong_key(checkout: Checkout, tmp_path: Path) -> None:
     key = tmp_path / "wrong key"
     execute(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
-    assert says(refused(checkout, "-i", str(key)), "host1", "key|permission denied|-i")
+    assert says(refused(checkout, "-i", str(key)), "host1", "denies the login with .*wrong key")
 
 
 def test_a_host_that_is_another_than_before(checkout: Checkout) -> None:
@@ -165,29 +165,29 @@ def test_a_host_that_is_another_than_before(checkout: Checkout) -> None:
     ]
     known.write_text("\n".join([*others, *(f"{address} {key}" for key in key_of_host1)]) + "\n")
     try:
-        assert says(refused(checkout), re.escape(address), "key")
+        assert says(refused(checkout), re.escape(address), "its host key has changed")
     finally:
         known.write_text(before)
 
 
 def test_two_names_for_one_host(checkout: Checkout) -> None:
     bed = checkout.bed
-    assert says(refused(checkout, "-a", f"host1,tester@{bed.address(HOST1)}"), "host1", "same")
+    assert says(refused(checkout, "-a", f"host1,tester@{bed.address(HOST1)}"), "the same machine as host1")
 
 
 @pytest.mark.usefixtures("port_in_use")
 def test_a_port_in_use(checkout: Checkout) -> None:
-    assert says(refused(checkout), "host1", "5671", "in use|taken")
+    assert says(refused(checkout), "host1: port 5671 is .*; free it")
 
 
 @pytest.mark.usefixtures("port_in_use")
 def test_all_that_is_wrong_is_named_at_once(checkout: Checkout) -> None:
     bed = checkout.bed
     output = refused(checkout, "-a", f"host1,nodocker,outsider@host3,{bed.address(NOBODY)}", "-w", "1-4")
-    assert says(output, "host1", "5671")
-    assert says(output, "nodocker", "docker")
-    assert says(output, "host3", "docker")
-    assert says(output, re.escape(bed.address(NOBODY)))
+    assert says(output, "host1: port 5671 is ")
+    assert says(output, "nodocker: Docker is missing")
+    assert says(output, "host3", "may not use Docker")
+    assert says(output, re.escape(bed.address(NOBODY)), "it does not answer")
 
 
 def test_a_dry_run_shows_the_commands(checkout: Checkout) -> None:

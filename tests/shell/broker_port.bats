@@ -17,9 +17,13 @@ setup() {
   esac'
 }
 
-# answer CODE MESSAGE: how the trial of each host ends.
+# answer CODE MESSAGE: how the trial of each host ends; the listener ends when its container is removed.
 answer() {
-  eval "on_host_stdin() { cat >/dev/null; printf '%s\n' \"on \${*@Q}\" >>'$CALLS'; [[ \$5 != listen ]] || sleep 5; echo '$2' >&2; return $1; }"
+  eval "on_host_stdin() { cat >/dev/null; printf '%s\n' \"on \${*@Q}\" >>'$CALLS'; [[ \$5 != listen ]] || wait_for_removal; echo '$2' >&2; return $1; }"
+}
+
+wait_for_removal() {
+  until grep -q -- '--force.*infra-01234567-trial' "$CALLS"; do sleep 0.05; done
 }
 
 @test "check_broker_port: nothing is wrong" {
@@ -65,7 +69,7 @@ answer() {
   capture check_broker_port
   assert_equal "$status" 0
   assert_line 'h2: warning: it cannot be tried: it has no bash'
-  eval "on_host_stdin() { cat >/dev/null; echo 'it has neither perl nor python3' >&2; [[ \$5 == listen ]] && return 3; sleep 1; return 1; }"
+  eval "on_host_stdin() { cat >/dev/null; echo 'it has neither perl nor python3' >&2; [[ \$5 == listen ]] && return 3; while kill -0 \$TRIAL_LISTENER; do sleep 0.05; done 2>/dev/null; return 1; }"
   capture check_broker_port
   assert_line "warning: h1: the broker's port cannot be tried: it has neither perl nor python3"
   assert_equal "${PROBLEMS[*]}" ''
@@ -135,6 +139,11 @@ while True:
   assert_part 'no space left'
 }
 
+@test "try_port.sh: a host mounts what it has of the usual directories" {
+  sed -e 's|/lib64; do|/nowhere; do|' -e '$d' "$TOOL/framework/shell/try_port.sh" >part
+  assert_equal "$(sh -c '. ./part && mounts' | grep -e '/usr' -e '/nowhere')" /usr:/usr:ro
+}
+
 @test "worker_reaches_broker: what to do, unless the worker does not run" {
   stub ssh 'case "$*" in *" -G "*) echo "hostname h1" ;; *) echo lab; [[ ${*: -1} =~ [0-9a-f]{32} ]] && echo "$BASH_REMATCH"; echo "timed out" ;; esac'
   capture worker_reaches_broker 2
@@ -145,4 +154,8 @@ while True:
   assert_equal "$status" 0
   capture worker_reaches_broker 1
   assert_equal "$status" 0
+  stub docker 'shift 3; BROKER=127.0.0.1:1 exec python3 "$@"' # what the worker runs
+  capture worker_reaches_broker 0
+  assert_equal "$status" 1
+  assert_part 'local: its containers do not reach the broker on h1 at 10.0.0.1, port 5671 (connection refused): '
 }

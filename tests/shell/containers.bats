@@ -101,7 +101,7 @@ docker 'run' ${worker[*]@Q}"
 }
 
 @test "a network is made unless there is one of that name" {
-  stub docker '[[ "$*" != *"network ls"*"name=^infra-01234567\$"* ]] || printf "%064d\n" 1'
+  stub docker '[[ "$*" != *"network ls"*"--filter name=^infra-01234567\$"* ]] || printf "%064d\n" 1'
   start_worker 0
   assert_equal "$(changes | grep "^docker 'network'" | grep -o "'[^']*'$")" "'infra-01234567-tasks'"
 }

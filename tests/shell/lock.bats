@@ -90,7 +90,7 @@ capture_beside() {
   local jobs=() job codes=()
   rm -r "$TOOL/.infra" "$TOOL/infra_clean.sh"
   stub docker 'case "$*" in
-    version*) sleep 1; echo 28.5.2 ;;
+    version*) until grep -q "another script works on" out.*; do sleep 0.05; done; echo 28.5.2 ;;
     *"info --format {{.ID}}"*) echo ENGINE ;;
     *DockerRootDir*) echo / ;;
     *"{{.Created}}"*) date --utc +%Y-%m-%dT%TZ ;;

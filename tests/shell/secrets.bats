@@ -136,6 +136,12 @@ for user in definitions["users"]:
 PYTHON
 }
 
+@test "write_secret: what cannot be read to its end replaces nothing" {
+  echo old >secret
+  if write_secret secret <. 2>/dev/null; then return 1; fi
+  assert_equal "$(<secret)" old
+}
+
 @test "users.json: holds the hashes of the passwords, for these users only" {
   have_secrets
   check_hashes
@@ -277,8 +283,8 @@ make_secret() {
   make_secret first
   push_secrets 1 worker
   inode=$(stat -c %i "$there")
-  assert_equal "$(cat "$there/password") $(stat -c %a "$there" "$there/password" "$HOME/far home/my tasks/secrets" | tr '\n' ' ')" \
-    'first 700 600 700 '
+  assert_equal "$(cat "$there/password") $(stat -c %a "$there" "$there/password" "$HOME/far home/my tasks/secrets"{,/infra-01234567} | tr '\n' ' ')" \
+    'first 700 600 700 700 '
   touch "$there/marker-of-no-change"
   rm "$there/marker-of-no-change"
   : >"$CALLS"

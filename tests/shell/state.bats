@@ -123,6 +123,8 @@ settle() {
   grep -q '^RECORDED_LINES=.*h2.*key' "$TOOL/infra_clean.sh"
   settle -a h3 -d digits -m 1 # the others are only recorded
   assert_equal "${HOST_NAMES[*]}|$(host_setting 2 slots)" 'local h3 one h2|4'
+  record_before
+  grep -q '^RECORDED_LINES=.*h2.*key' "$TOOL/infra_clean.sh"
 }
 
 @test "joining: workers are added to what the record says" {

@@ -145,8 +145,10 @@ while True:
     # Its stdin stays open: it is the broker that closes.
     {
       echo hello
-      sleep 20 &
+      sleep 600 &
+      echo "$!" >"$BATS_TEST_TMPDIR/holder"
     } | { open_command "$shell" "$port" || true; } >"$BATS_TEST_TMPDIR/got" 2>/dev/null
+    kill "$(<"$BATS_TEST_TMPDIR/holder")" # it has not ended
     assert_equal "$shell $(od -An -c <"$BATS_TEST_TMPDIR/got" | tr -d ' \n')" "$shell infrainit-tunnel\\n\\0377HELLO\\n"
   done
   kill "$listener"

@@ -633,6 +633,22 @@ def test_ended_tasks_are_read_page_by_page(
     assert len(list(journal.in_order())) == 2 * count
 
 
+@pytest.mark.parametrize("page", [1, 2, 3, 1000])
+def test_the_attempts_of_a_sweep_are_read_page_by_page(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr("framework.journal.store._PAGE", page)
+    journal.open_sweep("first")
+    attempts = []
+    for number, count in enumerate((3, 1, 2)):
+        for attempt in range(1, count + 1):
+            sent(journal, task=f"{number:016x}", number=number)
+            journal.lost(f"{number:016x}", attempt, "its host is gone", final=False)
+            attempts.append((f"{number:016x}", attempt))
+    journal.mark((number, f"{number:016x}") for number in range(3))
+    assert [(each.task, each.attempt) for each in journal.member_attempts()] == attempts
+
+
 def test_members_are_those_of_the_current_sweep_with_the_numbers_asked_for(journal: Journal) -> None:
     sent(journal, task="e" * 16, number=3)  # belongs to no sweep
     journal.open_sweep("first")

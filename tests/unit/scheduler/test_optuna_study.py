@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from master_bench import AdaptiveBench
+from master_bench import AdaptiveBench, Clock
 from project_directory import numeric
 
 from framework.journal.store import Journal
@@ -306,6 +306,22 @@ def test_reports_that_come_twice_late_or_of_another_attempt_change_nothing(bench
     with Journal(bench.files.journal, read_only=True) as journal:
         assert journal.reports() == {one.task: {2: 0.5}}
     assert bench.messenger.stopped == []
+
+
+def test_late_reports_of_a_lost_attempt_are_not_those_of_the_attempt_under_way(
+    bench: AdaptiveBench, clock: Clock
+) -> None:
+    bench.settings("[1]", ASHA)
+    bench.messenger.beat("a")
+    ((_, lost),) = bench.turn()
+    bench.let_leases_end(clock)
+    bench.messenger.beat("b")
+    ((_, second),) = bench.turn()
+    bench.reports("a", lost, (2, 0.9))
+    bench.reports("b", second, (2, 0.5))
+    bench.turn()
+    with Journal(bench.files.journal, read_only=True) as journal:
+        assert journal.reports() == {second.task: {2: 0.5}}
 
 
 def test_hyperband_spares_some_tasks_the_first_comparison(tmp_path: Path) -> None:
