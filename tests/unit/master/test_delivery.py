@@ -81,8 +81,8 @@ def test_a_command_that_does_not_read_its_stdin(tmp_path: Path) -> None:
     ("command", "said"),
     [
         (
-            ["sh", "-c", "echo one; echo first >&2; echo 'my '$KEY' \x1b[2J' >&2; exit 3"],
-            r"'sh' failed, exit code 3: my \*\*\*  \[2J",
+            ["sh", "-c", "echo one; echo first >&2; echo 'my '$KEY' \x1b[2J' $LONGER >&2; exit 3"],
+            r"'sh' failed, exit code 3: my \*\*\*  \[2J \*\*\*",
         ),
         (["./missing"], r"'\./missing' cannot be run \(No such file or directory\)"),
         (["sh", "-c", "sleep 60 & sleep 60"], "'sh' ran longer than 1 s"),
@@ -93,4 +93,4 @@ def test_a_command_that_fails_says_why_and_no_value(
 ) -> None:
     monkeypatch.setattr(delivery, "SECONDS", 1.0 if "longer" in said else 60.0)
     with pytest.raises(DeliveryError, match=f"^{said} *$"):
-        run_command(command, CONTENT, tmp_path, {"KEY": "s3cret"})
+        run_command(command, CONTENT, tmp_path, {"KEY": "s3cret", "LONGER": "s3cret2"})
