@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,23 @@ def test_a_server_that_is_not_there_or_is_none(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(DeliveryError, match=r"cannot be reached \(Connection refused\)") as caught:
         call_webhook(url, CONTENT)
     assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_speaks_something_else_than_http() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-server\r\n")
+                while connection.recv(4096):
+                    pass
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(DeliveryError, match=r"does not answer as a web server does \(BadStatusLine\)$"):
+            call_webhook(f"http://127.0.0.1:{server.getsockname()[1]}/", CONTENT)
+        thread.join()
 
 
 @pytest.mark.parametrize(
