@@ -145,8 +145,6 @@ class _Reader:
                 return [], root
             self._problems.add(self._top, "no program; write the script that runs, as in 'program: train.py'")
             return [Entry(self._top, "command", UnusableNode(self._top))], root
-        if isinstance(entry.node, UnusableNode):
-            return [replace(entry, name="command")], root
         before = len(self._problems)
         words = list(self._words(entry))
         if len(self._problems) > before:

@@ -157,16 +157,9 @@ def _is_slots(value: object) -> bool:
     return is_count(value, _MOST_SLOTS)
 
 
-def _is_attempt_id(value: object) -> bool:
-    try:
-        AttemptId.parse(value)
-    except MessageError:
-        return False
-    return True
-
-
-def _are_attempt_ids(value: object) -> bool:
-    return isinstance(value, list) and len(value) <= _MOST_HELD and all(map(_is_attempt_id, value))
+def _are_held(value: object) -> bool:
+    """True for a list of attempts; whether each is one is found when it is parsed."""
+    return isinstance(value, list) and len(value) <= _MOST_HELD
 
 
 def are_reports(value: object) -> bool:
@@ -194,8 +187,8 @@ _KINDS: dict[str, dict[str, Check]] = {
     "beat": {
         "incarnation": is_text,
         "slots": _is_slots,
-        "running": _are_attempt_ids,
-        "reserved": _are_attempt_ids,
+        "running": _are_held,
+        "reserved": _are_held,
         "notice": is_reason,
         "unfit": is_bool,
         "use": is_host_use,

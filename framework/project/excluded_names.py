@@ -13,7 +13,7 @@ def _patterns() -> dict[str, list[str]]:
     """The patterns of excluded_files by their kind."""
     found: dict[str, list[str]] = {"anywhere": [], "top": [], "holding": []}
     for line in EXCLUDED_FILES.read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith("#"):
+        if not line.startswith("#"):
             kind, pattern = line.split()
             found[kind].append(pattern)
     return found

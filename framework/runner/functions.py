@@ -199,10 +199,8 @@ class CallProcess(Process):
     def _on_readable(self) -> None:
         try:
             chunk = self._channel.recv(4096)
-        except (BlockingIOError, InterruptedError):
+        except BlockingIOError:
             return
-        except OSError:
-            chunk = b""
         *lines, self._partial = (self._partial + chunk).split(b"\n")
         for line in lines:
             self._handle(json.loads(line))

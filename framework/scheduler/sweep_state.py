@@ -570,28 +570,29 @@ class Sweep:
     def pause_if_too_many_failed(self) -> None:
         """Pause the sweep if a task has failed, and that makes max_failures of them."""
         limit, failed = self.project.max_failures, self._queue.tally.failed
-        if self._failed_now and limit is not None and failed >= limit and not self._pause.reason:
-            try:
-                self.pause(f"{failed} tasks have failed, with max_failures: {limit} in project.yml")
-            except OSError as error:
-                log.error("the sweep cannot be paused yet: %s", error)
-                return
-        self._failed_now = False
+        is_due = self._failed_now and limit is not None and failed >= limit and not self._pause.reason
+        self._failed_now = is_due and not self._try_to_pause(
+            f"{failed} tasks have failed, with max_failures: {limit} in project.yml"
+        )
 
     def pause_if_metric_is_missing(self) -> None:
         """Pause a sweep that needs the metric and has none, once what runs has ended: it may report it."""
-        if self._silent < SILENT_TASKS_LIMIT or self._pause.reason or self._hosts.have_attempts:
-            return
-        if not self._lacks_metric():
+        if self._pause.reason or self._hosts.have_attempts or not self._lacks_metric():
             return
         key = f"method: {self.project.method.name}" if self.project.method.is_adaptive else "early_terminate:"
         message = unreported_message(self.project.metric or "", self._journal)
+        self._try_to_pause(
+            f"{message}; {key} has nothing to compare; print it, or correct metric: in project.yml"
+        )
+
+    def _try_to_pause(self, reason: str) -> bool:
+        """Pause the sweep; False if that cannot be written, which the next turn tries again."""
         try:
-            self.pause(
-                f"{message}; {key} has nothing to compare; print it, or correct metric: in project.yml"
-            )
+            self.pause(reason)
         except OSError as error:
             log.error("the sweep cannot be paused yet: %s", error)
+            return False
+        return True
 
     def _lacks_metric(self) -> bool:
         """True if a study needs the metric, several tasks are done, and none has reported it."""

@@ -98,6 +98,12 @@ def test_an_answer_of_another_host_is_none(app: Celery, monkeypatch: pytest.Monk
     assert said == {"problem": "gpu1: its worker does not answer (waited 60 s)"}
 
 
+def test_a_reply_that_names_no_worker_is_passed_over(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = [5, ["worker@gpu1"], {"worker@gpu1": {"stdout": "loss=1", "stderr": ""}}]
+    monkeypatch.setattr(DeclaredControl, "broadcast", lambda *_, **__: replies)
+    assert ask_for_output(app, "gpu1", ATTEMPT) == {"stdout": "loss=1", "stderr": ""}
+
+
 def test_no_answer_is_waited_for_long(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output_request, "ANSWER_SECONDS", 0.2)
     said = ask_for_output(app, "gpu1", ATTEMPT)

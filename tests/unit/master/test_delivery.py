@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,23 @@ def test_a_server_that_is_not_there_or_is_none(monkeypatch: pytest.MonkeyPatch) 
     assert "secret" not in str(caught.value)
 
 
+def test_a_server_that_speaks_something_else_than_http() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-server\r\n")
+                while connection.recv(4096):
+                    pass
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(DeliveryError, match=r"does not answer as a web server does \(BadStatusLine\)$"):
+            call_webhook(f"http://127.0.0.1:{server.getsockname()[1]}/", CONTENT)
+        thread.join()
+
+
 @pytest.mark.parametrize(
     "url",
     ["file:///etc/passwd", "secret", "", "http://", "http://x:secret/", "http://x/\nsecret", "http://ä/"],
@@ -81,8 +99,8 @@ def test_a_command_that_does_not_read_its_stdin(tmp_path: Path) -> None:
     ("command", "said"),
     [
         (
-            ["sh", "-c", "echo one; echo first >&2; echo 'my '$KEY' \x1b[2J' >&2; exit 3"],
-            r"'sh' failed, exit code 3: my \*\*\*  \[2J",
+            ["sh", "-c", "echo one; echo first >&2; echo 'my '$KEY' \x1b[2J' $LONGER >&2; exit 3"],
+            r"'sh' failed, exit code 3: my \*\*\*  \[2J \*\*\*",
         ),
         (["./missing"], r"'\./missing' cannot be run \(No such file or directory\)"),
         (["sh", "-c", "sleep 60 & sleep 60"], "'sh' ran longer than 1 s"),
@@ -93,4 +111,4 @@ def test_a_command_that_fails_says_why_and_no_value(
 ) -> None:
     monkeypatch.setattr(delivery, "SECONDS", 1.0 if "longer" in said else 60.0)
     with pytest.raises(DeliveryError, match=f"^{said} *$"):
-        run_command(command, CONTENT, tmp_path, {"KEY": "s3cret"})
+        run_command(command, CONTENT, tmp_path, {"KEY": "s3cret", "LONGER": "s3cret2"})

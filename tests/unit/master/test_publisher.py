@@ -305,6 +305,23 @@ def test_the_status_is_written_a_few_times_a_second(
     assert bench.status().done == 200 - len(sent)
 
 
+def test_a_status_that_takes_long_to_write_is_written_less_often(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = count_statuses(bench, monkeypatch)
+    write = Status.write
+
+    def write_slowly(status: Status, path: Path) -> None:
+        write(status, path)
+        clock.now += 0.05
+
+    monkeypatch.setattr(Status, "write", write_slowly)
+    for _ in range(50):
+        bench.turn()
+        clock.now += 0.1
+    assert 4 <= len(written) <= 7, "a twentieth of the time"
+
+
 def test_the_end_of_a_sweep_and_a_pause_are_written_at_once(
     bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,7 +49,9 @@ def test_a_task_finds_the_project_with_directories_of_its_own(project: Path, wor
 
 
 @pytest.mark.parametrize("files_at_top", [1, 1000])
-def test_a_directory_that_exists_for_output_is_not_shared_by_tasks(tmp_path: Path, files_at_top: int) -> None:
+def test_a_directory_that_exists_for_output_is_not_shared_by_tasks(
+    tmp_path: Path, files_at_top: int, caplog: pytest.LogCaptureFixture
+) -> None:
     project = tmp_path / "project"
     (project / "checkpoints").mkdir(parents=True)
     (project / "checkpoints/.gitkeep").touch()
@@ -65,6 +67,7 @@ def test_a_directory_that_exists_for_output_is_not_shared_by_tasks(tmp_path: Pat
         assert content(task.path) == ["checkpoints", "checkpoints/best.pt"]
         assert (task.path / "checkpoints/best.pt").read_text() == str(task.path)
     assert content(project / "checkpoints") == [".gitkeep"]
+    assert caplog.messages == []
 
 
 def test_what_a_task_wrote_or_replaced_stays(project: Path, work: WorkingDirectory) -> None:

@@ -80,6 +80,11 @@ def test_where_durations_cannot_be_expected_there_is_no_model(
     assert learn(records(seconds_of)) is None
 
 
+def test_noise_that_is_less_than_what_differs_is_no_hindrance() -> None:
+    noisy = records(lambda each: by_epochs(each) * math.exp(random.Random(str(each)).gauss(0, 1.2)))
+    assert learn(noisy) is not None
+
+
 def test_few_results_teach_nothing() -> None:
     assert learn(records(by_epochs, range(LEAST_KNOWN - 1))) is None
     assert learn([]) is None

@@ -341,6 +341,19 @@ def test_a_host_has_half_a_second_of_work_for_each_slot(bench: Bench, seconds: f
     assert len(bench.turn()) == sent
 
 
+def test_the_fewer_tasks_are_left_the_fewer_are_sent_ahead(bench: Bench) -> None:
+    bench.write_project(x="{range: [1, 41, 1]}")
+    bench.master = bench.start()
+    sent: list[int] = []
+    while sum(sent) < 40:
+        bench.messenger.beat("a", slots=1)
+        turn = bench.turn()
+        sent.append(len(turn))
+        for host, assignment in turn:
+            bench.messenger.result(host, assignment, seconds=0.001)
+    assert sent == [1, 9, 7, 5, 4, 3, 2, 2, 2, 2, 2, 1]
+
+
 def test_a_host_without_a_task_that_is_done_gets_no_more_than_two_for_each_slot(bench: Bench) -> None:
     bench.write_project(x="{range: [1, 5001, 1]}", retries=1)
     bench.master = bench.start()
