@@ -21,20 +21,9 @@ TASK = "0123456789abcdef"
 
 
 RESULT = AttemptResult(
-    task=TASK,
-    attempt=1,
-    host="a",
-    state="done",
-    started=200.0,
-    seconds=5.0,
-    exit_code=0,
-    reason="",
-    metrics={"accuracy": 0.9},
-    code="c1",
-    image="i1",
-    infrastructure="infra-1",
-    project="p",
-)
+    task=TASK, attempt=1, host="a", state="done", started=200.0, seconds=5.0, exit_code=0, reason="",
+    metrics={"accuracy": 0.9}, code="c1", image="i1", infrastructure="infra-1", project="p",
+)  # fmt: skip
 
 
 FAILED = dataclasses.replace(RESULT, state="failed", exit_code=1, reason="exit code 1", metrics={})

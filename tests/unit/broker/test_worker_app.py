@@ -128,6 +128,17 @@ def receive(app: Celery, attempt: str) -> Request:
     return request
 
 
+def called(app: Celery, name: str) -> tuple[threading.Thread, list[Any]]:
+    """A thread of Celery's that executes an attempt, and where its outcome comes."""
+    results: list[Any] = []
+    message = [assignment("fine")]
+    thread = threading.Thread(
+        target=lambda: results.append(app.tasks[TASK_NAME].apply(args=message, task_id=name))
+    )
+    thread.start()
+    return thread, results
+
+
 def test_a_message_is_acknowledged_once_its_attempt_is_on_the_disk_of_the_runner(
     bench: WorkerBench, app: Celery
 ) -> None:
@@ -135,11 +146,7 @@ def test_a_message_is_acknowledged_once_its_attempt_is_on_the_disk_of_the_runner
     runner = bench.connect_fake()
     name = f"{TASK}.1"
     request = receive(app, name)
-    results: list[Any] = []
-    thread = threading.Thread(
-        target=lambda: results.append(app.tasks[TASK_NAME].apply(args=[assignment("fine")], task_id=name))
-    )
-    thread.start()
+    thread, results = called(app, name)
     wait_until(lambda: runner.sent)
     runner.says("started", when=1.0)
     assert request.acknowledged == 0
@@ -157,11 +164,7 @@ def test_an_attempt_that_is_left_to_the_next_worker_has_no_outcome_for_celery(
     runner = bench.connect_fake()
     name = f"{TASK}.1"
     request = receive(app, name)
-    results: list[Any] = []
-    thread = threading.Thread(
-        target=lambda: results.append(app.tasks[TASK_NAME].apply(args=[assignment("fine")], task_id=name))
-    )
-    thread.start()
+    thread, results = called(app, name)
     wait_until(lambda: runner.sent)
     runner.says("taken")
     bench.worker.leave(for_good=False)

@@ -19,18 +19,9 @@ from framework.messages.events import Event, EventKind
 from framework.messages.status import HostStatus, Status, progress
 
 STATUS = Status(
-    updated=0.0,
-    project="digits",
-    version="v1",
-    total=36,
-    done=10,
-    failed=1,
-    running=4,
-    finished=False,
-    seconds_left=75.0,
-    notices=[],
-    hosts={},
-)
+    updated=0.0, project="digits", version="v1", total=36, done=10, failed=1, running=4, finished=False,
+    seconds_left=75.0, notices=[], hosts={},
+)  # fmt: skip
 
 
 def written(path: Path, **changes: object) -> Path:

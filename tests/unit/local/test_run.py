@@ -62,9 +62,6 @@ class Bench:
     def run(self, *options: str) -> tuple[int, str]:
         return self.start(*options).end()
 
-    def run_file(self, file: Path, *options: str) -> tuple[int, str]:
-        return self.start(*options, project=file).end()
-
     def ran(self) -> list[str]:
         """What was executed since this was asked last."""
         marks = self.marks.read_text().split() if self.marks.exists() else []
@@ -513,7 +510,7 @@ def test_a_sweep_file_in_a_directory_below_its_program(bench: Bench, monkeypatch
         "print('mode', os.environ['WANDB_MODE'])\nprint('loss=2')\n"
     )
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    code, said = bench.run_file(bench.project / "sweeps/wide.yaml", "--root", str(bench.project))
+    code, said = bench.start("--root", str(bench.project), project=bench.project / "sweeps/wide.yaml").end()
     assert code == 1, said
     assert "1 of 3 tasks failed" in said
     files = LocalFiles(bench.path / "results/local/wide")

@@ -14,20 +14,10 @@ from framework.space.values import Value
 
 ASSIGNMENT = Assignment("infra-0123abcd", "digits", "0123456789abcdef", 1, {"C": 0.1, "text": "a\n'$*"})
 RESULT = AttemptResult(
-    task="0123456789abcdef",
-    attempt=2,
-    host="local",
-    state="done",
-    started=1_700_000_000.5,
-    seconds=1.25,
-    exit_code=0,
-    reason="",
-    metrics={"accuracy": 0.9, "loss": "nan", "epoch": 3},
-    code="abc",
-    image="",
-    infrastructure="infra-0123abcd",
-    project="digits",
-)
+    task="0123456789abcdef", attempt=2, host="local", state="done", started=1_700_000_000.5, seconds=1.25,
+    exit_code=0, reason="", metrics={"accuracy": 0.9, "loss": "nan", "epoch": 3}, code="abc", image="",
+    infrastructure="infra-0123abcd", project="digits",
+)  # fmt: skip
 
 
 @given(

@@ -29,28 +29,16 @@ from framework.messages.status import (
 )
 
 STATUS = Status(
-    updated=0.0,
-    project="digits",
-    version="v1",
-    total=36,
-    done=10,
-    failed=1,
-    running=4,
-    finished=False,
-    seconds_left=75.0,
-    notices=["the broker does not answer"],
+    updated=0.0, project="digits", version="v1", total=36, done=10, failed=1, running=4, finished=False,
+    seconds_left=75.0, notices=["the broker does not answer"],
     hosts={
         "hostA": HostStatus(
-            slots=4,
-            running=4,
-            reserved=0,
-            seconds_since_beat=1.5,
-            alive=True,
+            slots=4, running=4, reserved=0, seconds_since_beat=1.5, alive=True,
             use=HostUse(3.2, 8.0, (GpuUse(50, 30_000, 40_000),)),
         )
     },
     estimate=Estimate(75.0, 60.0, 200.0, 10, "hostA", 30.0),
-)
+)  # fmt: skip
 
 
 def written(path: Path, **changes: object) -> Path:

@@ -14,7 +14,7 @@ from master_bench import AdaptiveBench, Clock
 from project_directory import numeric
 
 from framework.journal.store import Journal
-from framework.messages.assignment import AttemptResult, AttemptState
+from framework.messages.assignment import Assignment, AttemptResult, AttemptState
 from framework.project.early_termination import EarlyTermination
 from framework.project.project import Goal, Project
 from framework.scheduler.optuna_study import Study
@@ -245,25 +245,26 @@ def test_a_metric_that_a_running_task_reports_is_not_missing(bench: AdaptiveBenc
     assert not bench.status().paused
 
 
-def test_a_task_that_is_done_before_it_can_be_pruned_is_done(bench: AdaptiveBench) -> None:
+def good_and_bad(bench: AdaptiveBench) -> tuple[Assignment, Assignment]:
+    """Two tasks that run, of which the second one has reported what will have it pruned."""
     bench.settings("[1, 2]", ASHA)
     bench.messenger.beat("a", slots=2)
     (_, good), (_, bad) = bench.turn()
     bench.reports("a", good, (2, 0.1))
     bench.turn()
     bench.reports("a", bad, (2, 0.9))
+    return good, bad
+
+
+def test_a_task_that_is_done_before_it_can_be_pruned_is_done(bench: AdaptiveBench) -> None:
+    _, bad = good_and_bad(bench)
     bench.ends("a", bad, 0.9)
     bench.turn()
     assert (bench.state_of(bad), bench.messenger.stopped) == ("done", [])
 
 
 def test_a_pruned_task_stays_pruned_and_its_worker_is_told_until_it_hears(bench: AdaptiveBench) -> None:
-    bench.settings("[1, 2]", ASHA)
-    bench.messenger.beat("a", slots=2)
-    (_, good), (_, bad) = bench.turn()
-    bench.reports("a", good, (2, 0.1))
-    bench.turn()
-    bench.reports("a", bad, (2, 0.9))
+    good, bad = good_and_bad(bench)
     bench.turn()
     bench.messenger.stopped = []  # it got lost
     bench.master = bench.start()

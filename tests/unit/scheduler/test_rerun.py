@@ -89,15 +89,20 @@ def test_results_of_another_program_or_image_are_counted_and_kept(bench: Bench) 
     assert bench.status().outdated == 4
 
 
-def test_a_large_sweep_runs_again_page_by_page_and_nothing_is_sent_meanwhile(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def run_again_page_by_page(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have all tasks run again, of which two have been looked at."""
     bench.run_to_the_end()
     monkeypatch.setattr(rerun, "PAGE", 1)
     monkeypatch.setattr(rerun, "PAGES_PER_TURN", 1)
     bench.ask("again", which="all")
     bench.messenger.beat("a", slots=4)
     assert [bench.turn(), bench.turn()] == [[], []]
+
+
+def test_a_large_sweep_runs_again_page_by_page_and_nothing_is_sent_meanwhile(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_again_page_by_page(bench, monkeypatch)
     assert not bench.status().finished
     assert len(list(bench.files.requests.iterdir())) == 1
     bench.master = bench.start()  # it died half-way
@@ -112,12 +117,7 @@ def test_a_large_sweep_runs_again_page_by_page_and_nothing_is_sent_meanwhile(
 def test_a_request_that_is_taken_back_half_way_holds_nothing_up(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.run_to_the_end()
-    monkeypatch.setattr(rerun, "PAGE", 1)
-    monkeypatch.setattr(rerun, "PAGES_PER_TURN", 1)
-    bench.ask("again", which="all")
-    bench.messenger.beat("a", slots=4)
-    assert [bench.turn(), bench.turn()] == [[], []]
+    run_again_page_by_page(bench, monkeypatch)
     (bench.files.requests / "1.json").unlink()
     assert bench.run_to_the_end() == [1, 2]
 

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 from runner_bench import wait_until
-from worker_bench import Link, Recorder, kill_tasks, start_runner
+from worker_bench import Link, Recorder, assignment, kill_tasks, start_runner, task_of
 
 from framework.files import WorkerFiles
-from framework.messages.assignment import Assignment
 from framework.messages.identity import Identity
-from framework.messages.task_ids import AttemptId, task_id
+from framework.messages.task_ids import AttemptId
 from framework.messages.worker_events import parse_event
 from framework.worker import devices, waiting_attempts
 from framework.worker.current_project import cached_project
@@ -98,7 +97,7 @@ class Bench:
 
     def send(self, *names: str) -> None:
         for name in names:
-            held = self.worker.begin(Assignment("infra-1", "p", task(name), 1, {"x": name}).to_message())
+            held = self.worker.begin(assignment(name))
             assert held is not None
             self.held[name] = held
 
@@ -128,12 +127,8 @@ class Bench:
         return [result.state for result in self.recorder.results]
 
 
-def task(name: str) -> str:
-    return task_id(["python3", "program.py"], {"x": name})
-
-
 def names(held: Sequence[str]) -> set[str]:
-    return {letter for name in held for letter in ascii_lowercase if name.startswith(task(letter))}
+    return {letter for name in held for letter in ascii_lowercase if name.startswith(task_of(letter))}
 
 
 def given(**environment: str) -> pytest.MarkDecorator:
@@ -285,7 +280,7 @@ def test_a_task_that_waits_can_be_stopped(bench: Bench) -> None:
     bench.start()
     bench.send("a")
     wait_until(lambda: names(bench.beat()["reserved"]) == {"a"})
-    bench.worker.stop_attempts([AttemptId(task("a"), 1)])
+    bench.worker.stop_attempts([AttemptId(task_of("a"), 1)])
     assert bench.held["a"].over.wait(60)
     assert (bench.states(), bench.seen()) == (["stopped"], {})
 
