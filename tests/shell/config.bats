@@ -28,7 +28,7 @@ write_then_read() {
   touch "$BATS_TEST_TMPDIR/$value/key"
   ln -s "$BATS_TEST_TMPDIR/$value" "$BATS_TEST_TMPDIR/project"
   capture write_then_read -a h1 -i "$BATS_TEST_TMPDIR/$value/key" -r "it's \$HOME & \\*" -d "$BATS_TEST_TMPDIR/project" -m 1
-  assert_equal "$messages|$status" '|0'
+  assert_equal "$messages|$status|$(stat -c %a "$CONFIG")" '|0|644'
   read_all -f
   assert_equal "$KEY" "$BATS_TEST_TMPDIR/$value/key"
   assert_equal "$REMOTE_PATH" "it's \$HOME & \\*"

@@ -57,6 +57,7 @@ settle() {
   touch "$BATS_TEST_TMPDIR/it's a key"
   settle -a h1,me@h2:22 -i "$BATS_TEST_TMPDIR/it's a key" -r 'a $b' -d digits -m 2 -w local,1-2
   record_after 0 1 2
+  assert_equal "$(stat -c %a "$TOOL/.infra/record")" 600
   show_record() {
     use_record
     printf '%s|' "${HOSTS[*]}" "$KEY" "$REMOTE_PATH" "$PROJECT_PATH" "$PROJECT_NAME" "$MASTER_HOST" "${WORKER_HOSTS[*]}" "$INFRASTRUCTURE"
