@@ -65,6 +65,13 @@ def test_of_several_seeds_the_best_mean_is_named(running: Bench) -> None:
     assert document["best"] == {"metric": "mean loss", "value": 0.5, "label": "x=1", "number": None}
 
 
+def test_a_journal_that_is_not_there_is_not_made(running: Bench) -> None:
+    running.files.journal.rename(running.files.journal.with_name("moved"))
+    document = Documents(running.files).make()
+    assert (document["done"], document["tasks"], document["best"]) == (1, [], None)
+    assert not running.files.journal.exists()
+
+
 def test_an_option_of_follow_needs_it(running: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["status", "--every", "3"]) == 2
     assert "--every goes with --follow" in capsys.readouterr().err

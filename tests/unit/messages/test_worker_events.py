@@ -45,6 +45,7 @@ def test_a_worker_of_an_older_framework_has_no_notice_and_is_fit() -> None:
         {"load": 1.0, "cpus": 2.0, "gpus": [[50, 1, 2]] * 65},
         {"load": 1.0, "cpus": 2.0, "gpus": [[101, 1, 2]]},
         {"load": 1.0, "cpus": 2.0, "gpus": [[50, 1.5, 2]]},
+        {"load": 1.0, "cpus": 2.0, "gpus": [[50, 1, 2.5]]},
         {"load": 1.0, "cpus": 2.0, "gpus": [[50, 1]]},
         {"load": 1.0, "cpus": 2.0, "gpus": [], "more": 1},
     ],

@@ -15,6 +15,8 @@ from framework.runner.attempt import Attempt, Execution
 from framework.runner.children import Children
 from framework.runner.functions import Functions
 from framework.runner.orphans import task_processes
+from framework.runner.process import End
+from framework.runner.programs import _CommandProcess
 
 
 def test_a_program_that_works(commands: CommandBench) -> None:
@@ -170,6 +172,28 @@ def test_a_stop_before_it_begins(commands: CommandBench) -> None:
     found = asyncio.run(stopped_at_once(commands))
     assert found.state == "stopped"
     assert found.seconds < 50
+
+
+@pytest.mark.parametrize(("script", "state"), [("exit 0", "done"), ("exit 3", "stopped")])
+def test_a_stop_at_the_end_changes_nothing_for_what_has_worked(
+    commands: CommandBench, monkeypatch: pytest.MonkeyPatch, script: str, state: str
+) -> None:
+    on_end = _CommandProcess._on_end
+    monkeypatch.chdir(commands.project)  # a program is started in another one
+
+    async def run() -> Execution:
+        children = Children()
+        job = make_job(commands.files, commands.project, command=["sh", "-c", script])
+        attempt = Attempt(job, ENVIRONMENT, children, Functions(children), commands.on_metrics)
+
+        def stop_at_end(process: _CommandProcess, end: End) -> None:
+            on_end(process, end)
+            attempt.stop()
+
+        monkeypatch.setattr(_CommandProcess, "_on_end", stop_at_end)
+        return await attempt.run()
+
+    assert asyncio.run(run()).state == state
 
 
 async def stopped_at_once(commands: CommandBench) -> Execution:

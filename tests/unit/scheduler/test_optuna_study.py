@@ -210,9 +210,15 @@ def test_a_task_that_does_worse_than_others_is_pruned(bench: AdaptiveBench, meth
     assert (row["state"], row["seconds"], row["loss"]) == ("pruned", "7.000", "0.8")
 
 
-@pytest.mark.parametrize(("x", "more"), [("{min: 0.0, max: 1.0}", TPE.format(9)), ("[1, 2, 3, 4, 5]", ASHA)])
+@pytest.mark.parametrize(
+    ("x", "more", "key"),
+    [
+        ("{min: 0.0, max: 1.0}", TPE.format(9), "method: tpe"),
+        ("[1, 2, 3, 4, 5]", ASHA, "early_terminate:"),
+    ],
+)
 def test_a_sweep_that_needs_a_metric_that_nobody_reports_is_paused(
-    bench: AdaptiveBench, x: str, more: str
+    bench: AdaptiveBench, x: str, more: str, key: str
 ) -> None:
     bench.settings(x, more)
     bench.messenger.beat("a", slots=2)
@@ -226,7 +232,8 @@ def test_a_sweep_that_needs_a_metric_that_nobody_reports_is_paused(
     assert not bench.status().paused, "one still runs, and nobody has asked to end it"
     bench.ends("a", under_way[0][1], "unknown")
     assert bench.turn() == []
-    assert "no task has reported loss as a number" in bench.status().paused
+    reason = f"no task has reported loss as a number; {key} has nothing to compare"
+    assert reason in bench.status().paused
     assert bench.messenger.stopped == []
     bench.ask("resume")
     under_way = bench.turn()
