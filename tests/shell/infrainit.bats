@@ -52,9 +52,9 @@ act_as_engine() {
     esac'
 }
 
-# ask_hosts_really: their facts are what facts.sh finds.
+# ask_hosts_really: their facts are what facts.sh finds, but for what listens on this machine.
 ask_hosts_really() {
-  cp "$BATS_TEST_DIRNAME/../../framework/shell/facts.sh" "$TOOL/framework/shell/facts.sh"
+  sed 's/^port_holder() {$/&\n  echo free\n  return/' "$BATS_TEST_DIRNAME/../../framework/shell/facts.sh" >"$TOOL/framework/shell/facts.sh"
 }
 
 # have_all_up WATCH: as if infrainit.sh had brought everything up, and had recorded that; the next one only looks at it.
