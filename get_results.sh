@@ -47,9 +47,7 @@ main() {
   FOLLOW=${OPTIONS[FOLLOW]:-}
   check_choice
   trap finish EXIT
-  trap 'interrupt 129' HUP
-  trap 'interrupt 130' INT
-  trap 'interrupt 143' TERM
+  call_on_signals interrupt
   MESSAGES_FILTER=first_messages
   use_record
   take_from_config RESULTS_LIMIT

@@ -153,9 +153,7 @@ check_combinations() {
 
 end_cleanly() {
   trap clean_up EXIT
-  trap 'interrupt 129' HUP
-  trap 'interrupt 130' INT
-  trap 'interrupt 143' TERM
+  call_on_signals interrupt
 }
 
 interrupt() {

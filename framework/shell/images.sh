@@ -357,7 +357,8 @@ digest_inputs() {
 # print_inputs PATH…: prints, for a digest, all that counts of files and directories in the current one: their content, modes, and where
 # links lead. Options of tar may come first.
 print_inputs() {
-  tar --create --file - --format=gnu --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --hard-dereference "$@"
+  tar --create --file - --format=gnu --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --hard-dereference \
+    --warning=no-file-changed "$@" || (($? == 1)) # what changes meanwhile was read before or after that
 }
 
 stage_broker() {

@@ -94,6 +94,15 @@ replace_file() {
   run mv -- "$1.new" "$1"
 }
 
+# call_on_signals FUNCTION: on HUP, INT and TERM calls FUNCTION, which has to end the script, with the exit code for it. If a signal comes
+# when bash 5.2 is about to read a command substitution, it reads the trap as the inside of one: the bracket ends it then. At all other
+# times nobody comes to that line.
+call_on_signals() {
+  trap "$1 129"$'\n)' HUP
+  trap "$1 130"$'\n)' INT
+  trap "$1 143"$'\n)' TERM
+}
+
 # wait_until SECONDS DESCRIPTION COMMAND…: runs COMMAND each second, at first more often, until it succeeds. Fails after SECONDS, or at
 # once when COMMAND returns NEVER_READY, and then shows the last output of COMMAND.
 wait_until() {

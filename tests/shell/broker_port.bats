@@ -10,20 +10,19 @@ setup() {
   load_tool
   INFRASTRUCTURE=infra-01234567
   three_hosts
-  # Each host runs the commands here; WHERE is its name.
+  # A listener's container ends when it is removed.
+  mkfifo removed
+  exec {REMOVED}<>removed
   stub ssh 'case "$*" in
     *" -G "*) printf "%s\n" "hostname $4" "port 2222" ;;
+    *infra-01234567-trial*) echo >&'"$REMOVED"' ;;
     *) cat >/dev/null; echo "${*: -2:1}" ;;
   esac'
 }
 
 # answer CODE MESSAGE: how the trial of each host ends; the listener ends when its container is removed.
 answer() {
-  eval "on_host_stdin() { cat >/dev/null; printf '%s\n' \"on \${*@Q}\" >>'$CALLS'; [[ \$5 != listen ]] || wait_for_removal; echo '$2' >&2; return $1; }"
-}
-
-wait_for_removal() {
-  until grep -q -- '--force.*infra-01234567-trial' "$CALLS"; do sleep 0.05; done
+  eval "on_host_stdin() { cat >/dev/null; printf '%s\n' \"on \${*@Q}\" >>'$CALLS'; [[ \$5 != listen ]] || read -r <&$REMOVED; echo '$2' >&2; return $1; }"
 }
 
 @test "check_broker_port: nothing is wrong" {
@@ -69,7 +68,8 @@ wait_for_removal() {
   capture check_broker_port
   assert_equal "$status" 0
   assert_line 'h2: warning: it cannot be tried: it has no bash'
-  eval "on_host_stdin() { cat >/dev/null; echo 'it has neither perl nor python3' >&2; [[ \$5 == listen ]] && return 3; while kill -0 \$TRIAL_LISTENER; do sleep 0.05; done 2>/dev/null; return 1; }"
+  eval "on_host_stdin() { cat >/dev/null; echo 'it has neither perl nor python3' >&2; [[ \$5 == listen ]] && return 3
+    while kill -0 \$TRIAL_LISTENER 2>/dev/null; do sleep 0.05; done; return 1; }"
   capture check_broker_port
   assert_line "warning: h1: the broker's port cannot be tried: it has neither perl nor python3"
   assert_equal "${PROBLEMS[*]}" ''

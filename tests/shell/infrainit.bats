@@ -27,7 +27,14 @@ setup() {
 act_as_engine() {
   mkdir containers
   stub docker "cd '$PWD/containers' || exit"'
-    id_of() { printf "%s" "$1" | sha256sum | cut -c 1-64; }
+    id_of() {
+      local text=$1 digits="" two
+      for (( ; ${#text} > 0; )); do
+        printf -v two %02x "\"${text:0:1}"
+        digits+=$two text=${text:1}
+      done
+      printf "%s%0$((64 - ${#digits}))d" "$digits" 0
+    }
     case "$*" in
       version*) echo 28.5.2 ;;
       *"info --format {{.ID}}"*) echo ENGINE ;;
@@ -45,9 +52,9 @@ act_as_engine() {
     esac'
 }
 
-# ask_hosts_really: their facts are what facts.sh finds.
+# ask_hosts_really: their facts are what facts.sh finds, but for what listens on this machine.
 ask_hosts_really() {
-  cp "$BATS_TEST_DIRNAME/../../framework/shell/facts.sh" "$TOOL/framework/shell/facts.sh"
+  sed 's/^port_holder() {$/&\n  echo free\n  return/' "$BATS_TEST_DIRNAME/../../framework/shell/facts.sh" >"$TOOL/framework/shell/facts.sh"
 }
 
 # have_all_up WATCH: as if infrainit.sh had brought everything up, and had recorded that; the next one only looks at it.

@@ -119,3 +119,22 @@ setup() {
   assert_equal "$(<file)" $'a\nb'
   assert_line 'local$ mv -- file.new file'
 }
+
+@test "call_on_signals: the exit code is that of the signal, also when bash is about to read a command substitution" {
+  interrupt() {
+    echo "interrupted $1"
+    exit "$1"
+  }
+  be_ended() {
+    call_on_signals interrupt
+    eval "$1"
+    echo 'not reached'
+  }
+  local signal
+  for signal in HUP TERM; do
+    capture be_ended "process=\$BASHPID; : \"\$(kill -$signal \$process)\$(:)\""
+    assert_equal "$status|$output|$messages" "$((128 + $(kill -l "$signal")))|interrupted $((128 + $(kill -l "$signal")))|"
+    capture be_ended "kill -$signal \$BASHPID"
+    assert_equal "$status|$messages" "$((128 + $(kill -l "$signal")))|"
+  done
+}

@@ -21,16 +21,16 @@ setup() {
   esac'
   stub ssh 'case "$*" in *" -G "*) echo hostname h1 ;; *) exit 255 ;; esac'
   echo sha256:1 >images
-  (umask 077 && echo content >"$HOME/code")
+  (umask 077 && echo my-code >"$HOME/code")
   load_tool
-  TOKEN=abc
+  TOKEN=my-token
   read_user_environment() {
     USER_ENVIRONMENT=()
     [[ ! ${TOKEN:-} ]] || USER_ENVIRONMENT[TOKEN]=$TOKEN
   }
   read_settings_of_run
   mkdir -p "$TOOL/.infra/secrets/broker"
-  echo secret >"$TOOL/.infra/secrets/broker/password"
+  echo my-password >"$TOOL/.infra/secrets/broker/password"
   facts
   TOOL_DIGEST=$(digest_of_tool) NEEDS_IMAGE=w WORKER_IMAGE_ID=w
   stage_code 2>/dev/null
@@ -93,24 +93,25 @@ assert_changed() {
   assert_equal "$output|$messages" 'yes 1 2|'
   assert_equal "$(grep ^docker "$CALLS" | grep -cv "'image' 'inspect'")" 0
   assert_equal "$(stat -c %a "$TOOL/.infra/unchanged")" 600
-  assert_equal "$(grep -lE 'abc|content|secret' "$TOOL/.infra/unchanged" || true)" ''
+  assert_equal "$(grep -E 'my-(code|token|password)' "$TOOL/.infra/unchanged" || true)" ''
 }
 
 @test "what is wanted here has changed" {
   assert_changed \
     'echo "n: [1, 2, 3]" >"$TOOL/tasks/digits/parameters.yml"' 'echo "n: [1, 2]" >"$TOOL/tasks/digits/parameters.yml"; touch "$TOOL/tasks/digits/new"' \
-    'rm "$TOOL/tasks/digits/new"; TOKEN=abd' 'sed -i "s/^/#/" "$TOOL/docker/broker/Dockerfile"'
+    'rm "$TOOL/tasks/digits/new"; TOKEN=other' 'sed -i "s/^/#/" "$TOOL/docker/broker/Dockerfile"'
   assert_line 'what is wanted has changed since the last run'
   compare 'sed -i "s/^#//" "$TOOL/docker/broker/Dockerfile"'
   assert_equal "$output" 'yes 1 2' # all is as it was
+  digest_of_tool() { printf '%s\n' "$TOOL_DIGEST"; }
   assert_changed \
     'TZ=CET' 'broker_name() { echo another; }' 'SLOTS=3' 'BROKER=h1' 'RUN_CAP=5' 'REMOTE_PATH=other' 'HOST_SETTINGS["1 slots"]=2' 'HOST_MOUNTS["1 /data"]=/x' \
     'echo sha256:2 >images'
   echo sha256:1 >images
   assert_changed \
-    'echo x >"$HOME/code"' 'echo content >"$HOME/code"; chmod 644 "$HOME/code"' 'chmod 600 "$HOME/code"; unset TOKEN'
+    'echo x >"$HOME/code"' 'echo my-code >"$HOME/code"; chmod 644 "$HOME/code"' 'chmod 600 "$HOME/code"; unset TOKEN'
   assert_changed 'echo other >"$TOOL/.infra/secrets/broker/password"' # as if it was made again, or a certificate
-  echo secret >"$TOOL/.infra/secrets/broker/password"
+  echo my-password >"$TOOL/.infra/secrets/broker/password"
   assert_changed 'echo "# x" >>"$TOOL/.infra/record"' 'rm "$TOOL/infra_clean.sh"'
 }
 
@@ -119,7 +120,7 @@ assert_changed() {
   stage_code 2>/dev/null
   name_version
   for change in 'echo other >"$HOME/code"' 'echo sha256:2 >images' :; do
-    (umask 077 && echo content >"$HOME/code")
+    (umask 077 && echo my-code >"$HOME/code")
     echo sha256:1 >images
     look_at_inputs
     eval "$change"
