@@ -14,6 +14,7 @@ from master_bench import Bench, Clock
 from framework.journal.results_csv import write_results
 from framework.journal.sweep_data import write_sweep
 from framework.master import publisher
+from framework.master.advice import ON_HOSTS
 from framework.messages.status import Estimate, Status, read_status
 
 
@@ -247,9 +248,7 @@ def test_the_rest_is_estimated_from_what_is_done_also_by_the_next_master(bench: 
 def test_the_advice_about_a_paused_sweep_is_that_of_its_kind_of_run(bench: Bench, clock: Clock) -> None:
     bench.ask("pause")
     bench.turn()
-    assert bench.status().paused == (
-        "the sweep is paused: on request; to resume it: " + publisher.ON_HOSTS.resume
-    )
+    assert bench.status().paused == ("the sweep is paused: on request; to resume it: " + ON_HOSTS.resume)
 
 
 def test_a_metric_that_no_task_reports_is_a_notice_until_one_does(bench: Bench, clock: Clock) -> None:
