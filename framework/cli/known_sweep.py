@@ -17,8 +17,7 @@ from framework.journal.store import Journal
 from framework.journal.tally import tally_sweep
 from framework.journal.trials import so_far
 from framework.local.data_directory import default_directory
-from framework.local.run import advice_of
-from framework.master.publisher import ON_HOSTS, Advice
+from framework.master.advice import ON_HOSTS, Advice, advice_of
 from framework.messages.status import outdated_results
 from framework.project.project import Project
 

@@ -22,8 +22,8 @@ from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
 from framework.journal.sweep_data import write_sweep
 from framework.journal.trials import most_combinations
-from framework.local.run import RunOutcome, advice_of, run_project
-from framework.master.publisher import Advice
+from framework.local.run import RunOutcome, run_project
+from framework.master.advice import Advice, advice_of
 from framework.messages.requests import Which
 from framework.messages.status import Status, outdated_results
 from framework.project.project import Project

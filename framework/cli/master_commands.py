@@ -23,9 +23,8 @@ from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
 from framework.journal.sweep_data import write_sweep
 from framework.journal.trials import so_far
-from framework.local.data_directory import default_directory
-from framework.local.run import HOST, advice_of
-from framework.master.publisher import ON_HOSTS
+from framework.local.data_directory import HOST, default_directory
+from framework.master.advice import ON_HOSTS, advice_of
 from framework.messages.requests import AGAIN_SECONDS, DRAIN_SECONDS, ControlRequest, ask
 from framework.messages.status import read_status
 from framework.project.project import Project

@@ -15,7 +15,7 @@ from framework.journal.provenance import Provenance, program_version
 from framework.journal.store import Journal
 from framework.journal.tally import tally_sweep
 from framework.journal.trials import most_combinations, so_far
-from framework.master.publisher import Advice
+from framework.master.advice import Advice
 from framework.messages.status import Estimate, expectation, outdated_results
 from framework.project.command_line import unset_variables
 from framework.project.outside_paths import outside_paths

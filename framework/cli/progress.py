@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from framework.errors import FrameworkError
 from framework.files import Code, MasterFiles
-from framework.master.publisher import ON_HOSTS
+from framework.master.advice import ON_HOSTS
 from framework.messages.status import Status, progress, read_status
 
 Show: TypeAlias = Callable[[Status, bool], None]  # called with a status, and whether it is the last one

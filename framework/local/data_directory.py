@@ -15,6 +15,7 @@ from framework.files import LocalFiles, ProjectFiles, write_atomically
 from framework.journal.store import Journal
 from framework.project.project import Project
 
+HOST = "local"  # the name of this machine in the journal
 _DIGITS = 6
 
 

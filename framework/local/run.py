@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from framework.errors import FrameworkError, JournalError, ProjectError, UsageError
-from framework.files import LocalFiles, ProjectFiles, short_path
+from framework.files import LocalFiles, ProjectFiles
 from framework.local.collected_values import collect_notify_values, collect_values
-from framework.local.data_directory import other_owner, record_owner
+from framework.local.data_directory import HOST, other_owner, record_owner
 from framework.local.run_lock import run_lock
 from framework.local.runner_process import RunnerProcess, task_environment
 from framework.local.snapshot import changed_files, keep_written, make_removable, take_snapshot
 from framework.local.transport import LocalPublisher, LocalTransport
+from framework.master.advice import Advice
 from framework.master.master import Master
-from framework.master.publisher import Advice
 from framework.messages.identity import Identity
 from framework.messages.requests import ControlRequest, Which, hand_in
 from framework.messages.status import Status
@@ -42,20 +42,9 @@ from framework.worker.worker import LOCAL, Worker
 
 log = logging.getLogger(__name__)
 
-HOST = "local"
 TELL_SECONDS = 20.0  # at the end of a run
 
 Show: TypeAlias = Callable[[Status, bool], None]  # called with a status, and whether it is the last one
-
-
-def advice_of(command: str, files: LocalFiles) -> Advice:
-    """The advice for a run with these files; `command` runs again what has not ended."""
-    return Advice(
-        resume=command,
-        renew=f"{command} --outdated runs these again, --fresh runs all again",
-        retry=f"{command} --failed",
-        log_place=lambda each: str(short_path(files.worker.attempt(each.task, each.attempts).stderr)),
-    )
 
 
 @dataclass(frozen=True)

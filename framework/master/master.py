@@ -23,11 +23,12 @@ from framework.errors import BrokerBlocked, JournalError, ProjectError
 from framework.files import Code, MasterFiles
 from framework.journal.provenance import Provenance, note_program, program_version
 from framework.journal.store import Journal
+from framework.master.advice import ON_HOSTS, Advice
 from framework.master.control import Control
 from framework.master.incoming import Incoming
 from framework.master.notices import Notices
 from framework.master.notifier import Notifier
-from framework.master.publisher import ON_HOSTS, Advice, StatusPublisher
+from framework.master.publisher import StatusPublisher
 from framework.master.quarantine import Quarantine
 from framework.messages.assignment import Assignment
 from framework.messages.identity import Identity

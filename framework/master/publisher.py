@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 
 from framework.errors import JournalError
 from framework.files import STATUS_FILE, SWEEP_FILE, MasterFiles
@@ -13,13 +12,14 @@ from framework.journal.results_csv import write_results
 from framework.journal.store import Journal
 from framework.journal.sweep_data import write_sweep
 from framework.journal.unreported_metric import metric_warning
+from framework.master.advice import Advice
 from framework.master.notices import Notices
 from framework.master.notifier import Content, Notifier, content_of
 from framework.master.quarantine import Quarantine
 from framework.messages.events import Event
 from framework.messages.metrics import as_number
 from framework.messages.status import Status, outdated_results
-from framework.scheduler.sweep_events import EVENTS_SHOWN, LogPlace, SweepEvents, best_text
+from framework.scheduler.sweep_events import EVENTS_SHOWN, SweepEvents, best_text
 from framework.scheduler.sweep_progress import SweepProgress
 from framework.scheduler.sweep_state import Sweep
 
@@ -28,24 +28,6 @@ log = logging.getLogger(__name__)
 STATUS_SECONDS = 0.25  # at least, between two statuses
 RESULTS_SECONDS = 5.0  # at least, between two results.csv before the sweep has ended
 PAGE_SECONDS = 3.0  # at least, between two times that the live page's data is published
-
-
-@dataclass(frozen=True)
-class Advice:
-    """Commands that notices recommend."""
-
-    resume: str  # a paused sweep
-    renew: str  # results of other files of the project, or of another image
-    retry: str  # failed tasks
-    log_place: LogPlace  # of a failed task
-
-
-ON_HOSTS = Advice(
-    resume="./infrainit.sh -f, or 'framework resume' in the master's container",
-    renew="'./infrainit.sh -f --outdated' runs these again, --fresh runs all again",
-    retry="'./infrainit.sh -f --failed' runs failed tasks again",
-    log_place=lambda record: f"./check_celery_status.sh logs {record.number + 1}",
-)
 
 
 class StatusPublisher:

@@ -18,7 +18,7 @@ from framework.cli.plan import make_plan, notices_of
 from framework.configuration.import_file import import_file
 from framework.configuration.load import load_project
 from framework.errors import FrameworkError, ProjectError
-from framework.master.publisher import ON_HOSTS
+from framework.master.advice import ON_HOSTS
 
 ROOT = Path(__file__).resolve().parents[2]
 _ONE_OFF = (ROOT / "framework/shell/one_off.sh").read_text()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from framework.journal.records import TaskRecord
 from framework.journal.store import Journal
 from framework.journal.tally import STRIDE, Enumeration
 from framework.messages.assignment import AttemptResult, AttemptState
@@ -33,10 +34,14 @@ def sent(journal: Journal, host: str = "a", task: str = TASK, number: int = 7) -
     return journal.assign(task, number, {"C": 0.1, "text": "a\n'"}, host, 100.0)
 
 
-def state(journal: Journal, task: str = TASK) -> str:
+def record_of(journal: Journal, task: str = TASK) -> TaskRecord:
     record = journal.get(task)
     assert record is not None
-    return record.state
+    return record
+
+
+def state(journal: Journal, task: str = TASK) -> str:
+    return record_of(journal, task).state
 
 
 def project_of(values: Mapping[str, list[Value]], metric: str | None = "accuracy") -> Project:

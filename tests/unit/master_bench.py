@@ -233,6 +233,13 @@ class Bench:
         self.let_leases_end(clock)
         return assignment
 
+    def lose_and_send_again(self, clock: Clock) -> tuple[Assignment, Assignment]:
+        """The first attempt of the only task, which is lost with host a, and the second one, on host b."""
+        first = self.lose(clock)
+        self.messenger.beat("b")
+        ((_, second),) = self.turn()
+        return first, second
+
     def let_leases_end(self, clock: Clock) -> None:
         """No worker says anything for longer than a lease, and the master listens all the time."""
         for _ in range(3):

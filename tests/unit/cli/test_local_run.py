@@ -17,7 +17,8 @@ from framework.configuration.load import load_project
 from framework.errors import FrameworkError
 from framework.files import LocalFiles, short_path
 from framework.journal.store import Journal
-from framework.local.run import RunOutcome, advice_of
+from framework.local.run import RunOutcome
+from framework.master.advice import advice_of
 from framework.messages.assignment import AttemptResult, AttemptState
 from framework.messages.status import Status
 from framework.project.project import Project

@@ -122,3 +122,10 @@ def test_an_image_that_lacks_a_package_is_named_in_one_line() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("framework: the package pathspec is missing; on hosts, ./infrainit.sh -f ")
     assert done.stderr.count("\n") == 1
+
+
+def test_commands_that_run_no_task_do_not_import_what_does() -> None:
+    program = "import sys, framework.cli.main; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    heavy = {"asyncio", "framework.master.master", "framework.runner.runner", "framework.worker.worker"}
+    assert not heavy.intersection(done.stdout.split())

@@ -7,6 +7,7 @@ from project_directory import ProjectDirectory
 
 from framework.configuration.parameters import read_parameters
 from framework.configuration.yaml_nodes import Problems
+from framework.space import constraints
 
 
 def test_nested_metaparameters(directory: ProjectDirectory) -> None:
@@ -95,7 +96,10 @@ def test_seeds(directory: ProjectDirectory) -> None:
     assert directory.space("x: [1, 2]\n").seeds is None
 
 
-def test_rules_that_are_too_entangled_are_told_at_their_place(directory: ProjectDirectory) -> None:
+def test_rules_that_are_too_entangled_are_told_at_their_place(
+    directory: ProjectDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constraints, "MOST_NODES", 1000)
     lines = [f"x{number}: [0, 1]" for number in range(60)]
     rules = [f"{{x{number}: 0, x{number + 30}: 0}}" for number in range(30)]
     (found,) = directory.problems_of_space("\n".join([*lines, f"exclude: [{', '.join(rules)}]"]))

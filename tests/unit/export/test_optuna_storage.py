@@ -20,6 +20,8 @@ from framework.export.optuna_storage import export
 from framework.export.sqlite_file import database_url
 from framework.export.sweep_results import SweepResults
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -53,7 +55,6 @@ def test_optuna_loads_trials_with_their_states_and_curves(results: SweepResults,
     }  # fmt: skip
 
 
-@pytest.mark.slow
 def test_the_dashboard_opens_the_study(results: SweepResults, file: Path) -> None:
     export(results, file)
     client = Client(wsgi(database_url(file)))

@@ -11,7 +11,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from journal_bench import count_combinations
+from journal_bench import count_combinations, record_of
 
 from framework.cli import main as cli
 from framework.configuration.load import load_project
@@ -160,8 +160,7 @@ def test_of_two_first_attempts_the_one_that_is_done_counts(tmp_path: Path, proje
     keep(tmp_path / "b", 0, 1, "done")
     with Journal(tmp_path / "journal.sqlite") as journal:
         recover(loaded, journal, [tmp_path / "a", tmp_path / "b"])
-        record = journal.get(identity(0))
-        assert record is not None
+        record = record_of(journal, identity(0))
         assert (record.state, record.host) == ("done", "b")
 
 
@@ -172,8 +171,7 @@ def test_of_a_task_that_ran_again_the_last_result_counts(tmp_path: Path, project
     keep(tmp_path / "a", 0, 4, "failed")
     with Journal(tmp_path / "journal.sqlite") as journal:
         recover(load_project(project), journal, [tmp_path / "a", tmp_path / "b"])
-        record = journal.get(identity(0))
-        assert record is not None
+        record = record_of(journal, identity(0))
         assert (record.state, record.host) == ("done", "b")
         journal.again([identity(0)])
         assert journal.assign(identity(0), 0, {"x": 0}, "a", 1.0) == 5

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from journal_bench import FAILED, RESULT, TASK, sent, state
+from journal_bench import FAILED, RESULT, TASK, record_of, sent, state
 
 from framework.errors import FrameworkError, JournalError, UnknownTaskError
 from framework.journal.records import Member, NewAttempt, TaskOutcome
@@ -34,12 +34,10 @@ def test_the_life_of_a_task(journal: Journal) -> None:
     assert state(journal) == "sent"
     assert journal.start(TASK, 1, "a", 200.0)
     journal.metrics(TASK, 1, {"epoch": 3})
-    running = journal.get(TASK)
-    assert running is not None
+    running = record_of(journal)
     assert (running.state, running.started, running.metrics) == ("running", 200.0, {"epoch": 3})
     assert journal.finish(RESULT, final=True)
-    record = journal.get(TASK)
-    assert record is not None
+    record = record_of(journal)
     assert dataclasses.asdict(record) == {
         "task": TASK, "number": 7, "parameters": {"C": 0.1, "text": "a\n'"}, "state": "done", "attempts": 1,
         "host": "a", "sent": 100.0, "started": 200.0, "seconds": 5.0, "exit_code": 0, "reason": "",
@@ -69,8 +67,7 @@ def test_a_failed_attempt_is_run_again(journal: Journal) -> None:
     assert not journal.finish(FAILED, final=True)  # the same once more
     assert state(journal) == "waiting"
     assert sent(journal, "b") == 2
-    fresh = journal.get(TASK)
-    assert fresh is not None
+    fresh = record_of(journal)
     assert (fresh.state, fresh.host, fresh.started, fresh.exit_code, fresh.reason) == (
         "sent",
         "b",
@@ -111,8 +108,7 @@ def test_a_lost_attempt_is_run_again_and_may_come_back(journal: Journal) -> None
     assert not journal.finish(FAILED, final=False)  # of the first attempt: the second is still under way
     assert state(journal) == "running"
     assert journal.finish(dataclasses.replace(RESULT, attempt=2, host="b"), final=True)
-    record = journal.get(TASK)
-    assert record is not None
+    record = record_of(journal)
     assert (record.host, record.attempts) == ("b", 2)
 
 
@@ -122,16 +118,14 @@ def test_a_lost_attempt_that_comes_back_done_counts(journal: Journal) -> None:
     sent(journal, "b")
     assert journal.finish(RESULT, final=True)
     assert not journal.finish(dataclasses.replace(RESULT, attempt=2, host="b"), final=True)
-    record = journal.get(TASK)
-    assert record is not None
+    record = record_of(journal)
     assert (record.state, record.host, record.attempts) == ("done", "a", 2)
 
 
 def test_lost_too_often(journal: Journal) -> None:
     sent(journal)
     assert journal.lost(TASK, 1, "lost 5 times", final=True)
-    record = journal.get(TASK)
-    assert record is not None
+    record = record_of(journal)
     assert (record.state, record.reason) == ("failed", "lost 5 times")
 
 
@@ -170,8 +164,7 @@ def test_a_lost_attempt_that_runs_on_takes_its_place_again(journal: Journal) -> 
     assert not journal.reinstate(TASK, 2, "b"), "it is under way"
     assert journal.reinstate(TASK, 1, "a")
     assert not journal.reinstate(TASK, 1, "a")
-    record = journal.get(TASK)
-    assert record is not None
+    record = record_of(journal)
     assert (record.state, record.host, record.started, record.attempts) == ("running", "a", 150.0, 2)
     assert [(attempt.attempt, attempt.state) for attempt in journal.attempts(TASK)] == [
         (1, "running"),
@@ -180,7 +173,7 @@ def test_a_lost_attempt_that_runs_on_takes_its_place_again(journal: Journal) -> 
     assert [attempt.attempt for attempt in journal.under_way()] == [1]
     journal.metrics(TASK, 1, {"epoch": 3})
     journal.metrics(TASK, 2, {"epoch": 9})
-    assert (record := journal.get(TASK)) is not None
+    record = record_of(journal)
     assert record.metrics == {"epoch": 3}
     assert not journal.finish(dataclasses.replace(FAILED, attempt=2, state="stopped"), final=False)
     assert state(journal) == "running"
@@ -197,8 +190,7 @@ def test_a_stopped_attempt_that_was_done_before_it_heard_of_it_counts(journal: J
     assert journal.finish(dataclasses.replace(RESULT, attempt=2, host="b"), final=True)
     assert not journal.reinstate(TASK, 1, "a")
     assert not journal.finish(RESULT, final=True)
-    record = journal.get(TASK)
-    assert record is not None
+    record = record_of(journal)
     assert (record.state, record.host) == ("done", "b")
 
 
@@ -209,8 +201,7 @@ def test_a_failed_task_that_is_asked_for_again_begins_anew(journal: Journal) -> 
     assert journal.again([TASK]) == 0, "it has not ended"
     assert journal.finish(dataclasses.replace(FAILED, attempt=2, host="b"), final=True)
     assert journal.again([TASK, "f" * 16]) == 1
-    record = journal.get(TASK)
-    assert record is not None
+    record = record_of(journal)
     assert (record.state, record.first, record.seconds, record.code) == ("waiting", 3, None, "")
     assert journal.attempts_ended(TASK, ["failed"]) == 0
     assert journal.failed_on(TASK) == set()
@@ -278,8 +269,7 @@ def test_an_unknown_task(journal: Journal) -> None:
 def test_a_result_of_an_attempt_the_journal_does_not_know_counts(journal: Journal) -> None:
     sent(journal)
     assert journal.finish(dataclasses.replace(RESULT, attempt=3), final=True)
-    record = journal.get(TASK)
-    assert record is not None
+    record = record_of(journal)
     assert (record.state, record.attempts) == ("done", 3)
 
 
@@ -533,8 +523,7 @@ def test_there_is_never_more_than_one_terminal_record(
         sent(journal)
         firsts = 0  # since it was asked for again
         for event, attempt, final in happened:
-            before = journal.get(TASK)
-            assert before is not None
+            before = record_of(journal)
             match event:
                 case "assign":
                     if before.state == "waiting":
@@ -556,8 +545,7 @@ def test_there_is_never_more_than_one_terminal_record(
                 case "done" | "failed" | "stopped" as end:
                     result = dataclasses.replace(FAILED, state=end, attempt=attempt)
                     firsts += journal.finish(result, final)
-            after = journal.get(TASK)
-            assert after is not None
+            after = record_of(journal)
             assert (after.state in ("done", "failed", "pruned")) == (firsts == 1)
             if before.state in ("done", "failed") and event != "again":
                 assert after == before
@@ -707,8 +695,7 @@ def test_several_tasks_are_assigned_at_once_each_with_the_number_of_its_own_next
     journal.finish(FAILED, final=False)
     attempts = [NewAttempt(task, number, {"C": number}, "b") for number, task in enumerate([*others, TASK])]
     assert journal.assign_all(attempts, 300.0) == [1, 1, 1, 2]
-    record = journal.get(TASK)
-    assert record is not None
+    record = record_of(journal)
     assert (record.state, record.attempts, record.host, record.sent, record.reason) == (
         "sent",
         2,

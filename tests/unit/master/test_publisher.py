@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from master_bench import Bench, Clock
 
-from framework.journal.results_csv import write_results
-from framework.journal.sweep_data import write_sweep
 from framework.master import publisher
+from framework.master.advice import ON_HOSTS
 from framework.messages.status import Estimate, Status, read_status
 
 
@@ -27,15 +26,16 @@ def test_the_notice_of_a_worker_without_room_stands_in_the_status(bench: Bench) 
     assert bench.status().notices == []
 
 
-def count_writes(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """An entry for each results.csv that is written from now on."""
+def count_writes(monkeypatch: pytest.MonkeyPatch, name: str = "write_results") -> list[None]:
+    """An entry for each results.csv, or what else the function `name` writes, from now on."""
     writes: list[None] = []
+    write = getattr(publisher, name)
 
     def counted(*arguments: Any, **options: Any) -> None:
         writes.append(None)
-        write_results(*arguments, **options)
+        write(*arguments, **options)
 
-    monkeypatch.setattr(publisher, "write_results", counted)
+    monkeypatch.setattr(publisher, name, counted)
     return writes
 
 
@@ -67,18 +67,6 @@ def test_the_results_are_written_only_when_they_have_changed_and_not_too_often(
     assert len(bench.rows()) == 2
 
 
-def count_pages(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """An entry for each sweep.json that is published from now on."""
-    writes: list[None] = []
-
-    def counted(*arguments: Any) -> None:
-        writes.append(None)
-        write_sweep(*arguments)
-
-    monkeypatch.setattr(publisher, "write_sweep", counted)
-    return writes
-
-
 def test_the_live_page_gets_its_data_when_tasks_begin_or_end_and_the_status_in_between(
     bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,7 +74,7 @@ def test_the_live_page_gets_its_data_when_tasks_begin_or_end_and_the_status_in_b
     bench.turn()
     assert not published.exists(), "only where it is shown"
     published.mkdir()
-    pages = count_pages(monkeypatch)
+    pages = count_writes(monkeypatch, "write_sweep")
     bench.turn()
     assert json.loads((published / "sweep.json").read_text())["under_way"] == []
     clock.now += publisher.PAGE_SECONDS + 1
@@ -247,9 +235,7 @@ def test_the_rest_is_estimated_from_what_is_done_also_by_the_next_master(bench: 
 def test_the_advice_about_a_paused_sweep_is_that_of_its_kind_of_run(bench: Bench, clock: Clock) -> None:
     bench.ask("pause")
     bench.turn()
-    assert bench.status().paused == (
-        "the sweep is paused: on request; to resume it: " + publisher.ON_HOSTS.resume
-    )
+    assert bench.status().paused == ("the sweep is paused: on request; to resume it: " + ON_HOSTS.resume)
 
 
 def test_a_metric_that_no_task_reports_is_a_notice_until_one_does(bench: Bench, clock: Clock) -> None:

@@ -10,6 +10,8 @@ from attempt_bench import CallBench
 from framework.runner import open_files
 from framework.runner.open_files import OpenFiles
 
+pytestmark = pytest.mark.slow
+
 # Each of them reads 2 lines of 5 in the import, and the rest in the call.
 READERS = {
     "binary": ("FILE = open(DATA, 'rb')", "FILE.readline()"),

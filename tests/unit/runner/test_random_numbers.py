@@ -9,6 +9,8 @@ from attempt_bench import CallBench
 
 from framework.runner.random_numbers import SeedRecord
 
+pytestmark = pytest.mark.slow
+
 UNSEEDED = {
     "random": "random.random()",
     "drawn from by the import": "random.random()",

@@ -107,9 +107,7 @@ def test_too_many_failures_pause_the_sweep(bench: Bench) -> None:
 def test_a_worker_that_returns_with_its_task_keeps_it_and_the_younger_attempt_is_stopped(
     bench: Bench, clock: Clock
 ) -> None:
-    first = bench.lose(clock)
-    bench.messenger.beat("b")
-    ((_, second),) = bench.turn()
+    first, second = bench.lose_and_send_again(clock)
     bench.messenger.started("b", second)
     name, younger = f"{first.task}.1", f"{first.task}.2"
     for _ in range(2):
@@ -157,9 +155,7 @@ def test_an_attempt_that_a_returned_worker_only_reserved_is_stopped(bench: Bench
 def test_an_attempt_of_an_ended_task_is_stopped_until_heartbeats_name_it_no_more(
     bench: Bench, clock: Clock
 ) -> None:
-    first = bench.lose(clock)
-    bench.messenger.beat("b")
-    ((_, second),) = bench.turn()
+    first, second = bench.lose_and_send_again(clock)
     bench.messenger.result("b", second)
     for _ in range(3):
         bench.messenger.beat("a", running=[f"{first.task}.1"])
@@ -214,9 +210,7 @@ def test_a_late_failure_of_a_lost_attempt_leaves_the_task_to_the_attempt_under_w
 def test_a_late_start_of_a_lost_attempt_is_not_taken_for_that_of_the_attempt_under_way(
     bench: Bench, clock: Clock
 ) -> None:
-    first = bench.lose(clock)
-    bench.messenger.beat("b")
-    ((_, second),) = bench.turn()
+    first, second = bench.lose_and_send_again(clock)
     bench.messenger.started("a", first)
     bench.messenger.beat("b", reserved=[f"{second.task}.2"])
     bench.turn()
@@ -229,9 +223,7 @@ def test_a_late_start_of_a_lost_attempt_is_not_taken_for_that_of_the_attempt_und
 
 
 def test_a_start_renews_the_lease_of_its_own_attempt_only(bench: Bench, clock: Clock) -> None:
-    first = bench.lose(clock)
-    bench.messenger.beat("b")
-    ((_, second),) = bench.turn()
+    first, second = bench.lose_and_send_again(clock)
     for _ in range(4):
         clock.now += 10
         bench.messenger.started("a", first)

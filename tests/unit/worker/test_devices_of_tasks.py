@@ -95,6 +95,12 @@ class Bench:
         self.link.start()
         wait_until(lambda: self.worker.has_runner)
 
+    def begin(self, resources: str, gpus: Mapping[str, int] | None = None, **devices: Any) -> None:
+        """Start it with a project that needs this, on a host that has these devices."""
+        self.has(gpus, **devices)
+        self.push(resources)
+        self.start()
+
     def send(self, *names: str) -> None:
         for name in names:
             held = self.worker.begin(assignment(name))
@@ -154,9 +160,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
 
 
 def test_as_many_tasks_run_as_fit_and_each_sees_its_own_gpus(bench: Bench) -> None:
-    bench.has({"GPU-0": 3, "GPU-1": 3})
-    bench.push("resources: {gpus: 1, cpus: 1, memory: 1G}")
-    bench.start()
+    bench.begin("resources: {gpus: 1, cpus: 1, memory: 1G}", {"GPU-0": 3, "GPU-1": 3})
     assert bench.beat()["slots"] == 2
     bench.send("a", "b", "c")
     bench.wait_for(2)
@@ -178,9 +182,7 @@ def test_as_many_tasks_run_as_fit_and_each_sees_its_own_gpus(bench: Bench) -> No
 
 
 def test_tasks_share_a_gpu(bench: Bench) -> None:
-    bench.has({"GPU-0": 3})
-    bench.push("resources: {gpus: 0.5}")
-    bench.start()
+    bench.begin("resources: {gpus: 0.5}", {"GPU-0": 3})
     assert bench.beat()["slots"] == 2
     bench.send("a", "b")
     bench.wait_for(2)
@@ -189,9 +191,7 @@ def test_tasks_share_a_gpu(bench: Bench) -> None:
 
 
 def test_a_gpu_that_others_use_is_left_alone_and_used_when_they_are_gone(bench: Bench) -> None:
-    bench.has({"GPU-0": 20_000, "GPU-1": 3})
-    bench.push("resources: {gpus: 1}")
-    bench.start()
+    bench.begin("resources: {gpus: 1}", {"GPU-0": 20_000, "GPU-1": 3})
     beat = bench.beat()
     assert (beat["slots"], beat["unfit"]) == (1, False)
     assert beat["notice"] == "GPU 0 (described) is left alone, others use 20000 of its 40000 MiB"
@@ -208,9 +208,7 @@ def test_a_gpu_that_others_use_is_left_alone_and_used_when_they_are_gone(bench: 
 
 
 def test_without_resources_nothing_changes(bench: Bench) -> None:
-    bench.has({"GPU-0": 20_000}, cpus=2)
-    bench.push("")
-    bench.start()
+    bench.begin("", {"GPU-0": 20_000}, cpus=2)
     beat = bench.beat()
     assert (beat["slots"], beat["notice"], bench.worker.concurrency) == (2, "", 2)
     bench.send("a")
@@ -222,9 +220,7 @@ def test_without_resources_nothing_changes(bench: Bench) -> None:
 
 
 def test_a_task_that_asks_for_no_gpu_sees_none(bench: Bench) -> None:
-    bench.has({"GPU-0": 20_000})
-    bench.push("resources: {memory: 3G}")
-    bench.start()
+    bench.begin("resources: {memory: 3G}", {"GPU-0": 20_000})
     beat = bench.beat()
     assert (beat["slots"], beat["notice"]) == (2, "")
     bench.send("a")
@@ -233,18 +229,14 @@ def test_a_task_that_asks_for_no_gpu_sees_none(bench: Bench) -> None:
 
 
 def test_a_host_that_lacks_something_is_unfit_and_says_why(bench: Bench) -> None:
-    bench.has(cpus=2)
-    bench.push("resources: {gpus: 1, cpus: 4}")
-    bench.start()
+    bench.begin("resources: {gpus: 1, cpus: 4}", cpus=2)
     beat = bench.beat()
     assert (beat["slots"], beat["unfit"]) == (0, True)
     assert beat["notice"] == "has 0 GPUs (a task needs 1) and 2 CPUs (a task needs 4)"
 
 
 def test_a_push_changes_what_fits_and_what_waits_goes_by_it(bench: Bench) -> None:
-    bench.has(cpus=4)
-    bench.push("resources: {cpus: 4}")
-    bench.start()
+    bench.begin("resources: {cpus: 4}", cpus=4)
     assert (bench.beat()["slots"], bench.worker.concurrency) == (1, 4)
     bench.send("a", "b")
     bench.wait_for(1)
@@ -263,9 +255,7 @@ def test_a_task_that_waits_too_long_goes_back_to_the_master(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting_attempts, "HAND_BACK_SECONDS", 0.1)
-    bench.has({"GPU-0": 20_000})
-    bench.push("resources: {gpus: 1}")
-    bench.start()
+    bench.begin("resources: {gpus: 1}", {"GPU-0": 20_000})
     bench.send("a")
     assert bench.held["a"].over.wait(60)
     (result,) = bench.recorder.results
@@ -275,9 +265,7 @@ def test_a_task_that_waits_too_long_goes_back_to_the_master(
 
 
 def test_a_task_that_waits_can_be_stopped(bench: Bench) -> None:
-    bench.has({"GPU-0": 20_000})
-    bench.push("resources: {gpus: 1}")
-    bench.start()
+    bench.begin("resources: {gpus: 1}", {"GPU-0": 20_000})
     bench.send("a")
     wait_until(lambda: names(bench.beat()["reserved"]) == {"a"})
     bench.worker.stop_attempts([AttemptId(task_of("a"), 1)])
@@ -286,9 +274,7 @@ def test_a_task_that_waits_can_be_stopped(bench: Bench) -> None:
 
 
 def test_more_slots_than_there_are_threads_restart_a_worker_that_holds_nothing(bench: Bench) -> None:
-    bench.has(cpus=1)
-    bench.push("resources: {cpus: 1}")
-    bench.start()
+    bench.begin("resources: {cpus: 1}", cpus=1)
     bench.send("a")
     bench.wait_for(1)
     bench.push("resources: {cpus: 0.25}")
@@ -301,9 +287,7 @@ def test_more_slots_than_there_are_threads_restart_a_worker_that_holds_nothing(b
 
 
 def test_the_next_worker_hands_out_no_gpu_that_a_task_has(bench: Bench) -> None:
-    bench.has({"GPU-0": 3, "GPU-1": 3})
-    bench.push("resources: {gpus: 1}")
-    bench.start()
+    bench.begin("resources: {gpus: 1}", {"GPU-0": 3, "GPU-1": 3})
     bench.send("a")
     bench.wait_for(1)
     bench.start()
@@ -350,9 +334,7 @@ def test_each_task_has_a_slot_and_a_port_also_from_the_next_worker(bench: Bench)
 
 @given(OMP_NUM_THREADS="6", MASTER_PORT="1234")
 def test_what_the_environment_of_the_tasks_sets_stays(bench: Bench) -> None:
-    bench.has(cpus=4)
-    bench.push("resources: {cpus: 2}")
-    bench.start()
+    bench.begin("resources: {cpus: 2}", cpus=4)
     bench.send("a")
     bench.wait_for(1)
     seen = bench.seen()["a"]
@@ -362,9 +344,7 @@ def test_what_the_environment_of_the_tasks_sets_stays(bench: Bench) -> None:
 
 @given(CUDA_VISIBLE_DEVICES="2,GPU-3")
 def test_only_the_gpus_that_the_environment_leaves_are_given(bench: Bench) -> None:
-    bench.has({"GPU-0": 3, "GPU-1": 3, "GPU-2": 3, "GPU-3": 3})
-    bench.push("resources: {gpus: 1}")
-    bench.start()
+    bench.begin("resources: {gpus: 1}", {"GPU-0": 3, "GPU-1": 3, "GPU-2": 3, "GPU-3": 3})
     assert (bench.beat()["slots"], bench.beat()["notice"]) == (2, "")
     bench.send("a", "b", "c")
     bench.wait_for(2)
@@ -379,9 +359,7 @@ def test_only_the_gpus_that_the_environment_leaves_are_given(bench: Bench) -> No
 
 @given(ROCR_VISIBLE_DEVICES="1")
 def test_gpus_of_amd(bench: Bench) -> None:
-    bench.has({"0": 3, "1": 3}, kind="amd")
-    bench.push("resources: {gpus: 1}")
-    bench.start()
+    bench.begin("resources: {gpus: 1}", {"0": 3, "1": 3}, kind="amd")
     assert bench.beat()["slots"] == 1
     bench.send("a")
     bench.wait_for(1)
@@ -390,9 +368,7 @@ def test_gpus_of_amd(bench: Bench) -> None:
 
 
 def test_gpus_with_too_little_memory_get_no_task(bench: Bench) -> None:
-    bench.has({"GPU-0": 3, "GPU-1": 3}, sizes={"GPU-0": 11 * 1024})
-    bench.push("resources: {gpus: 1, gpu_memory: 20G}")
-    bench.start()
+    bench.begin("resources: {gpus: 1, gpu_memory: 20G}", {"GPU-0": 3, "GPU-1": 3}, sizes={"GPU-0": 11 * 1024})
     assert bench.beat()["slots"] == 1
     bench.send("a")
     bench.wait_for(1)
