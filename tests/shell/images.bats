@@ -11,7 +11,7 @@ setup() {
   load_tool
   export ENGINES="$BATS_TEST_TMPDIR/engines"
   export TMPDIR="$BATS_TEST_TMPDIR/tmp"
-  mkdir -p "$ENGINES"/{local,hostA} "$TMPDIR"
+  mkdir -p "$ENGINES"/{local,hostA} "$TMPDIR" "$BATS_TEST_TMPDIR/stage"
   # What an image is made of is the text of its file. SAVED is what gets through to another engine.
   stub docker '
     engine=$ENGINES/${HOST_OF_STUB:-local}
@@ -54,6 +54,7 @@ setup() {
   echo 'echo "bootstrapped $1 from $2"' >"$TOOL/docker/base.sh"
   make_project 'My Set'
   PROJECT_NAME='My Set' PROJECT_PATH="$TOOL/tasks/My Set" MASTER_HOST=0
+  STAGE="$BATS_TEST_TMPDIR/stage" # on a slow line, archives of images are made there
   HOST_NAMES=(local hostA) SSH_DESTINATIONS=('' hostA) SSH_PORTS=('' '')
   unset SSL_CERT_FILE http_proxy https_proxy no_proxy PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST
 }

@@ -26,6 +26,7 @@ setup() {
   stub curl '[[ ${REPOSITORY:-} ]] || { echo "cannot resolve host" >&2; exit 6; }; touch "${@: -2:1}"'
   stub gpg 'printf "pub:-:4096:\nfpr:::::::::%s:\nsub:-:\nfpr:::::::::A_SUBKEY:\n" ${KEYS:-9DC858229FC7DD38854AE2D88D81803C0EBFCD88}'
   stub apt-get '
+    [[ $* != *update* || ! ${OUT_OF_ORDER:-} ]] || exit 100
     [[ $* != *install* ]] || for package in "${@:7}"; do
       [[ " $MISSING_PACKAGES " != *" $package "* ]] || { echo "no package $package"; exit 100; }
       [[ $package != docker.io && $package != docker-ce ]] || touch "$MACHINE/installed"
@@ -74,8 +75,8 @@ on_machine() {
   refute_part apt-get
 }
 
-@test "installs Docker from its own repository" {
-  REPOSITORY=yes on_machine "$SCRIPT"
+@test "installs Docker from its own repository, also if another source of packages is out of order" {
+  OUT_OF_ORDER=yes REPOSITORY=yes on_machine "$SCRIPT"
   assert_equal "$status" 0
   assert_part "'docker-ce' 'docker-ce-cli' 'containerd.io' 'docker-buildx-plugin' 'apparmor'"
   assert_part "/etc/apt/sources.list.d/docker.list"

@@ -61,7 +61,7 @@ ProxyCommand evil'
 }
 
 @test "make_tunnel_keys: a key for each host, kept when it is repeated, readable by the user only" {
-  local before secrets
+  local line before secrets
   secrets=$(secrets_path)
   TUNNEL_HOST_KEYS=('ssh-ed25519 AAAAkey')
   capture make_tunnel_keys
@@ -72,6 +72,11 @@ ProxyCommand evil'
     'master ssh-ed25519 AAAAkey|tunnel:x:1000:1000::/tmp:/bin/sh'
   grep -qx '  HostName 10.0.0.1' "$secrets/tunnel@h2/config"
   grep -qx '  Port 2222' "$secrets/tunnel@h2/config"
+  # Nobody may take the master host's place, and no other key or password is tried.
+  for line in 'StrictHostKeyChecking yes' 'UserKnownHostsFile /secrets/known_hosts' 'GlobalKnownHostsFile none' 'UpdateHostKeys no' \
+    'IdentitiesOnly yes' 'PreferredAuthentications publickey' 'BatchMode yes'; do
+    grep -qx "  $line" "$secrets/tunnel@h2/config"
+  done
   before=$(cat "$secrets"/tunnel@*/*)
   make_tunnel_keys
   assert_equal "$(cat "$secrets"/tunnel@*/*)" "$before"
