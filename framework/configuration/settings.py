@@ -183,7 +183,7 @@ class Settings:
                 )
 
     def check_command(self, command: Sequence[str], names: Sequence[str], space: Space) -> None:
-        """Add to the problems each brace in a command that stands for nothing; a W&B sweep file has none such.
+        """Add to the problems each brace in a command that stands for nothing: sweep files of W&B have none.
 
         `names`: all metaparameters of the sweep; `space`: the one that they are from.
         """
