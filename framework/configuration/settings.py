@@ -183,12 +183,12 @@ class Settings:
                 )
 
     def check_command(self, command: Sequence[str], names: Sequence[str], space: Space) -> None:
-        """Add to the problems each brace in a command of project.yml that stands for nothing.
+        """Add to the problems each brace in a command that stands for nothing: sweep files of W&B have none.
 
         `names`: all metaparameters of the sweep; `space`: the one that they are from.
         """
         entry = self._entries.get("command")
-        if entry is not None and command and names and not self.is_wandb:
+        if entry is not None and command and names:
             check_placeholders(entry.node, command, names, space, self._problems)
 
     def check_no_secret_in_command(self, command: Sequence[str], secrets: Iterable[str]) -> None:

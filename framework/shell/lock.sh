@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # One script at a time changes the infrastructure of this checkout. The scripts that only read do not ask for the lock.
 
+readonly LOCK_SECONDS=3 # what an interrupted script has started takes as long to end
+
 LOCK='' # descriptor of this checkout's directory, while this script holds the lock on it
 
 # take_lock: ends the program if another script holds the lock, and names that script. A dry run needs none. The kernel gives the lock
@@ -10,7 +12,7 @@ take_lock() {
   [[ ! $DRY_RUN && ! $LOCK ]] || return 0
   command -v flock >/dev/null || die "flock is missing on this machine; install it: apt-get install util-linux"
   exec {LOCK}<"$CHECKOUT"
-  flock --nonblock "$LOCK" 2>/dev/null || code=$?
+  flock --timeout "$LOCK_SECONDS" "$LOCK" 2>/dev/null || code=$?
   if ((code == 1)); then
     die "another script works on $CHECKOUT: $(lock_holder); wait until it has ended, or end it, and run this again"
   elif ((code != 0)); then

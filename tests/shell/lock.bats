@@ -34,7 +34,7 @@ capture_beside() {
   capture "$@" 5<&-
 }
 
-@test "a script that changes something ends at once if another one holds the lock, and names it" {
+@test "a script that changes something ends if another one holds the lock, and names it" {
   local script before
   hold_lock
   before=$(cd "$TOOL" && find . -type f -exec sha256sum {} + | sort)

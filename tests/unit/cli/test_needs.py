@@ -55,6 +55,16 @@ def test_variables_that_it_wants(project: Path, capsys: pytest.CaptureFixture[st
     )
 
 
+def test_values_that_notify_wants(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "project.yml").write_text(
+        "command: python train.py\nsecrets: {TOKEN: {file: ~/.token}}\nnotify: https://x.example/${TOKEN}/${HOOK}\n"
+    )
+    assert cli.main(["needs", str(project)]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "secret_value=TOKEN 2:11 ~/.token", "notify_value=TOKEN 3:9 ~/.token", "notify=HOOK 3:9",
+    ]  # fmt: skip
+
+
 def test_of_a_sweep_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "project.yml").unlink()
     (project / "parameters.yml").unlink()

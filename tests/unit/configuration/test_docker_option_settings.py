@@ -75,6 +75,8 @@ def test_what_is_refused(tmp_path: Path, option: str, said: str) -> None:
     assert line.startswith(f"{tmp_path}/project.yml:2:30: docker_options: {said}")
 
 
-def test_it_is_a_list(tmp_path: Path) -> None:
+def test_it_is_a_list_of_words(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="2:17: docker_options: has to be a list of options"):
         load(tmp_path, "--cpus=1")
+    with pytest.raises(ProjectError, match="2:18: docker_options: '' is not an option"):
+        load(tmp_path, [["--cpus=1"]])

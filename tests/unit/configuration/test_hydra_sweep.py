@@ -30,7 +30,7 @@ from imported import lines, notes
         ("{type: int, low: 1, high: 5, step: 2}", "{range: [1, 7, 2]}"),
         ("{type: int, low: 1, high: 5}", "{min: 1, max: 5, distribution: int_uniform}"),
         (
-            "{type: float, low: 1, high: 5, log: true}",
+            "{type: float, low: 1, high: 5, step: 0.5, log: true}",  # its sweeper ignores the step, too
             "{min: 1, max: 5, distribution: log_uniform_values}",
         ),
     ],

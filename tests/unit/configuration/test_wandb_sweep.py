@@ -238,6 +238,12 @@ def test_merged_and_repeated_keys(directory: Path) -> None:
     assert project.notices[0].endswith("3:1: 'method' is defined twice; this one counts")
 
 
+def test_hyperband_is_that_of_wandb(directory: Path) -> None:
+    found = load(directory, SWEEP + "early_terminate: {type: hyperband, max_iter: 27, s: 2}\n")
+    assert found.early_termination is not None
+    assert (found.early_termination.type, found.early_termination.rungs) == ("bands", (3, 9))
+
+
 def test_keys_of_a_metric_that_change_nothing_are_said(directory: Path) -> None:
     project = load(directory, SWEEP.replace("name: val/loss", "name: val loss, target: 0.1, impute: worst"))
     assert (project.metric, project.goal) == ("val loss", "minimize")

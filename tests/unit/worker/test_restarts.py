@@ -80,6 +80,17 @@ def test_what_ended_without_a_worker_is_delivered_and_forgotten(
     assert bench.beat()["running"] == []
 
 
+def test_the_end_of_what_this_worker_does_not_hold_is_delivered(
+    bench: WorkerBench, runner: FakeRunner
+) -> None:
+    begun(bench, runner, "fine")
+    held = runner.holds(DONE)
+    bench.restart()
+    runner = bench.connect_fake()
+    runner.says("ended", context=held["context"], started=5.0, execution=DONE)
+    assert (bench.recorder.states, runner.told("forget")) == (["done"], [FINE])
+
+
 def test_a_result_that_was_kept_is_only_forgotten(bench: WorkerBench, runner: FakeRunner) -> None:
     begun(bench, runner, "fine")
     held = runner.holds(DONE)

@@ -17,6 +17,12 @@ from framework.worker import waiting_attempts
 from framework.worker.allocator import Allocation
 
 
+def test_all_that_waits_and_has_devices_begins_with_the_runner(bench: WorkerBench) -> None:
+    bench.begin("fine")
+    bench.begin("other")
+    assert bench.connect_fake().told("run") == [name_of("fine"), name_of("other")]
+
+
 def test_what_the_host_is_short_of_is_waited_for(
     bench: WorkerBench, runner: FakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
