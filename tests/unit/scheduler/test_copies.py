@@ -130,6 +130,7 @@ class Running:
         self.journal = Journal(path / "journal.sqlite")
         self.hosts = WorkerHosts()
         self.durations = Durations()
+        self.ended: set[str] = set()
         for host in "aaaabbbb":
             self.durations.add(host, 60.0)
         policy = RetryPolicy(project, self.journal, self.hosts)
@@ -151,7 +152,7 @@ class Running:
         for host, number in slots.items():
             beat = Heartbeat(Source("infra-1", "p", host), "first", number, frozenset(), frozenset())
             self.hosts.take_heartbeat(beat, 1000.0)
-        sent = self.copies.assign(self.durations, lambda _: True, 1000.0, 0.0)
+        sent = self.copies.assign(self.durations, lambda task: task not in self.ended, 1000.0, 0.0)
         return [(copy.id.task, copy.host) for copy, _ in sent]
 
 
@@ -165,6 +166,11 @@ def test_the_longest_overdue_for_its_size_is_copied_first(running: Running) -> N
     assert running.copied_to(b=2) == [(short, "b"), (late, "b")]
     running.copies._look_at = 0.0
     assert running.copied_to(b=3) == [(long, "b")]
+
+
+def test_a_task_that_has_ended_is_not_copied_while_its_attempt_stops(running: Running) -> None:
+    running.ended.add(running.runs(0, 300.0))
+    assert running.copied_to(b=1) == []
 
 
 def test_a_task_is_copied_to_the_fastest_host(running: Running) -> None:
