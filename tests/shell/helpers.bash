@@ -42,6 +42,7 @@ load_tool() {
   # shellcheck source=framework/shell/all.sh
   source "$TOOL/framework/shell/all.sh"
   # Here, where teardown knows of it, and not in a subshell. To ask ssh what it knows takes longer than many a test.
+  # shellcheck disable=SC2317 # the tool calls it
   ssh() { :; }
   prepare_ssh
   unset -f ssh
