@@ -218,6 +218,8 @@ def test_where_a_number_is_needed_it_is_one_in_yaml_1_1_too(directory: Path) -> 
     limits = "min: 1e-3, max: !!float 1, distribution: log_uniform_values"
     project = load(directory, f"program: train.py\nmethod: random\nparameters: {{a: {{{limits}}}}}\n")
     assert project.search_space.dimensions["a"] == LogUniform(0.001, 1.0)
+    project = load(directory, "program: train.py\nmethod: grid\nparameters: {a: {min: 06, max: 010}}\n")
+    assert [each["a"] for each in project.space] == [6, 7, 8]
 
 
 @pytest.mark.parametrize("values", ["[0.1, 0.01, 1.0e-1]", "[1, 1.0, 2]", "[a, b, a, a]"])
