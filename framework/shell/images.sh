@@ -377,7 +377,7 @@ stage_adaptive_worker() {
 }
 
 stage_tunnel() {
-  cp -- "$CHECKOUT"/docker/tunnel/* "$1"
+  cp -- "$CHECKOUT"/docker/tunnel/{Dockerfile,install_ssh,relay.py} "$1"
 }
 
 stage_python() {

@@ -97,7 +97,7 @@ stage_requirements() {
       mapfile -t -O "${#paths[@]}" paths <<<"${NEEDS[$key]}"
     fi
   done
-  cp -- "$CHECKOUT"/docker/runner/packages/* "$1" &&
+  cp -- "$CHECKOUT"/docker/runner/packages/{Dockerfile,explain_failure.py,install_packages.py} "$1" &&
     stage_certificates "$1/certificates" &&
     stage_pip_certificates "$1/certificates" &&
     mkdir -- "$1/project" "$1/settings" &&
