@@ -7,7 +7,7 @@ import json
 import pytest
 from checkout import Checkout, at
 from sets import MASTER, WORKERS, TaskSet
-from testbed import HOST1, HOST2
+from testbed import HOST1, HOST2, wait_for
 
 pytestmark = pytest.mark.usefixtures("infrastructure")
 
@@ -213,8 +213,13 @@ def test_a_task_that_takes_longer_than_the_broker_waits_for_an_acknowledgement_r
     request.addfinalizer(set_policy)
     set_policy(**{"consumer-timeout": 3000})
     tasks.start()
-    held = tasks.queues("messages_unacknowledged")
-    assert {held[f"tasks.{host.name}"] for host in WORKERS} == {0}, "acknowledged when they are started"
+
+    def are_acknowledged() -> bool:
+        held = tasks.queues("messages_unacknowledged")
+        return {held[f"tasks.{host.name}"] for host in WORKERS} == {0}
+
+    # Not when they have ended, after 25 s; a quorum queue tells its numbers every 5 s.
+    wait_for("tasks that are started are acknowledged", are_acknowledged, 15)
     at(checkout.bed, MASTER, "exec", tasks.role("broker"), "sh", "-c", DECLARE)
     request.addfinalizer(lambda: tasks.rabbitmqctl("delete_queue", "--vhost", "tasks", "tasks.control"))
     assert tasks.python(MASTER, "master", BEGIN + HOLD).split() == ["1", "ConsumerCancelled"]
