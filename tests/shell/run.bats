@@ -83,6 +83,7 @@ setup() {
   left=$(<left)
   own=$(pipes_of "$BASHPID")
   assert_equal "$(comm -13 <(echo "$own") <(pipes_of "$left"))" ''
+  assert_equal "$(tr '\0' ' ' <"/proc/$left/cmdline")" 'sleep 60 ' # nobody has waited for its end
   kill "$left"
 }
 
@@ -131,7 +132,7 @@ setup() {
     echo 'not reached'
   }
   local signal
-  for signal in HUP TERM; do
+  for signal in {HUP,TERM}{,,,,,,,,,}; do # without the bracket about every second time goes wrong
     capture be_ended "process=\$BASHPID; : \"\$(kill -$signal \$process)\$(:)\""
     assert_equal "$status|$output|$messages" "$((128 + $(kill -l "$signal")))|interrupted $((128 + $(kill -l "$signal")))|"
     capture be_ended "kill -$signal \$BASHPID"
