@@ -194,7 +194,8 @@ def _check_kept(*trees: Path) -> int:
             assert not status.st_mode & 0o7000 or path.is_symlink(), f"{path} has mode {status.st_mode:o}"
             if path.is_symlink():
                 attempt = tree.joinpath(*path.relative_to(tree).parts[:2])
-                around = [path.resolve(), *path.resolve().parents]
+                place = Path(os.path.realpath(path))  # a link may lead to itself
+                around = [place, *place.parents]
                 assert attempt.resolve() in around, f"{path} leads to {os.readlink(path)}"
             count += path.is_file()
             assert tree.name == "tasks" or path.is_dir() or status.st_nlink == 1, f"{path} has another name"
