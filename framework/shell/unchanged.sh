@@ -149,7 +149,7 @@ digest_of_tool() {
   stage_certificates "$directory/certificates"
   stage_pip_certificates "$directory/certificates"
   {
-    (cd -- "$CHECKOUT" && print_inputs infrainit.sh framework docker)
+    (cd -- "$CHECKOUT" && print_inputs --exclude=__pycache__ infrainit.sh framework docker)
     (cd -- "$directory/certificates" && print_inputs .)
   } | sha256sum
   rm -rf -- "$directory"
