@@ -88,19 +88,24 @@ forget_workers() {
   done
 }
 
-# Makes the directory $2 of stdin, an archive, by way of $1, below $3, that of all our files. A directory that is there stays, as containers
-# have it mounted: its files are replaced, and what else is there is removed.
+# Makes the directory $2 of stdin, an archive, by way of $1, below $3, that of all our files; fails unless its digest, made with the options
+# of tar that follow, is $4. A directory that is there stays, as containers have it mounted: its files are replaced, and what else is there
+# is removed.
 # shellcheck disable=SC2016 # expands over there
 readonly SECRETS_SCRIPT='
 rm -rf -- "$1" && mkdir -p -m 0700 -- "$3" && install --directory --mode=0700 -- "$3/secrets" "${2%/*}" "$1" || exit
 '$EXTRACT_SCRIPT' || exit
-[ -d "$2" ] || exec mv --no-target-directory -- "$1" "$2"
-cd -- "$2" || exit
+new=$1 target=$2 expected=$4
+shift 4
+found=$(tar --create --file - --directory "$new" "$@" . | sha256sum)
+[ "${found%% *}" = "$expected" ] || { echo "secrets did not arrive as they were sent; run this again" >&2 && exit 1; }
+[ -d "$target" ] || exec mv --no-target-directory -- "$new" "$target"
+cd -- "$target" || exit
 find . -mindepth 1 -maxdepth 1 | while IFS="" read -r file; do
-  [ -e "$1/$file" ] || rm -rf -- "$file" || exit
+  [ -e "$new/$file" ] || rm -rf -- "$file" || exit
 done &&
-find "$1" -mindepth 1 -maxdepth 1 -exec mv --target-directory=. -- {} + &&
-rmdir -- "$1"'
+find "$new" -mindepth 1 -maxdepth 1 -exec mv --target-directory=. -- {} + &&
+rmdir -- "$new"'
 
 # push_secrets HOST ROLE: replaces the role's secrets on the host if they differ from those here. Where they have changed here,
 # start_container replaces the container, too, because the label infrainit.settings differs.
@@ -116,7 +121,8 @@ push_secrets() {
   if [[ $here && $here == "$there" ]]; then
     return 0
   fi
-  send_entries "$host" "$source" . -- "$SECRETS_SCRIPT" secrets "$target.new" "$target" "$(root_of "$host")"
+  send_entries "$host" "$source" . -- "$SECRETS_SCRIPT" secrets "$target.new" "$target" "$(root_of "$host")" "$here" \
+    "${ARCHIVE_OPTIONS[@]}"
 }
 
 # remove_secrets HOST ROLE…: removes the secrets of these roles on the host; without a ROLE, those of all.

@@ -320,6 +320,11 @@ refute_secret() {
   capture push_secrets 1 worker
   assert_equal "$status" 2
   assert_equal "$(cat "$there/password")" first
+  stub tar "$tar \"\$@\" && [[ \$* != *--extract* ]] || rm \"\$5/password\"" # as of an archive that has ended early
+  capture push_secrets 1 worker
+  assert_equal "$status" 1
+  assert_part 'secrets did not arrive as they were sent; run this again'
+  assert_equal "$(cat "$there/password")" first
   rm "$STUBS/tar"
   hash -r
   push_secrets 1 worker
